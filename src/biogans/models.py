@@ -1,0 +1,214 @@
+"""The networks: generators and critics of Osokin et al. (ICCV 2017), as functional Keras models of stock layers.
+
+Channels are last; channel 0 is the growth marker ("red"), the others are polarity factors ("green"); pixels lie in
+[-1, 1]. A latent z is a vector of `nz` standard normal numbers. Where red and green are apart, half of every layer's
+features and of z belong to red.
+
+To add an architecture write a function `(spec) -> generator` and give it a line in ARCHITECTURES.
+"""
+
+import dataclasses
+from typing import Callable, NamedTuple
+
+from .errors import InputError
+from .lazy import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkSpec:
+    """All that determines the shape of the networks; stored with every weights file, from which they are rebuilt.
+
+    height, width    pixels of an image
+    channels         channels of one training image: the growth marker and channels - 1 greens
+    factors          names of the polarity factors (of the image folders)
+    nz               length of the latent vector
+    ngf, ndf         features of the generator's last and of the critic's first hidden layer
+    critic_batch_norm   whether critics normalise over the batch (not under WGAN-GP: Gulrajani et al. 2017, sec. 4)
+    init             a name in INITIALIZERS
+    """
+
+    architecture: str
+    height: int
+    width: int
+    channels: int
+    factors: tuple
+    nz: int = 100
+    ngf: int = 64
+    ndf: int = 64
+    critic_batch_norm: bool = False
+    init: str = "paper"
+
+    @property
+    def towers(self):
+        """How many (red, green) pairs the generator draws of one cell, each judged by its own critic."""
+        return len(self.factors) if ARCHITECTURES[self.architecture].per_factor else 1
+
+    @property
+    def greens(self):
+        """Green channels that the generator draws; the number in the names of the files."""
+        return self.towers * (self.channels - 1)
+
+    @property
+    def halvings(self):
+        """(height, width, n) of the smallest feature map, and how often the image was halved to reach it."""
+        height, width, n = self.height, self.width, 0
+        while height % 2 == 0 and width % 2 == 0 and height > 4 and width > 4:
+            height, width, n = height // 2, width // 2, n + 1
+        return height, width, n
+
+    @property
+    def channel_names(self):
+        """Names of the generator's channels: red, then the factors (numbered where one has several channels)."""
+        names = self.factors if self.towers == len(self.factors) else ("green",)
+        per_tower = self.channels - 1
+        return ("red", *(name if per_tower == 1 else f"{name} {k + 1}" for name in names for k in range(per_tower)))
+
+    def check(self):
+        """Raise InputError if no network of this shape can be built."""
+        height, width, n = self.halvings
+        if n < 2:
+            raise InputError(f"images of {self.height}x{self.width} pixels can't be halved twice: crop or pad both sides "
+                             f"to multiples of 4, of at least 12 pixels")
+        if height * width > 1024:
+            raise InputError(f"images of {self.height}x{self.width} pixels can be halved only to {height}x{width}: "
+                             f"crop or pad both sides to multiples of {2 ** (n + 2)}")
+        if self.architecture != "DCGAN" and self.channels < 2:
+            raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use -m DCGAN")
+        if self.architecture != "DCGAN" and min(self.nz, self.ngf) < 2:
+            raise InputError(f"{self.architecture} gives half of z and of the filters to red: --nz and --ngf must be at least 2")
+
+
+def dcgan(spec):
+    """z (batch, nz) -> images (batch, height, width, channels), every layer shared by all channels.
+
+    Radford et al. (2016): a dense layer to the smallest feature map, then transposed convolutions 4x4 with stride 2.
+    """
+    z = keras.Input((spec.nz,), name="z")
+    features = _activated(_project(z, spec, _widest(spec), "all"), spec, "all_0")
+    for level in range(1, spec.halvings[2]):
+        name = f"all_{level}"
+        features = _activated(_upsample(features, _widest(spec) >> level, spec, name), spec, name)
+    return keras.Model(z, _to_image(features, spec.channels, spec, "all"), name="generator")
+
+
+def dcgan_starshaped(spec):
+    """z (batch, nz) -> one cell with all factors (batch, height, width, 1 + towers * (channels - 1)).
+
+    Osokin et al. (2017), sec. 3.2 and fig. 3: a red tower that reads red features only, and a tower for each factor,
+    every layer of which reads the red features and its own green ones. So all factors are drawn in the same cell,
+    although no image shows two of them. With one tower it is the separable generator (sec. 3.1).
+    """
+    z = keras.Input((spec.nz,), name="z")
+    nz_red = spec.nz // 2
+    z_red = keras.layers.Reshape((spec.nz, 1), name="z_column")(z)
+    z_red = keras.layers.Cropping1D((0, spec.nz - nz_red), name="z_red_column")(z_red)
+    z_red = keras.layers.Reshape((nz_red,), name="z_red")(z_red)
+
+    towers = [f"green{k}" for k in range(spec.towers)]
+    red_width, green_width = _widest(spec) // 2, _widest(spec) - _widest(spec) // 2
+    red = _activated(_project(z_red, spec, red_width, "red"), spec, "red_0")
+    greens = [_activated(_project(z, spec, green_width, tower), spec, f"{tower}_0") for tower in towers]
+    for level in range(1, spec.halvings[2]):
+        width = _widest(spec) >> level
+        both = [keras.layers.Concatenate(name=f"{tower}_{level}_input")([red, green])
+                for tower, green in zip(towers, greens)]
+        red = _activated(_upsample(red, width // 2, spec, f"red_{level}"), spec, f"red_{level}")
+        greens = [_activated(_upsample(pair, width - width // 2, spec, f"{tower}_{level}"), spec, f"{tower}_{level}")
+                  for tower, pair in zip(towers, both)]
+    both = [keras.layers.Concatenate(name=f"{tower}_image_input")([red, green]) for tower, green in zip(towers, greens)]
+    channels = [_to_image(red, 1, spec, "red")]
+    channels += [_to_image(pair, spec.channels - 1, spec, tower) for tower, pair in zip(towers, both)]
+    return keras.Model(z, keras.layers.Concatenate(dtype=_full_precision(), name="image")(channels), name="generator")
+
+
+class Architecture(NamedTuple):
+    """How an architecture draws (generator) and what it is shown (per_factor: as many images of each factor)."""
+
+    generator: Callable
+    per_factor: bool
+
+
+ARCHITECTURES = {
+    "DCGAN": Architecture(dcgan, per_factor=False),
+    "DCGAN-separable": Architecture(dcgan_starshaped, per_factor=False),
+    "DCGAN-starshaped": Architecture(dcgan_starshaped, per_factor=True),
+}
+
+
+def build_generator(spec):
+    """The generator of `spec`: z (batch, nz) -> images (batch, height, width, 1 + spec.greens) in [-1, 1]."""
+    return ARCHITECTURES[spec.architecture].generator(spec)
+
+
+def build_critics(spec):
+    """A list of `spec.towers` critics."""
+    names = [f"critic{k}" for k in range(spec.towers)]
+    return [critic(spec, name) for name in names]
+
+
+def critic(spec, name):
+    """images (batch, height, width, channels) -> scores (batch,), any real number, higher for more real.
+
+    Radford et al. (2016): convolutions 4x4 with stride 2, doubling the features, then one that covers the whole map.
+    """
+    image = keras.Input((spec.height, spec.width, spec.channels), name="image")
+    height, width, n = spec.halvings
+    features = image
+    for level in range(n):
+        features = keras.layers.Conv2D(spec.ndf << level, 4, strides=2, padding="same", use_bias=False,
+                                       kernel_initializer=INITIALIZERS[spec.init](), name=f"{level}_convolution")(features)
+        if spec.critic_batch_norm and level:
+            features = _normalized(features, f"{level}")
+        features = keras.layers.LeakyReLU(negative_slope=0.2, name=f"{level}_rectified")(features)
+    score = keras.layers.Conv2D(1, (height, width), use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
+                                dtype=_full_precision(), name="score_convolution")(features)
+    return keras.Model(image, keras.layers.Reshape((), dtype=_full_precision(), name="score")(score), name=name)
+
+
+INITIALIZERS = {
+    "paper": lambda: keras.initializers.RandomNormal(0.0, 0.02),
+    "he": lambda: keras.initializers.HeNormal(),
+}
+
+
+def _widest(spec):
+    """Features of the generator's smallest map."""
+    return spec.ngf << (spec.halvings[2] - 1)
+
+
+def _project(z, spec, features, tower):
+    """z -> the smallest map; a transposed convolution over one pixel is a matrix product."""
+    height, width, _ = spec.halvings
+    flat = keras.layers.Dense(height * width * features, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
+                              name=f"{tower}_0_projection")(z)
+    return keras.layers.Reshape((height, width, features), name=f"{tower}_0_map")(flat)
+
+
+def _upsample(features, filters, spec, name):
+    return keras.layers.Conv2DTranspose(filters, 4, strides=2, padding="same", use_bias=False,
+                                        kernel_initializer=INITIALIZERS[spec.init](), name=f"{name}_convolution")(features)
+
+
+def _to_image(features, channels, spec, tower):
+    """The last convolution. Under "he" it starts at the background, -1 before tanh: most pixels show no cell."""
+    bias = spec.init == "he"
+    pixels = keras.layers.Conv2DTranspose(channels, 4, strides=2, padding="same", use_bias=bias,
+                                          kernel_initializer=INITIALIZERS[spec.init](),
+                                          bias_initializer=keras.initializers.Constant(-1.0),
+                                          name=f"{tower}_image_convolution")(features)
+    return keras.layers.Activation("tanh", dtype=_full_precision(), name=f"{tower}_image")(pixels)
+
+
+def _activated(features, spec, name):
+    return keras.layers.ReLU(name=f"{name}_rectified")(_normalized(features, name))
+
+
+def _normalized(features, name):
+    """Batch normalisation with the constants of the original code."""
+    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalization",
+                                           gamma_initializer=keras.initializers.RandomNormal(1.0, 0.02))(features)
+
+
+def _full_precision():
+    """The precision of the weights: scores and pixels keep it also where the other layers compute in bfloat16."""
+    return keras.config.dtype_policy().variable_dtype
