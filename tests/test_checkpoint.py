@@ -1,0 +1,205 @@
+"""Weights on disk: exact resume, verified reading, and files that plain Keras opens."""
+
+import json
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from biogans import checkpoint
+from biogans.engine import Engine, draw
+from biogans.errors import InputError
+from networks import PAIRS, batches, images, settings, spec
+
+
+def trained(architecture, algorithm, iterations, folder=None, **changes):
+    """An Engine after some iterations, starting at the 25th so that WGAN does not take 100 updates; saved if asked."""
+    run = Engine(spec(architecture, algorithm), settings(algorithm, **changes))
+    data = batches(architecture, run.settings)
+    for iteration in range(25, 25 + iterations):
+        run.iterate(iteration, data)
+    files = folder and checkpoint.Files(folder, run.spec, algorithm)
+    facts = checkpoint.about(run.spec, run.settings, images())
+    if files:
+        checkpoint.save(files, run, facts, 25 + iterations)
+    return run, files, facts
+
+
+def state(run):
+    return [variable.numpy() for variables in checkpoint._parts(run).values() for variable in variables]
+
+
+@pytest.mark.parametrize("architecture, algorithm", PAIRS)
+def test_two_halves_are_one_run(architecture, algorithm, tmp_path):
+    """2 N iterations equal N, a save, and N more in new objects, bit for bit: weights, optimizers, averages."""
+    whole, _, _ = trained(architecture, algorithm, 6)
+    _, files, facts = trained(architecture, algorithm, 3, tmp_path)
+    rest = Engine(spec(architecture, algorithm), settings(algorithm))
+    done = checkpoint.restore(files.combined, rest, facts)
+    assert done == 28
+    for iteration in range(done, 31):
+        rest.iterate(iteration, batches(architecture, rest.settings))
+    assert rest.position == whole.position
+    assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
+
+
+@pytest.fixture(scope="module")
+def star(tmp_path_factory):
+    """A star-shaped WGAN-GP of two factors and its files."""
+    return trained("DCGAN-starshaped", "WGAN-GP", 2, tmp_path_factory.mktemp("checkpoints"))
+
+
+def test_names_of_the_files(star, tmp_path):
+    _, files, _ = star
+    assert {path.name for path in files.folder.iterdir()} == {
+        "weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "model.generator.DCGAN-starshaped.WGAN-GP.2.h5",
+        "weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5",
+        "weights.critic[0].DCGAN-starshaped.WGAN-GP.2.h5", "weights.critic[1].DCGAN-starshaped.WGAN-GP.2.h5"}
+    trained("DCGAN-separable", "GAN", 1, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "weights.generator.DCGAN-separable.GAN.1.h5", "model.generator.DCGAN-separable.GAN.1.h5",
+        "weights.combined_model.DCGAN-separable.GAN.1.h5", "weights.discriminator.DCGAN-separable.GAN.1.h5"}
+
+
+def test_weights_files_hold_weights_and_nothing_else(star):
+    run, files, _ = star
+    with h5py.File(files.generator) as file:
+        assert "model_config" not in file.attrs and list(file) == ["model_weights"]
+        stored = []
+        file.visititems(lambda name, item: stored.append(name) if isinstance(item, h5py.Dataset) else None)
+    assert len(stored) == len(run.generator.weights)
+
+
+def test_each_file_draws_the_same_cells(star):
+    run, files, _ = star
+    z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
+    expected = draw(run.average, z)
+    for path in (files.generator, files.model, files.combined):
+        generator, network, facts = checkpoint.load_generator(path)
+        assert np.array_equal(draw(generator, z), expected)
+        assert network == run.spec and facts["iteration"] == 27
+
+
+PLAIN_KERAS = """
+import sys
+import numpy as np
+import keras
+model = keras.models.load_model(sys.argv[1])
+np.save(sys.argv[2], model.predict(np.load(sys.argv[3]), verbose=0))
+same = keras.models.clone_model(model)
+same.load_weights(sys.argv[4])
+assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), same.get_weights()))
+assert "biogans" not in sys.modules
+"""
+
+
+def test_plain_keras_reads_the_files(star, tmp_path):
+    """keras.models.load_model and load_weights, in a process that can't import biogans."""
+    run, files, _ = star
+    z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
+    np.save(tmp_path / "z.npy", z)
+    blocked = tmp_path / "biogans.py"
+    blocked.write_text("raise ImportError('plain Keras must not need it')")
+    result = subprocess.run([sys.executable, "-c", PLAIN_KERAS, files.model, tmp_path / "cells.npy", tmp_path / "z.npy",
+                             files.generator], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "cells.npy"), draw(run.average, z), atol=1e-6)
+
+
+def test_names_with_the_image_size(star):
+    _, files, _ = star
+    older = files.folder / "weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"
+    assert checkpoint.find(older) == files.generator
+    with pytest.raises(InputError, match="no such file"):
+        checkpoint.find(files.folder / "weights.generator.DCGAN.GAN.16_24.1.2.h5")
+
+
+def test_other_settings_are_refused_with_the_differences(star):
+    run, files, _ = star
+    other = Engine(run.spec, settings(lrD=0.5, batch_size=5))
+    facts = checkpoint.about(other.spec, other.settings, images(seed=1))
+    before = state(other)
+    with pytest.raises(InputError) as refused:
+        checkpoint.restore(files.combined, other, facts)
+    for difference in ("lrD: 0.0001 there, 0.5 here", "batch_size: 4 there, 5 here", "images sha256"):
+        assert difference in str(refused.value)
+    assert all(np.array_equal(a, b) for a, b in zip(before, state(other)))
+
+
+def test_a_critic_is_not_a_generator_nor_a_checkpoint(star):
+    run, files, facts = star
+    with pytest.raises(InputError, match="critic 1, which draws nothing"):
+        checkpoint.load_generator(files.critic("critic", 1))
+    with pytest.raises(InputError, match="only weights.combined_model"):
+        checkpoint.restore(files.generator, run, facts)
+
+
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
+def test_flipped_bits_are_noticed(star, tmp_path, where):
+    """In the arrays, which HDF5 itself does not check."""
+    _, files, _ = star
+    content = bytearray(files.generator.read_bytes())
+    with h5py.File(files.generator) as file:
+        array = file["model_weights/red_0_projection/red_0_projection/kernel"]
+        offset = array.id.get_offset() + int(where * array.nbytes)
+    content[offset] ^= 0x10
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(content)
+    with pytest.raises(InputError, match="damaged.h5 is damaged"):
+        checkpoint.load_generator(damaged)
+
+
+def test_a_changed_description_is_noticed(star, tmp_path):
+    _, files, _ = star
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(files.generator.read_bytes())
+    with h5py.File(damaged, "r+") as file:
+        facts = json.loads(file.attrs["biogans"])
+        facts["network"]["ngf"] = 8
+        file.attrs["biogans"] = json.dumps(facts)
+    with pytest.raises(InputError, match="damaged"):
+        checkpoint.load_generator(damaged)
+
+
+def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
+    """Even where the checksum fits: a file of a few bytes must not ask for terabytes."""
+    _, files, _ = star
+    for change in ({"ngf": 10**9}, {"height": "48"}, {"architecture": "Lambda"}, {"factors": 3}, {"surprise": 1}):
+        bomb = tmp_path / "bomb.h5"
+        bomb.write_bytes(files.generator.read_bytes())
+        with h5py.File(bomb, "r+") as file:
+            facts = json.loads(file.attrs["biogans"])
+            facts["network"] |= change
+            checkpoint._describe(file, facts)
+        with pytest.raises(InputError, match="can't build"):
+            checkpoint.load_generator(bomb)
+
+
+def test_arrays_elsewhere_are_not_read(star, tmp_path):
+    """Links to other files, and sizes larger than the file."""
+    _, files, _ = star
+    for name, plant in {"link": lambda file: file.__setitem__("other", h5py.ExternalLink(str(files.model), "/")),
+                        "size": lambda file: file.create_dataset("huge", (10**12,), "float32", chunks=(1024,))}.items():
+        path = tmp_path / f"{name}.h5"
+        path.write_bytes(files.generator.read_bytes())
+        with h5py.File(path, "r+") as file:
+            plant(file)
+        if name == "size":
+            with pytest.raises(InputError, match="more bytes than the file"):
+                checkpoint.load_generator(path)
+        else:
+            assert "other" not in "".join(checkpoint.read(path)[0])
+
+
+def test_an_earlier_run_is_set_aside(star, tmp_path):
+    run, files, _ = star
+    own = checkpoint.Files(tmp_path, run.spec, "WGAN-GP")
+    other = tmp_path / "weights.generator.DCGAN.GAN.1.h5"
+    for path in (own.generator, own.critic("critic", 0), own.log, other):
+        path.write_text("old")
+    aside = own.set_aside()
+    assert sorted(path.name for path in aside.iterdir()) == sorted(
+        path.name for path in (own.generator, own.critic("critic", 0), own.log))
+    assert other.read_text() == "old" and own.set_aside() is None

@@ -1,0 +1,163 @@
+"""One iteration: what it changes, that several devices learn what one does, and precision."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from biogans import models
+from biogans.engine import Engine, draw
+from biogans.errors import InputError
+from biogans.lazy import keras
+from networks import PAIRS, batches, images, settings, spec
+
+
+def engine(architecture="DCGAN", algorithm="WGAN-GP", devices=1, **changes):
+    return Engine(spec(architecture, algorithm), settings(algorithm, **changes), devices)
+
+
+def copies(variables):
+    return [variable.numpy().copy() for variable in variables]
+
+
+@pytest.mark.parametrize("architecture, algorithm", PAIRS)
+def test_iterations_are_reproducible_and_change_every_weight(architecture, algorithm):
+    """Two engines of the same seed agree bit for bit; every trainable variable of every network learns."""
+    first, second = engine(architecture, algorithm), engine(architecture, algorithm)
+    before = copies(first.generator.trainable_variables + first._critic_weights)
+    data = batches(architecture, first.settings)
+    losses = [[one.iterate(iteration, data) for iteration in (30, 31)] for one in (first, second)]
+    assert losses[0] == losses[1] and np.isfinite(losses).all()
+    for a, b in zip(first.generator.weights + first.average.weights, second.generator.weights + second.average.weights):
+        assert np.array_equal(a.numpy(), b.numpy())
+    for variable, old in zip(first.generator.trainable_variables + first._critic_weights, before):
+        assert not np.array_equal(variable.numpy(), old), variable.path
+
+
+def test_another_seed_is_another_run():
+    data = batches("DCGAN", settings())
+    assert engine(seed=1).iterate(0, data) != engine(seed=2).iterate(0, data)
+
+
+def test_critic_updates_of_an_iteration():
+    """Each update of the critic takes one batch: 2 as asked; WGAN 100 at the start."""
+    run, data = engine(algorithm="WGAN"), batches("DCGAN", settings("WGAN"))
+    run.iterate(30, data)
+    assert run.position == 2
+    run.iterate(0, data)
+    assert run.position == 102
+    assert max(abs(variable.numpy()).max() for variable in run._critic_weights) <= np.float32(0.01)
+
+
+def test_several_updates_of_the_generator():
+    """With --num_G_iters 2 Adam has taken two steps after one iteration, the critic's two as well."""
+    run = engine(num_G_iters=2)
+    run.iterate(0, batches("DCGAN", run.settings))
+    assert int(run.optimizers["generator"].iterations) == 2 and int(run.optimizers["critic"].iterations) == 2
+
+
+def test_the_moving_average():
+    """average <- d average + (1 - d) weights with d = min(0.9, (1 + i) / (10 + i)), from the initial weights on."""
+    run = engine(average=0.9)
+    expected, data = copies(run.generator.weights), batches("DCGAN", run.settings)
+    for iteration in range(3):
+        run.iterate(iteration, data)
+        decay = (1 + iteration) / (10 + iteration)
+        expected = [decay * mean + (1 - decay) * weight for mean, weight in zip(expected, copies(run.generator.weights))]
+    for mean, weight in zip(expected, run.average.weights):
+        np.testing.assert_allclose(weight.numpy(), mean, rtol=1e-5, atol=1e-6)
+
+
+def test_without_average_the_last_weights_are_drawn():
+    run = engine(average=0.0)
+    run.iterate(0, batches("DCGAN", run.settings))
+    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(run.average.weights, run.generator.weights))
+
+
+def test_augmentation_flips_both_ways_and_scales():
+    """Each image comes as it is, or mirrored in rows, columns, or both, about equally often, in [-1, 1]."""
+    run = engine("DCGAN-starshaped", batch_size=200)
+    image = images(1).pixels[0]
+    real = np.broadcast_to(image, (2, 200, *image.shape))
+    flipped = run._augmented(real, np.int64(3)).numpy()
+    scaled = image / np.float32(127.5) - 1
+    variants = [scaled, scaled[::-1], scaled[:, ::-1], scaled[::-1, ::-1]]
+    counts = [sum(np.allclose(one, variant, atol=1e-6) for one in flipped.reshape(-1, *image.shape)) for variant in variants]
+    assert sum(counts) == 400 and min(counts) > 60
+    assert not np.array_equal(flipped[0], flipped[1])       # the factors are flipped independently
+
+
+def test_the_critics_see_pairs_of_the_same_cell():
+    """Critic k judges (red, green k)."""
+    run = engine("DCGAN-starshaped")
+    cells = np.arange(2 * 3, dtype="float32").reshape(1, 1, 2, 3)
+    pairs = [pair.numpy() for pair in run._pairs(cells)]
+    assert np.array_equal(pairs[0], cells[..., [0, 1]]) and np.array_equal(pairs[1], cells[..., [0, 2]])
+
+
+def test_grid_latents_share_red_within_groups():
+    run = engine("DCGAN-separable")
+    z = run.grid_latents(3, 4).reshape(3, 4, 6)
+    assert np.array_equal(z, run.grid_latents(3, 4).reshape(3, 4, 6))
+    assert (z[:, :, :3] == z[:, :1, :3]).all() and len(np.unique(z[:, 0, 0])) == 3 and len(np.unique(z[:, :, 3])) == 12
+    red = draw(run.average, z.reshape(12, 6))[..., 0].reshape(3, 4, -1)
+    assert np.array_equal(red[:, 0], red[:, 1]) and not np.array_equal(red[0], red[1])
+
+
+def test_bfloat16_keeps_weights_scores_and_pixels_in_float32():
+    run = engine("DCGAN-starshaped", precision="bfloat16")
+    try:
+        assert np.isfinite(run.iterate(0, batches("DCGAN-starshaped", run.settings))).all()
+        assert {variable.dtype for variable in run.generator.weights} == {"float32"}
+        assert run.generator.get_layer("red_1_convolution").compute_dtype == "bfloat16"
+        assert run.generator.output.dtype == run.critics[0].output.dtype == "float32"
+        assert run.average.get_layer("red_1_convolution").compute_dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_more_devices_than_there_are():
+    with pytest.raises(InputError, match="-g 4: this machine has 1"):
+        engine(devices=4)
+
+
+TWO_DEVICES = """
+import sys
+import numpy as np
+from biogans.lazy import tensorflow as tf
+from biogans.engine import Engine
+from networks import batches, settings, spec
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+architecture, algorithm = sys.argv[1:]
+weights = []
+for devices in (1, 2):
+    run = Engine(spec(architecture, algorithm), settings(algorithm), devices)
+    data = batches(architecture, run.settings)
+    for iteration in range(30, 33):
+        losses = run.iterate(iteration, data)
+    weights.append([variable.numpy() for network in (run.generator, run.average, *run.critics) for variable in network.weights])
+print(max(abs(one - two).max() for one, two in zip(*weights)))
+"""
+
+
+@pytest.mark.parametrize("architecture, algorithm", [("DCGAN", "GAN"), ("DCGAN-starshaped", "WGAN-GP"),
+                                                     ("DCGAN-separable", "WGAN")])
+def test_two_devices_learn_what_one_does(architecture, algorithm):
+    """Also the running averages of batch normalisation, whose statistics are over both."""
+    here = Path(__file__).parent
+    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm], capture_output=True, text=True,
+                            cwd=here)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) < 1e-5
+
+
+def test_a_batch_that_cannot_be_shared_out():
+    with pytest.raises(InputError, match="multiple|device"):
+        engine(devices=3)
+
+
+def test_all_architectures_are_known_to_the_tests():
+    assert {architecture for architecture, _ in PAIRS} == set(models.ARCHITECTURES)
