@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Draw new cells with a trained generator, and compare them with real ones."""
+
+if not __package__:                     # a copy of this folder, run as `python predict.py`
+    import launch
+    launch.run_copy(__file__)
+
+import secrets
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__, checkpoint, dataloader, launch, metrics, options as command_line
+from .errors import InputError
+from .files import replacing
+from .progress import reading
+
+IMAGES = Path("images")
+
+
+def predict(options):
+    """Draw cells as the parsed `options` say and write them to a stack. Raises InputError for a user's mistake."""
+    if options.evaluate and not options.data:
+        raise InputError("-e compares with real images: give their folder with -d")
+    path = checkpoint.find(options.input_file)
+    generator, spec, facts = checkpoint.load_generator(path)
+    check_expectations(path, options, facts)
+    channels = chosen_channels(path, spec, options.polarity_factors)
+    if options.debug or options.verbose:
+        print(f"{path}: {facts}")
+    seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    z = np.random.default_rng(seed).standard_normal((options.number, spec.nz), np.float32)
+    stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
+    write_stack(stack, generator, z, channels, options.batch_size or 64, {
+        "channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "seed": seed,
+        "source": str(path), "iteration": facts["iteration"], "architecture": spec.architecture,
+        "algorithm": facts["training"]["algorithm"], "biogans_version": __version__,
+    } | ({"pixel_size_um": facts["pixel_size_um"]} if facts["pixel_size_um"] else {}))
+    print(f"Output image stack to file: {stack}")
+    if options.evaluate:
+        evaluate(options, generator, spec, facts, seed)
+
+
+def check_expectations(path, options, facts):
+    """Raise InputError if an option was given that contradicts what the file says of itself."""
+    stored = facts["network"] | facts["training"]
+    expected = {"--network_model": (options.network_model, "architecture"), "--gan_algorithm": (options.gan_algorithm, "algorithm")}
+    expected |= {f"--{name}": (getattr(options, name), name)
+                 for name in ("ngf", "ndf", "nz", "lrD", "lrG", "wgan_clip_value", "wgangp_lambda")}
+    expected["--optimizer"] = (None if options.optimizer == "default" else options.optimizer, "optimizer")
+    for option, (given, name) in expected.items():
+        if given is not None and given != stored[name]:
+            raise InputError(f"{option} {given} contradicts {path}, which was trained with {stored[name]}: leave the option out")
+
+
+def chosen_channels(path, spec, factors):
+    """Positions of red and of the greens that -p asks for, all by default."""
+    names = spec.channel_names
+    if not factors:
+        return list(range(len(names)))
+    known = spec.factors if spec.towers == len(spec.factors) else ()
+    for factor in factors:
+        if factor not in known:
+            raise InputError(f"{path} can't draw {factor} by itself: it draws {', '.join(known or names[1:])}")
+    per_tower = spec.channels - 1
+    return [0] + [1 + known.index(factor) * per_tower + k for factor in known if factor in factors for k in range(per_tower)]
+
+
+def write_stack(path, generator, z, channels, batch_size, attributes):
+    """Write cells as they are drawn: `stack` float32 (cells, height, width, channels) in [0, 1], and their `z` (cells, nz)."""
+    import h5py
+    from tqdm import tqdm
+    from .engine import draw
+
+    shape = (len(z), *generator.output_shape[1:3], len(channels))
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        stack = file.create_dataset("stack", shape, np.float32)
+        file.create_dataset("z", data=z)
+        stack.attrs.update(attributes)
+        for start in tqdm(range(0, len(z), batch_size), desc="drawing", unit="batch", disable=True if len(z) <= batch_size else None):
+            cells = draw(generator, z[start:start + batch_size], batch_size)
+            stack[start:start + batch_size] = (cells[..., channels] + 1) / 2
+
+
+def evaluate(options, generator, spec, facts, seed):
+    """Print, for each factor, how far generated images are from real ones, beside real ones among themselves."""
+    from .engine import draw
+
+    real = dataloader.load(options.data, spec.factors, "test", facts["images"]["channels"], progress=reading("reading images"))
+    if real.pixels.shape[1:] != (spec.height, spec.width, spec.channels):
+        raise InputError("{}: these images are {}x{} with {} channel(s), the generator's {}x{} with {}".format(
+            options.data, *real.pixels.shape[1:], spec.height, spec.width, spec.channels))
+    rng = np.random.default_rng(seed)
+    count = int(np.bincount(real.labels).max())
+    cells = draw(generator, rng.standard_normal((count, spec.nz), np.float32), options.batch_size or 64)
+    print(f"sliced Wasserstein distance to the {len(real.pixels)} real images in {options.data}\n"
+          f"(in [-1, 1] per pixel, times the square root of an image's numbers; smaller is better)\n"
+          f"{'':20}{'generated':>12}{'real':>12}")
+    per_tower = spec.channels - 1
+    for k, name in enumerate(spec.channel_names[1::per_tower] if per_tower else ["images"]):
+        truth = real.pixels if spec.towers == 1 else real.pixels[real.labels == k]
+        truth = rng.permutation(truth) / np.float32(127.5) - 1
+        fake = cells[..., [0, *range(1 + k * per_tower, 1 + (k + 1) * per_tower)]]
+        half = len(truth) // 2
+        print(f"{name:20}{metrics.sliced_wasserstein(truth[half:], fake):12.3f}"
+              f"{metrics.sliced_wasserstein(truth[:half], truth[half:]):12.3f}")
+
+
+def main(arguments=None):
+    return launch.run(predict, command_line.predict_parser().parse_args(arguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
