@@ -1,0 +1,55 @@
+# make demo     create the environment, train a small model on the sample data, predict, draw
+# make test     the tests
+# make help     the other targets
+PYTHON ?= python3
+BIN = $(CURDIR)/bin
+SAMPLE = $(CURDIR)/data_48-80/data
+DEMO_ITERATIONS ?= 1000
+.DELETE_ON_ERROR:
+
+all: .venv/installed
+
+.venv/installed: requirements.lock setup.py
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: .venv/installed
+	mkdir -p demo
+	cd demo && $(BIN)/train.py -d $(SAMPLE) --preset fast -e $(DEMO_ITERATIONS) -M 250
+	cd demo && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5
+	cd demo && $(BIN)/visualize.py -i images/stack7.DCGAN-starshaped.WGAN-GP.h5 -o images/stack7.DCGAN-starshaped.WGAN-GP.png
+	@echo
+	@echo "Pictures in demo/images:"
+	@echo "  real_samples.DCGAN-starshaped.WGAN-GP.6.png         (simulated) cells that the network was shown"
+	@echo "  fake_samples.DCGAN-starshaped.WGAN-GP.6.$(DEMO_ITERATIONS).png    cells that it draws: one per row, all six factors in each"
+	@echo "  stack7.DCGAN-starshaped.WGAN-GP.png                 one of its cells in detail"
+	@echo "  losses.DCGAN-starshaped.WGAN-GP.6.png               the game between the two networks"
+
+test: .venv/installed
+	.venv/bin/python -m pytest -n 2 tests
+
+# Nine small trainings, one after another: about half an hour on 2 cores.
+nine: .venv/installed
+	.venv/bin/python benchmarks/nine.py -d $(SAMPLE) -o docs/nine.png
+
+bench: .venv/installed
+	.venv/bin/python benchmarks/train_step.py
+
+sample: .venv/installed
+	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
+
+clean:
+	rm -rf .venv demo build src/*.egg-info .pytest_cache
+
+help:
+	@echo "make            create the environment (.venv)"
+	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
+	@echo "make test       the tests"
+	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
+	@echo "make bench      time an iteration of all nine combinations"
+	@echo "make sample     make the sample data anew with the simulator"
+	@echo "make clean      remove the environment and what the demo made"
+
+.PHONY: all demo test nine bench sample clean help

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = (HERE / "src/biogans/__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
+
+setup(
+    name="biogans",
+    version=VERSION,
+    description="Generative adversarial networks for images of biological cells",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    package_dir={"": "src"},
+    packages=["biogans"],
+    install_requires=[
+        "tensorflow>=2.18",
+        "keras>=3.13.2",        # earlier ones have holes in the reading of HDF5 files
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "h5py>=3.11",
+        "pillow>=10.1",
+        "tifffile>=2023.7",
+        "matplotlib>=3.8",
+        "tqdm>=4.66",
+        "tensorboard>=2.18",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100"],
+    },
+    entry_points={"console_scripts": [
+        "biogans-train = biogans.train:main",
+        "biogans-predict = biogans.predict:main",
+        "biogans-visualize = biogans.visualize:main",
+        "biogans-simulate = biogans.simulate:main",
+    ]},
+)
