@@ -1,0 +1,109 @@
+"""predict.py: stacks that describe themselves, and the evaluation."""
+
+import h5py
+import numpy as np
+import pytest
+
+from biogans import checkpoint, predict, train
+from biogans.engine import draw
+from conftest import SMALL, write_images
+
+STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
+STACK = "images/stack3.DCGAN-starshaped.WGAN-GP.h5"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A user's folder after training a star of two factors and a DCGAN on both for 2 iterations."""
+    folder = tmp_path_factory.mktemp("predict")
+    write_images(folder / "data" / "LIN_train")
+    write_images(folder / "data" / "LIN_test", seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for architecture in ("DCGAN-starshaped", "DCGAN"):
+            train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2"])
+    return folder
+
+
+@pytest.fixture
+def here(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def stack(path=STACK):
+    with h5py.File(path) as file:
+        return file["stack"][()], dict(file["stack"].attrs), file["z"][()]
+
+
+def test_a_stack_describes_itself(here, capsys):
+    assert predict.main(["-i", STAR, "-s", "3"]) == 0
+    assert f"Output image stack to file: {STACK}" in capsys.readouterr().out
+    cells, facts, z = stack()
+    assert cells.shape == (1, 16, 24, 3) and cells.dtype == np.float32 and 0 <= cells.min() < cells.max() <= 1
+    assert list(facts["channel_names"]) == ["red", "Alp14", "Tea1"] and list(facts["value_range"]) == [0, 1]
+    assert (facts["seed"], facts["source"], facts["iteration"], facts["algorithm"]) == (3, STAR, 2, "WGAN-GP")
+    generator, _, _ = checkpoint.load_generator(STAR)
+    assert np.array_equal(cells, (draw(generator, z) + 1) / 2)
+
+
+def test_fresh_cells_unless_a_seed_is_given(here):
+    drawn = []
+    for seed in ([], [], ["-s", "1"], ["-s", "1"]):
+        predict.main(["-i", STAR, *seed])
+        drawn.append(stack()[0])
+    assert not np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[2], drawn[3])
+
+
+def test_many_cells_do_not_depend_on_the_batch(here):
+    predict.main(["-i", STAR, "-n", "7", "-s", "1", "-b", "3"])
+    seven, _, _ = stack()
+    predict.main(["-i", STAR, "-n", "7", "-s", "1"])
+    assert seven.shape[0] == 7
+    np.testing.assert_allclose(seven, stack()[0], atol=1e-6)
+
+
+def test_chosen_factors(here):
+    predict.main(["-i", STAR, "-s", "1"])
+    everything, _, _ = stack()
+    predict.main(["-i", STAR, "-s", "1", "-p", "Tea1"])
+    chosen, facts, _ = stack("images/stack2.DCGAN-starshaped.WGAN-GP.h5")
+    assert list(facts["channel_names"]) == ["red", "Tea1"] and np.array_equal(chosen, everything[..., [0, 2]])
+
+
+@pytest.mark.parametrize("name", [STAR, "checkpoints/model.generator.DCGAN-starshaped.WGAN-GP.2.h5",
+                                  "checkpoints/weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5",
+                                  "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"])
+def test_every_file_that_holds_a_generator(here, name):
+    predict.main(["-i", STAR, "-s", "5"])
+    expected = stack()[0]
+    assert predict.main(["-i", name, "-s", "5"]) == 0
+    assert np.array_equal(stack()[0], expected)
+
+
+@pytest.mark.parametrize("option, value, stored", [("-a", "gan", "WGAN-GP"), ("-m", "DCGAN", "DCGAN-starshaped"), ("--ngf", "8", "4"),
+                                                   ("-z", "100", "6"), ("--lrD", "0.5", "0.0001"), ("-p", "Sid2", "Alp14, Tea1")])
+def test_contradictions_name_both(here, option, value, stored, capsys):
+    assert predict.main(["-i", STAR, option, value]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and value.upper() in message.upper() and stored in message
+
+
+def test_options_that_agree_are_accepted(here):
+    assert predict.main(["-i", STAR, "-a", "WGAN-GP", "-m", "dcgan-starshaped", "--ngf", "4", "-z", "6", "-o", "default", "-w",
+                         "-D", "-c", "checkpoints"]) == 0
+
+
+def test_evaluation_prints_a_line_per_factor(here, capsys):
+    """Untrained cells are much further from real ones than these among themselves."""
+    assert predict.main(["-i", STAR, "-e", "-d", "data", "-s", "1"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = {line[0]: (float(line[1]), float(line[2])) for line in lines if line and line[0] in ("Alp14", "Tea1")}
+    assert rows.keys() == {"Alp14", "Tea1"} and all(generated > 2 * real > 0 for generated, real in rows.values())
+    assert predict.main(["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", "-e", "-d", "data"]) == 0
+    assert "green " in capsys.readouterr().out
+
+
+def test_evaluation_needs_real_images(here, capsys):
+    assert predict.main(["-i", STAR, "-e"]) == 2
+    assert "-d" in capsys.readouterr().err
