@@ -46,7 +46,7 @@ class Files:
         return self.folder / f"weights.{name}{number}.{self.run}.h5"
 
     def set_aside(self):
-        """Move the files of an earlier run of this name to a folder of their own; returns it, or None if there were none."""
+        """Move the files of an earlier run of this name to a folder of their own; returns that, or None."""
         old = sorted(path for path in self.folder.glob(f"*.{self.run}.*") if path.name[0] != ".")
         old += [self.tensorboard] if self.tensorboard.exists() else []
         if not old:
@@ -125,7 +125,8 @@ def load_generator(path):
 
     arrays, stored = read(path)
     if stored.get("holds", "generator") != "generator":
-        raise InputError(f"{path} holds the weights of {stored['holds']}, which draws nothing: give a generator's file")
+        raise InputError(f"{path} holds the weights of {stored['holds']}, which draws nothing: give a generator's "
+                         f"file")
     spec = network_spec(path, stored)
     generator = drawing_generator(spec)
     if "holds" in stored:
@@ -163,18 +164,20 @@ def read(path):
         with h5py.File(path, "r") as file:
             text, sha256 = file.attrs.get("biogans"), file.attrs.get("sha256")
             if not isinstance(text, str) or len(text) > MOST_SETTINGS:
-                raise InputError(f"{path} was not written by BioGANs, or only in part: give a file from a checkpoints folder")
+                raise InputError(f"{path} was not written by BioGANs, or only in part: give a file from a checkpoints "
+                                 f"folder")
             arrays = _arrays(file)
             facts = json.loads(text)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise InputError(f"{path} is not a readable weights file ({reason}): use another copy, or train again") from None
+        raise InputError(f"{path} is not a readable weights file ({reason}): use another copy, or train "
+                         f"again") from None
     if sha256 != _digest(arrays, text):
         raise InputError(f"{path} is damaged (its checksum does not match): use another copy, or train again")
     if facts.get("format") != FORMAT:
-        raise InputError(f"{path} was written by BioGANs {facts.get('biogans')}, which this version ({__version__}) can't read")
+        raise InputError(f"{path} was written by BioGANs {facts.get('biogans')}: this version, {__version__}, can't read it")
     return arrays, facts
 
 
@@ -229,8 +232,8 @@ def _assign(path, arrays, variables):
         raise InputError(f"{path} holds other layers than its description says: use another copy, or train again")
     for name, variable in variables:
         if arrays[name].shape != tuple(variable.shape):
-            raise InputError(f"{path}: {name} has the shape {arrays[name].shape} and not {tuple(variable.shape)}: use "
-                             f"another copy, or train again")
+            raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, not {tuple(variable.shape)}: use another "
+                             f"copy, or train again")
     for name, variable in variables:
         variable.assign(arrays[name])
 
@@ -241,6 +244,8 @@ def _arrays(file):
 
     datasets = {}
     file.visititems(lambda name, thing: datasets.update({name: thing}) if isinstance(thing, h5py.Dataset) else None)
+    if not all(isinstance(name, str) for name in datasets):
+        raise ValueError("a name in it is not text")
     if any(dataset.is_virtual or dataset.external for dataset in datasets.values()):
         raise ValueError("its arrays lie in other files")
     if sum(dataset.nbytes for dataset in datasets.values()) > Path(file.filename).stat().st_size:

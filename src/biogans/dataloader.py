@@ -110,15 +110,18 @@ def _split_folder(root, split):
 
 def _test_twin(root):
     """*_test for *_train, *_test/<Factor> for *_train/<Factor>, else `root` itself."""
-    for name in (os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)):    # `root` may be "." or a link
-        root_so_named = Path(name)
-        one_factor = not name.endswith("_train") and _images(root_so_named)
-        folder = root_so_named.parent if one_factor else root_so_named
+    twins = []
+    for name in (os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)):    # root may be "." or a link
+        start = Path(name)
+        of_one_factor = not name.endswith("_train") and _images(start)
+        folder = start.parent if of_one_factor else start
         if folder.name.endswith("_train"):
-            twin = folder.with_name(folder.name[:-len("_train")] + "_test") / root_so_named.relative_to(folder)
-            if not twin.is_dir():
-                raise InputError(f"{twin}: no such folder: it should hold the images to compare with")
+            twins.append(folder.with_name(folder.name[:-len("_train")] + "_test") / start.relative_to(folder))
+    for twin in twins:
+        if twin.is_dir():
             return twin
+    if twins:
+        raise InputError(f"{twins[0]}: no such folder: it should hold the images to compare with")
     return root
 
 
@@ -127,7 +130,8 @@ def _folders(root):
 
 
 def _images(folder):
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir()
+                  if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
 
 
 class _Blocks:
@@ -259,7 +263,8 @@ def _read_tiff(path):
 
 def _check_sides(path, *sides):
     if max(sides) > LARGEST_SIDE:
-        raise InputError(f"{path}: {sides[0]}x{sides[1]} pixels: sides above {LARGEST_SIDE} are refused: crop the cells first")
+        raise InputError(f"{path}: {sides[0]}x{sides[1]} pixels: sides above {LARGEST_SIDE} are refused: crop the "
+                         f"cells first")
 
 
 def _pixel_size_um(path):
@@ -274,7 +279,7 @@ def _pixel_size_um(path):
 
 
 def _cached(cache, paths, channels, skip_bad_images, progress):
-    """What _gather returns, with the pixels read from the file `cache` as needed; it is made anew if the images changed."""
+    """What _gather returns, with the pixels read from the file `cache` as needed; made anew if the images changed."""
     if cache.suffix != ".npy":
         raise InputError(f"--cache {cache}: give the name of a file that ends in .npy")
     state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]

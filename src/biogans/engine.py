@@ -41,12 +41,13 @@ class Engine:
             self.optimizers["critic"].build(self._critic_weights)
         if devices > 1:
             _normalise_over_all_devices([self.generator, *self.critics])
-        # XLA makes this many times slower on CPUs.
-        on_gpu = bool(tf.config.list_physical_devices("GPU")) and devices == 1
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        # On CPUs rewriting the graph takes seconds and gains nothing; XLA makes it many times slower.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on_gpu})
         images = (len(self.critics), settings.batch_size, spec.height, spec.width, spec.channels)
         number = tf.TensorSpec((), tf.int64)
         self._compiled = tf.function(
-            self._iteration_on_all_devices, jit_compile=on_gpu, autograph=False,
+            self._iteration_on_all_devices, jit_compile=on_gpu and devices == 1, autograph=False,
             input_signature=(tf.TensorSpec((None, *images), tf.uint8), number, tf.TensorSpec((), tf.float32)))
         self._compiled_update = tf.function(
             lambda real, position: self.strategy.run(self._critic_update, (real, position)),
@@ -64,7 +65,10 @@ class Engine:
         return keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-16)
 
     def iterate(self, iteration, batches):
-        """One iteration (counted from 0) on the next of `batches` (dataloader.Batches); returns (critic, generator) loss."""
+        """One iteration (counted from 0) on the next of `batches` (dataloader.Batches).
+
+        Returns the losses of the critic, in its last update, and of the generator.
+        """
         updates = self.algorithm.critic_updates(iteration)
         real = batches.take(self.position, updates)
         decay = min(self.settings.average, (1 + iteration) / (10 + iteration)) if self.settings.average else 0.0
@@ -130,7 +134,7 @@ class Engine:
                 for k in range(len(self.critics))]
 
     def _augmented(self, real, position):
-        """uint8 (towers, batch, height, width, channels) -> this device's part in [-1, 1], flipped at random both ways."""
+        """uint8 (towers, batch, height, width, channels) -> this device's part in [-1, 1], at random mirrored."""
         flips = self._random(tf.random.stateless_uniform, _FLIPS, position,
                              (2, len(self.critics), self.settings.batch_size), batch_axis=2) < 0.5
         real = self._own_part(real, axis=1)
@@ -195,7 +199,7 @@ def device_name():
     """What the networks run on, in words: one line for the log."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"no GPU found: running on {tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))} CPU cores"
+        return f"no GPU found: running on {len(os.sched_getaffinity(0))} CPU core(s)"
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     return "GPUs: " + ", ".join(names)
 
@@ -220,7 +224,7 @@ def _strategy(devices, batch_size):
                          f"ask for at most that many")
     if batch_size % devices:
         raise InputError(f"a batch of {batch_size} can't be divided by {devices} GPUs: make --batch_size a multiple")
-    # The usual collectives can pair the sums of different towers of the star: the devices reach them in any order.
+    # The usual collectives can pair sums of different towers of the star, which devices reach in any order.
     return tf.distribute.MirroredStrategy([device.name for device in available[:devices]], tf.distribute.ReductionToOneDevice())
 
 

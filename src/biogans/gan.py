@@ -90,7 +90,7 @@ class WGAN(Algorithm):
         return -keras.ops.mean(fake_scores)
 
     def critic_updates(self, iteration):
-        """100 in each of the first 25 iterations and in every 500th, as in the authors' code: f must be near its optimum."""
+        """100 in each of the first 25 iterations and in every 500th, as in the authors' code: f must be good first."""
         return 100 if iteration < 25 or iteration % 500 == 0 else self.settings.num_D_iters
 
     def constrain(self, weights):

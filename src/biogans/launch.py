@@ -46,7 +46,7 @@ def _use_python_of(home):
 def _call(command):
     """Call the main function of `biogans.<command>` and return the exit status."""
     if sys.version_info < (3, 10):
-        return fail("Python 3.10 or later is needed, and {} is older: run 'make' in the BioGANs folder".format(sys.executable))
+        return fail("{} is older than Python 3.10: run 'make' in the BioGANs folder".format(sys.executable))
     try:
         main = importlib.import_module("biogans." + command).main
     except ModuleNotFoundError as missing:

@@ -12,7 +12,8 @@ def sliced_wasserstein(real, fake, projections=512, seed=0):
     """
     rng = np.random.default_rng(seed)
     count = min(len(real), len(fake))
-    real, fake = (rng.permutation(np.asarray(images, np.float32).reshape(len(images), -1))[:count] for images in (real, fake))
+    real, fake = (rng.permutation(np.asarray(images, np.float32).reshape(len(images), -1))[:count]
+                  for images in (real, fake))
     directions = rng.standard_normal((real.shape[1], projections), np.float32)
     directions /= np.linalg.norm(directions, axis=0)
     real, fake = (np.sort(images @ directions, axis=0) for images in (real, fake))

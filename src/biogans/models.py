@@ -67,15 +67,17 @@ class NetworkSpec:
         """Raise InputError if no network of this shape can be built."""
         height, width, n = self.halvings
         if n < 2:
-            raise InputError(f"images of {self.height}x{self.width} pixels can't be halved twice: crop or pad both sides "
-                             f"to multiples of 4, of at least 12 pixels")
+            raise InputError(f"images of {self.height}x{self.width} pixels can't be halved twice: crop or pad both "
+                             f"sides to multiples of 4, of at least 12 pixels")
         if height * width > 1024:
             raise InputError(f"images of {self.height}x{self.width} pixels can be halved only to {height}x{width}: "
                              f"crop or pad both sides to multiples of {2 ** (n + 2)}")
         if self.architecture != "DCGAN" and self.channels < 2:
-            raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use -m DCGAN")
+            raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
+                             f"-m DCGAN")
         if self.architecture != "DCGAN" and min(self.nz, self.ngf) < 2:
-            raise InputError(f"{self.architecture} gives half of z and of the filters to red: --nz and --ngf must be at least 2")
+            raise InputError(f"{self.architecture} gives half of z and of the filters to red: --nz and --ngf must be at "
+                             f"least 2")
 
 
 def dcgan(spec):
@@ -155,8 +157,9 @@ def critic(spec, name):
     height, width, n = spec.halvings
     features = image
     for level in range(n):
-        features = keras.layers.Conv2D(spec.ndf << level, 4, strides=2, padding="same", use_bias=False,
-                                       kernel_initializer=INITIALIZERS[spec.init](), name=f"{level}_convolution")(features)
+        features = keras.layers.Conv2D(
+            spec.ndf << level, 4, strides=2, padding="same", use_bias=False,
+            kernel_initializer=INITIALIZERS[spec.init](), name=f"{level}_convolution")(features)
         if spec.critic_batch_norm and level:
             features = _normalized(features, f"{level}")
         features = keras.layers.LeakyReLU(negative_slope=0.2, name=f"{level}_rectified")(features)
@@ -185,8 +188,9 @@ def _project(z, spec, features, tower):
 
 
 def _upsample(features, filters, spec, name):
-    return keras.layers.Conv2DTranspose(filters, 4, strides=2, padding="same", use_bias=False,
-                                        kernel_initializer=INITIALIZERS[spec.init](), name=f"{name}_convolution")(features)
+    return keras.layers.Conv2DTranspose(
+        filters, 4, strides=2, padding="same", use_bias=False,
+        kernel_initializer=INITIALIZERS[spec.init](), name=f"{name}_convolution")(features)
 
 
 def _to_image(features, channels, spec, tower):

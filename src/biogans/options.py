@@ -114,7 +114,7 @@ def train_parser():
     files = parser.add_argument_group("files and progress")
     _add_checkpoints_dir(files)
     files.add_argument("-w", "--use_pretrained_weights", action="store_true",
-                       help="go on from the stored checkpoint, up to -e iterations, exactly as if it had not been interrupted")
+                       help="go on from the stored checkpoint, up to -e iterations, as if there had been no interruption")
     files.add_argument("-M", "--monitor_progress", type=_positive_int, default=500, metavar="N",
                        help="store a picture of generated images after each N iterations, in images/; default=500")
     files.add_argument("--save_minutes", type=_positive_float, default=10.0, metavar="MIN",
@@ -263,8 +263,3 @@ def _names(text):
 def _numbers(text):
     return tuple(_positive_int(number) for number in _names(text))
 
-
-def differences(stored, wanted):
-    """Lines «name: stored value there, wanted value here» for two dicts of settings."""
-    return [f"{name}: {stored.get(name)!r} there, {value!r} here" for name, value in wanted.items()
-            if stored.get(name) != value]

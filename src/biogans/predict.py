@@ -31,6 +31,7 @@ def predict(options):
         print(f"{path}: {facts}")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     z = np.random.default_rng(seed).standard_normal((options.number, spec.nz), np.float32)
+    real = real_images(options, spec, facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
     write_stack(stack, generator, z, channels, options.batch_size or 64, {
         "channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "seed": seed,
@@ -39,19 +40,18 @@ def predict(options):
     } | ({"pixel_size_um": facts["pixel_size_um"]} if facts["pixel_size_um"] else {}))
     print(f"Output image stack to file: {stack}")
     if options.evaluate:
-        evaluate(options, generator, spec, facts, seed)
+        evaluate(real, generator, spec, options.batch_size or 64, seed)
 
 
 def check_expectations(path, options, facts):
     """Raise InputError if an option was given that contradicts what the file says of itself."""
     stored = facts["network"] | facts["training"]
-    expected = {"--network_model": (options.network_model, "architecture"), "--gan_algorithm": (options.gan_algorithm, "algorithm")}
-    expected |= {f"--{name}": (getattr(options, name), name)
-                 for name in ("ngf", "ndf", "nz", "lrD", "lrG", "wgan_clip_value", "wgangp_lambda")}
-    expected["--optimizer"] = (None if options.optimizer == "default" else options.optimizer, "optimizer")
-    for option, (given, name) in expected.items():
-        if given is not None and given != stored[name]:
-            raise InputError(f"{option} {given} contradicts {path}, which was trained with {stored[name]}: leave the option out")
+    names = {"network_model": "architecture", "gan_algorithm": "algorithm"}
+    for option in ("network_model", "gan_algorithm", "optimizer", "ngf", "ndf", "nz", "lrD", "lrG", "wgan_clip_value",
+                   "wgangp_lambda"):
+        given, there = getattr(options, option), stored[names.get(option, option)]
+        if given not in (None, "default", there):
+            raise InputError(f"--{option} {given} contradicts {path}, which was trained with {there}: leave it out")
 
 
 def chosen_channels(path, spec, factors):
@@ -64,11 +64,12 @@ def chosen_channels(path, spec, factors):
         if factor not in known:
             raise InputError(f"{path} can't draw {factor} by itself: it draws {', '.join(known or names[1:])}")
     per_tower = spec.channels - 1
-    return [0] + [1 + known.index(factor) * per_tower + k for factor in known if factor in factors for k in range(per_tower)]
+    return [0] + [1 + known.index(factor) * per_tower + k
+                  for factor in known if factor in factors for k in range(per_tower)]
 
 
 def write_stack(path, generator, z, channels, batch_size, attributes):
-    """Write cells as they are drawn: `stack` float32 (cells, height, width, channels) in [0, 1], and their `z` (cells, nz)."""
+    """Write cells as they are drawn: `stack`, float32 (cells, height, width, channels) in [0, 1], and `z` (cells, nz)."""
     import h5py
     from tqdm import tqdm
     from .engine import draw
@@ -78,23 +79,30 @@ def write_stack(path, generator, z, channels, batch_size, attributes):
         stack = file.create_dataset("stack", shape, np.float32)
         file.create_dataset("z", data=z)
         stack.attrs.update(attributes)
-        for start in tqdm(range(0, len(z), batch_size), desc="drawing", unit="batch", disable=True if len(z) <= batch_size else None):
+        for start in tqdm(range(0, len(z), batch_size), desc="drawing", unit="batch", disable=None, leave=False):
             cells = draw(generator, z[start:start + batch_size], batch_size)
             stack[start:start + batch_size] = (cells[..., channels] + 1) / 2
 
 
-def evaluate(options, generator, spec, facts, seed):
-    """Print, for each factor, how far generated images are from real ones, beside real ones among themselves."""
+def real_images(options, spec, facts):
+    """The held-out images that -d means, decoded as those of the training. Raises InputError if they don't fit."""
+    real = dataloader.load(options.data, spec.factors, "test", facts["images"]["channels"],
+                           progress=reading("reading images"))
+    height, width, channels = real.pixels.shape[1:]
+    if (height, width, channels) != (spec.height, spec.width, spec.channels):
+        raise InputError(f"{options.data}: these images are {height}x{width} with {channels} channel(s), the generator's "
+                         f"{spec.height}x{spec.width} with {spec.channels}: give images like those that it was trained on")
+    return real
+
+
+def evaluate(real, generator, spec, batch_size, seed):
+    """Print, for each factor, how far generated images are from `real` ones, beside real ones among themselves."""
     from .engine import draw
 
-    real = dataloader.load(options.data, spec.factors, "test", facts["images"]["channels"], progress=reading("reading images"))
-    if real.pixels.shape[1:] != (spec.height, spec.width, spec.channels):
-        raise InputError("{}: these images are {}x{} with {} channel(s), the generator's {}x{} with {}".format(
-            options.data, *real.pixels.shape[1:], spec.height, spec.width, spec.channels))
     rng = np.random.default_rng(seed)
     count = int(np.bincount(real.labels).max())
-    cells = draw(generator, rng.standard_normal((count, spec.nz), np.float32), options.batch_size or 64)
-    print(f"sliced Wasserstein distance to the {len(real.pixels)} real images in {options.data}\n"
+    cells = draw(generator, rng.standard_normal((count, spec.nz), np.float32), batch_size)
+    print(f"sliced Wasserstein distance to the {len(real.pixels)} real images\n"
           f"(in [-1, 1] per pixel, times the square root of an image's numbers; smaller is better)\n"
           f"{'':20}{'generated':>12}{'real':>12}")
     per_tower = spec.channels - 1

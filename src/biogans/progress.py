@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import sys
 import time
 
 from .files import replacing
@@ -19,7 +18,7 @@ def reading(what):
 
 
 class Progress:
-    """A bar with losses, iterations/s and time left on a terminal; elsewhere (a batch job's log) a line now and then."""
+    """A bar with losses, iterations/s and time left on a terminal; elsewhere, as in a batch job's log, some lines."""
 
     def __init__(self, done, total):
         from tqdm import tqdm
@@ -39,14 +38,9 @@ class Progress:
             rate = (done - self.first) / now
             left = time.strftime("%H:%M:%S", time.gmtime((self.total - done) / rate % 86400))
             days = int((self.total - done) / rate // 86400)
-            print(f"iteration {done}/{self.total}  {losses}  {rate:.3g} it/s  {f'{days} d ' if days else ''}{left} left",
-                  flush=True)
+            left = f"{days} d {left}" if days else left
+            print(f"iteration {done}/{self.total}  {losses}  {rate:.3g} it/s  {left} left", flush=True)
             self.next_line = now + SECONDS_BETWEEN_LINES
-
-    def say(self, text):
-        """Print a line without tearing the bar."""
-        self.bar.write(text, file=sys.stdout)
-        sys.stdout.flush()
 
     def close(self):
         self.bar.close()

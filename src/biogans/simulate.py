@@ -29,6 +29,7 @@ import numpy as np
 from . import __version__, launch
 from .errors import InputError
 from .files import replacing
+from .options import Parser
 
 ROWS, COLUMNS = 48, 80
 PIXEL = 0.19                            # µm; with it the crops' 38 to 74 pixels are 7 to 14 µm
@@ -537,8 +538,8 @@ def number(least):
 
 def parser():
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="simulate.py", formatter_class=argparse.RawDescriptionHelpFormatter,
+    p = Parser(
+        prog="simulate.py",
         description="Make sample data: simulated fission yeast cells, seen in two colours.\n\n"
                     "Red is Bgs4, which marks growth: one tip of a young cell, both tips of an older one, then the\n"
                     "septum that divides it. Green is one of six polarity factors. Images are 48 rows x 80 columns of\n"

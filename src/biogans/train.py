@@ -35,8 +35,8 @@ def train(options):
     for rate in {settings.lrD, settings.lrG}:
         if rate >= 1:
             print(f"warning: a learning rate of {rate:g} is far above the usual 1e-5 to 1e-2", file=sys.stderr)
-    images = dataloader.load(options.data, options.polarity_factors, "train", options.channels, options.skip_bad_images,
-                             options.cache, reading("reading images"))
+    images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
+                             options.skip_bad_images, options.cache, reading("reading images"))
     spec = network_spec(options, settings, images)
     print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
           f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
@@ -63,35 +63,47 @@ def train(options):
             return 0
     elif aside := files.set_aside():
         print(f"files of an earlier run moved to {aside}")
-
     draw_real(IMAGES / f"real_samples.{files.run}.png", images)
+    return loop(options, engine, batches, files, facts, done, stop)
+
+
+def loop(options, engine, batches, files, facts, done, stop):
+    """Iterate until `options.epochs` iterations are done or `stop` is requested; returns the exit status."""
     log, progress = Log(files.log, files.tensorboard, done), Progress(done, options.epochs)
     last_save = time.monotonic()
     try:
         while done < options.epochs and not stop.requested:
             start = time.monotonic()
             losses = engine.iterate(done, batches)
-            if not all(map(math.isfinite, losses)):
-                raise InputError(f"the losses became {losses[0]} and {losses[1]} in iteration {done + 1}: stopped; the last "
-                                 f"checkpoint in {files.folder} is kept: go on from it with -w, or try lower --lrD and --lrG")
             done += 1
+            check_finite(losses, done, files)
             log.losses(done, *losses, time.monotonic() - start)
             progress.update(done, *losses)
             if done % options.monitor_progress == 0 or done == options.epochs:
                 log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
-            if done == options.epochs or stop.requested or time.monotonic() - last_save > 60 * options.save_minutes:
+            save_is_due = time.monotonic() - last_save > 60 * options.save_minutes
+            if save_is_due or stop.requested or done == options.epochs:
                 checkpoint.save(files, engine, facts, done)
                 last_save = time.monotonic()
     finally:
         log.close()
         progress.close()
     if stop.requested:
-        print(f"stopped by {stop.name} after {done} iterations" + (f", saved in {files.folder}; to go on: {again()}" if done else ""))
+        saved = f", saved in {files.folder}; to go on: {again()}" if done else ""
+        print(f"stopped by {stop.name} after {done} iterations{saved}")
         return stop.status
     figures.loss_curves(IMAGES / f"losses.{files.run}.png", files.log)
     print(f"weights: {files.generator}\nmodel:   {files.model}\nimages:  {IMAGES}/fake_samples.{files.run}.{done}.png\n"
           f"losses:  {IMAGES}/losses.{files.run}.png")
     return 0
+
+
+def check_finite(losses, iteration, files):
+    """Raise InputError if the training has diverged; the last good checkpoint stays as it is."""
+    if not all(map(math.isfinite, losses)):
+        kept = f"{files.combined} is kept: go on from it with -w, or" if files.combined.is_file() else "nothing was saved yet:"
+        raise InputError(f"the losses became {losses[0]} and {losses[1]} in iteration {iteration}: stopped; {kept} lower "
+                         f"--lrD and --lrG")
 
 
 def network_spec(options, settings, images):
@@ -108,7 +120,8 @@ def network_spec(options, settings, images):
 
 def draw_real(path, images):
     """A picture of the first images of each factor."""
-    figures.real_grid(path, {factor: images.pixels[images.labels == k][:GRID[1]] for k, factor in enumerate(images.factors)})
+    figures.real_grid(path, {factor: images.pixels[images.labels == k][:GRID[1]]
+                             for k, factor in enumerate(images.factors)})
 
 
 def draw_samples(path, engine):
@@ -151,7 +164,8 @@ class StopRequest:
 
 def again():
     """The command that goes on with this run."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]] + ([] if {"-w", "--use_pretrained_weights"} & set(sys.argv) else ["-w"]))
+    given = sys.argv[1:]
+    return shlex.join([Path(sys.argv[0]).name, *given, *([] if "-w" in given else ["-w"])])
 
 
 def main(arguments=None):
