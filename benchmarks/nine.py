@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Train every architecture with every algorithm for a short while, and put their samples on one sheet.
+
+Each training is the command bin/train.py, in a temporary folder, with everything but the preset and the number of
+iterations at its default. It must end with status 0 and finite losses.
+"""
+
+import csv
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+from biogans import launch, options as command_line
+from biogans.errors import InputError
+from biogans.files import replacing
+from biogans.gan import ALGORITHMS
+from biogans.models import ARCHITECTURES
+
+MARGIN, LABEL, TITLE = 12, 26, 36           # pixels of the sheet
+PAPER, INK = "white", "black"
+HEADER = (f"{'architecture':<17}{'algorithm':<10}{'seconds':>9}{'ms/iteration':>14}"
+          f"{'critic loss':>22}{'generator loss':>24}")
+
+
+class Run(NamedTuple):
+    """One training.
+
+    seconds        of the whole command, with the start of TensorFlow
+    milliseconds   the median iteration: the first 25 of WGAN update the critic 100 times each
+    first, last    (critic, generator) losses of the first and the last iteration
+    samples        the grid of images after the last iteration, a Pillow image
+    """
+
+    architecture: str
+    algorithm: str
+    seconds: float
+    milliseconds: float
+    first: tuple
+    last: tuple
+    samples: Image.Image
+
+
+def train(architecture, algorithm, options):
+    """Run train.py; returns a Run. Raises InputError if it fails."""
+    name = f"{architecture} with {algorithm}"
+    command = [sys.executable, ROOT / "bin" / "train.py", "-d", Path(options.data).resolve(), "-m", architecture,
+               "-a", algorithm, "--preset", options.preset, "-e", str(options.epochs), "-M", str(options.epochs)]
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.monotonic()
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        seconds = time.monotonic() - start
+        if result.returncode:
+            raise InputError(f"{name} ended with status {result.returncode}: {result.stderr[-2000:]}")
+        losses, milliseconds = read_log(only_file(folder, f"checkpoints/log.{architecture}.{algorithm}.*.csv"))
+        grid = only_file(folder, f"images/fake_samples.{architecture}.{algorithm}.*.{options.epochs}.png")
+        with Image.open(grid) as file:
+            samples = file.convert("RGB")
+    if len(losses) != options.epochs or not all(math.isfinite(loss) for pair in losses for loss in pair):
+        raise InputError(f"{name} logged {len(losses)} iterations of {options.epochs}, or losses that are not finite")
+    return Run(architecture, algorithm, seconds, milliseconds, losses[0], losses[-1], samples)
+
+
+def read_log(path):
+    """([(critic loss, generator loss) of each iteration], median milliseconds of one) from train.py's CSV log."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    ends = [0.0, *(float(row["seconds"]) for row in rows)]
+    return ([(float(row["critic_loss"]), float(row["generator_loss"])) for row in rows],
+            1000 * statistics.median(end - start for start, end in zip(ends, ends[1:])))
+
+
+def only_file(folder, pattern):
+    found = list(Path(folder).glob(pattern))
+    if len(found) != 1:
+        raise InputError(f"train.py left {len(found)} files {pattern}, expected one")
+    return found[0]
+
+
+def line(run):
+    """One row of the table; losses as first -> last."""
+    critic, generator = (f"{first:.4g} -> {last:.4g}" for first, last in zip(run.first, run.last))
+    return (f"{run.architecture:<17}{run.algorithm:<10}{run.seconds:>9.0f}{run.milliseconds:>14.0f}"
+            f"{critic:>22}{generator:>24}")
+
+
+def sheet(runs, title):
+    """A Pillow image of all runs' samples: a row for each architecture, a column for each algorithm.
+
+    All grids get the width of the narrowest, so that none is magnified.
+    """
+    width = min(run.samples.width for run in runs)
+    grids = {(run.architecture, run.algorithm): scaled(run.samples, width) for run in runs}
+    architectures, algorithms = (list(dict.fromkeys(names)) for names in zip(*grids))
+    heights = [max(grid.height for (name, _), grid in grids.items() if name == row) for row in architectures]
+    step = [LABEL + height + MARGIN for height in heights]
+    picture = Image.new("RGB", (MARGIN + len(algorithms) * (width + MARGIN), TITLE + sum(step)), PAPER)
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=16)
+    pen.text((MARGIN, TITLE // 2), title, INK, font, anchor="lm")
+    for (architecture, algorithm), grid in grids.items():
+        left = MARGIN + algorithms.index(algorithm) * (width + MARGIN)
+        top = TITLE + sum(step[:architectures.index(architecture)])
+        pen.text((left, top + LABEL // 2), f"{architecture} with {algorithm}", INK, font, anchor="lm")
+        picture.paste(grid, (left, top + LABEL))
+    return picture
+
+
+def scaled(picture, width):
+    return picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
+
+
+def train_all(options):
+    """Train, print the table row by row, write the sheet; returns None, for an exit status of 0."""
+    print(HEADER, flush=True)
+    runs = []
+    for architecture in ARCHITECTURES:
+        for algorithm in ALGORITHMS:
+            runs.append(train(architecture, algorithm, options))
+            print(line(runs[-1]), flush=True)
+    title = f"train.py --preset {options.preset} after {options.epochs} iterations, other options at their defaults"
+    # 256 colours make the file several times smaller, and of two-channel cells hardly look different.
+    with replacing(Path(options.output)) as temporary:
+        sheet(runs, title).quantize(256).save(temporary, format="PNG", optimize=True)
+    print(f"\n{sum(run.seconds for run in runs) / 60:.1f} minutes; samples of all: {options.output}")
+
+
+def parser():
+    result = command_line.Parser(prog="nine.py", description=__doc__.splitlines()[0])
+    result.add_argument("-d", "--data", required=True, metavar="DATAROOT", help="folder of the images, as for train.py")
+    result.add_argument("-o", "--output", required=True, metavar="SHEET.png", help="the sheet of samples to write")
+    result.add_argument("-e", "--epochs", type=int, default=200, metavar="N",
+                        help="iterations of each; default=200")
+    result.add_argument("--preset", choices=command_line.PRESETS, default="fast", help="of train.py; default=fast")
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(launch.run(train_all, parser().parse_args()))

@@ -1,0 +1,61 @@
+"""The container's recipe against the checkout; and, where BG_SIF names a built container, what it does."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+RECIPE = (ROOT / "singularity.def").read_text()
+
+
+def section(name):
+    return re.search(rf"^%{name}\n(.*?)(?=^%|\Z)", RECIPE, re.MULTILINE | re.DOTALL)[1]
+
+
+def test_what_it_copies_is_there():
+    for line in section("files").strip().splitlines():
+        assert (ROOT / line.split()[0]).exists(), line
+
+
+@pytest.mark.parametrize("tensorflow", ["tensorflow[and-cuda]", "tensorflow-cpu"])
+def test_the_tensorflow_asked_for_replaces_that_of_the_lock(tensorflow):
+    expression = re.search("sed '(.*?)' requirements.lock", section("post"))[1].replace("{{ TENSORFLOW }}", tensorflow)
+    lock = (ROOT / "requirements.lock").read_text()
+    changed = subprocess.run(["sed", expression], input=lock, capture_output=True, text=True, check=True).stdout
+    before, after = lock.splitlines(), changed.splitlines()
+    (version,) = [line.split("==")[1] for line in before if line.startswith("tensorflow_cpu==")]
+    assert [line for line in after if line not in before] == [f"{tensorflow}=={version}"] and len(after) == len(before)
+
+
+@pytest.fixture
+def container(tmp_path):
+    """A function that starts the container: container("run", "train.py", "-h"). BG_APPTAINER_OPTIONS: -u, --nv, ..."""
+    image, apptainer = os.environ.get("BG_SIF"), shutil.which("apptainer") or shutil.which("singularity")
+    if not (image and apptainer):
+        pytest.skip("no Apptainer on this machine, or no container: set BG_SIF to one built with singularity.def")
+
+    def start(action, *arguments, **environment):
+        options = os.environ.get("BG_APPTAINER_OPTIONS", "").split()
+        return subprocess.run([apptainer, action, *options, "--bind", tmp_path, "--pwd", tmp_path, image, *arguments],
+                              capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
+    return start
+
+
+def test_commands_and_help(container):
+    assert container("run", "train.py", "-h").stdout.startswith("usage: train.py")
+    assert "apptainer run" in container("run").stdout
+    done = container("run", "nonsense")
+    assert done.returncode == 2 and "visualize.py" in done.stderr
+    assert container("run", "train.py", "-d", "missing").returncode == 2
+
+
+def test_sample_data_and_edited_sources(container, tmp_path):
+    """As under the module; and the host's own Python settings don't come in."""
+    wrong = {"PYTHONPATH": "/wrong", "PYTHONHOME": "/wrong", "BG_HOME": "/wrong"}
+    done = container("exec", "sh", "-ec", "cp $BG_SRC/* .; cp -r ${BG_DATA}_48-80/* .; "
+                     "echo 'print(\"my networks\")' >> models.py; python train.py -d data -m DCGAN -e 2 --ngf 4 --ndf 4 -b 4 --num_D_iters 1", **wrong)
+    assert done.returncode == 0 and done.stdout.startswith("my networks\n"), done.stderr
+    assert (tmp_path / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5").is_file()

@@ -1,0 +1,227 @@
+"""Command lines: defaults, what they amount to for each algorithm, nonsense refused in one line, and a quick --help."""
+
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+from hypothesis import given, strategies as st
+
+from biogans import models, options
+from biogans.gan import ALGORITHMS
+
+COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py")
+
+
+def parsed(*arguments):
+    return options.train_parser().parse_args(["-d", "data", *map(str, arguments)])
+
+
+def training(*arguments):
+    return options.training(parsed(*arguments))
+
+
+def refusal(capsys, parser, *arguments):
+    """The one line on standard error of a command line that must be refused."""
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(list(map(str, arguments)))
+    printed = capsys.readouterr()
+    assert end.value.code == 2 and not printed.out and printed.err.count("\n") == 1
+    return printed.err
+
+
+# ---------------------------------------------------------------------------------------------- defaults
+
+def test_defaults_that_do_not_depend_on_anything():
+    given = vars(parsed())
+    assert given | {
+        "data": "data", "checkpoints_dir": "checkpoints", "polarity_factors": (), "network_model": "DCGAN-starshaped",
+        "num_gpus": 1, "seed": 42, "nz": 100, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
+        "use_pretrained_weights": False, "verbose": False, "precision": "float32", "cache": None, "epochs": 50000,
+        "skip_bad_images": False, "channels": (), "preset": "paper"} == given
+    assert options.preset(parsed(), "ngf", 64) == options.preset(parsed(), "ndf", 64) == 64
+
+
+@pytest.mark.parametrize("algorithm, optimizer, beta_1, beta_2, lr_d, updates", [
+    ("GAN", "adam", 0.5, 0.999, 2e-4, 1), ("WGAN", "rmsprop", None, None, 5e-5, 5),
+    ("WGAN-GP", "adam", 0, 0.9, 1e-4, 5)])
+def test_defaults_of_the_algorithms(algorithm, optimizer, beta_1, beta_2, lr_d, updates):
+    settings = training("-a", algorithm)
+    assert (settings.algorithm, settings.optimizer) == (algorithm, optimizer)
+    assert (settings.lrD, settings.num_D_iters) == (lr_d, updates)
+    assert (settings.lrG, settings.batch_size, settings.num_G_iters, settings.seed) == (2e-4, 64, 1, 42)
+    assert beta_1 is None or (settings.beta_1, settings.beta_2) == (beta_1, beta_2)
+    assert training("-a", algorithm, "-o", "default") == settings
+
+
+def test_the_default_algorithm():
+    assert training() == training("-a", "WGAN-GP")
+
+
+@pytest.mark.parametrize("algorithm, optimizer, lr_d", [("GAN", "rmsprop", 5e-5), ("WGAN", "adam", 1e-4),
+                                                        ("WGAN-GP", "rmsprop", 5e-5), ("GAN", "adam", 2e-4)])
+def test_learning_rate_of_another_optimizer(algorithm, optimizer, lr_d):
+    settings = training("-a", algorithm, "-o", optimizer)
+    assert (settings.optimizer, settings.lrD) == (optimizer, lr_d)
+
+
+@pytest.mark.parametrize("iteration, updates", [(0, 100), (24, 100), (25, 7), (499, 7), (500, 100), (501, 7),
+                                                (1000, 100)])
+def test_wgan_trains_its_critic_longer_at_times(iteration, updates):
+    settings = training("-a", "WGAN", "--num_D_iters", 7)
+    assert ALGORITHMS["WGAN"](settings).critic_updates(iteration) == updates
+    assert ALGORITHMS["WGAN-GP"](settings).critic_updates(iteration) == 7
+
+
+def test_only_the_critic_of_wgan_gp_has_no_batch_normalisation():
+    assert {name: algorithm.defaults.critic_batch_norm for name, algorithm in ALGORITHMS.items()} == {
+        "GAN": True, "WGAN": True, "WGAN-GP": False}
+
+
+def test_the_fast_preset_gives_way_to_what_is_given():
+    fast = training("--preset", "fast")
+    assert (fast.batch_size, fast.num_D_iters, fast.lrD, fast.lrG) == (8, 2, 1e-3, 1e-3)
+    names = {"ngf": 16, "ndf": 16, "init": "he"}
+    assert {name: options.preset(parsed("--preset", "fast"), name, None) for name in names} == names
+    given = parsed("--preset", "fast", "-b", 32, "--num_D_iters", 4, "--lrD", 3e-4, "--lrG", 4e-4, "--ngf", 8,
+                   "--init", "paper")
+    settings = options.training(given)
+    assert (settings.batch_size, settings.num_D_iters, settings.lrD, settings.lrG) == (32, 4, 3e-4, 4e-4)
+    assert options.preset(given, "ngf", 64) == 8 and options.preset(given, "init", "paper") == "paper"
+
+
+@pytest.mark.parametrize("option, value, name", [
+    ("-b", 32, "batch_size"), ("--lrD", 0.1, "lrD"), ("--lrG", 0.1, "lrG"), ("--num_D_iters", 3, "num_D_iters"),
+    ("--num_G_iters", 2, "num_G_iters"), ("--wgan_clip_value", 0.5, "wgan_clip_value"),
+    ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("-s", 0, "seed"), ("--average", 0, "average"),
+    ("--precision", "tf32", "precision")])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_is_given_counts(algorithm, option, value, name):
+    assert getattr(training("-a", algorithm, option, value), name) == value
+
+
+# ---------------------------------------------------------------------------------------------- spellings
+
+def test_short_and_long_options_are_the_same():
+    pairs = {"-a": ("--gan_algorithm", "GAN"), "-b": ("--batch_size", 7), "-c": ("--checkpoints_dir", "x"),
+             "-e": ("--epochs", 7), "-g": ("--num_gpus", 2), "-m": ("--network_model", "DCGAN"),
+             "-M": ("--monitor_progress", 7),
+             "-o": ("--optimizer", "adam"), "-p": ("--polarity_factors", "A,B"), "-s": ("--seed", 7), "-z": ("--nz", 7)}
+    for short, (long, value) in pairs.items():
+        assert parsed(short, value) == parsed(long, value) != parsed()
+    assert parsed("-w", "-v") == parsed("--use_pretrained_weights", "--verbose") != parsed()
+    assert options.train_parser().parse_args(["--data", "x"]).data == "x"
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.title])
+@pytest.mark.parametrize("option, names", [("-a", ALGORITHMS), ("-m", models.ARCHITECTURES),
+                                           ("-o", ("default", "adam", "rmsprop")), ("--preset", options.PRESETS),
+                                           ("--precision", options.PRECISIONS),
+                                           ("--init", models.INITIALIZERS)])
+def test_choices_in_any_case(option, names, change):
+    for name in names:
+        assert parsed(option, change(name)) == parsed(option, name)
+
+
+def test_lists():
+    assert parsed("-p", "Alp14, Tea1,").polarity_factors == ("Alp14", "Tea1")
+    assert parsed("-p", "").polarity_factors == () and parsed("--channels", "2,1").channels == (2, 1)
+
+
+# ---------------------------------------------------------------------------------------------- nonsense
+
+NONSENSE = [(option, value) for option, values in {
+    "-b": (-1, 0, "nan", 1.5, "x", 10**20, ""), "-z": (0, -5, "nan"), "-e": (0, -1, "1e3"), "-g": (0, -1), "-M": (0,),
+    "--ngf": (0,), "--ndf": (-3,), "--num_D_iters": (0,), "--num_G_iters": (0,), "-s": (-1, 2**31, "x"),
+    "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
+    "--wgangp_lambda": (-1, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
+    "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",), "--preset": ("slow",), "--save_minutes": (0, "nan"),
+}.items() for value in values]
+
+
+@pytest.mark.parametrize("option, value", NONSENSE)
+def test_nonsense_is_refused_in_one_line(capsys, option, value):
+    line = refusal(capsys, options.train_parser(), "-d", "data", option, value)
+    assert line.startswith("train.py: ") and option in line and "-h explains" in line
+    assert str(value).split(",")[0] in line or str(value).startswith("-")
+
+
+@pytest.mark.parametrize("option, value", [("-b", 0), ("-n", 0), ("-n", "nan"), ("-s", -1), ("-z", 0), ("-a", "x"),
+                                           ("-m", "x")])
+def test_nonsense_for_predict(capsys, option, value):
+    line = refusal(capsys, options.predict_parser(), "-i", "file", option, value)
+    assert line.startswith("predict.py: ") and option in line and str(value) in line
+
+
+def test_unknown_shortened_and_missing_options(capsys):
+    assert "--epoch" in refusal(capsys, options.train_parser(), "-d", "data", "--epoch", 3)
+    assert "-d" in refusal(capsys, options.train_parser())
+    assert "-i" in refusal(capsys, options.predict_parser())
+
+
+@given(st.floats() | st.integers())
+def test_every_number_is_taken_or_refused(number):
+    """A learning rate is any positive finite number; nothing but SystemExit(2) is raised for others."""
+    try:
+        accepted = parsed(f"--lrD={number}").lrD
+    except SystemExit as end:
+        assert end.code == 2 and not 0 < float(number) < float("inf")
+    else:
+        assert accepted == float(number) > 0
+
+
+def test_predict_expects_nothing_that_was_not_given():
+    """What is None does not contradict the file."""
+    given = vars(options.predict_parser().parse_args(["-i", "file"]))
+    assert {name: value for name, value in given.items() if value not in (None, False, ())} == {
+        "input_file": "file", "number": 1, "checkpoints_dir": "checkpoints"}
+
+
+# ---------------------------------------------------------------------------------------------- --help
+
+LONG_OPTIONS = {
+    "train.py": "gan_algorithm batch_size checkpoints_dir data epochs num_gpus lrD lrG network_model monitor_progress "
+                "num_D_iters num_G_iters ngf ndf optimizer polarity_factors seed use_pretrained_weights nz "
+                "wgan_clip_value wgangp_lambda verbose help",
+    "predict.py": "input_file batch_size checkpoints_dir data debug evaluate lrD lrG network_model ndf ngf optimizer "
+                  "polarity_factors seed verbose use_pretrained_weights wgan_clip_value wgangp_lambda nz help",
+    "visualize.py": "input_file output verbose help",
+    "simulate.py": "output full seed help",
+}
+LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_complete_and_quick(run, command):
+    """It is there within half a second (the best of several tries, as other work may keep the machine busy)."""
+    seconds = []
+    while len(seconds) < 3 or len(seconds) < 10 and min(seconds) >= 0.5:
+        start = time.monotonic()
+        done = run(command, "-h")
+        seconds.append(time.monotonic() - start)
+    assert done.returncode == 0 and not done.stderr
+    documented = set(re.findall(r"--?[A-Za-z][\w-]*", done.stdout))
+    assert {f"--{name}" for name in LONG_OPTIONS[command].split()} <= documented
+    assert {f"-{letter}" for letter in LETTERS[command]} <= documented
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
+    for arguments in (["-h"], ["--no-such-option"]):
+        done = subprocess.run([sys.executable, "-X", "importtime", ROOT / "bin" / command, *arguments],
+                              capture_output=True, text=True)
+        imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+        assert {"biogans.launch", "biogans.errors"} <= imported
+        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py)\b", name)}
+
+
+def test_help_names_the_defaults_of_the_paper(run):
+    text = " ".join(run("train.py", "-h").stdout.split())
+    for words in ("default=WGAN-GP", "default=64", "default=checkpoints", "default=DCGAN-starshaped", "default=42",
+                  "default=100", "default=0.01", "default=10", "default: 0.0002",
+                  "0.0002 for GAN, 5e-05 for WGAN, 0.0001 for WGAN-GP"):
+        assert words in text
