@@ -4,8 +4,9 @@
     python benchmarks/presets.py -d data_48-80/data --seconds 180 --seeds 3
 
 For each preset the star shape is trained with WGAN-GP for so many seconds of iterations (compilation not counted),
-then as many cells are drawn as there are held-out images of a factor. The distance is the sliced Wasserstein distance
-of predict.py -e, averaged over the factors: for the generator's last weights and for their moving average.
+then as many cells are drawn as half of the held-out images of a factor. The distance is the sliced Wasserstein
+distance of predict.py -e to that half, averaged over the factors: for the generator's last weights and for their
+moving average. The last line has the other half of the held-out images in place of drawn cells.
 """
 
 import argparse
@@ -23,16 +24,18 @@ def main():
     parser.add_argument("-d", "--data", required=True)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--presets", nargs="+", choices=options.PRESETS, default=list(options.PRESETS))
     asked = parser.parse_args()
     held_out = dataloader.load(asked.data, split="test")
     print(f"{'preset':8}{'seed':>6}{'iterations':>12}{'last weights':>14}{'average':>10}")
-    for preset in options.PRESETS:
+    for preset in asked.presets:
         for seed in range(asked.seeds):
             command = ["-d", asked.data, "--preset", preset, "-s", str(seed)]
             iterations, run = train_for(options.train_parser().parse_args(command), asked.seconds)
             last, average = (distance(held_out, network, run.spec) for network in (run.generator, run.average))
             print(f"{preset:8}{seed:6}{iterations:12}{last:14.2f}{average:10.2f}", flush=True)
-    print(f"real images among themselves: {real_distance(held_out):.2f}")
+    among_real = np.mean([sliced_wasserstein(*halves) for halves in halves_of(held_out)])
+    print(f"real images among themselves: {among_real:.2f}")
 
 
 def train_for(parsed, seconds):
@@ -40,7 +43,8 @@ def train_for(parsed, seconds):
     settings = options.training(parsed)
     images = dataloader.load(parsed.data)
     run = Engine(train.network_spec(parsed, settings, images), settings)
-    batches = dataloader.Batches(images, settings.batch_size, settings.seed, models.ARCHITECTURES[run.spec.architecture].per_factor)
+    batches = dataloader.Batches(images, settings.batch_size, settings.seed,
+                                 models.ARCHITECTURES[run.spec.architecture].per_factor)
     run.iterate(0, batches)
     start, iteration = time.monotonic(), 1
     while time.monotonic() - start < seconds:
@@ -50,20 +54,17 @@ def train_for(parsed, seconds):
 
 
 def distance(held_out, network, spec):
-    """Mean over the factors of the sliced Wasserstein distance between drawn and held-out images."""
-    z = np.random.default_rng(0).standard_normal((int(np.bincount(held_out.labels).max()), spec.nz), np.float32)
+    """Mean over the factors of the distance between drawn cells and half of the held-out images."""
+    halves = halves_of(held_out)
+    z = np.random.default_rng(0).standard_normal((len(halves[0][0]), spec.nz), np.float32)
     cells = draw(network, z)
-    return np.mean([sliced_wasserstein(real_of(held_out, k), cells[..., [0, 1 + k]]) for k in range(len(held_out.factors))])
+    return np.mean([sliced_wasserstein(half, cells[..., [0, 1 + k]]) for k, (half, _) in enumerate(halves)])
 
 
-def real_distance(held_out):
-    """The same between two halves of the held-out images."""
-    halves = [np.array_split(real_of(held_out, k), 2) for k in range(len(held_out.factors))]
-    return np.mean([sliced_wasserstein(one, other) for one, other in halves])
-
-
-def real_of(held_out, k):
-    return held_out.pixels[held_out.labels == k] / np.float32(127.5) - 1
+def halves_of(held_out):
+    """For each factor two halves of its held-out images, in [-1, 1]."""
+    real = [held_out.pixels[held_out.labels == k] / np.float32(127.5) - 1 for k in range(len(held_out.factors))]
+    return [(images[:len(images) // 2], images[len(images) // 2:]) for images in real]
 
 
 if __name__ == "__main__":

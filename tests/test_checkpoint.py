@@ -111,7 +111,7 @@ def test_plain_keras_reads_the_files(star, tmp_path):
 def test_names_with_the_image_size(star):
     _, files, _ = star
     older = files.folder / "weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"
-    assert checkpoint.find(older) == files.generator
+    assert checkpoint.find(older) == checkpoint.find(older.name, files.folder) == files.generator
     with pytest.raises(InputError, match="no such file"):
         checkpoint.find(files.folder / "weights.generator.DCGAN.GAN.16_24.1.2.h5")
 

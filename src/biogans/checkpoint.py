@@ -60,24 +60,24 @@ class Files:
         return aside
 
 
-def find(path):
-    """`path`, or where no such file exists the file of that name without the image size in it.
+def find(name, folder="."):
+    """The file `name`, looked for as it stands and then in `folder`, also without the image size in its name.
 
-    Older files are called weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5.
+    Older files are called weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5. Raises InputError if there is none.
     """
-    path = Path(path)
-    if path.is_file():
-        return path
-    shorter = path.with_name(re.sub(r"\.\d+_\d+\.\d+(\.\d+\.h5)$", r"\1", path.name))
-    if shorter.is_file():
-        return shorter
-    raise InputError(f"{path}: no such file: give -i a weights or model file, as in the folder checkpoints")
+    path = Path(name)
+    shorter = re.sub(r"\.\d+_\d+\.\d+(\.\d+\.h5)$", r"\1", path.name)
+    for candidate in (path, path.with_name(shorter), Path(folder, path.name), Path(folder, shorter)):
+        if candidate.is_file():
+            return candidate
+    raise InputError(f"{path}: no such file: give -i a weights or model file, as in the folder {folder}")
 
 
 def about(spec, settings, images):
     """What every file of a run says of itself, as a dict that JSON can hold; `images` are those of the training."""
     return {
-        "format": FORMAT, "biogans": __version__, "network": dataclasses.asdict(spec), "training": dataclasses.asdict(settings),
+        "format": FORMAT, "biogans": __version__,
+        "network": dataclasses.asdict(spec), "training": dataclasses.asdict(settings),
         "images": {"number": len(images.pixels), "sha256": images.fingerprint, "channels": list(images.channels)},
         "pixel_size_um": images.pixel_size_um,
     }
@@ -177,7 +177,7 @@ def read(path):
     if sha256 != _digest(arrays, text):
         raise InputError(f"{path} is damaged (its checksum does not match): use another copy, or train again")
     if facts.get("format") != FORMAT:
-        raise InputError(f"{path} was written by BioGANs {facts.get('biogans')}: this version, {__version__}, can't read it")
+        raise InputError(f"{path} was written by BioGANs {facts.get('biogans')}, and this is {__version__}: use that one")
     return arrays, facts
 
 
@@ -232,8 +232,8 @@ def _assign(path, arrays, variables):
         raise InputError(f"{path} holds other layers than its description says: use another copy, or train again")
     for name, variable in variables:
         if arrays[name].shape != tuple(variable.shape):
-            raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, not {tuple(variable.shape)}: use another "
-                             f"copy, or train again")
+            raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, not {tuple(variable.shape)}: use "
+                             f"another copy, or train again")
     for name, variable in variables:
         variable.assign(arrays[name])
 

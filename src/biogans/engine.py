@@ -225,7 +225,8 @@ def _strategy(devices, batch_size):
     if batch_size % devices:
         raise InputError(f"a batch of {batch_size} can't be divided by {devices} GPUs: make --batch_size a multiple")
     # The usual collectives can pair sums of different towers of the star, which devices reach in any order.
-    return tf.distribute.MirroredStrategy([device.name for device in available[:devices]], tf.distribute.ReductionToOneDevice())
+    names = [device.name for device in available[:devices]]
+    return tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice())
 
 
 def _normalise_over_all_devices(networks):

@@ -23,7 +23,7 @@ def predict(options):
     """Draw cells as the parsed `options` say and write them to a stack. Raises InputError for a user's mistake."""
     if options.evaluate and not options.data:
         raise InputError("-e compares with real images: give their folder with -d")
-    path = checkpoint.find(options.input_file)
+    path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
     check_expectations(path, options, facts)
     channels = chosen_channels(path, spec, options.polarity_factors)
@@ -90,8 +90,8 @@ def real_images(options, spec, facts):
                            progress=reading("reading images"))
     height, width, channels = real.pixels.shape[1:]
     if (height, width, channels) != (spec.height, spec.width, spec.channels):
-        raise InputError(f"{options.data}: these images are {height}x{width} with {channels} channel(s), the generator's "
-                         f"{spec.height}x{spec.width} with {spec.channels}: give images like those that it was trained on")
+        raise InputError(f"{options.data}: these images are {height}x{width} with {channels} channel(s), those of the "
+                         f"training were {spec.height}x{spec.width} with {spec.channels}: give images like them")
     return real
 
 

@@ -101,9 +101,10 @@ def loop(options, engine, batches, files, facts, done, stop):
 def check_finite(losses, iteration, files):
     """Raise InputError if the training has diverged; the last good checkpoint stays as it is."""
     if not all(map(math.isfinite, losses)):
-        kept = f"{files.combined} is kept: go on from it with -w, or" if files.combined.is_file() else "nothing was saved yet:"
-        raise InputError(f"the losses became {losses[0]} and {losses[1]} in iteration {iteration}: stopped; {kept} lower "
-                         f"--lrD and --lrG")
+        saved = files.combined.is_file()
+        advice = f"{files.combined} is kept: go on from it with -w, or" if saved else "nothing was saved yet:"
+        raise InputError(f"the losses became {losses[0]} and {losses[1]} in iteration {iteration}: stopped; {advice} "
+                         f"lower --lrD and --lrG")
 
 
 def network_spec(options, settings, images):

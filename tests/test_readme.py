@@ -1,0 +1,34 @@
+"""The README's commands run as typed (with fewer iterations)."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from conftest import ROOT
+
+
+def test_the_commands_of_the_readme(tmp_path):
+    """All its sh blocks, in order, in one shell."""
+    text = (ROOT / "README.md").read_text()
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+    assert script.count("train.py") >= 4 and script.count("predict.py") >= 2
+    script = re.sub(r"-e \d+", "-e 2", script).replace("/tmp/biogans-example", str(tmp_path / "example"))
+    result = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, capture_output=True, text=True,
+                            env={name: value for name, value in os.environ.items() if "DISPLAY" not in name})
+    assert result.returncode == 0 and result.stderr == "", result.stdout + result.stderr
+    for line in re.findall(r"Output .* to file: (.*)", result.stdout):
+        assert (tmp_path / "example" / line).is_file()
+    assert result.stdout.count("Output image stack to file: images/stack") == script.count("predict.py -i")
+
+
+def test_the_readme_names_files_that_exist():
+    text = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_documents_name_files_that_exist():
+    for document in (ROOT / "docs").glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+            assert target.startswith("https://") or Path(document.parent, target).exists(), target
