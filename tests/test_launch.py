@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import biogans
 import pytest
 from conftest import ROOT, SMALL
 
@@ -186,3 +187,14 @@ def test_a_bug_is_not_hidden():
             raise problem
         with pytest.raises(type(problem)):
             launch.run(command, None)
+
+
+def test_the_sources_that_run_are_named(run, data, tmp_path):
+    """And in a folder with a copy of them a user is told how to run that."""
+    out = run("train.py", "-d", "nowhere").stdout
+    assert out == f"biogans {biogans.__version__}, sources in {ROOT / 'src' / 'biogans'}\n"
+    for source in (ROOT / "src" / "biogans").glob("*.py"):
+        shutil.copy(source, tmp_path)
+    assert "type python train.py" in run("train.py", "-d", "nowhere").stdout
+    copy = subprocess.run([sys.executable, "train.py", "-d", "nowhere"], cwd=tmp_path, capture_output=True, text=True)
+    assert f"sources in {tmp_path}" in copy.stdout and "python train.py" not in copy.stdout

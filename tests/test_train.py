@@ -121,8 +121,8 @@ def test_the_pictures_of_a_run(here, monkeypatch):
                         or np.zeros((4, 4, 3), np.uint8))
     run_train("-e", 1)
     cells, names, columns = drawn[0]
-    assert cells.shape == (9, 16, 24, 3) and names == ("Alp14", "Tea1") and columns == 3
-    reds = cells[..., 0].reshape(3, 3, -1)
+    assert cells.shape == (10, 16, 24, 3) and names == ("Alp14", "Tea1") and columns == 2
+    reds = cells[..., 0].reshape(5, 2, -1)
     assert (reds[:, 0] == reds[:, 1]).all() and not np.array_equal(reds[0], reds[1])
 
 
@@ -156,7 +156,8 @@ def test_a_signal_before_the_first_iteration(here):
     """Nothing to save, nothing half-written, the same status."""
     process = subprocess.Popen([sys.executable, ROOT / "bin" / "train.py", *SMALL, "-d", "data", "-m", "DCGAN"],
                                cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert "images of" in process.stdout.readline()
+    while "images of" not in process.stdout.readline():
+        assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75 and err == "" and "stopped by SIGTERM" in out

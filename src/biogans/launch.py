@@ -62,13 +62,7 @@ def run(command, options):
     A user's mistake (InputError, a folder that can't be written, a full disk) is one line on standard error and
     status 2; an interrupt before there is anything to save is 130.
     """
-    from . import __version__
     from .errors import InputError
-    sources = Path(__file__).resolve().parent
-    print("biogans {}, sources in {}".format(__version__, sources), flush=True)
-    if Path("launch.py").is_file() and not sources.samefile("."):
-        print("(the copy of the sources in this folder is not what runs: for that, type python {})".format(
-            Path(sys.argv[0]).name), flush=True)
     try:
         return command(options) or 0
     except InputError as mistake:
@@ -80,6 +74,16 @@ def run(command, options):
         return fail("{}: {}; {}".format(where, os.strerror(problem.errno), _DISK_PROBLEMS[problem.errno]))
     except KeyboardInterrupt:
         return 130
+
+
+def announce():
+    """Print which version runs, and from which folder: a user may have edited a copy of it."""
+    from . import __version__
+    sources = Path(__file__).resolve().parent
+    print("biogans {}, sources in {}".format(__version__, sources), flush=True)
+    if Path("launch.py").is_file() and not sources.samefile("."):
+        print("(the copy of the sources in this folder is not what runs: for that, type python {})".format(
+            Path(sys.argv[0]).name), flush=True)
 
 
 def fail(message):

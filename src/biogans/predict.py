@@ -21,6 +21,7 @@ IMAGES = Path("images")
 
 def predict(options):
     """Draw cells as the parsed `options` say and write them to a stack. Raises InputError for a user's mistake."""
+    launch.announce()
     if options.evaluate and not options.data:
         raise InputError("-e compares with real images: give their folder with -d")
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
@@ -106,7 +107,7 @@ def evaluate(real, generator, spec, batch_size, seed):
           f"(in [-1, 1] per pixel, times the square root of an image's numbers; smaller is better)\n"
           f"{'':20}{'generated':>12}{'real':>12}")
     per_tower = spec.channels - 1
-    for k, name in enumerate(spec.channel_names[1::per_tower] if per_tower else ["images"]):
+    for k, name in enumerate(spec.factors if spec.towers == len(spec.factors) else ["all images"]):
         truth = real.pixels if spec.towers == 1 else real.pixels[real.labels == k]
         truth = rng.permutation(truth) / np.float32(127.5) - 1
         fake = cells[..., [0, *range(1 + k * per_tower, 1 + (k + 1) * per_tower)]]

@@ -22,7 +22,7 @@ from .progress import Log, Progress, reading
 
 IMAGES = Path("images")
 GRID = (8, 8)               # groups of cells that share the red half of z, and cells in a group
-STAR_GRID = (3, 3)
+STAR_GRID = (5, 2)
 
 
 def train(options):
@@ -31,6 +31,7 @@ def train(options):
     Raises InputError for a user's mistake.
     """
     stop = StopRequest()
+    launch.announce()
     settings = command_line.training(options)
     for rate in {settings.lrD, settings.lrG}:
         if rate >= 1:
