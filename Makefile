@@ -30,7 +30,7 @@ demo: .venv/installed
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
 
-# Nine small trainings, one after another: about half an hour on 2 cores.
+# Nine small trainings, one after another: some minutes.
 nine: .venv/installed
 	.venv/bin/python benchmarks/nine.py -d $(SAMPLE) -o docs/nine.png
 

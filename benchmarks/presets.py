@@ -7,6 +7,10 @@ For each preset the star shape is trained with WGAN-GP for so many seconds of it
 then as many cells are drawn as half of the held-out images of a factor. The distance is the sliced Wasserstein
 distance of predict.py -e to that half, averaged over the factors: for the generator's last weights and for their
 moving average. The last line has the other half of the held-out images in place of drawn cells.
+
+    python benchmarks/presets.py -d data_48-80/data -i checkpoints/weights.combined_model.DCGAN-starshaped.WGAN-GP.6.h5
+
+does the same for a star that is trained already.
 """
 
 import argparse
@@ -14,8 +18,8 @@ import time
 
 import numpy as np
 
-from biogans import dataloader, models, options, train
-from biogans.engine import Engine, draw
+from biogans import checkpoint, dataloader, models, options, train
+from biogans.engine import Engine, draw, drawing_generator
 from biogans.metrics import sliced_wasserstein
 
 
@@ -25,8 +29,13 @@ def main():
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--presets", nargs="+", choices=options.PRESETS, default=list(options.PRESETS))
+    parser.add_argument("-i", "--input_file", help="a combined_model file, in place of new trainings")
     asked = parser.parse_args()
     held_out = dataloader.load(asked.data, split="test")
+    if asked.input_file:
+        last, average = (distance(held_out, *network) for network in stored_generators(asked.input_file))
+        print(f"last weights {last:.2f}, average {average:.2f}, real images among themselves {among_real(held_out):.2f}")
+        return
     print(f"{'preset':8}{'seed':>6}{'iterations':>12}{'last weights':>14}{'average':>10}")
     for preset in asked.presets:
         for seed in range(asked.seeds):
@@ -34,8 +43,7 @@ def main():
             iterations, run = train_for(options.train_parser().parse_args(command), asked.seconds)
             last, average = (distance(held_out, network, run.spec) for network in (run.generator, run.average))
             print(f"{preset:8}{seed:6}{iterations:12}{last:14.2f}{average:10.2f}", flush=True)
-    among_real = np.mean([sliced_wasserstein(*halves) for halves in halves_of(held_out)])
-    print(f"real images among themselves: {among_real:.2f}")
+    print(f"real images among themselves: {among_real(held_out):.2f}")
 
 
 def train_for(parsed, seconds):
@@ -59,6 +67,22 @@ def distance(held_out, network, spec):
     z = np.random.default_rng(0).standard_normal((len(halves[0][0]), spec.nz), np.float32)
     cells = draw(network, z)
     return np.mean([sliced_wasserstein(half, cells[..., [0, 1 + k]]) for k, (half, _) in enumerate(halves)])
+
+
+def among_real(held_out):
+    """The same between the two halves of the held-out images."""
+    return np.mean([sliced_wasserstein(*halves) for halves in halves_of(held_out)])
+
+
+def stored_generators(path):
+    """[(generator, spec)] of a combined file: with the last weights, and with their average."""
+    arrays, facts = checkpoint.read(path)
+    spec = checkpoint.network_spec(path, facts)
+    networks = [drawing_generator(spec) for _ in range(2)]
+    for part, network in zip(("generator", "average"), networks):
+        for k, variable in enumerate(network.weights):
+            variable.assign(arrays[f"{part}/{k:04d}"])
+    return [(network, spec) for network in networks]
 
 
 def halves_of(held_out):

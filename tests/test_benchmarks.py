@@ -123,10 +123,10 @@ def test_train_step_prints_a_row_for_each_algorithm(tmp_path):
 
 def test_nine_trains_one(data):
     options = argparse.Namespace(data=data, preset="fast", epochs=3)
-    run = nine.train("DCGAN", "GAN", options)
+    run = nine.train("DCGAN", "WGAN-GP", options)
     assert run.samples.mode == "RGB" and run.samples.width >= 600
     assert run.seconds > 0 and run.milliseconds > 0 and np.isfinite([run.first, run.last]).all()
-    assert nine.line(run).split()[:2] == ["DCGAN", "GAN"]
+    assert nine.line(run).split()[:2] == ["DCGAN", "WGAN-GP"]
 
 
 def test_nine_tells_which_training_failed(tmp_path):
