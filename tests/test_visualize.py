@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -351,15 +350,13 @@ def test_wrong_command_lines(arguments, capsys):
     assert ended.value.code == 2 and captured.err.count("\n") == 1 and "visualize.py" in captured.err
 
 
-def test_help_is_quick_and_a_copied_folder_runs(tmp_path):
+def test_help_needs_no_libraries_and_a_copied_folder_runs(tmp_path):
     folder = Path(visualize.__file__).parent
     for module in folder.glob("*.py"):
         (tmp_path / module.name).write_bytes(module.read_bytes())
-    start = time.perf_counter()
     answer = subprocess.run([sys.executable, "visualize.py", "-h"], cwd=tmp_path, capture_output=True, text=True)
-    assert time.perf_counter() - start < 1.5                # measured: 0.1 s; a test machine may be busy
     assert answer.returncode == 0 and "visualize.py -i images/stack7.DCGAN-starshaped.WGAN-GP.h5" in answer.stdout
     code = ("import sys; from biogans import visualize; visualize.parser(); "
-            "sys.exit(bool({'numpy', 'h5py', 'matplotlib', 'PIL'} & set(sys.modules)))")
+            "sys.exit(bool({'keras', 'h5py', 'matplotlib', 'PIL'} & set(sys.modules)))")
     answer = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(folder.parent)})
     assert answer.returncode == 0

@@ -7,7 +7,6 @@ a cell is the red marker, the others are the greens; a picture is a uint8 RGB ar
 import colorsys
 import csv
 import math
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont

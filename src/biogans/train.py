@@ -12,8 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from . import checkpoint, dataloader, figures, launch, models, options as command_line
 from .errors import InputError
 from .files import make_writable

@@ -12,6 +12,8 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from . import launch
 from .errors import InputError
 from .options import Parser
@@ -30,7 +32,7 @@ class Drawing(NamedTuple):
     `names` are those of the channels, the red marker first; none: the channels are R, G, B of an ordinary picture.
     """
 
-    cells: "numpy.ndarray"
+    cells: np.ndarray
     names: list
     pixel_size_um: float
     remarks: list
@@ -240,7 +242,6 @@ def _attribute(dataset, name):
 
 def _scaled(values, value_range, source):
     """Return `values` as float32 in [0, 1]. uint8 are 0 to 255; floats lie in `value_range`, [0, 1] if None."""
-    import numpy as np
     if values.dtype == np.uint8:
         return values.astype("float32") / 255
     if not np.isfinite(values).all():
@@ -264,7 +265,6 @@ def _range(value_range):
 
 def _names(channel_names, count):
     """Return `count` names: the attribute if it has as many, else red and the factors by number."""
-    import numpy as np
     names = [] if channel_names is None else list(np.atleast_1d(channel_names))
     if len(names) == count:
         return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
@@ -323,19 +323,18 @@ def _read_image(source):
 def _pages(image):
     """Return the arrays of an image's pages: all of a TIFF of 2 to 4 gray pages of one size, else the first."""
     count = getattr(image, "n_frames", 1)
-    pages = []
+    pages, kinds = [], set()
     for index in range(count if image.format == "TIFF" and 2 <= count <= 4 else 1):
         image.seek(index)
-        if index and (image.size, image.mode) != (first_size, first_mode):
+        kinds.add((image.size, image.mode))
+        if len(kinds) > 1:
             return pages[:1]
-        first_size, first_mode = image.size, image.mode
         pages.append(_pixels(image))
     return pages if pages[0].ndim == 2 else pages[:1]
 
 
 def _pixels(image):
     """Return the pixels of one page: uint8 (H, W) or (H, W, 3), or integers or floats (H, W) of any range."""
-    import numpy as np
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return np.asarray(image)
     return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
@@ -343,7 +342,6 @@ def _pixels(image):
 
 def _channels(pages):
     """Return what the pages show: an image (H, W, channels) in [0, 1], its channels' names, a remark on the choice."""
-    import numpy as np
     if len(pages) > 1:
         names = ["red", "green"] if len(pages) == 2 else [f"page {k}" for k in range(1, len(pages) + 1)]
         return np.stack([_to_one(page) for page in pages], axis=-1), names, f"drawn: the {len(pages)} pages as channels"
@@ -360,7 +358,6 @@ def _channels(pages):
 
 def _to_one(page):
     """Scale a page to [0, 1]: 8-bit values by 255, others by their largest, negative ones from their smallest."""
-    import numpy as np
     if page.dtype == np.uint8:
         return page / np.float32(255)
     page = page.astype("float64")
