@@ -103,6 +103,12 @@ def test_a_bad_image_is_named(mistake, data):
     mistake(*TRAIN, "--cache", "cells.npy", words=("Alp14/cell003.png", "--skip-bad-images"))
 
 
+def test_a_factor_of_which_no_image_can_be_read(mistake, data):
+    for path in (data / "LIN_train" / "Alp14").iterdir():
+        truncate(path)
+    mistake(*TRAIN, "--skip-bad-images", words=("Alp14", "none of its 12 images can be read", "-p Tea1"))
+
+
 def test_images_of_different_sizes(mistake, data):
     Image.fromarray(np.zeros((16, 32, 3), np.uint8)).save(data / "LIN_train" / "Tea1" / "cell011.png")
     mistake(*TRAIN, words=("Tea1/cell011.png", "16x32", "Alp14/cell000.png", "16x24", "alike"))
@@ -188,7 +194,7 @@ def flip_bit_of_array(path):
 
 
 def flip_bit_of_settings(path):
-    """A learning rate of 0.0003 becomes 0.0007 in the JSON text."""
+    """A learning rate of 0.0002 becomes 0.0006 in the JSON text."""
     content = path.read_bytes()
     at = content.index(b'"lrG": 0.0002') + len(b'"lrG": 0.000')
     path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1:])

@@ -360,3 +360,12 @@ def test_help_needs_no_libraries_and_a_copied_folder_runs(tmp_path):
             "sys.exit(bool({'keras', 'h5py', 'matplotlib', 'PIL'} & set(sys.modules)))")
     answer = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(folder.parent)})
     assert answer.returncode == 0
+
+
+def test_the_scale_bar_of_an_image_file_is_in_micrometres_where_it_tells_its_resolution(tmp_path):
+    """As the sample data's PNGs do; a printer's 300 dots per inch tell nothing of a cell."""
+    pixels = np.zeros((48, 80, 3), np.uint8)
+    pixels[10:30, 10:60, :2] = 200
+    for per_inch, expected in ((25400 / 0.19, pytest.approx(0.19, rel=1e-3)), (300, None)):
+        Image.fromarray(pixels).save(tmp_path / "cell.png", dpi=(per_inch, per_inch))
+        assert visualize.read(tmp_path / "cell.png").pixel_size_um == expected

@@ -69,7 +69,12 @@ def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False
         pixels, kept, channels = _cached(Path(cache), paths, channels, skip_bad_images, progress)
     else:
         pixels, kept, channels = _gather(list(_Blocks(paths, skip_bad_images, progress)), channels, np.empty)
-    return Images(pixels, labels[kept], tuple(found), channels, _pixel_size_um(paths[kept[0]]),
+    for k, (factor, files) in enumerate(found.items()):
+        if k not in labels[kept]:
+            others = ",".join(name for name in found if name != factor)
+            raise InputError(f"{files[0].parent}: none of its {len(files)} images can be read: leave it out with "
+                             f"-p {others}")
+    return Images(pixels, labels[kept], tuple(found), channels, read_pixel_size_um(paths[kept[0]]),
                   skipped=len(paths) - len(np.unique(kept)))
 
 
@@ -267,10 +272,10 @@ def _check_sides(path, *sides):
                          f"cells first")
 
 
-def _pixel_size_um(path):
+def read_pixel_size_um(path):
     """The resolution that a PNG or TIFF states, if it is a microscope's (below 10 um) rather than a printer's."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             per_inch = float(picture.info.get("dpi", (0, 0))[0])
     except Exception:       # a file that only the TIFF reader understands
         return None

@@ -297,6 +297,7 @@ def _brief(value):
 
 def _read_image(source):
     from PIL import Image
+    from .dataloader import read_pixel_size_um
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")             # Pillow's remarks on odd metadata; sizes are checked here
@@ -317,7 +318,7 @@ def _read_image(source):
         raise InputError(f"{source}: some pixels are NaN or infinite; give an image of ordinary numbers")
     cell, names, choice = _channels(pages)
     remarks = [f"{source}: {how}, {cell.shape[0]} x {cell.shape[1]} pixels", f"values: {low:g} to {high:g}", choice]
-    return Drawing(cell[None].astype("float32"), names, None, remarks)
+    return Drawing(cell[None].astype("float32"), names, read_pixel_size_um(source), remarks)
 
 
 def _pages(image):
