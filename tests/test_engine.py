@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from biogans import models
-from biogans.engine import Engine, draw
+from biogans.engine import Engine, draw, input_gradient, without_second_derivative
 from biogans.errors import InputError
-from biogans.lazy import keras
+from biogans.lazy import keras, tensorflow as tf
 from networks import PAIRS, batches, images, settings, spec
 
 
@@ -74,6 +74,37 @@ def test_without_average_the_last_weights_are_drawn():
     run = engine(average=0.0)
     run.iterate(0, batches("DCGAN", run.settings))
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(run.average.weights, run.generator.weights))
+
+
+@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP"])
+def test_critics_without_second_derivative_learn_the_same(algorithm):
+    """The same loss, and its gradient with respect to every weight equal to that of the plain critic to 1e-6."""
+    run = engine(algorithm=algorithm)
+    critic, rng = run.critics[0], np.random.default_rng(0)
+    real, fake = (tf.constant(rng.uniform(-1, 1, (4, 16, 24, 2)), tf.float32) for _ in range(2))
+    results = []
+    for one in (critic, without_second_derivative(critic)):
+        with tf.GradientTape() as tape:
+            loss = run.algorithm.critic_loss(one, real, fake, tf.fill((4, 1, 1, 1), 0.3), input_gradient)
+        results.append([loss, *tape.gradient(loss, critic.trainable_variables)])
+    for plain, sparing in zip(*results):
+        np.testing.assert_allclose(sparing, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_leaky_relu_without_second_derivative():
+    """Slopes 1 and 0.2; their derivative with respect to the features is absent, not zero."""
+    critic = without_second_derivative(engine().critics[0])
+    layer = critic.get_layer("0_rectified")
+    features = tf.constant([[-2.0, 3.0]])
+    with tf.GradientTape() as outer:
+        outer.watch(features)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            rectified = layer(features)
+        slopes = tape.gradient(rectified, features)
+    np.testing.assert_allclose(rectified, [[-0.4, 3.0]], rtol=1e-6)
+    np.testing.assert_allclose(slopes, [[0.2, 1.0]], rtol=1e-6)
+    assert outer.gradient(slopes, features) is None
 
 
 def test_augmentation_flips_both_ways_and_scales():
