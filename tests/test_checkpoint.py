@@ -28,7 +28,7 @@ def trained(architecture, algorithm, iterations, folder=None, **changes):
 
 
 def state(run):
-    return [variable.numpy() for variables in checkpoint._parts(run).values() for variable in variables]
+    return [variable.numpy() for variables in run.variables.values() for variable in variables]
 
 
 @pytest.mark.parametrize("architecture, algorithm", PAIRS)

@@ -89,7 +89,7 @@ def save(files, engine, facts, iteration):
     Each file is complete or not written at all. The combined one comes first: training goes on from it.
     """
     facts = facts | {"iteration": iteration, "position": engine.position}
-    _write_state(files.combined, _parts(engine), facts)
+    _write_state(files.combined, engine.variables, facts)
     drawn = facts | {"holds": "generator", "weights": "moving average" if engine.settings.average else "as trained"}
     _write_network(files.model, engine.average, drawn, with_architecture=True)
     _write_network(files.generator, engine.average, drawn)
@@ -109,7 +109,7 @@ def restore(path, engine, facts):
     if different:
         raise InputError(f"{path} was trained differently ({'; '.join(different)}): give the same options, or start "
                          f"anew without -w")
-    variables = [(f"{part}/{k:04d}", variable) for part, variables in _parts(engine).items()
+    variables = [(f"{part}/{k:04d}", variable) for part, variables in engine.variables.items()
                  for k, variable in enumerate(variables)]
     _assign(path, arrays, variables)
     engine.position = stored["position"]
@@ -189,13 +189,6 @@ def _differences(stored, facts):
         lines += [f"{part} {name}: {there.get(name)} there, {here.get(name)} here"
                   for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]
     return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]
-
-
-def _parts(engine):
-    """{group of the combined file: variables}."""
-    parts = {"generator": engine.generator.weights, "average": engine.average.weights}
-    parts |= {f"critic{k}": critic.weights for k, critic in enumerate(engine.critics)}
-    return parts | {f"{name}_optimizer": optimizer.variables for name, optimizer in engine.optimizers.items()}
 
 
 def _write_state(path, parts, facts):

@@ -1,17 +1,28 @@
-"""Everything that TensorFlow is asked to do: devices, precision, gradients, and one compiled function an iteration."""
+"""One iteration of a run: what it is given, what it changes. TensorFlow's or JAX's part is in engine_<backend>.py."""
 
-import os
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import models
+from . import engine_jax, engine_tensorflow, lazy, models
 from .errors import InputError
 from .gan import ALGORITHMS
-from .lazy import keras, tensorflow as tf
+from .lazy import keras
+
+backend = {"tensorflow": engine_tensorflow, "jax": engine_jax}[lazy.backend()]
+device_name, input_gradient = backend.device_name, backend.input_gradient
 
 # What a stream of random numbers is for; each is a function of (seed, purpose, position) and so needs no state.
-_LATENT, _INTERPOLATION, _FLIPS = range(3)
-_GRID_POSITION = -1
+_LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID = range(5)
+
+
+class Update(NamedTuple):
+    """What one update of the critics is given; with one more axis in front, what several are."""
+
+    real: Any       # uint8 (towers, batch, height, width, channels)
+    mirrored: Any   # bool (towers, batch, 2): whether an image's rows, its columns are turned round
+    latent: Any     # float32 (batch, nz), standard normal
+    alpha: Any      # float32 (towers, batch, 1, 1, 1), uniform in [0, 1)
 
 
 class Engine:
@@ -21,7 +32,10 @@ class Engine:
     critics              list of Keras models, one for each tower of the generator
     optimizers           {"generator": …, "critic": …}, of Keras
     position             batches of real images used so far
+    batch_axes           Update of the axes that count a batch's images
     """
+
+    batch_axes = Update(1, 1, 0, 1)
 
     def __init__(self, spec, settings, devices=1):
         """Build networks (models.NetworkSpec) and optimizers (options.Training). Raises InputError if devices lack."""
@@ -29,9 +43,10 @@ class Engine:
         self.algorithm = ALGORITHMS[settings.algorithm](settings)
         self.position = 0
         keras.utils.set_random_seed(settings.seed)
-        _set_precision(settings.precision)
-        self.strategy = _strategy(devices, settings.batch_size)
-        with self.strategy.scope():
+        keras.config.set_dtype_policy("mixed_bfloat16" if settings.precision == "bfloat16" else "float32")
+        _check_devices(devices, settings.batch_size)
+        self._devices = backend.Devices(devices, settings.precision)
+        with self._devices.scope():
             self.generator = models.build_generator(spec)
             self.critics = models.build_critics(spec)
             self.average = drawing_generator(spec)
@@ -39,24 +54,20 @@ class Engine:
             self.optimizers = {"generator": self._optimizer(settings.lrG), "critic": self._optimizer(settings.lrD)}
             self.optimizers["generator"].build(self.generator.trainable_variables)
             self.optimizers["critic"].build(self._critic_weights)
-        self._scoring = [without_second_derivative(critic) for critic in self.critics]
-        if devices > 1:
-            _normalise_over_all_devices([self.generator, *self.critics])
-        on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        # On CPUs rewriting the graph takes seconds and gains nothing; XLA makes it many times slower.
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on_gpu})
-        images = (len(self.critics), settings.batch_size, spec.height, spec.width, spec.channels)
-        number = tf.TensorSpec((), tf.int64)
-        self._compiled = tf.function(
-            self._iteration_on_all_devices, jit_compile=on_gpu and devices == 1, autograph=False,
-            input_signature=(tf.TensorSpec((None, *images), tf.uint8), number, tf.TensorSpec((), tf.float32)))
-        self._compiled_update = tf.function(
-            lambda real, position: self.strategy.run(self._critic_update, (real, position)),
-            autograph=False, input_signature=(tf.TensorSpec(images, tf.uint8), number))
+        self._scoring = [backend.scoring(critic) for critic in self.critics]
+        batch = np.zeros((1, len(self.critics), settings.batch_size, spec.height, spec.width, spec.channels), np.uint8)
+        self._compiled = self._devices.compile(self, *self._given(batch))
 
     @property
     def _critic_weights(self):
         return [variable for critic in self.critics for variable in critic.trainable_variables]
+
+    @property
+    def variables(self):
+        """{part of the state: its Keras variables}, in an order that does not depend on the backend."""
+        parts = {"generator": self.generator.weights, "average": self.average.weights}
+        parts |= {f"critic{k}": critic.weights for k, critic in enumerate(self.critics)}
+        return parts | {f"{name}_optimizer": optimizer.variables for name, optimizer in self.optimizers.items()}
 
     def _optimizer(self, learning_rate):
         settings = self.settings
@@ -71,144 +82,88 @@ class Engine:
         Returns the losses of the critic, in its last update, and of the generator.
         """
         updates = self.algorithm.critic_updates(iteration)
-        real = batches.take(self.position, updates)
+        given, more = self._given(batches.take(self.position, updates))
         decay = min(self.settings.average, (1 + iteration) / (10 + iteration)) if self.settings.average else 0.0
-        if self.strategy.num_replicas_in_sync > 1:      # devices can't wait for each other within a loop of the graph
-            for images in real[:-1]:
-                self._compiled_update(images, self.position)
-                self.position += 1
-            real = real[-1:]
-        losses = self._compiled(real, self.position, decay)
-        self.position += len(real)
+        losses = self._compiled(given, more, np.float32(decay))
+        self.position += updates
         return tuple(float(loss) for loss in losses)
 
-    def _iteration_on_all_devices(self, real, position, decay):
-        losses = self.strategy.run(self._iteration, (real, position, decay))
-        return [self.strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None) for loss in losses]
+    def _given(self, real):
+        """Random numbers for `real` (critic updates, towers, batch, …): an Update of as many, and more latents.
 
-    def _iteration(self, real, position, decay):
-        """`real`: uint8 (critic updates, towers, batch, height, width, channels)."""
-        last = tf.shape(real, tf.int64)[0] - 1
-        if self.strategy.num_replicas_in_sync == 1:
-            def update(k):
-                self._critic_update(real[k], position + k)
-                return k + 1
-            tf.while_loop(lambda k: k < last, update, [tf.constant(0, tf.int64)], parallel_iterations=1)
-        position += last
-        for k in range(self.settings.num_G_iters):
-            with tf.GradientTape() as tape:
-                fake = self.generator(self._latent(position, k), training=True)
-                if k == 0:      # the images of the last update of the critic are those that the generator learns from
-                    with tape.stop_recording():
-                        critic_loss = self._update_critics(real[-1], fake, position)
-                scores = [critic(pair, training=True) for critic, pair in zip(self.critics, self._pairs(fake))]
-                generator_loss = _mean(self.algorithm.generator_loss(score) for score in scores)
-                share = generator_loss / self.strategy.num_replicas_in_sync
-            weights = self.generator.trainable_variables
-            self.optimizers["generator"].apply(tape.gradient(share, weights), weights)
+        These, (num_G_iters - 1, batch, nz), are for the generator's updates after its first.
+        """
+        positions = range(self.position, self.position + len(real))
+        (towers, batch), nz = real.shape[1:3], self.spec.nz
+        mirrored = [self._random(_MIRRORING, k).random((towers, batch, 2)) < 0.5 for k in positions]
+        latent = [self._random(_LATENT, k).standard_normal((batch, nz), np.float32) for k in positions]
+        alpha = [self._random(_INTERPOLATION, k).random((towers, batch, 1, 1, 1), np.float32) for k in positions]
+        more = self._random(_MORE_LATENTS, positions[-1]).standard_normal(
+            (self.settings.num_G_iters - 1, batch, nz), np.float32)
+        return Update(real, np.array(mirrored), np.array(latent), np.array(alpha)), more
+
+    def _random(self, *purpose):
+        return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=purpose))
+
+    def critic_update(self, given):
+        """One update of all critics on an Update; to be compiled."""
+        self._update_critics(given, self.generator(given.latent, training=True))
+
+    def last_update(self, given, more, decay):
+        """The last update of the critics and those of the generator; to be compiled. Returns both losses.
+
+        The images of the last update of the critics are those that the generator learns from first; `more` latents
+        are for its further updates. `decay` is that of the moving average.
+        """
+        weights = self.generator.trainable_variables
+
+        def losses():
+            fake = self.generator(given.latent, training=True)
+            critic_loss = self._update_critics(given, keras.ops.stop_gradient(fake))
+            return self._generator_loss(fake), critic_loss
+        generator_loss, critic_loss, gradients = self._devices.gradients(losses, weights)
+        self.optimizers["generator"].apply(gradients, weights)
+        for k in range(self.settings.num_G_iters - 1):
+            generator_loss, _, gradients = self._devices.gradients(
+                lambda: (self._generator_loss(self.generator(more[k], training=True)), ()), weights)
+            self.optimizers["generator"].apply(gradients, weights)
         for averaged, current in zip(self.average.weights, self.generator.weights):
             averaged.assign(decay * averaged + (1 - decay) * current)
         return critic_loss, generator_loss
 
-    def _critic_update(self, real, position):
-        self._update_critics(real, self.generator(self._latent(position), training=True), position)
-
-    def _update_critics(self, real, fake, position):
-        real = self._augmented(real, position)
-        alpha = self._random(tf.random.stateless_uniform, _INTERPOLATION, position,
-                             (len(self.critics), self.settings.batch_size, 1, 1, 1), batch_axis=1)
-        with tf.GradientTape() as tape:
-            loss = _mean(self.algorithm.critic_loss(critic, real[k], pair, alpha[k], input_gradient)
-                         for k, (critic, pair) in enumerate(zip(self._scoring, self._pairs(fake))))
-            share = loss / self.strategy.num_replicas_in_sync
+    def _update_critics(self, given, fake):
+        real = self._augmented(given.real, given.mirrored)
         weights = self._critic_weights
-        self.optimizers["critic"].apply(tape.gradient(share, weights), weights)
+        loss, _, gradients = self._devices.gradients(
+            lambda: (_mean(self.algorithm.critic_loss(critic, real[k], pair, given.alpha[k], input_gradient)
+                           for k, (critic, pair) in enumerate(zip(self._scoring, self._pairs(fake)))), ()), weights)
+        self.optimizers["critic"].apply(gradients, weights)
         self.algorithm.constrain(weights)
         return loss
+
+    def _generator_loss(self, fake):
+        return _mean(self.algorithm.generator_loss(critic(pair, training=True))
+                     for critic, pair in zip(self.critics, self._pairs(fake)))
 
     def _pairs(self, images):
         """The generator's cells as the critics see them: one (red, greens) for each tower."""
         greens = self.spec.channels - 1
         if len(self.critics) == 1:
             return [images]
-        return [tf.concat([images[..., :1], images[..., 1 + k * greens:1 + (k + 1) * greens]], axis=-1)
+        return [keras.ops.concatenate([images[..., :1], images[..., 1 + k * greens:1 + (k + 1) * greens]], axis=-1)
                 for k in range(len(self.critics))]
 
-    def _augmented(self, real, position):
-        """uint8 (towers, batch, height, width, channels) -> this device's part in [-1, 1], at random mirrored."""
-        flips = self._random(tf.random.stateless_uniform, _FLIPS, position,
-                             (2, len(self.critics), self.settings.batch_size), batch_axis=2) < 0.5
-        real = self._own_part(real, axis=1)
-        shape = tf.shape(real)
-        flat = tf.reshape(real, tf.concat([[-1], shape[2:]], axis=0))
-        for k, side in enumerate((self.spec.height, self.spec.width)):
-            forward = tf.range(side)
-            order = tf.where(tf.reshape(flips[k], (-1, 1)), forward[::-1], forward)
-            flat = tf.gather(flat, order, axis=1 + k, batch_dims=1)
-        return tf.reshape(tf.cast(flat, tf.float32) / 127.5 - 1.0, shape)
-
-    def _latent(self, position, extra=0):
-        return self._random(tf.random.stateless_normal, _LATENT + 3 * extra, position,
-                            (self.settings.batch_size, self.spec.nz), batch_axis=0)
-
-    def _random(self, distribution, purpose, position, shape, batch_axis):
-        """This device's part of numbers that are a function of (seed, purpose, position) alone."""
-        seed = tf.stack([tf.constant(self.settings.seed, tf.int64) + (purpose << 32), tf.cast(position, tf.int64)])
-        return self._own_part(distribution(shape, seed), batch_axis)
-
-    def _own_part(self, values, axis):
-        """The part of a whole batch that this device works on."""
-        replicas = self.strategy.num_replicas_in_sync
-        if replicas == 1:
-            return values
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return tf.gather(tf.split(values, replicas, axis=axis), replica)
+    def _augmented(self, real, mirrored):
+        """uint8 (towers, batch, height, width, channels) -> float32 in [-1, 1], mirrored (towers, batch, 2) or not."""
+        for k in range(2):
+            real = keras.ops.where(mirrored[..., k, None, None, None], keras.ops.flip(real, axis=2 + k), real)
+        return keras.ops.cast(real, "float32") / 127.5 - 1.0
 
     def grid_latents(self, groups, group_size):
         """z (groups * group_size, nz), the same in every call; those of a group share the half that belongs to red."""
-        count = groups * group_size
-        seed = np.array([self.settings.seed, _GRID_POSITION])
-        z = tf.random.stateless_normal((count, self.spec.nz), seed).numpy().reshape(groups, group_size, -1)
+        z = self._random(_GRID).standard_normal((groups, group_size, self.spec.nz), np.float32)
         z[:, :, :self.spec.nz // 2] = z[:, :1, :self.spec.nz // 2]
-        return z.reshape(count, -1)
-
-
-def input_gradient(critic, images):
-    """Gradient of the scores with respect to the images, of their shape (batch, height, width, channels)."""
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        scores = critic(images, training=True)
-    return tape.gradient(scores, images)
-
-
-def without_second_derivative(critic):
-    """The same critic, of the same weights, with leaky ReLUs that have no second derivative rather than one of zeros.
-
-    Where a loss holds the gradient of the scores, TensorFlow carries such zeros back through the whole network: 12
-    passes for an update with gradient penalty where 10 will do.
-    """
-    def clone(layer):
-        if not isinstance(layer, keras.layers.LeakyReLU):
-            return layer
-        return keras.layers.Activation(lambda features: _leaky_relu(features, layer.negative_slope),
-                                       dtype=layer.dtype_policy, name=layer.name)
-
-    return keras.models.clone_model(critic, clone_function=clone)
-
-
-def _leaky_relu(features, slope):
-    @tf.custom_gradient
-    def leaky_relu(features):
-        return tf.nn.leaky_relu(features, slope), lambda change: scaled(change, features)
-
-    @tf.custom_gradient
-    def scaled(change, features):
-        """`change` where the features are positive, `slope` times it elsewhere: linear in `change`."""
-        def scale(values):
-            return tf.raw_ops.LeakyReluGrad(gradients=values, features=features, alpha=slope)
-        return scale(change), lambda second: (scale(second), None)
-
-    return leaky_relu(features)
+        return z.reshape(groups * group_size, -1)
 
 
 def drawing_generator(spec):
@@ -226,43 +181,15 @@ def draw(generator, z, batch_size=64):
     return generator.predict(z, batch_size=batch_size, verbose=0)
 
 
-def device_name():
-    """What the networks run on, in words: one line for the log."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return f"no GPU found: running on {len(os.sched_getaffinity(0))} CPU core(s)"
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    return "GPUs: " + ", ".join(names)
-
-
 def _mean(losses):
     losses = list(losses)
     return sum(losses) / len(losses)
 
 
-def _set_precision(precision):
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
-    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
-
-
-def _strategy(devices, batch_size):
-    """How variables and gradients are shared; Keras's optimizers sum the devices' gradients."""
-    if devices == 1:
-        return tf.distribute.get_strategy()
-    available = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+def _check_devices(devices, batch_size):
+    available = backend.available()
     if devices > len(available):
-        raise InputError(f"-g {devices}: this machine has {len(available)} {available[0].device_type} device(s): "
+        raise InputError(f"-g {devices}: this machine has {len(available)} {available[0]} device(s): "
                          f"ask for at most that many")
     if batch_size % devices:
         raise InputError(f"a batch of {batch_size} can't be divided by {devices} GPUs: make --batch_size a multiple")
-    # The usual collectives can pair sums of different towers of the star, which devices reach in any order.
-    names = [device.name for device in available[:devices]]
-    return tf.distribute.MirroredStrategy(names, tf.distribute.ReductionToOneDevice())
-
-
-def _normalise_over_all_devices(networks):
-    """Batch normalisation sees the whole batch, so that several devices learn what one would."""
-    for network in networks:
-        for layer in network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = True

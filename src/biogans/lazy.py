@@ -1,10 +1,15 @@
-"""Keras and TensorFlow, imported at their first use: they take 3 s and 500 MB, and `--help` needs neither."""
+"""Keras and TensorFlow or JAX, imported at their first use: they take 3 s and 500 MB, and `--help` needs neither."""
 
 import contextlib
 import importlib
+import importlib.util
 import logging
 import os
 import sys
+
+from .errors import InputError
+
+BACKENDS = ("tensorflow", "jax")
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,5 +44,17 @@ def _silenced_standard_error():
         os.close(saved)
 
 
+def backend():
+    """What Keras runs on: a name in BACKENDS, from KERAS_BACKEND. Raises InputError for another or a missing one."""
+    name = os.environ["KERAS_BACKEND"]
+    if name not in BACKENDS:
+        raise InputError(f"KERAS_BACKEND={name}: BioGANs runs on {' or '.join(BACKENDS)}: set it to one of these")
+    if importlib.util.find_spec(name) is None:
+        raise InputError(f"KERAS_BACKEND={name}, and {sys.executable} has no {name}: install it (pip install "
+                         f"'biogans[{name}]'), or set KERAS_BACKEND to another of {', '.join(BACKENDS)}")
+    return name
+
+
 keras = _AtFirstUse("keras")
 tensorflow = _AtFirstUse("tensorflow")
+jax = _AtFirstUse("jax")

@@ -1,0 +1,148 @@
+"""What TensorFlow is asked to do: devices, precision, gradients, and one compiled function an iteration."""
+
+import os
+
+from .lazy import keras, tensorflow as tf
+
+
+def input_gradient(critic, images):
+    """Gradient of the scores with respect to the images, of their shape (batch, height, width, channels)."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        scores = critic(images, training=True)
+    return tape.gradient(scores, images)
+
+
+def scoring(critic):
+    """The same critic, of the same weights, with leaky ReLUs that have no second derivative rather than one of zeros.
+
+    Where a loss holds the gradient of the scores, TensorFlow carries such zeros back through the whole network: 12
+    passes for an update with gradient penalty where 10 will do.
+    """
+    def clone(layer):
+        if not isinstance(layer, keras.layers.LeakyReLU):
+            return layer
+        return keras.layers.Activation(lambda features: _leaky_relu(features, layer.negative_slope),
+                                       dtype=layer.dtype_policy, name=layer.name)
+
+    return keras.models.clone_model(critic, clone_function=clone)
+
+
+def _leaky_relu(features, slope):
+    @tf.custom_gradient
+    def leaky_relu(features):
+        return tf.nn.leaky_relu(features, slope), lambda change: scaled(change, features)
+
+    @tf.custom_gradient
+    def scaled(change, features):
+        """`change` where the features are positive, `slope` times it elsewhere: linear in `change`."""
+        def scale(values):
+            return tf.raw_ops.LeakyReluGrad(gradients=values, features=features, alpha=slope)
+        return scale(change), lambda second: (scale(second), None)
+
+    return leaky_relu(features)
+
+
+def available():
+    """The kind of each device that networks can run on: GPUs if there are any."""
+    return [device.device_type for device in _logical_devices()]
+
+
+def device_name():
+    """What the networks run on, in words: one line for the log."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"no GPU found: running on {len(os.sched_getaffinity(0))} CPU core(s)"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return "GPUs: " + ", ".join(names)
+
+
+class Devices:
+    """The first `number` devices, each with its part of every batch."""
+
+    def __init__(self, number, precision):
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+        self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        # On CPUs rewriting the graph takes seconds and gains nothing; XLA makes it many times slower.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not self.on_gpu})
+        self.number, self.strategy = number, tf.distribute.get_strategy()
+        if number > 1:
+            # The usual collectives can pair sums of different towers of the star, which devices reach in any order.
+            self.strategy = tf.distribute.MirroredStrategy(
+                [device.name for device in _logical_devices()[:number]], tf.distribute.ReductionToOneDevice())
+
+    def scope(self):
+        """Variables made within it are shared by all devices."""
+        return self.strategy.scope()
+
+    def gradients(self, function, variables):
+        """(loss, rest, this device's part of the loss's gradients) where function() gives (loss, rest).
+
+        Keras's optimizers sum the parts.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for variable in variables:
+                tape.watch(variable.value)
+            loss, rest = function()
+            share = loss / self.number
+        return loss, rest, tape.gradient(share, variables)
+
+    def compile(self, engine, given, more):
+        """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""
+        if self.number > 1:
+            _normalise_over_all_devices([engine.generator, *engine.critics])
+
+        def last_update(given, more, decay):
+            return engine.last_update(self._own_part(given, engine.batch_axes), self._own_part(more, 1), decay)
+
+        def iteration(given, more, decay):
+            last = tf.shape(given.real)[0] - 1
+            if self.number == 1:
+                def update(k):
+                    engine.critic_update(_number(given, k))
+                    return k + 1
+                tf.while_loop(lambda k: k < last, update, [tf.constant(0)], parallel_iterations=1)
+            losses = self.strategy.run(last_update, (_number(given, last), more, decay))
+            return [self.strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None) for loss in losses]
+
+        several = tf.nest.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), given)
+        signature = (several, tf.TensorSpec(more.shape, more.dtype), tf.TensorSpec((), tf.float32))
+        compiled = tf.function(iteration, jit_compile=self.on_gpu and self.number == 1, autograph=False,
+                               input_signature=signature)
+        if self.number == 1:
+            return compiled
+        one = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape[1:], array.dtype), given)
+        update = tf.function(lambda given: self.strategy.run(
+            lambda: engine.critic_update(self._own_part(given, engine.batch_axes))), autograph=False,
+            input_signature=(one,))
+
+        def call_by_call(given, more, decay):       # devices can't wait for each other within a loop of the graph
+            for k in range(len(given.real) - 1):
+                update(_number(given, k))
+            return compiled(_number(given, slice(-1, None)), more, decay)
+        return call_by_call
+
+    def _own_part(self, values, axes):
+        """The part of a whole batch that this device works on."""
+        if self.number == 1:
+            return values
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.nest.map_structure(
+            lambda value, axis: tf.gather(tf.split(value, self.number, axis=axis), replica), values, axes)
+
+
+def _logical_devices():
+    return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+
+
+def _number(given, k):
+    """Update number k, or a slice, of several."""
+    return tf.nest.map_structure(lambda values: values[k], given)
+
+
+def _normalise_over_all_devices(networks):
+    """Batch normalisation sees the whole batch, so that several devices learn what one would."""
+    for network in networks:
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
