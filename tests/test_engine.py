@@ -111,8 +111,8 @@ def test_augmentation_flips_both_ways_and_scales():
     """Each image comes as it is, or mirrored in rows, columns, or both, about equally often, in [-1, 1]."""
     run = engine("DCGAN-starshaped", batch_size=200)
     image = images(1).pixels[0]
-    real = np.broadcast_to(image, (2, 200, *image.shape))
-    flipped = run._augmented(real, np.int64(3)).numpy()
+    given, _ = run._given(np.broadcast_to(image, (1, 2, 200, *image.shape)))
+    flipped = keras.ops.convert_to_numpy(run._augmented(given.real[0], given.mirrored[0]))
     scaled = image / np.float32(127.5) - 1
     variants = [scaled, scaled[::-1], scaled[:, ::-1], scaled[::-1, ::-1]]
     counts = [sum(np.allclose(one, variant, atol=1e-6) for one in flipped.reshape(-1, *image.shape)) for variant in variants]
@@ -124,8 +124,21 @@ def test_the_critics_see_pairs_of_the_same_cell():
     """Critic k judges (red, green k)."""
     run = engine("DCGAN-starshaped")
     cells = np.arange(2 * 3, dtype="float32").reshape(1, 1, 2, 3)
-    pairs = [pair.numpy() for pair in run._pairs(cells)]
+    pairs = [keras.ops.convert_to_numpy(pair) for pair in run._pairs(cells)]
     assert np.array_equal(pairs[0], cells[..., [0, 1]]) and np.array_equal(pairs[1], cells[..., [0, 2]])
+
+
+def test_random_numbers_belong_to_a_position():
+    """Those of a position are the same in any iteration, others elsewhere and for another purpose; so runs resume."""
+    run = engine(num_G_iters=3)
+    real = np.zeros((3, 1, 4, 16, 24, 2), np.uint8)
+    given, more = run._given(real)
+    assert more.shape == (2, 4, 6) and len({*more.flat, *given.latent.flat}) == 5 * 4 * 6
+    assert 0 <= given.alpha.min() and given.alpha.max() < 1 and len(np.unique(given.alpha)) == 3 * 4
+    run.position = 2
+    later, same = run._given(real[:1])
+    assert np.array_equal(same, more)
+    assert all(np.array_equal(a[0], b[2]) for a, b in zip(later, given))
 
 
 def test_grid_latents_share_red_within_groups():
@@ -157,11 +170,12 @@ def test_more_devices_than_there_are():
 TWO_DEVICES = """
 import sys
 import numpy as np
-from biogans.lazy import tensorflow as tf
+from biogans.lazy import keras, tensorflow as tf
 from biogans.engine import Engine
 from networks import batches, settings, spec
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+if keras.backend.backend() == "tensorflow":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 architecture, algorithm = sys.argv[1:]
 weights = []
 for devices in (1, 2):

@@ -78,7 +78,8 @@ class Devices:
                            in_shardings=(self._sharding(), parts, self._sharding(1), self._sharding()))
 
         def call(given, more, decay):
-            losses, values = compiled(_values(self.variables), given, more, decay)
+            values = jax.device_put(_values(self.variables), self._sharding())     # there already but for a restored one
+            losses, values = compiled(values, given, more, decay)
             _assign(self.variables, values)
             return losses
         return call

@@ -2,10 +2,13 @@
 
 import csv
 import functools
+import io
+import os
+import socket
 import time
+from pathlib import Path
 
 from .files import replacing
-from .lazy import tensorflow as tf
 
 SECONDS_BETWEEN_LINES = 30
 COLUMNS = ("iteration", "critic_loss", "generator_loss", "seconds")
@@ -59,24 +62,51 @@ class Log:
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
         self.file = open(path, "a", newline="", buffering=1)
         self.writer = csv.writer(self.file)
-        self.events = tf.summary.create_file_writer(str(tensorboard))
+        self.events = _Events(tensorboard)
 
     def losses(self, iteration, critic_loss, generator_loss, seconds):
         """Add a row; `seconds` is the time that this iteration took."""
         self.seconds += seconds
         self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}"))
-        with self.events.as_default(step=iteration):
-            tf.summary.scalar("loss/critic", critic_loss)
-            tf.summary.scalar("loss/generator", generator_loss)
+        self.events.add(iteration, tag="loss/critic", simple_value=critic_loss)
+        self.events.add(iteration, tag="loss/generator", simple_value=generator_loss)
 
     def picture(self, iteration, picture):
         """Show a picture, uint8 (height, width, 3), in TensorBoard."""
-        with self.events.as_default(step=iteration):
-            tf.summary.image("samples", picture[None])
+        from PIL import Image
+        png = io.BytesIO()
+        Image.fromarray(picture).save(png, "png")
+        height, width, colours = picture.shape
+        self.events.add(iteration, tag="samples", image={
+            "height": height, "width": width, "colorspace": colours, "encoded_image_string": png.getvalue()})
 
     def close(self):
         self.file.close()
         self.events.close()
+
+
+class _Events:
+    """An event file, as TensorBoard reads them; its own writer would import TensorFlow, also where JAX trains."""
+
+    def __init__(self, folder):
+        from tensorboard.summary.writer.record_writer import RecordWriter
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
+        self.file = RecordWriter(open(folder / name, "wb"))
+        self._write(file_version="brain.Event:2")
+
+    def add(self, step, **value):
+        """Add one value (a tensorboard Summary.Value, by its fields) to the curve or pictures of its tag."""
+        self._write(step=step, summary={"value": [value]})
+
+    def _write(self, **event):
+        from tensorboard.compat.proto.event_pb2 import Event
+        self.file.write(Event(wall_time=time.time(), **event).SerializeToString())
+        self.file.flush()
+
+    def close(self):
+        self.file.close()
 
 
 def _rows_until(path, done):

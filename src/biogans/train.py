@@ -30,6 +30,7 @@ def train(options):
     """
     stop = StopRequest()
     launch.announce()
+    from .engine import Engine, device_name
     settings = command_line.training(options)
     for rate in {settings.lrD, settings.lrG}:
         if rate >= 1:
@@ -46,7 +47,6 @@ def train(options):
     if options.use_pretrained_weights and not files.combined.is_file():
         raise InputError(f"{files.combined}: no such checkpoint to go on from: leave out -w to start anew")
 
-    from .engine import Engine, device_name
     engine = Engine(spec, settings, options.num_gpus)
     print(device_name())
     if options.verbose:
