@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from biogans import models
-from biogans.engine import Engine, draw, input_gradient, without_second_derivative
+from biogans.engine import Engine, draw, input_gradient
+from biogans.engine_tensorflow import scoring
 from biogans.errors import InputError
-from biogans.lazy import keras, tensorflow as tf
+from biogans.lazy import jax, keras, tensorflow as tf
 from networks import PAIRS, batches, images, settings, spec
 
 
@@ -83,7 +84,7 @@ def test_critics_without_second_derivative_learn_the_same(algorithm):
     critic, rng = run.critics[0], np.random.default_rng(0)
     real, fake = (tf.constant(rng.uniform(-1, 1, (4, 16, 24, 2)), tf.float32) for _ in range(2))
     results = []
-    for one in (critic, without_second_derivative(critic)):
+    for one in (critic, scoring(critic)):
         with tf.GradientTape() as tape:
             loss = run.algorithm.critic_loss(one, real, fake, tf.fill((4, 1, 1, 1), 0.3), input_gradient)
         results.append([loss, *tape.gradient(loss, critic.trainable_variables)])
@@ -91,9 +92,9 @@ def test_critics_without_second_derivative_learn_the_same(algorithm):
         np.testing.assert_allclose(sparing, plain, rtol=1e-5, atol=1e-6)
 
 
-def test_a_leaky_relu_without_second_derivative():
+def test_a_leaky_relu_scoring():
     """Slopes 1 and 0.2; their derivative with respect to the features is absent, not zero."""
-    critic = without_second_derivative(engine().critics[0])
+    critic = scoring(engine().critics[0])
     layer = critic.get_layer("0_rectified")
     features = tf.constant([[-2.0, 3.0]])
     with tf.GradientTape() as outer:
@@ -148,6 +149,16 @@ def test_grid_latents_share_red_within_groups():
     assert (z[:, :, :3] == z[:, :1, :3]).all() and len(np.unique(z[:, 0, 0])) == 3 and len(np.unique(z[:, :, 3])) == 12
     red = draw(run.average, z.reshape(12, 6))[..., 0].reshape(3, 4, -1)
     assert np.array_equal(red[:, 0], red[:, 1]) and not np.array_equal(red[0], red[1])
+
+
+def test_the_precision_of_products_on_gpus():
+    """TF32 only when asked for: it is the default of JAX."""
+    for precision in ("float32", "tf32", "bfloat16", "float32"):
+        engine(precision=precision)
+        on_jax = keras.backend.backend() == "jax"
+        tf32 = (jax.config.jax_default_matmul_precision == "tensorfloat32" if on_jax
+                else tf.config.experimental.tensor_float_32_execution_enabled())
+        assert tf32 == (precision == "tf32")
 
 
 def test_bfloat16_keeps_weights_scores_and_pixels_in_float32():
