@@ -1,4 +1,4 @@
-"""Keras on JAX: the same losses, files and command line as on TensorFlow. A process has one backend: JAX's is a child."""
+"""Keras on JAX: the same losses, files and commands as on TensorFlow. A process has one backend: JAX has a child."""
 
 import json
 import os

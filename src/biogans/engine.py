@@ -155,9 +155,7 @@ class Engine:
 
     def _augmented(self, real, mirrored):
         """uint8 (towers, batch, height, width, channels) -> float32 in [-1, 1], mirrored (towers, batch, 2) or not."""
-        for k in range(2):
-            real = keras.ops.where(mirrored[..., k, None, None, None], keras.ops.flip(real, axis=2 + k), real)
-        return keras.ops.cast(real, "float32") / 127.5 - 1.0
+        return keras.ops.cast(backend.mirror(real, mirrored), "float32") / 127.5 - 1.0
 
     def grid_latents(self, groups, group_size):
         """z (groups * group_size, nz), the same in every call; those of a group share the half that belongs to red."""

@@ -25,6 +25,13 @@ def scoring(critic):
     return critic
 
 
+def mirror(images, mirrored):
+    """Images (towers, batch, height, width, channels), rows and columns turned round where `mirrored` says so."""
+    for k in range(2):
+        images = keras.ops.where(mirrored[..., k, None, None, None], keras.ops.flip(images, axis=2 + k), images)
+    return images
+
+
 def available():
     """The kind of each device that networks can run on: GPUs if there are any."""
     return [device.platform.upper() for device in jax.local_devices()]
@@ -54,10 +61,10 @@ class Devices:
         chosen = {id(variable) for variable in variables}
         others = [variable for variable in self.variables if id(variable) not in chosen]
 
-        def of_values(values, others_values):
-            (loss, rest), new = _stateless(function, [*variables, *others])([*values, *others_values])
+        def loss_of(values, fixed):
+            (loss, rest), new = _stateless(function, [*variables, *others])([*values, *fixed])
             return loss, (rest, new[len(values):])
-        (loss, (rest, new)), gradients = jax.value_and_grad(of_values, has_aux=True)(_values(variables), _values(others))
+        (loss, (rest, new)), gradients = jax.value_and_grad(loss_of, has_aux=True)(_values(variables), _values(others))
         _assign(others, new)
         return loss, rest, gradients
 
@@ -78,7 +85,7 @@ class Devices:
                            in_shardings=(self._sharding(), parts, self._sharding(1), self._sharding()))
 
         def call(given, more, decay):
-            values = jax.device_put(_values(self.variables), self._sharding())     # there already but for a restored one
+            values = jax.device_put(_values(self.variables), self._sharding())    # restored ones aren't there yet
             losses, values = compiled(values, given, more, decay)
             _assign(self.variables, values)
             return losses

@@ -43,6 +43,16 @@ def _leaky_relu(features, slope):
     return leaky_relu(features)
 
 
+def mirror(images, mirrored):
+    """Images (towers, batch, height, width, channels), rows and columns turned round where `mirrored` says so."""
+    flat, flips = tf.reshape(images, (-1, *images.shape[2:])), tf.reshape(mirrored, (-1, 2))
+    for k, side in enumerate(images.shape[2:4]):        # a gather takes a third of the time of tf.where
+        forward = tf.range(side)
+        order = tf.where(flips[:, k, None], forward[::-1], forward)
+        flat = tf.gather(flat, order, axis=1 + k, batch_dims=1)
+    return tf.reshape(flat, images.shape)
+
+
 def available():
     """The kind of each device that networks can run on: GPUs if there are any."""
     return [device.device_type for device in _logical_devices()]

@@ -13,7 +13,7 @@ BACKENDS = ("tensorflow", "jax")
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if os.environ["KERAS_BACKEND"] == "jax":    # Keras would import TensorFlow, only to ask of things whether they are its own
+if os.environ["KERAS_BACKEND"] == "jax":    # Keras would import TensorFlow only to ask whether a thing is its tensor
     sys.modules.setdefault("tensorflow", None)
 for library in ("tensorflow", "absl"):      # advice to programmers, such as that HDF5 is an old format
     logging.getLogger(library).setLevel(logging.ERROR)

@@ -92,7 +92,7 @@ class _Events:
         from tensorboard.summary.writer.record_writer import RecordWriter
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns() // 10**9:010d}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
         self.file = RecordWriter(open(folder / name, "wb"))
         self._write(file_version="brain.Event:2")
 
