@@ -1,5 +1,6 @@
 """Keras on JAX: the same losses, files and commands as on TensorFlow. A process has one backend: JAX has a child."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from conftest import SMALL
 from networks import batches, images, settings, spec
 from test_engine import TWO_DEVICES
 
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 HERE = Path(__file__).parent
 JAX = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}     # compiles in half the time
 FIRST, LAST = 25, 45        # before the 25th iteration WGAN takes 100 updates of the critic
@@ -26,7 +28,6 @@ Z = np.linspace(-2, 2, 5 * 6, dtype="float32").reshape(5, 6)
 
 def child(code, *arguments, **environment):
     """What the code prints, run by a Python whose Keras is on JAX."""
-    pytest.importorskip("jax")
     done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], cwd=HERE, capture_output=True, text=True,
                           env={**JAX, **environment})
     assert done.returncode == 0, done.stderr
@@ -101,7 +102,6 @@ def test_the_backends_go_on_from_each_other(architecture, tmp_path):
 
 def test_what_holds_of_the_engine_holds_on_jax():
     """Tests of test_engine.py that the one above does not repeat."""
-    pytest.importorskip("jax")
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_engine.py", "-k",
                            "average or flips or pairs or precision or bfloat16 or more_devices"], cwd=HERE,
                           capture_output=True, text=True, env=JAX)
@@ -130,7 +130,6 @@ def stack(folder):
 
 def test_the_commands_on_jax(data, run):
     """Training and prediction on JAX without TensorFlow; then the same commands go on and draw on TensorFlow."""
-    pytest.importorskip("jax")
     folder, weights = data.parent, "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
     done = subprocess.run([sys.executable, "-c", COMMANDS, *SMALL], cwd=folder, capture_output=True, text=True, env=JAX)
     assert done.returncode == 0, done.stderr
