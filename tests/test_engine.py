@@ -92,7 +92,7 @@ def test_critics_without_second_derivative_learn_the_same(algorithm):
         np.testing.assert_allclose(sparing, plain, rtol=1e-5, atol=1e-6)
 
 
-def test_a_leaky_relu_scoring():
+def test_a_leaky_relu_without_second_derivative():
     """Slopes 1 and 0.2; their derivative with respect to the features is absent, not zero."""
     critic = scoring(engine().critics[0])
     layer = critic.get_layer("0_rectified")
