@@ -1,0 +1,94 @@
+"""BioGANs as a contender of compare.py: the steps of train.py, one at a time."""
+
+import importlib
+import importlib.metadata
+import math
+import os
+from pathlib import Path
+
+from biogans import dataloader, models, options as command_line, train
+from biogans.errors import InputError
+from biogans.lazy import keras
+
+import counting
+import machine
+
+USUAL_ITERATION = 26            # WGAN updates its critic 100 times in iterations 0 to 24 and in every 500th
+
+
+class Ours:
+    """A training with train.py's defaults of a combination; `task` is compare.py's."""
+
+    def __init__(self, task):
+        self.spec, self.settings, images = plan(task)
+        self.batches = dataloader.Batches(images, self.settings.batch_size, self.settings.seed,
+                                          models.ARCHITECTURES[self.spec.architecture].per_factor)
+        self.engine = engine_module().Engine(self.spec, self.settings)
+
+    def iterate(self):
+        """Losses of critic and generator after one iteration."""
+        return self.engine.iterate(USUAL_ITERATION, self.batches)
+
+    def draw(self, folder):
+        train.draw_samples(Path(folder) / "ours.png", self.engine)
+
+    def facts(self):
+        """What must be the same for all contenders, and what only we can count."""
+        engine = self.engine
+        updates = engine.algorithm.critic_updates(USUAL_ITERATION)
+        return {
+            "same": same(self.spec, self.settings, engine.generator, engine.critics, updates),
+            "flop": counting.iteration_flop(engine.generator, engine.critics, engine.algorithm, updates,
+                                            self.settings.batch_size),
+            "versions": machine.versions("keras", keras_package()),
+            "device": engine_module().device_name(),
+        }
+
+    def device_memory(self):
+        return machine.device_memory()
+
+    def profile(self):
+        return machine.profile(self.iterate)
+
+
+def plan(task):
+    """(NetworkSpec, options.Training, Images) that train.py makes of the task's options."""
+    arguments = ["-d", task["data"], "-m", task["architecture"], "-a", task["algorithm"]]
+    for name in ("batch_size", "ngf", "ndf", "precision"):
+        arguments += [f"--{name}", str(task[name])]
+    options = command_line.train_parser().parse_args(arguments)
+    settings = command_line.training(options)
+    images = dataloader.load(options.data)
+    return train.network_spec(options, settings, images), settings, images
+
+
+def same(spec, settings, generator, critics, updates):
+    """The facts in which contenders have to agree."""
+    return {
+        "generator_parameters": parameters([generator]), "critic_parameters": parameters(critics),
+        "critic_updates": updates, "images_per_update": spec.towers * settings.batch_size,
+        "image": [spec.height, spec.width, spec.channels],
+    }
+
+
+def parameters(networks):
+    """Number of trainable weights."""
+    return sum(math.prod(variable.shape) for network in networks for variable in network.trainable_variables)
+
+
+def engine_module():
+    """The engine of Keras's backend. Raises InputError if there is none."""
+    backend = os.environ["KERAS_BACKEND"]
+    name = "biogans.engine" if backend == "tensorflow" else f"biogans.engine_{backend}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name != name:
+            raise
+        raise InputError(f"KERAS_BACKEND={backend}: BioGANs has no engine for it; unset it for TensorFlow") from None
+
+
+def keras_package():
+    """The distribution that computes for Keras: tensorflow and tensorflow-cpu share a module."""
+    backend = keras.backend.backend()
+    return importlib.metadata.packages_distributions()[backend][0]
