@@ -34,8 +34,10 @@ test: .venv/installed
 nine: .venv/installed
 	.venv/bin/python benchmarks/nine.py -d $(SAMPLE) -o docs/nine.png
 
+# With the folder «code» of the paper's PyTorch code: make bench ORIGINAL=biogans/code
 bench: .venv/installed
 	.venv/bin/python benchmarks/train_step.py
+	.venv/bin/python benchmarks/compare.py --rounds 3 $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
 sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
@@ -48,7 +50,8 @@ help:
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
 	@echo "make test       the tests"
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
-	@echo "make bench      time an iteration of all nine combinations"
+	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
+	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 

@@ -9,16 +9,16 @@ Contenders
     compiled   with --compiled too, the same with its networks compiled by torch.compile
 
 Each contender is a process of its own, with as many threads as this process may use cores. They are started one after
-another, then take turns, an iteration each, while the others wait; after one round to warm up, so many rounds are timed.
-An iteration includes taking its batches from the images in memory, and ends when the losses are known. That of WGAN is
-a usual one, with 5 updates of the critic.
+another, then take turns, an iteration each, while the others wait; after one round to warm up, --rounds rounds are
+timed. An iteration includes taking its batches from the images in memory, and ends when the losses are known. That of
+WGAN is a usual one, with 5 updates of the critic.
 
     ms/iteration    median and min - max over the rounds
     ours is         how many times faster ours is: the median of the ratios within a round
     images/s        real images shown to the critics
     GFLOP/s         what an iteration needs, counted by the rule of counting.py, the same for all contenders
-    of peaks        the same relative to the fastest single convolution, and to the fastest product of two square matrices,
-                    measured in the same run in the same precision
+    of peaks        the same relative to the fastest single convolution, and to the fastest product of two square
+                    matrices, measured in the same run in the same precision
     memory          the most that the process held (helpers of the original that read images not included) and, with a
                     GPU, after a «/» the most that it used there
     1st iteration   from the command to the end of the first iteration: imports, reading the images, building the
@@ -119,7 +119,9 @@ class Process:
     def __init__(self, task):
         self.name, self.log = task["contender"], Path(task["folder"]) / f"{task['contender']}.log"
         cores = str(len(os.sched_getaffinity(0)))
-        environment = os.environ | {
+        # PyTorch's threads otherwise wait for each other at full load: with anything else on one of their cores an
+        # iteration then takes up to hundreds of times longer.
+        environment = {"OMP_WAIT_POLICY": "passive"} | os.environ | {
             "TF_NUM_INTRAOP_THREADS": cores, "OMP_NUM_THREADS": cores, "TF_CPP_MIN_LOG_LEVEL": "3",
             # Several processes share a GPU.
             "TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
@@ -265,7 +267,8 @@ def measure(task, names, peaks, options):
             process.stop()
     for row in rows.values():
         complete(row, rows["ours"], peaks)
-    tell(f"{where}: " + ", ".join(f"{name} {1000 * row['median']:.0f} ms" for name, row in rows.items() if "median" in row))
+    tell(f"{where}: " + ", ".join(f"{name} {1000 * row['median']:.0f} ms"
+                                  for name, row in rows.items() if "median" in row))
     return list(rows.values())
 
 
@@ -323,8 +326,8 @@ def table(report):
         rows = list(rows)
         same, flop = (rows[0].get("facts", {}).get(name) for name in ("same", "flop"))
         lines.append(" ".join(pair) + (
-            f": {flop / 1e9:.4g} GFLOP, {same['critic_updates']} critic update(s) of {same['images_per_update']} images; "
-            f"parameters: generator {same['generator_parameters']:,}, critics {same['critic_parameters']:,}" if same else ""))
+            f": {flop / 1e9:.4g} GFLOP, {same['critic_updates']} critic update(s) of "
+            f"{same['images_per_update']} images, {same['generator_parameters']:,} and {same['critic_parameters']:,} parameters" if same else ""))
         lines += [line(row) for row in rows]
     for row in report["rows"]:
         if "profile" in row:
@@ -356,8 +359,9 @@ def profile_lines(row, number=10):
 
 def footer(report):
     height, width = report["size"]
-    versions = {name: version for row in report["rows"] for name, version in row.get("facts", {}).get("versions", {}).items()}
-    device = next((row["facts"]["device"] for row in report["rows"] if "device" in row.get("facts", {})), "")
+    facts = [row.get("facts", {}) for row in report["rows"]]
+    versions = {name: version for each in facts for name, version in each.get("versions", {}).items()}
+    device = next((each["device"] for each in facts if "device" in each), "no contender started")
     yield f"{report['machine']['cpu']}, {report['machine']['cores']} cores; {device}; Keras on {report['backend']}"
     yield ", ".join(f"{name} {version}" for name, version in versions.items()) + (
         f"; {height}x{width} pixels, batch {report['batch_size']}, ngf {report['ngf']}, ndf {report['ndf']}, "

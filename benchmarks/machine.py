@@ -80,7 +80,8 @@ def passes(image, kernel, change):
         import jax
 
         def convolve(image, kernel):
-            return jax.lax.conv_general_dilated(image, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            return jax.lax.conv_general_dilated(image, kernel, (2, 2), "SAME",
+                                                dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return {
             "forward": compiled(convolve, image, kernel),
             "input gradient": compiled(lambda i, k, c: jax.vjp(convolve, i, k)[1](c)[0], image, kernel, change),
