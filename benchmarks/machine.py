@@ -221,7 +221,7 @@ def operations(events):
     of_tensorflow = [(name.rpartition(":")[2], time) for plane, line, name, time in events
                      if line.startswith("tf_Compute") and ":" in name and "::" not in name]
     of_xla = [(name.rpartition(".")[0] or name, time) for plane, line, name, time in events
-              if "XLA" in line and "::" not in name]
+              if "XLA" in line and "::" not in name and not name.startswith("end: ")]
     total = {}
     for name, time_ in on_device or of_tensorflow or of_xla:
         total[name] = total.get(name, 0.0) + time_

@@ -1,13 +1,11 @@
 """BioGANs as a contender of compare.py: the steps of train.py, one at a time."""
 
-import importlib
 import importlib.metadata
 import math
-import os
 from pathlib import Path
 
 from biogans import dataloader, models, options as command_line, train
-from biogans.errors import InputError
+from biogans.engine import Engine, device_name
 from biogans.lazy import keras
 
 import counting
@@ -23,7 +21,7 @@ class Ours:
         self.spec, self.settings, images = plan(task)
         self.batches = dataloader.Batches(images, self.settings.batch_size, self.settings.seed,
                                           models.ARCHITECTURES[self.spec.architecture].per_factor)
-        self.engine = engine_module().Engine(self.spec, self.settings)
+        self.engine = Engine(self.spec, self.settings)
 
     def iterate(self):
         """Losses of critic and generator after one iteration."""
@@ -41,7 +39,7 @@ class Ours:
             "flop": counting.iteration_flop(engine.generator, engine.critics, engine.algorithm, updates,
                                             self.settings.batch_size),
             "versions": machine.versions("keras", keras_package()),
-            "device": engine_module().device_name(),
+            "device": device_name(),
         }
 
     def device_memory(self):
@@ -74,18 +72,6 @@ def same(spec, settings, generator, critics, updates):
 def parameters(networks):
     """Number of trainable weights."""
     return sum(math.prod(variable.shape) for network in networks for variable in network.trainable_variables)
-
-
-def engine_module():
-    """The engine of Keras's backend. Raises InputError if there is none."""
-    backend = os.environ["KERAS_BACKEND"]
-    name = "biogans.engine" if backend == "tensorflow" else f"biogans.engine_{backend}"
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as missing:
-        if missing.name != name:
-            raise
-        raise InputError(f"KERAS_BACKEND={backend}: BioGANs has no engine for it; unset it for TensorFlow") from None
 
 
 def keras_package():
