@@ -339,14 +339,19 @@ def line(row):
     """One contender's line."""
     if "median" not in row:
         return f"  {row.get('failed', row['contender'] + ' is not compared, as ours failed')}"
-    spread = f"{1000 * min(row['seconds']):.4g} - {1000 * max(row['seconds']):.4g}"
+    spread = f"{milliseconds(min(row['seconds']))} - {milliseconds(max(row['seconds']))}"
     first, image = (statistics.median(times) for times in zip(*row["starts"]))
     fractions = " ".join(f"{fraction:5.1%}" for fraction in row["fractions"].values())
     memory = " / ".join(f"{size / 2**20:.0f}" for size in row["memory"].values() if size is not None)
-    return (f"  {row['contender']:9}{1000 * row['median']:>13.4g}{spread:>15}{row['ratio']:>8.2f}x"
-            f"{row['images_per_second']:>10.4g}{row['gflop_per_second']:>9.4g}{fractions:>13}"
+    return (f"  {row['contender']:9}{milliseconds(row['median']):>13}{spread:>15}{row['ratio']:>8.2f}x"
+            f"{row['images_per_second']:>10.1f}{row['gflop_per_second']:>9.1f}{fractions:>13}"
             f"{memory:>11} MB{first:>13.1f} s{image:>9.1f} s"
             f"{statistics.median(row['load']):>6.1f}")
+
+
+def milliseconds(seconds):
+    """Three digits or more."""
+    return f"{1000 * seconds:.0f}" if seconds >= 0.1 else f"{1000 * seconds:.1f}"
 
 
 def profile_lines(row, number=10):
