@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image, PngImagePlugin
 from biogans import dataloader
 from biogans.dataloader import Batches, Images, load
 from biogans.errors import InputError
+from biogans.lazy import keras
 from biogans.models import NetworkSpec
 
 RNG = np.random.default_rng(5)
@@ -268,6 +271,31 @@ def test_bad_images_are_named_or_skipped_and_counted(data, caplog):
     images = load(data, skip_bad_images=True)
     assert images.skipped == 3 and images.labels.tolist() == [0] * 9 + [1] * 12
     assert (images.pixels == expected.pixels[3:]).all() and not caplog.records
+
+
+def test_processes_and_threads_read_the_same(data):
+    """Processes where no TensorFlow was imported, threads elsewhere, as in the process of these tests."""
+    spoil(data / "LIN_train" / "Alp14")
+    code = ("import sys; from biogans import dataloader; images = dataloader.load(sys.argv[1], skip_bad_images=True); "
+            "print(type(dataloader._readers()).__name__, images.fingerprint, images.skipped)\n"
+            "try: dataloader.load(sys.argv[1])\n"
+            "except dataloader.InputError as mistake: print(mistake)")
+    result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
+    assert keras.config.backend() and type(dataloader._readers()).__name__ == "ThreadPoolExecutor"
+    images = load(data, skip_bad_images=True)
+    name = "ProcessPoolExecutor" if sys.platform == "linux" else "ThreadPoolExecutor"
+    assert result.stdout.splitlines() == [f"{name} {images.fingerprint} 3", refusal(data)], result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="images are read by threads here")
+def test_a_reader_that_dies_is_told(data):
+    code = ("import os, sys; from biogans import dataloader\n"
+            "def die(path): os._exit(1)\n"
+            "dataloader._read_or_mistake = die\n"
+            "try: dataloader.load(sys.argv[1])\n"
+            "except dataloader.InputError as mistake: print(mistake)")
+    result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
+    assert "cell000.png: a process that read" in result.stdout and "died" in result.stdout, result.stderr
 
 
 def test_when_all_images_are_bad(tmp_path):

@@ -1,12 +1,15 @@
 """Images from folders: which files `-d` and `-p` mean, decoding them once, and batches as a function of the seed."""
 
-import concurrent.futures
+import concurrent.futures.process
 import dataclasses
 import difflib
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +146,7 @@ class _Blocks:
     """Iterates over (pixels (images, height, width, channels), positions in `paths`), some hundred files at a time."""
 
     files_per_block = 512
-    threads = 4                 # they hide the latency of network disks; more would fight for Python's lock
+    files_per_task = 32
 
     def __init__(self, paths, skip_bad_images, progress):
         self.paths, self.skip_bad_images, self.progress = paths, skip_bad_images, progress
@@ -151,11 +154,11 @@ class _Blocks:
     def __iter__(self):
         first = None
         starts = range(0, len(self.paths), self.files_per_block)
-        with concurrent.futures.ThreadPoolExecutor(self.threads) as pool:
+        with _readers() as pool:
             for start in self.progress(starts):
                 files = self.paths[start:start + self.files_per_block]
                 frames, positions = [], []
-                for offset, (path, result) in enumerate(zip(files, pool.map(_read_or_mistake, files))):
+                for offset, (path, result) in enumerate(zip(files, self._read(pool, files))):
                     if isinstance(result, InputError):
                         if self.skip_bad_images:
                             continue
@@ -168,6 +171,31 @@ class _Blocks:
                     yield np.concatenate(frames), positions
         if first is None:
             raise InputError(f"{self.paths[0].parent}: none of the {len(self.paths)} images can be read")
+
+    def _read(self, pool, files):
+        try:
+            yield from pool.map(_read_or_mistake, files, chunksize=self.files_per_task)
+        except concurrent.futures.process.BrokenProcessPool:
+            raise InputError(f"{files[0]}: a process that read this image or one of the next {len(files) - 1} died, "
+                             f"perhaps for lack of memory: ask for more, or leave out the images that need it") from None
+
+
+def _readers():
+    """An executor with at least four workers, which hide the latency of network disks.
+
+    Processes, because Pillow holds Python's lock while it decodes, and threads that want it slow one another down. A
+    process with the threads of TensorFlow or JAX can't be forked safely, so there it is threads after all.
+    """
+    if sys.platform != "linux" or {"tensorflow", "jax"} & sys.modules.keys():
+        return concurrent.futures.ThreadPoolExecutor(4)
+    workers = min(16, max(4, len(os.sched_getaffinity(0))))
+    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _ignore_interrupts)
+
+
+def _ignore_interrupts():
+    """Ctrl-C and a batch system's signals reach the whole process group; what follows is for the parent to decide."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _check_alike(path, frames, first_path, first):
