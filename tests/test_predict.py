@@ -1,5 +1,10 @@
 """predict.py: stacks that describe themselves, and the evaluation."""
 
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -56,11 +61,43 @@ def test_fresh_cells_unless_a_seed_is_given(here):
 
 
 def test_many_cells_do_not_depend_on_the_batch(here):
-    predict.main(["-i", STAR, "-n", "7", "-s", "1", "-b", "3"])
-    seven, _, _ = stack()
-    predict.main(["-i", STAR, "-n", "7", "-s", "1"])
-    assert seven.shape[0] == 7
-    np.testing.assert_allclose(seven, stack()[0], atol=1e-6)
+    drawn = []
+    for batch_size in (3, 7, 64):
+        predict.main(["-i", STAR, "-n", "7", "-s", "1", "-b", str(batch_size)])
+        drawn.append(stack())
+    for cells, _, z in drawn:
+        assert len(cells) == len(z) == 7 and np.array_equal(z, drawn[0][2])
+        np.testing.assert_allclose(cells, drawn[0][0], atol=1e-6)
+    assert np.array_equal(z, np.random.default_rng(1).standard_normal((7, 6), np.float32))
+
+
+def test_memory_does_not_grow_with_the_number_of_cells(here):
+    """40,000 more cells, 184 MB in the file, after some that have started everything."""
+    code = ("import resource, sys; from biogans import predict\n"
+            "for number in ('1000', '41000'):\n"
+            "    assert predict.main(['-i', sys.argv[1], '-n', number, '-b', '500']) == 0\n"
+            "    print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)")
+    result = subprocess.run([sys.executable, "-c", code, STAR], capture_output=True, text=True, timeout=300)
+    few, many = [float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("peak")]
+    with h5py.File(STACK) as file:
+        assert file["stack"].shape == (41000, 16, 24, 3) and file["stack"][-1].std() > 0
+    assert many - few < 60
+
+
+def test_a_failure_leaves_the_earlier_stack(here, monkeypatch):
+    predict.main(["-i", STAR, "-s", "1"])
+    earlier = stack()[0]
+    calls = []
+
+    def full_disk(generator, z, batch_size):
+        calls.append(z)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "", STACK)
+        return draw(generator, z, batch_size)
+
+    monkeypatch.setattr("biogans.engine.draw", full_disk)
+    assert predict.main(["-i", STAR, "-n", "7", "-b", "2"]) == 2
+    assert np.array_equal(stack()[0], earlier) and [path.name for path in Path("images").glob(".stack3*")] == []
 
 
 def test_chosen_factors(here):

@@ -31,10 +31,9 @@ def predict(options):
     if options.debug or options.verbose:
         print(f"{path}: {facts}")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
-    z = np.random.default_rng(seed).standard_normal((options.number, spec.nz), np.float32)
     real = real_images(options, spec, facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    write_stack(stack, generator, z, channels, options.batch_size or 64, {
+    write_stack(stack, generator, options.number, seed, channels, options.batch_size or 64, {
         "channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "seed": seed,
         "source": str(path), "iteration": facts["iteration"], "architecture": spec.architecture,
         "algorithm": facts["training"]["algorithm"], "biogans_version": __version__,
@@ -69,20 +68,30 @@ def chosen_channels(path, spec, factors):
                   for factor in known if factor in factors for k in range(per_tower)]
 
 
-def write_stack(path, generator, z, channels, batch_size, attributes):
-    """Write cells as they are drawn: `stack`, float32 (cells, height, width, channels) in [0, 1], and `z` (cells, nz)."""
+def write_stack(path, generator, number, seed, channels, batch_size, attributes):
+    """Draw cells batch by batch into an HDF5 file, whose datasets and `attributes` are those of a stack.
+
+    stack   float32 (number, height, width, channels) in [0, 1]
+    z       float32 (number, nz), standard normal: the same for a seed, whatever the batch size
+
+    Memory does not grow with the number of cells.
+    """
     import h5py
     from tqdm import tqdm
     from .engine import draw
 
-    shape = (len(z), *generator.output_shape[1:3], len(channels))
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        stack = file.create_dataset("stack", shape, np.float32)
-        file.create_dataset("z", data=z)
+    rng = np.random.default_rng(seed)
+    (nz,), (height, width, _) = generator.input_shape[1:], generator.output_shape[1:]
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file, \
+            tqdm(total=number, desc="drawing", unit="cell", disable=None, leave=False) as bar:
+        stack = file.create_dataset("stack", (number, height, width, len(channels)), np.float32)
+        latents = file.create_dataset("z", (number, nz), np.float32)
         stack.attrs.update(attributes)
-        for start in tqdm(range(0, len(z), batch_size), desc="drawing", unit="batch", disable=None, leave=False):
-            cells = draw(generator, z[start:start + batch_size], batch_size)
-            stack[start:start + batch_size] = (cells[..., channels] + 1) / 2
+        for start in range(0, number, batch_size):
+            end = min(start + batch_size, number)
+            z = latents[start:end] = rng.standard_normal((end - start, nz), np.float32)
+            stack[start:end] = (draw(generator, z, batch_size)[..., channels] + 1) / 2
+            bar.update(end - start)
 
 
 def real_images(options, spec, facts):
