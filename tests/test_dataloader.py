@@ -295,7 +295,15 @@ def test_a_reader_that_dies_is_told(data):
             "try: dataloader.load(sys.argv[1])\n"
             "except dataloader.InputError as mistake: print(mistake)")
     result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
-    assert "cell000.png: a process that read" in result.stdout and "died" in result.stdout, result.stderr
+    assert "Alp14: a process that read images died" in result.stdout, result.stderr
+
+
+def test_blocks_of_few_files_and_few_ahead(data, monkeypatch):
+    """More blocks than may wait: the order of the images stays."""
+    expected = load(data)
+    monkeypatch.setattr(dataloader._Blocks, "most_files", 1)
+    monkeypatch.setattr(dataloader._Blocks, "ahead", 2)
+    assert same(load(data), expected)
 
 
 def test_when_all_images_are_bad(tmp_path):

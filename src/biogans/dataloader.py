@@ -1,5 +1,6 @@
 """Images from folders: which files `-d` and `-p` mean, decoding them once, and batches as a function of the seed."""
 
+import collections
 import concurrent.futures.process
 import dataclasses
 import difflib
@@ -143,41 +144,53 @@ def _images(folder):
 
 
 class _Blocks:
-    """Iterates over (pixels (images, height, width, channels), positions in `paths`), some hundred files at a time."""
+    """Iterates over (pixels (images, height, width, channels), positions in `paths`), some files at a time.
 
-    files_per_block = 512
-    files_per_task = 32
+    Only some blocks are read ahead: memory does not grow with the number of files.
+    """
+
+    bytes_per_block, most_files = 2**23, 64
+    ahead = 8
 
     def __init__(self, paths, skip_bad_images, progress):
         self.paths, self.skip_bad_images, self.progress = paths, skip_bad_images, progress
 
     def __iter__(self):
         first = None
-        starts = range(0, len(self.paths), self.files_per_block)
+        step = min(self.most_files, max(1, self.bytes_per_block // (1 + self.paths[0].stat().st_size)))
+        starts = range(0, len(self.paths), step)
         with _readers() as pool:
-            for start in self.progress(starts):
-                files = self.paths[start:start + self.files_per_block]
+            results = self._read(pool, [self.paths[start:start + step] for start in starts])
+            for start, block in zip(self.progress(starts), results):
                 frames, positions = [], []
-                for offset, (path, result) in enumerate(zip(files, self._read(pool, files))):
+                for position, result in enumerate(block, start):
                     if isinstance(result, InputError):
                         if self.skip_bad_images:
                             continue
                         raise result
-                    first = first or (path, result)
-                    _check_alike(path, result, *first)
+                    first = first or (self.paths[position], result)
+                    _check_alike(self.paths[position], result, *first)
                     frames.append(result)
-                    positions += [start + offset] * len(result)
+                    positions += [position] * len(result)
                 if frames:
                     yield np.concatenate(frames), positions
         if first is None:
             raise InputError(f"{self.paths[0].parent}: none of the {len(self.paths)} images can be read")
 
-    def _read(self, pool, files):
+    def _read(self, pool, blocks):
+        """What _read_block returns for each of `blocks`, in their order."""
+        waiting = collections.deque()
         try:
-            yield from pool.map(_read_or_mistake, files, chunksize=self.files_per_task)
+            for block in blocks:
+                waiting.append(pool.submit(_read_block, block))
+                if len(waiting) > self.ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         except concurrent.futures.process.BrokenProcessPool:
-            raise InputError(f"{files[0]}: a process that read this image or one of the next {len(files) - 1} died, "
-                             f"perhaps for lack of memory: ask for more, or leave out the images that need it") from None
+            raise InputError(f"{self.paths[0].parent}: a process that read images died, perhaps for lack of memory or of "
+                             f"a damaged image: ask for more memory, or look for an image that other programs refuse"
+                             ) from None
 
 
 def _readers():
@@ -188,7 +201,7 @@ def _readers():
     """
     if sys.platform != "linux" or {"tensorflow", "jax"} & sys.modules.keys():
         return concurrent.futures.ThreadPoolExecutor(4)
-    workers = min(16, max(4, len(os.sched_getaffinity(0))))
+    workers = min(8, max(4, len(os.sched_getaffinity(0))))
     return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _ignore_interrupts)
 
 
@@ -243,6 +256,10 @@ def _used_channels(channels, low, high):
     if channels:
         return [channel - 1 for channel in channels]
     return np.flatnonzero(high > low).tolist() or [0]
+
+
+def _read_block(paths):
+    return [_read_or_mistake(path) for path in paths]
 
 
 def _read_or_mistake(path):
@@ -315,8 +332,11 @@ def _cached(cache, paths, channels, skip_bad_images, progress):
     """What _gather returns, with the pixels read from the file `cache` as needed; made anew if the images changed."""
     if cache.suffix != ".npy":
         raise InputError(f"--cache {cache}: give the name of a file that ends in .npy")
-    state = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    key = hashlib.sha256(repr((state, tuple(channels), skip_bad_images)).encode()).hexdigest()
+    digest = hashlib.sha256(repr((tuple(channels), skip_bad_images)).encode())
+    for path in paths:
+        status = path.stat()
+        digest.update(repr((str(path), status.st_size, status.st_mtime_ns)).encode())
+    key = digest.hexdigest()
     note = cache.with_name(cache.name + ".json")
     if stored := _stored(cache, note, key):
         return stored
