@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Time the drawing of cells: images/s by architecture and batch size, and peak memory by the number of cells."""
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from biogans import launch, models, options as command_line
+from biogans.lazy import keras
+from biogans.models import ARCHITECTURES
+from own_process import measured
+
+SHAPE, FACTORS = (48, 80, 2), ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
+
+
+def generator(architecture, ngf):
+    """An untrained generator: the time does not depend on the weights."""
+    keras.utils.set_random_seed(0)
+    return models.build_generator(models.NetworkSpec(architecture, *SHAPE, FACTORS, ngf=ngf))
+
+
+def rates(architecture, ngf, batch_sizes, seconds):
+    """{"rates": images/s for each batch size}, the median of calls of engine.draw in `seconds`, after one to compile."""
+    from biogans.engine import draw
+    network, result = generator(architecture, ngf), []
+    for batch_size in batch_sizes:
+        z = np.random.default_rng(0).standard_normal((batch_size, network.input_shape[1]), np.float32)
+        draw(network, z, batch_size)
+        times, end = [], time.perf_counter() + seconds
+        while len(times) < 3 or time.perf_counter() < end:
+            start = time.perf_counter()
+            draw(network, z, batch_size)
+            times.append(time.perf_counter() - start)
+        result.append(batch_size / statistics.median(times))
+    return {"rates": result}
+
+
+def stack(architecture, ngf, number, batch_size):
+    """Write a stack as predict.py does, and delete it: images/s with the start of the network, and bytes."""
+    from biogans.predict import write_stack
+    network = generator(architecture, ngf)
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        path, start = Path(folder) / "stack.h5", time.perf_counter()
+        write_stack(path, network, number, 0, list(range(network.output_shape[-1])), batch_size, {})
+        return {"rate": number / (time.perf_counter() - start), "gigabytes": path.stat().st_size / 1e9}
+
+
+def benchmark(options):
+    """Print the two tables row by row; returns None, for an exit status of 0."""
+    print(f"images/s by batch size, {SHAPE[0]}x{SHAPE[1]} pixels, ngf {options.ngf}, load before "
+          f"{os.getloadavg()[0]:.1f}\n{'':<17}" + "".join(f"{size:>10}" for size in options.batches), flush=True)
+    for architecture in ARCHITECTURES:
+        row = measured(rates, architecture, options.ngf, options.batches, options.seconds)
+        print(f"{architecture:<17}" + "".join(f"{rate:>10.1f}" for rate in row["rates"]), flush=True)
+    print(f"\nstacks by number of cells, DCGAN-starshaped, ngf {options.stack_ngf}, batches of 256, in the working folder\n"
+          f"{'cells':>10}{'images/s':>10}{'GB':>8}{'peak MB':>10}", flush=True)
+    for number in options.cells:
+        row = measured(stack, "DCGAN-starshaped", options.stack_ngf, number, 256)
+        print(f"{number:>10}{row['rate']:>10.1f}{row['gigabytes']:>8.2f}{row['peak_mb']:>10.0f}", flush=True)
+
+
+def parser():
+    result = command_line.Parser(prog="predict.py", description=__doc__)
+    result.add_argument("--ngf", type=int, default=64, metavar="N", help="filters in the first table; default=64")
+    result.add_argument("--batches", type=numbers, default=(1, 64, 1024), metavar="N,N", help="default=1,64,1024")
+    result.add_argument("--seconds", type=float, default=5.0, metavar="S", help="for each of its cells; default=5")
+    result.add_argument("--stack-ngf", type=int, default=8, metavar="N", help="filters in the second; default=8")
+    result.add_argument("--cells", type=numbers, default=(1000, 10_000, 100_000), metavar="N,N",
+                        help="default=1000,10000,100000 (11 GB, deleted again)")
+    return result
+
+
+def numbers(text):
+    values = tuple(int(number) for number in text.split(","))
+    if min(values) < 1:
+        raise argparse.ArgumentTypeError(f"{text} has numbers below 1")
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(launch.run(benchmark, parser().parse_args()))
