@@ -39,6 +39,10 @@ bench: .venv/installed
 	.venv/bin/python benchmarks/train_step.py
 	.venv/bin/python benchmarks/compare.py --rounds 3 $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
+# Time and memory by the size of everything: a quarter of an hour, and 4 GB of disk for a while.
+scale: .venv/installed
+	.venv/bin/python benchmarks/scale.py -o docs/scale.png
+
 sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
 
@@ -52,7 +56,8 @@ help:
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
+	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test nine bench sample clean help
+.PHONY: all demo test nine bench scale sample clean help
