@@ -1,6 +1,7 @@
 """Keras and TensorFlow or JAX, imported at their first use: they take 3 s and 500 MB, and `--help` needs neither."""
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import logging
@@ -27,7 +28,7 @@ class _AtFirstUse:
 
     def __getattr__(self, attribute):
         if self._name not in sys.modules:
-            with _silenced_standard_error():
+            with _silenced_standard_error(), no_garbage_collection():
                 importlib.import_module(self._name)
         return getattr(sys.modules[self._name], attribute)
 
@@ -55,6 +56,18 @@ def backend():
         raise InputError(f"KERAS_BACKEND={name}, and {sys.executable} has no {name}: install it (pip install "
                          f"'biogans[{name}]'), or set KERAS_BACKEND to another of {', '.join(BACKENDS)}")
     return name
+
+
+@contextlib.contextmanager
+def no_garbage_collection():
+    """For work that makes a million objects and no garbage, such as an import or a trace: up to a quarter less time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 keras = _AtFirstUse("keras")
