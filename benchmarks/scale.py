@@ -24,7 +24,7 @@ from biogans.files import replacing
 from own_process import measured, megabytes
 
 BATCH, NGF, USUAL_ITERATION = 16, 16, 26
-TIMED = 3                       # iterations, after one to compile; the fastest counts
+TIMED, SECONDS = 3, 5           # iterations at least, and for how long; the fastest counts: others may use the machine
 STACK = 1000                    # images in a file of the data sets
 SMALL = (24, 40)                # their size; the time to shuffle and find them does not depend on it
 
@@ -54,7 +54,7 @@ def training(architecture="DCGAN", height=48, width=80, filters=NGF, factors=1, 
     engine = Engine(spec, settings, devices)
     engine.iterate(USUAL_ITERATION, batches)
     ends = [time.perf_counter()]
-    for _ in range(TIMED):
+    while len(ends) <= TIMED or ends[-1] - ends[0] < SECONDS:
         engine.iterate(USUAL_ITERATION, batches)
         ends.append(time.perf_counter())
     iteration = min(np.diff(ends))
@@ -180,8 +180,8 @@ def plot(path, results):
             axis.legend(fontsize=7, frameon=False)
             axis.grid(alpha=0.3)
             axis.minorticks_off()
-        low, high = below.get_ylim()        # at least one decade, so that nearly constant memory looks constant
-        below.set_ylim(min(low, high / 10), high)
+            low, high = np.log10(axis.get_ylim())       # whole decades, so that what is nearly constant looks constant
+            axis.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
         below.set_xticks(series.x, [f"{x:,}" for x in series.x], fontsize=7)
     axes[0, 0].set_ylabel("time")
     axes[1, 0].set_ylabel("memory, MB")
@@ -193,7 +193,7 @@ def plot(path, results):
 def curve(axis, x, y, label):
     """Points, and the power law through the last three of them."""
     slope = exponent(x, y)
-    line, = axis.loglog(x, y, "o-", markersize=4, linewidth=1.2, label=f"{label}, x^{slope:.2f}")
+    line, = axis.loglog(x, y, "o-", markersize=4, linewidth=1.2, label=rf"{label} $\sim x^{{{slope:.2f}}}$")
     middle = np.exp(np.log(y[-3:]).mean()) / np.exp(slope * np.log(x[-3:]).mean())
     axis.plot(x[-3:], middle * np.power(np.asarray(x[-3:], float), slope), "--", color=line.get_color(), alpha=0.5)
 
