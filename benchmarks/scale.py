@@ -177,7 +177,7 @@ def plot(path, results):
         above.set_title(f"{name}\n{series.title}", fontsize=8)
         below.set_xlabel(series.unit)
         for axis in (above, below):
-            axis.legend(fontsize=7, frameon=False)
+            axis.legend(fontsize=8, frameon=False, loc="upper left")
             axis.grid(alpha=0.3)
             axis.minorticks_off()
             low, high = np.log10(axis.get_ylim())       # whole decades, so that what is nearly constant looks constant
