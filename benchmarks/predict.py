@@ -27,7 +27,7 @@ def generator(architecture, ngf):
 
 
 def rates(architecture, ngf, batch_sizes, seconds):
-    """{"rates": images/s for each batch size}, the median of calls of engine.draw in `seconds`, after one to compile."""
+    """{"rates": images/s for each batch size}: the median call of engine.draw in `seconds`, after one to compile."""
     from biogans.engine import draw
     network, result = generator(architecture, ngf), []
     for batch_size in batch_sizes:
@@ -59,7 +59,7 @@ def benchmark(options):
     for architecture in ARCHITECTURES:
         row = measured(rates, architecture, options.ngf, options.batches, options.seconds)
         print(f"{architecture:<17}" + "".join(f"{rate:>10.1f}" for rate in row["rates"]), flush=True)
-    print(f"\nstacks by number of cells, DCGAN-starshaped, ngf {options.stack_ngf}, batches of 256, in the working folder\n"
+    print(f"\nstacks by number of cells, DCGAN-starshaped, ngf {options.stack_ngf}, batches of 256, in this folder\n"
           f"{'cells':>10}{'images/s':>10}{'GB':>8}{'peak MB':>10}", flush=True)
     for number in options.cells:
         row = measured(stack, "DCGAN-starshaped", options.stack_ngf, number, 256)

@@ -131,7 +131,8 @@ TRAINING = {"ms": "ms/iteration", "start_s": "compile s", "gflop": "GFLOP", "gfl
 SERIES = {
     "side": Series(side, (24, 48, 96, 192), "pixels", f"square images, DCGAN, {NGF} filters", TRAINING),
     "filters": Series(filters, (8, 16, 32, 64, 128), "ngf = ndf", "48x80 pixels, DCGAN", TRAINING),
-    "factors": Series(factors, (1, 3, 6, 12, 24), "factors", f"48x80 pixels, DCGAN-starshaped, {NGF} filters", TRAINING),
+    "factors": Series(factors, (1, 3, 6, 12, 24), "factors", f"48x80 pixels, DCGAN-starshaped, {NGF} filters",
+                      TRAINING),
     "devices": Series(devices, (1, 2), "logical CPU devices", f"48x80 pixels, DCGAN, {NGF} filters", TRAINING),
     "data": Series(data_set, (1000, 10_000, 100_000, 1_000_000), "images",
                    f"{SMALL[0]}x{SMALL[1]} pixels, memory-mapped, stacks of {STACK} images",
@@ -155,7 +156,7 @@ def table(name, series):
         print(f"{x:>20}" + "".join(f"{rows[-1][column]:>14.4g}" for column in series.columns), flush=True)
     values = {column: [row[column] for row in rows] for column in series.columns}
     if len(series.x) > 2:
-        print(f"{'exponent':>20}" + "".join(f"{exponent(series.x, values[column]):>14.2f}" for column in series.columns))
+        print(f"{'exponent':>20}" + "".join(f"{exponent(series.x, column):>14.2f}" for column in values.values()))
     return values
 
 
@@ -238,6 +239,7 @@ def estimate(images=1_000_000, side=256, cluster=Cluster()):
     shown = network["updates"] * network["factors"] * cluster.batch * cluster.gpus
     hours = cluster.iterations * (compute + exchange) / 3600
     weights = network["critics"] + network["generator"]
+    passes, minutes = cluster.iterations * shown / images, 60 * hours / cluster.iterations * images / shown
     states = 4 * (4 * weights + network["generator"])       # weights, gradients, two moments of Adam; the average
     read = shown * side * side * 2 / cluster.gpus / (compute + exchange)
     print(f"""
@@ -248,12 +250,12 @@ assumed   {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32, dense), of which 
           gradients in a ring, not overlapped with computing; batch normalisation on each GPU by itself
 counted   {weights / 1e6:,.0f} M weights ({states / 1e9:.1f} GB with gradients, optimizers and average, without \
 activations)
-          {flop / 1e12:,.0f} TFLOP and {exchanged / 1e9:.1f} GB sent by each GPU in an iteration, which shows {shown:,} \
-images
+          {flop / 1e12:,.0f} TFLOP and {exchanged / 1e9:.1f} GB sent by each GPU in an iteration, which shows \
+{shown:,} images
 follows   {compute:.1f} s computing + {exchange:.1f} s exchanging = {compute + exchange:.1f} s an iteration, \
 {compute / (compute + exchange):.0%} of it computing; {read / 1e6:.0f} MB/s of pixels per GPU
           {cluster.iterations:,} iterations: {hours:,.0f} hours, {cluster.gpus * hours:,.0f} GPU hours, \
-{cluster.iterations * shown / images:,.0f} passes; one pass: {hours * 60 * images / cluster.iterations / shown:.2g} minutes
+{passes:,.0f} passes; one pass: {minutes:.2g} minutes
           the cache of the images: {images * side * side * 2 / 1e9:.0f} GB, to be within reach of every node""")
 
 
@@ -272,7 +274,8 @@ def scale(options):
 def parser():
     result = command_line.Parser(prog="scale.py", description=__doc__.splitlines()[0])
     result.add_argument("-o", "--output", required=True, metavar="PLOT.png", help="the plot to write")
-    result.add_argument("--only", nargs="+", choices=SERIES, metavar="TABLE", help=f"of {', '.join(SERIES)}; default: all")
+    result.add_argument("--only", nargs="+", choices=SERIES, metavar="TABLE",
+                        help=f"of {', '.join(SERIES)}; default: all")
     return result
 
 

@@ -72,7 +72,8 @@ def test_tables_plot_and_estimate(tmp_path, monkeypatch, capsys):
 
 
 def fixed_networks(side):
-    return {"flop": 156e12 * 0.3 / 64, "updates": 5, "factors": 6, "generator": 0, "critics": 64 * 25 * 10**9 // 8 // 63 // 5}
+    return {"flop": 156e12 * 0.3 / 64, "updates": 5, "factors": 6, "generator": 0,
+            "critics": 64 * 25 * 10**9 // 8 // 63 // 5}
 
 
 def test_the_estimate_adds_up(monkeypatch, capsys):
@@ -92,4 +93,5 @@ def test_predict_prints_both_tables(tmp_path):
     rows = {line.split()[0]: [float(number) for number in line.split()[1:]]
             for line in result.stdout.splitlines() if line and line.split()[0] in ("DCGAN", "DCGAN-starshaped", "300")}
     assert len(rows["DCGAN"]) == len(rows["DCGAN-starshaped"]) == 2 and min(rows["DCGAN"]) > 0
-    assert rows["300"][1] == pytest.approx(300 * 4 * (48 * 80 * 7 + 100) / 1e9, abs=0.006) and not list(tmp_path.iterdir())
+    assert rows["300"][1] == pytest.approx(300 * 4 * (48 * 80 * 7 + 100) / 1e9, abs=0.006)
+    assert not list(tmp_path.iterdir())
