@@ -188,8 +188,8 @@ class _Blocks:
             while waiting:
                 yield waiting.popleft().result()
         except concurrent.futures.process.BrokenProcessPool:
-            raise InputError(f"{self.paths[0].parent}: a process that read images died, perhaps for lack of memory or by a "
-                             f"damaged image: ask for more memory, or look for an image that other programs refuse"
+            raise InputError(f"{self.paths[0].parent}: a process that read images died, perhaps for lack of memory or by "
+                             f"a damaged image: ask for more memory, or look for an image that other programs refuse"
                              ) from None
 
 
