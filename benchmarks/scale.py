@@ -2,7 +2,7 @@
 """How time and memory grow with image side, filters, factors, devices and images; and an estimate for a large run.
 
 Every row is measured in a process of its own. Exponents are slopes through the last three points of a table on
-logarithmic axes: time ~ x^exponent. GFLOP follow the counting rule of train_step.py. Memory is the peak of resident
+logarithmic axes: time ~ x^exponent. GFLOP follow the counting rule of counting.py. Memory is the peak of resident
 memory; in the table of data sets it is what is not backed by a file, because the system takes back the mapped pages of
 the cache when it needs them.
 """
@@ -36,7 +36,7 @@ def training(architecture="DCGAN", height=48, width=80, filters=NGF, factors=1, 
     from biogans.engine import Engine
     from biogans.gan import ALGORITHMS
     from biogans.train import network_spec
-    from train_step import iteration_flop
+    from counting import iteration_flop
 
     if devices > 1:
         from biogans.lazy import tensorflow as tf
@@ -216,7 +216,7 @@ class Cluster:
 def large_networks(side):
     """GFLOP of an iteration per image of each factor, and weights, of the star of six factors with 64 filters."""
     from biogans.gan import ALGORITHMS
-    from train_step import iteration_flop
+    from counting import iteration_flop
     options = command_line.train_parser().parse_args(["-d", "none"])
     settings = command_line.training(options)
     algorithm = ALGORITHMS[settings.algorithm](settings)
