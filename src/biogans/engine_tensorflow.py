@@ -2,7 +2,7 @@
 
 import os
 
-from .lazy import keras, tensorflow as tf
+from .lazy import keras, no_garbage_collection, tensorflow as tf
 
 
 def input_gradient(critic, images):
@@ -119,6 +119,8 @@ class Devices:
         signature = (several, tf.TensorSpec(more.shape, more.dtype), tf.TensorSpec((), tf.float32))
         compiled = tf.function(iteration, jit_compile=self.on_gpu and self.number == 1, autograph=False,
                                input_signature=signature)
+        with no_garbage_collection():
+            compiled.get_concrete_function()
         if self.number == 1:
             return compiled
         one = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape[1:], array.dtype), given)
