@@ -76,7 +76,8 @@ def write_stack(path, generator, z, channels, batch_size, attributes):
     from .engine import draw
 
     shape = (len(z), *generator.output_shape[1:3], len(channels))
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    size = 4 * (int(np.prod(shape)) + z.size)
+    with replacing(path, size) as temporary, h5py.File(temporary, "w") as file:
         stack = file.create_dataset("stack", shape, np.float32)
         file.create_dataset("z", data=z)
         stack.attrs.update(attributes)

@@ -4,7 +4,7 @@ import csv
 import functools
 import time
 
-from .files import replacing
+from .files import noticing_a_full_disk, replacing
 from .lazy import tensorflow as tf
 
 SECONDS_BETWEEN_LINES = 30
@@ -57,14 +57,15 @@ class Log:
         with replacing(path) as temporary, open(temporary, "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
-        self.file = open(path, "a", newline="", buffering=1)
+        self.path, self.file = path, open(path, "a", newline="", buffering=1)
         self.writer = csv.writer(self.file)
         self.events = tf.summary.create_file_writer(str(tensorboard))
 
     def losses(self, iteration, critic_loss, generator_loss, seconds):
         """Add a row; `seconds` is the time that this iteration took."""
         self.seconds += seconds
-        self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}"))
+        with noticing_a_full_disk(self.path):
+            self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}"))
         with self.events.as_default(step=iteration):
             tf.summary.scalar("loss/critic", critic_loss)
             tf.summary.scalar("loss/generator", generator_loss)
