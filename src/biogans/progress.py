@@ -1,10 +1,11 @@
 """What a run tells while it goes: a progress bar or plain lines, a CSV file, TensorBoard."""
 
+import contextlib
 import csv
 import functools
 import time
 
-from .files import noticing_a_full_disk, replacing
+from .files import NoRoom, noticing_a_full_disk, replacing
 from .lazy import tensorflow as tf
 
 SECONDS_BETWEEN_LINES = 30
@@ -59,24 +60,35 @@ class Log:
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
         self.path, self.file = path, open(path, "a", newline="", buffering=1)
         self.writer = csv.writer(self.file)
-        self.events = tf.summary.create_file_writer(str(tensorboard))
+        self.tensorboard, self.events = tensorboard, tf.summary.create_file_writer(str(tensorboard))
 
     def losses(self, iteration, critic_loss, generator_loss, seconds):
         """Add a row; `seconds` is the time that this iteration took."""
         self.seconds += seconds
         with noticing_a_full_disk(self.path):
             self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}"))
-        with self.events.as_default(step=iteration):
+        with self._telling(iteration):
             tf.summary.scalar("loss/critic", critic_loss)
             tf.summary.scalar("loss/generator", generator_loss)
 
     def picture(self, iteration, picture):
         """Show a picture, uint8 (height, width, 3), in TensorBoard."""
-        with self.events.as_default(step=iteration):
+        with self._telling(iteration):
             tf.summary.image("samples", picture[None])
 
+    @contextlib.contextmanager
+    def _telling(self, iteration):
+        """What is written within goes to TensorBoard. Raises NoRoom."""
+        try:
+            with self.events.as_default(step=iteration):
+                yield
+        except tf.errors.ResourceExhaustedError:
+            raise NoRoom(f"{self.tensorboard} can't be written: the disk is full: make room and repeat the command, "
+                         f"with -w to go on") from None
+
     def close(self):
-        self.file.close()
+        with noticing_a_full_disk(self.path):
+            self.file.close()
         self.events.close()
 
 
