@@ -224,7 +224,7 @@ def _chain(folder, pair, number_of_kills, seed):
     count["left"] += len(leftovers(folder))
     arrays, facts = checkpoint.read(combined(folder, run))
     count["uneven"] += any(checkpoint.read(path)[1]["iteration"] != facts["iteration"] for path in
-                           (folder / "checkpoints").glob("*.h5") if "combined_model" not in path.name)
+                           (folder / "checkpoints").glob("[!.]*.h5") if "combined_model" not in path.name)
     whole = prepared(folder / "whole")
     Run(whole, *options, "-e", newest + 5).finish(1200)
     count["different"] += (not same_arrays(arrays, checkpoint.read(combined(whole, run))[0])
@@ -234,7 +234,7 @@ def _chain(folder, pair, number_of_kills, seed):
 
 def _verified(folder, run, count):
     """The iteration of the newest checkpoint, None without one; files that do not verify are counted."""
-    for path in (folder / "checkpoints").glob("*.h5"):
+    for path in (folder / "checkpoints").glob("[!.]*.h5"):
         try:
             checkpoint.read(path)
         except InputError:
@@ -292,7 +292,8 @@ def trained(folder):
     before = os.getcwd()
     os.chdir(folder)
     try:
-        assert quiet(train.main, [*MODEL, "-d", "data", "-e", 4, "--keep_every", 2])[0] == 0
+        for more in (["-e", 2], ["-e", 4, "-w"]):
+            assert quiet(train.main, [*MODEL, "-d", "data", *more])[0] == 0
         assert quiet(predict.main, ["-i", combined(Path("."), RUN), "-s", 1])[0] == 0
     finally:
         os.chdir(before)
@@ -369,7 +370,7 @@ def _damaged_checkpoints(number):
     if status != 0 or err:
         return _end(status, err)
     fallback = "going on from the one before it" in out
-    expected = Path("intact", f"weights.combined_model.{RUN}.2.h5" if fallback else path.name)
+    expected = Path("intact", f"weights.combined_model.{RUN}.previous-2.h5" if fallback else path.name)
     right = all(same_arrays(checkpoint.read(one)[0], checkpoint.read(other)[0]) for one, other in [
         (path, expected), *([] if fallback else [(path.with_name(f"weights.generator.{RUN}.h5"),
                                                   Path("intact", f"weights.generator.{RUN}.h5"))])])
@@ -542,7 +543,7 @@ def _fill_disks(folder, size):
     for k in range(size):
         part = Path(("checkpoints", "checkpoints", "images")[k % 3])
         room = os.statvfs(part)
-        left = int(k / size * 260_000) if part.name == "checkpoints" else int(k / size * 30_000)
+        left = int(k / size * 600_000) if part.name == "checkpoints" else int(k / size * 30_000)
         filler = part / "filler"
         with open(filler, "wb") as file:
             file.write(bytes(max(0, room.f_bavail * room.f_frsize - left)))

@@ -37,7 +37,11 @@ SEAL = b"\nbiogans sha256 of all before: "
 
 
 class Damaged(InputError):
-    """A file that is missing, incomplete, or not as it was written."""
+    """A file that is missing, incomplete, or not as it was written: `what` is wrong, without the remedy."""
+
+    def __init__(self, what, remedy):
+        super().__init__(f"{what}: {remedy}")
+        self.what = what
 
 
 class Files:
@@ -204,8 +208,7 @@ def go_on(files, engine, facts):
             os.replace(damaged, damaged.with_suffix(".damaged.h5"))
     if problems:
         link(path, files.combined)
-        print(f"{str(problems[files.combined]).split(':')[0]}: going on from the one before it, {path}, iteration "
-              f"{files.newest}")
+        print(f"{problems[files.combined].what}: going on from the one before it, {path}, iteration {files.newest}")
     _keep(files)
     stored = read(files.combined)[1]
     stale = [entry for entry in _networks(files, engine) if not _belongs(entry[0], stored)]
@@ -271,23 +274,23 @@ def read(path):
 
     try:
         if not _seal_fits(path):
-            raise Damaged(f"{path} is damaged (its checksum does not match): {_remedy(path)}")
+            raise Damaged(f"{path} is damaged (its checksum does not match)", _remedy(path))
         with h5py.File(path, "r") as file:
             text, sha256 = _text(file, "biogans"), _text(file, "sha256")
             if text is None:
-                raise Damaged(f"{path} was not written by BioGANs, or only in part: give a file from a checkpoints "
-                              f"folder")
+                raise Damaged(f"{path} was not written by BioGANs, or only in part",
+                              "give a file from a checkpoints folder")
             arrays = _arrays(file)
             facts = json.loads(text)
     except FileNotFoundError:
-        raise Damaged(f"{path}: no such file") from None
+        raise Damaged(f"{path} is not there", "give a file from a checkpoints folder") from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         if isinstance(problem, OSError) and problem.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
             raise InputError(f"{path} can't be read now ({reason}): see to that first") from None
-        raise Damaged(f"{path} is not a readable weights file ({reason}): {_remedy(path)}") from None
+        raise Damaged(f"{path} is not a readable weights file ({reason})", _remedy(path)) from None
     if sha256 != _digest(arrays, text):
-        raise Damaged(f"{path} is damaged (its checksum does not match): {_remedy(path)}")
+        raise Damaged(f"{path} is damaged (its checksum does not match)", _remedy(path))
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         version = facts.get("biogans") if isinstance(facts, dict) else "something else"
         raise InputError(f"{path} was written by BioGANs {version}, and this is {__version__}: use that one")

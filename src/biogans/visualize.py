@@ -298,8 +298,9 @@ def _brief(value):
 def _read_image(source):
     from PIL import Image
     from .dataloader import read_pixel_size_um
+    from .lazy import silenced_standard_error
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), silenced_standard_error():          # libtiff writes to it past Python
             warnings.simplefilter("ignore")             # Pillow's remarks on odd metadata; sizes are checked here
             with Image.open(source, formats=IMAGE_FORMATS) as image:
                 if image.width * image.height > LARGEST_READ:
