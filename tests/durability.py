@@ -304,17 +304,20 @@ def trained(folder):
 
 def damaged_hdf5_files(folder, size=1000, lanes=2):
     """Mutants of weights for predict, of checkpoints for train -w, of stacks for visualize."""
-    counts = _in_lanes(folder, lanes, [(_damaged_weights, size), (_damaged_checkpoints, size), (_damaged_stacks, size)])
-    return [Figure("damaged HDF5 files read (predict.py, train.py -w, visualize.py)", sum(map(len, counts)),
-                   f"== {3 * size}"), *_outcomes(counts, "silently wrong weights", "fell back to the checkpoint before"),
+    shares = size // 2, size // 4, size - size // 2 - size // 4
+    checks = _damaged_weights, _damaged_checkpoints, _damaged_stacks
+    counts = _in_lanes(folder, lanes, list(zip(checks, shares)))
+    return [Figure(f"damaged HDF5 files read (by predict.py, train.py -w, visualize.py: {shares})",
+                   sum(map(len, counts)), f"== {size}"), *_outcomes(counts, "silently wrong weights", "fell back to the checkpoint before"),
             Figure("  damaged checkpoints from which train.py -w did not go on rightly",
                    sum(result == "refused" for result in counts[1]), "== 0")]
 
 
 def damaged_images(folder, size=1000, lanes=2):
     """Mutants of PNG and TIFF files among the images of train.py, and for visualize.py."""
-    counts = _in_lanes(folder, lanes, [(_damaged_training_images, size), (_damaged_pictures, size)])
-    return [Figure("damaged PNG and TIFF files read (train.py, visualize.py)", sum(map(len, counts)), f"== {2 * size}"),
+    counts = _in_lanes(folder, lanes, [(_damaged_training_images, size // 2), (_damaged_pictures, size - size // 2)])
+    return [Figure("damaged PNG and TIFF files read (half by train.py, half by visualize.py)", sum(map(len, counts)),
+                   f"== {size}"),
             *_outcomes(counts)]
 
 

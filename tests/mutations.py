@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from biogans.checkpoint import SEAL
+from biogans.seal import MARK
 
 LIMIT_S = 5             # no file takes longer to be read or refused
 
@@ -65,7 +65,7 @@ def damaged(content, number):
     """The mutant with this number of a file's content, never the same as that."""
     rng = np.random.default_rng(number)
     while True:
-        mutant = DAMAGES[number % len(DAMAGES)](bytearray(content), rng)
+        mutant = DAMAGES[number // 2 % len(DAMAGES)](bytearray(content), rng)
         if mutant != content:
             return bytes(mutant)
 
@@ -74,7 +74,7 @@ def damaged_hdf5(path, target, number):
     """Write a mutant of the HDF5 file `path`; every seventh has two of its data sets swapped, every second no seal."""
     content = path.read_bytes()
     if number % 2:
-        content = content.rsplit(SEAL)[0]
+        content = content.rsplit(MARK)[0]
     if number % 7:
         target.write_bytes(damaged(content, number))
         return
@@ -201,7 +201,7 @@ HOSTILE = (_lambda_layer, _pickle, _external_link, _link_loop, _shape_bomb, _com
 def hostile_weights(path, target, plant):
     """A weights file with something planted in it; its digests are right where that can be."""
     from biogans import checkpoint
-    target.write_bytes(path.read_bytes().rsplit(SEAL)[0])
+    target.write_bytes(path.read_bytes().rsplit(MARK)[0])
     with h5py.File(target, "r+") as file:
         plant(file)
         if plant in (_lambda_layer, _external_link):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings as examples, strategies as st
 
-from biogans import checkpoint
+from biogans import checkpoint, seal
 from biogans.engine import Engine, draw
 from biogans.errors import InputError
 from networks import PAIRS, batches, images, settings, spec
@@ -302,7 +302,7 @@ def test_files_without_a_seal_are_read(star, tmp_path):
     """As earlier versions wrote them, and as h5py leaves one that it has changed."""
     _, files, _ = star
     plain = tmp_path / "plain.h5"
-    plain.write_bytes(files.combined.read_bytes().split(checkpoint.SEAL)[0])
+    plain.write_bytes(files.combined.read_bytes().split(seal.MARK)[0])
     arrays, facts = checkpoint.read(plain)
     assert facts == checkpoint.read(files.combined)[1] and len(arrays) > 50
 
@@ -317,11 +317,11 @@ def test_hdf5_does_not_see_a_damaged_file(star, tmp_path, monkeypatch):
         checkpoint.read(damaged)
 
 
-@examples(max_examples=150, deadline=None)
+@examples(max_examples=40, deadline=None)
 @given(data=st.data(), sealed=st.booleans())
 def test_changed_bytes_are_noticed_or_do_not_matter(star, tmp_path_factory, data, sealed):
     content = star[1].generator.read_bytes()
-    content = bytearray(content if sealed else content.split(checkpoint.SEAL)[0])
+    content = bytearray(content if sealed else content.split(seal.MARK)[0])
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=5)):
         content[place] ^= data.draw(st.integers(1, 255))
     path = tmp_path_factory.mktemp("fuzz") / "mutant.h5"

@@ -4,10 +4,8 @@ Each file is HDF5 and describes itself in two root attributes: `biogans`, a JSON
 run's settings, and `sha256`, a digest of that text and of every array. A network's file is Keras's own layout
 (`keras.Model.load_weights` reads it; the file model.generator… also opens with `keras.models.load_model`), with the
 arrays in `model_weights/<layer>/<variable>`. The combined file holds one group of arrays for each part of the
-training's state. Behind the HDF5 data, where its library does not look, stands a digest of all bytes: a file that was
-damaged since is refused before that library, which can crash on one, sees it. Nothing is ever unpickled, no link is
-followed, and no code or layer is built from a file: the networks are made from the checked settings, then the arrays
-are read into them.
+training's state. The files are sealed (seal.py). Nothing is ever unpickled, no link is followed, and no code or layer
+is built from a file: the networks are made from the checked settings, then the arrays are read into them.
 """
 
 import contextlib
@@ -23,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, models
+from . import __version__, models, seal
 from .errors import InputError
 from .files import Lock, check_room, link, remove_leftovers, write
 from .gan import ALGORITHMS
@@ -33,7 +31,6 @@ MOST_SETTINGS = 1 << 20         # characters of the attribute `biogans`
 MOST_OBJECTS = 1 << 16          # groups and arrays in a file
 DEEPEST = 16                    # groups in groups
 LARGEST_NUMBER = 1 << 16        # of filters, latent numbers, or pixels on a side
-SEAL = b"\nbiogans sha256 of all before: "
 
 
 class Damaged(InputError):
@@ -273,8 +270,8 @@ def read(path):
     import h5py
 
     try:
-        if not _seal_fits(path):
-            raise Damaged(f"{path} is damaged (its checksum does not match)", _remedy(path))
+        if problem := seal.problem(path):
+            raise Damaged(f"{path} is damaged ({problem})", _remedy(path))
         with h5py.File(path, "r") as file:
             text, sha256 = _text(file, "biogans"), _text(file, "sha256")
             if text is None:
@@ -302,22 +299,6 @@ def _remedy(path):
     """What to do about a damaged file: the checkpoint before it, where there is one, draws and can be continued."""
     others = earlier(Path(path)) if "combined_model" in Path(path).name else []
     return f"use another copy, such as {others[0]}, or train again" if others else "use another copy, or train again"
-
-
-def _seal_fits(path):
-    """Whether the bytes of a file are those that were written; True for a file that has no seal at its end."""
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END) - len(SEAL) - 64
-        file.seek(max(size, 0))
-        seal = file.read()
-        if not seal.startswith(SEAL):
-            return True
-        file.seek(0)
-        digest = hashlib.sha256()
-        while size > 0 and (block := file.read(min(size, 1 << 20))):
-            digest.update(block)
-            size -= len(block)
-    return seal == SEAL + digest.hexdigest().encode()
 
 
 def _text(file, name):
@@ -398,7 +379,7 @@ def _write(path, file, facts):
     _describe(file, facts)
     file.flush()
     content = file.id.get_file_image()
-    write(path, content, SEAL, hashlib.sha256(content).hexdigest().encode())
+    write(path, content, seal.of(content))
 
 
 def _describe(file, facts):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, checkpoint, dataloader, launch, metrics, options as command_line
+from . import __version__, checkpoint, dataloader, launch, metrics, options as command_line, seal
 from .errors import InputError
 from .files import replacing
 from .progress import reading
@@ -77,13 +77,15 @@ def write_stack(path, generator, z, channels, batch_size, attributes):
 
     shape = (len(z), *generator.output_shape[1:3], len(channels))
     size = 4 * (int(np.prod(shape)) + z.size)
-    with replacing(path, size) as temporary, h5py.File(temporary, "w") as file:
-        stack = file.create_dataset("stack", shape, np.float32)
-        file.create_dataset("z", data=z)
-        stack.attrs.update(attributes)
-        for start in tqdm(range(0, len(z), batch_size), desc="drawing", unit="batch", disable=None, leave=False):
-            cells = draw(generator, z[start:start + batch_size], batch_size)
-            stack[start:start + batch_size] = (cells[..., channels] + 1) / 2
+    with replacing(path, size) as temporary:
+        with h5py.File(temporary, "w") as file:
+            stack = file.create_dataset("stack", shape, np.float32)
+            file.create_dataset("z", data=z)
+            stack.attrs.update(attributes)
+            for start in tqdm(range(0, len(z), batch_size), desc="drawing", unit="batch", disable=None, leave=False):
+                cells = draw(generator, z[start:start + batch_size], batch_size)
+                stack[start:start + batch_size] = (cells[..., channels] + 1) / 2
+        seal.add(temporary)
 
 
 def real_images(options, spec, facts):
