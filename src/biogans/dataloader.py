@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 FORMATS = ("PNG", "TIFF", "JPEG", "BMP")        # not EPS: Pillow would run Ghostscript on it
 LARGEST_SIDE = 4096
 LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF of less than a hundredth of that may have
+warnings.filterwarnings("ignore", module=r"PIL\.")        # remarks on odd metadata
 Image.MAX_IMAGE_PIXELS = None                   # _check_sides refuses large images, without a warning on top
 
 
@@ -260,7 +262,7 @@ def _read_tiff(path):
             axes = "C" + axes[1:]
         size = math.prod(series.shape) * series.dtype.itemsize
         if size > LARGEST_BOMB and size > 100 * path.stat().st_size:
-            raise InputError(f"{path}: its {len(series)} pages claim {size / 2**30:.1f} GiB, far more than the file has: "
+            raise InputError(f"{path}: {len(series)} pages that claim {size / 2**30:.1f} GiB, far more than the file has: "
                              f"replace or remove it")
         pixels = series.asarray()
     channels = next((axis for axis in "SC" if axis in axes), None)
