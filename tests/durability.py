@@ -308,7 +308,8 @@ def damaged_hdf5_files(folder, size=1000, lanes=2):
     checks = _damaged_weights, _damaged_checkpoints, _damaged_stacks
     counts = _in_lanes(folder, lanes, list(zip(checks, shares)))
     return [Figure(f"damaged HDF5 files read (by predict.py, train.py -w, visualize.py: {shares})",
-                   sum(map(len, counts)), f"== {size}"), *_outcomes(counts, "silently wrong weights", "fell back to the checkpoint before"),
+                   sum(map(len, counts)), f"== {size}"),
+            *_outcomes(counts, "silently wrong weights", "  fell back to the checkpoint before"),
             Figure("  damaged checkpoints from which train.py -w did not go on rightly",
                    sum(result == "refused" for result in counts[1]), "== 0")]
 

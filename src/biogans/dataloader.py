@@ -262,8 +262,8 @@ def _read_tiff(path):
             axes = "C" + axes[1:]
         size = math.prod(series.shape) * series.dtype.itemsize
         if size > LARGEST_BOMB and size > 100 * path.stat().st_size:
-            raise InputError(f"{path}: {len(series)} pages that claim {size / 2**30:.1f} GiB, far more than the file has: "
-                             f"replace or remove it")
+            raise InputError(f"{path}: {len(series)} pages that claim {size / 2**30:.1f} GiB, far more than the file "
+                             f"has: replace or remove it")
         pixels = series.asarray()
     channels = next((axis for axis in "SC" if axis in axes), None)
     if channels is None:
