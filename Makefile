@@ -30,6 +30,10 @@ demo: .venv/installed
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
 
+# Kills, damaged and hostile files, full disks, signals, and what is lost, in a table: half an hour.
+test-durability: .venv/installed
+	.venv/bin/python tests/durability.py
+
 # Nine small trainings, one after another: some minutes.
 nine: .venv/installed
 	.venv/bin/python benchmarks/nine.py -d $(SAMPLE) -o docs/nine.png
@@ -53,6 +57,7 @@ help:
 	@echo "make            create the environment (.venv)"
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
 	@echo "make test       the tests"
+	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
@@ -60,4 +65,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test nine bench scale sample clean help
+.PHONY: all demo test test-durability nine bench scale sample clean help

@@ -1,14 +1,16 @@
 """Weights on disk: exact resume, verified reading, and files that plain Keras opens."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings as examples, strategies as st
 
-from biogans import checkpoint
+from biogans import checkpoint, seal
 from biogans.engine import Engine, draw
 from biogans.errors import InputError
 from networks import PAIRS, batches, images, settings, spec
@@ -203,3 +205,147 @@ def test_an_earlier_run_is_set_aside(star, tmp_path):
     assert sorted(path.name for path in aside.iterdir()) == sorted(
         path.name for path in (own.generator, own.critic("critic", 0), own.log))
     assert other.read_text() == "old" and own.set_aside() is None
+
+
+# ---------------------------------------------------------------------------------------------- history
+
+def iterations(paths):
+    return {path.name.split(".2.")[-1]: checkpoint.read(path)[1]["iteration"] for path in paths}
+
+
+@pytest.mark.parametrize("keep, keep_every, expected", [
+    (1, 0, {"h5": 60}), (2, 0, {"h5": 60, "previous-50.h5": 50}),
+    (3, 25, {"h5": 60, "previous-50.h5": 50, "previous-45.h5": 45, "50.h5": 50})])
+def test_history(star, tmp_path, keep, keep_every, expected):
+    run, _, facts = star
+    files = checkpoint.Files(tmp_path, run.spec, "WGAN-GP", keep, keep_every)
+    for iteration in (31, 40, 45, 50, 60, 60):      # a run that is told to stop saves an iteration again
+        checkpoint.save(files, run, facts, iteration)
+        newest, others = files.combined, checkpoint.earlier(files.combined)
+        assert checkpoint.read(newest)[1]["iteration"] == iteration
+        assert len([path for path in others if "previous" in path.name]) <= keep - 1
+    assert iterations([newest, *others]) == expected
+    assert checkpoint.load_generator(files.generator)[2]["iteration"] == 60
+
+
+@pytest.fixture
+def history(star, tmp_path):
+    """(files, facts) of a folder of checkpoints of the iterations 30, 40 and 50, of equal weights."""
+    run, _, facts = star
+    files = checkpoint.Files(tmp_path, run.spec, "WGAN-GP", keep=3)
+    for iteration in (30, 40, 50):
+        checkpoint.save(files, run, facts, iteration)
+    return files, facts
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(star, history, capsys):
+    """It is kept under another name, and the generator's file is that of the older iteration again."""
+    files, facts = history
+    for path in (files.combined, files.previous(40)):
+        path.write_bytes(path.read_bytes()[:-5000])
+    assert checkpoint.go_on(files, star[0], facts) == 30
+    first, second = capsys.readouterr().out.splitlines()
+    assert str(files.combined) in first and "going on from the one before it" in first and "previous-30" in first
+    assert "written again" in second and files.generator.name in second
+    assert checkpoint.read(files.combined)[1] == checkpoint.read(files.previous(30))[1]
+    for path in (files.generator, files.model, files.critic("critic", 0), files.critic("critic", 1)):
+        assert checkpoint.read(path)[1]["iteration"] == 30
+    damaged = sorted(path.name for path in files.folder.glob("*.damaged.h5"))
+    assert len(damaged) == 2 and not files.previous(40).exists()
+    checkpoint.save(files, star[0], facts, 41)
+    assert set(iterations([files.combined, *checkpoint.earlier(files.combined)]).values()) == {41, 30}
+
+
+def test_a_checkpoint_that_is_gone_gives_way_to_the_one_before(star, history, capsys):
+    files, facts = history
+    files.combined.unlink()
+    assert checkpoint.go_on(files, star[0], facts) == 40
+    assert "is not there: going on from the one before it" in capsys.readouterr().out
+
+
+def test_nothing_whole_is_a_mistake_and_nothing_is_touched(star, history):
+    files, facts = history
+    for path in files.checkpoints():
+        path.write_bytes(b"")
+    before = sorted(files.folder.iterdir())
+    with pytest.raises(InputError, match="not a readable weights file"):
+        checkpoint.go_on(files, star[0], facts)
+    assert sorted(files.folder.iterdir()) == before
+
+
+def test_files_of_a_save_that_was_cut_short_are_brought_in_line(star, history, tmp_path, capsys):
+    """A kill after the combined file leaves the networks' files of the save before; one of them may be missing."""
+    files, facts = history
+    old = tmp_path / "old"
+    shutil.copytree(files.folder, old)
+    checkpoint.save(files, star[0], facts, 60)
+    shutil.copy(old / files.generator.name, files.generator)
+    files.critic("critic", 1).unlink()
+    assert checkpoint.go_on(files, star[0], facts) == 60
+    line = capsys.readouterr().out
+    assert files.generator.name in line and "critic[1]" in line and files.model.name not in line
+    assert {checkpoint.read(path)[1]["iteration"] for path in (files.generator, files.critic("critic", 1))} == {60}
+    checkpoint.go_on(files, star[0], facts)
+    assert not capsys.readouterr().out
+
+
+def test_predict_is_told_of_the_checkpoint_before(history):
+    files, _ = history
+    files.combined.write_bytes(files.combined.read_bytes()[:-5000])
+    with pytest.raises(InputError, match=r"use another copy, such as .*previous-40.h5, or train again"):
+        checkpoint.load_generator(files.combined)
+
+
+# ---------------------------------------------------------------------------------------------- damage and hostility
+
+def test_files_without_a_seal_are_read(star, tmp_path):
+    """As earlier versions wrote them, and as h5py leaves one that it has changed."""
+    _, files, _ = star
+    plain = tmp_path / "plain.h5"
+    plain.write_bytes(files.combined.read_bytes().split(seal.MARK)[0])
+    arrays, facts = checkpoint.read(plain)
+    assert facts == checkpoint.read(files.combined)[1] and len(arrays) > 50
+
+
+def test_hdf5_does_not_see_a_damaged_file(star, tmp_path, monkeypatch):
+    damaged = tmp_path / "damaged.h5"
+    content = bytearray(star[1].combined.read_bytes())
+    content[100] ^= 1
+    damaged.write_bytes(content)
+    monkeypatch.setattr(h5py, "File", None)
+    with pytest.raises(checkpoint.Damaged, match="checksum"):
+        checkpoint.read(damaged)
+
+
+@examples(max_examples=40, deadline=None)
+@given(data=st.data(), sealed=st.booleans())
+def test_changed_bytes_are_noticed_or_do_not_matter(star, tmp_path_factory, data, sealed):
+    content = star[1].generator.read_bytes()
+    content = bytearray(content if sealed else content.split(seal.MARK)[0])
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=5)):
+        content[place] ^= data.draw(st.integers(1, 255))
+    path = tmp_path_factory.mktemp("fuzz") / "mutant.h5"
+    path.write_bytes(content)
+    try:
+        arrays, facts = checkpoint.read(path)
+    except InputError as refusal:
+        assert "\n" not in str(refusal) and "mutant.h5" in str(refusal)
+    else:
+        expected, described = checkpoint.read(star[1].generator)
+        assert facts == described and arrays.keys() == expected.keys()
+        assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
+
+
+@pytest.mark.parametrize("change", [{"training": {"algorithm": "../../x"}}, {"iteration": "7"}, {"position": -1},
+                                    {"images": None}, {"pixel_size_um": "x"}])
+def test_a_description_that_makes_no_sense(star, tmp_path, change):
+    """With checksums that fit: the algorithm's name becomes part of a file's name, for example."""
+    path = tmp_path / "odd.h5"
+    shutil.copy(star[1].generator, path)
+    with h5py.File(path, "r+") as file:
+        facts = json.loads(file.attrs["biogans"])
+        for name, value in change.items():
+            facts[name] = facts[name] | value if isinstance(value, dict) else value
+        checkpoint._describe(file, facts)
+    with pytest.raises(InputError, match="odd.h5 describes a training that this version"):
+        checkpoint.load_generator(path)

@@ -1,5 +1,6 @@
 """dataloader: what `-d` and `-p` mean, every kind of image file, the cache, and batches as a function of the seed."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -475,3 +476,43 @@ def test_real_cells(real_cells):
     images = load(real_cells)
     assert len(images.pixels) == len([path for path in real_cells.rglob("*.*") if path.suffix in dataloader.SUFFIXES])
     assert 2 <= images.pixels.shape[-1] <= 4 and images.pixels.std() > 1 and not images.skipped
+
+
+# ---------------------------------------------------------------------------------------------- fuzzing
+
+def _small_files():
+    """{suffix: bytes} of small images."""
+    png, tiff, jpeg = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.fromarray(RGB).save(png, format="PNG")
+    tifffile.imwrite(tiff, RGB.transpose(2, 0, 1)[:2], imagej=True, metadata={"axes": "CYX"})
+    Image.fromarray(RGB).save(jpeg, format="JPEG")
+    return {".png": png.getvalue(), ".tif": tiff.getvalue(), ".jpg": jpeg.getvalue()}
+
+
+FUZZED = _small_files()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(sorted(FUZZED)), st.data())
+def test_changed_bytes_of_an_image_are_read_or_refused(tmp_path_factory, suffix, data):
+    """Whatever a decoder makes of them: pixels of a sensible size, or one line that names the file."""
+    content = bytearray(FUZZED[suffix])
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=6)):
+        content[place] ^= data.draw(st.integers(1, 255))
+    path = tmp_path_factory.mktemp("fuzz") / f"mutant{suffix}"
+    path.write_bytes(content[:data.draw(st.integers(0, len(content)))])
+    result = dataloader._read_or_mistake(path)
+    if isinstance(result, InputError):
+        assert "\n" not in str(result) and str(path) in str(result)
+    else:
+        assert result.ndim == 4 and 1 <= result.shape[-1] <= 4 and max(result.shape[1:3]) <= dataloader.LARGEST_SIDE
+
+
+def test_a_tiff_that_claims_far_more_than_it_holds(tmp_path):
+    """Thousands of empty pages compress to a hundredth of a thousandth."""
+    page = np.zeros((512, 512), np.uint8)
+    path = tmp_path / "cells" / "bomb.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, (page for _ in range(1200)), shape=(1200, 512, 512), dtype=np.uint8, compression="zlib",
+                     photometric="minisblack")
+    assert "far more than the file has" in refusal(tmp_path / "cells")

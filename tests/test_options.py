@@ -1,5 +1,7 @@
 """Command lines: defaults, what they amount to for each algorithm, nonsense refused in one line, and a quick --help."""
 
+import contextlib
+import io
 import re
 import subprocess
 import sys
@@ -138,6 +140,7 @@ NONSENSE = [(option, value) for option, values in {
     "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
     "--wgangp_lambda": (-1, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
     "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",), "--preset": ("slow",), "--save_minutes": (0, "nan"),
+    "--keep": (0, -1, "x"), "--keep_every": (0, "nan"),
 }.items() for value in values]
 
 
@@ -170,6 +173,33 @@ def test_every_number_is_taken_or_refused(number):
         assert end.code == 2 and not 0 < float(number) < float("inf")
     else:
         assert accepted == float(number) > 0
+
+
+WORDS = st.sampled_from(["-d", "-a", "-m", "-b", "-e", "-w", "-p", "-g", "-z", "-s", "-c", "--keep", "--keep_every",
+                         "--lrD", "--average", "--channels", "--preset", "-i", "-n", "--save_minutes", "data", "WGAN",
+                         "0", "1", "-1", "1e3", "nan", "", "--", "-x", "\0", "é"]) | st.text(max_size=8)
+
+
+@given(st.lists(WORDS, max_size=8), st.sampled_from([options.train_parser, options.predict_parser]))
+def test_any_command_line_is_taken_or_refused_in_one_line(words, parser):
+    words = [word for word in words if word not in ("-h", "--help")]
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            given = parser().parse_args(words)
+    except SystemExit as end:
+        assert end.code == 2 and printed.getvalue().count("\n") == 1
+    else:
+        assert not printed.getvalue()
+        if parser is options.train_parser:
+            settings = options.training(given)
+            assert settings.lrD > 0 and settings.batch_size > 0 and settings.algorithm in ALGORITHMS
+            assert given.keep >= 1 and (given.keep_every is None or given.keep_every >= 1)
+
+
+def test_checkpoints_to_keep():
+    assert (parsed().keep, parsed().keep_every) == (2, None)
+    assert parsed("--keep", 5, "--keep-every", 1000) == parsed("--keep", 5, "--keep_every", 1000)
 
 
 def test_predict_expects_nothing_that_was_not_given():

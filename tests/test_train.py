@@ -1,6 +1,7 @@
 """train.py as a user runs it: its files, going on, signals."""
 
 import csv
+import os
 import re
 import signal
 import subprocess
@@ -16,9 +17,8 @@ from conftest import ROOT, SMALL
 
 
 def state(folder):
-    """Arrays of the one combined file in a checkpoints folder."""
-    (path,) = folder.glob("weights.combined_model.*.h5")
-    return checkpoint.read(path)
+    """Arrays and facts of the newest checkpoint in a folder; those before it have longer names."""
+    return checkpoint.read(min(folder.glob("weights.combined_model.*.h5"), key=lambda path: len(path.name)))
 
 
 def same(first, second):
@@ -184,3 +184,61 @@ def test_real_cells(real_cells, tmp_path, monkeypatch):
     _, facts = state(tmp_path / "checkpoints")
     assert facts["images"]["number"] > 1000 and facts["images"]["channels"] == [1, 2]
     assert (facts["network"]["height"], facts["network"]["width"], facts["network"]["channels"]) == (40, 40, 2)
+
+
+def test_ctrl_c_while_images_are_read_ends_the_run(here, monkeypatch, capsys):
+    """At once, as there is nothing to save: reading a million images takes longer than a batch system waits."""
+    from biogans import dataloader
+    monkeypatch.setattr(dataloader, "load", lambda *arguments: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
+    start, before = time.monotonic(), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        run_train()
+    assert end.value.code == 75 and time.monotonic() - start < 10
+    assert "stopped by SIGTERM before the first iteration" in capsys.readouterr().out
+    assert not (here / "checkpoints").exists() and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_during_the_imports_is_not_forgotten(here):
+    """launch.py has it wait; without that Python would end with a traceback, or without saying why."""
+    code = ("import os, signal, runpy, sys; sys.argv = sys.argv[1:]; from biogans import launch; wait = launch._let_signals_wait\n"
+            "def waiting(command): wait(command); os.kill(os.getpid(), int(os.environ['SIGNAL']))\n"
+            "launch._let_signals_wait = waiting; runpy.run_path(sys.argv[0], run_name='__main__')")
+    for number, status in ((signal.SIGINT, 130), (signal.SIGUSR1, 75)):
+        done = subprocess.run([sys.executable, "-c", code, ROOT / "bin" / "train.py", "-d", "data"], cwd=here, text=True,
+                              capture_output=True, env={**os.environ, "SIGNAL": str(int(number))}, timeout=60)
+        assert (done.returncode, done.stderr) == (status, "") and "before the first iteration" in done.stdout
+
+
+def test_a_second_ctrl_c_ends_the_process_at_once(here):
+    """And what it leaves can be gone on with."""
+    process = start(here, "-e", "100000", "--save_minutes", "0.00001")
+    for _ in range(50):
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 130 and err == ""
+    _, facts = state(here / "checkpoints")
+    assert run_train("-m", "DCGAN", "-e", facts["iteration"] + 1, "-w") == 0
+
+
+@pytest.mark.parametrize("what", ["picture", "losses"])
+def test_a_full_disk_of_the_pictures_or_the_log_ends_the_run_after_a_save(here, monkeypatch, capsys, what):
+    from biogans.files import NoRoom
+    from biogans.progress import Log
+
+    def fail(*arguments):
+        raise NoRoom("images/x.png can't be written: 0 bytes are free")
+    monkeypatch.setattr(Log, what, fail)
+    assert run_train("-m", "DCGAN", "-e", 9, "-M", 1) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and state(here / "checkpoints")[1]["iteration"] == 1
+
+
+def test_a_folder_in_use_is_refused_before_tensorflow_is_imported(here, run):
+    """And the files of the run that uses it are not moved."""
+    process = start(here, "-e", "100000", "--save_minutes", "0.00001")
+    began = time.monotonic()
+    done = run("train.py", *SMALL, "-d", "data", "-m", "DCGAN")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and f"process {process.pid}" in done.stderr
+    assert "GPU" not in done.stdout and time.monotonic() - began < 10
+    assert not list((here / "checkpoints").glob("replaced-*"))
+    process.kill()
+    process.communicate()

@@ -4,13 +4,16 @@ Each file is HDF5 and describes itself in two root attributes: `biogans`, a JSON
 run's settings, and `sha256`, a digest of that text and of every array. A network's file is Keras's own layout
 (`keras.Model.load_weights` reads it; the file model.generator… also opens with `keras.models.load_model`), with the
 arrays in `model_weights/<layer>/<variable>`. The combined file holds one group of arrays for each part of the
-training's state. Nothing is ever unpickled, no link is followed, and no code or layer is built from a file: the
-networks are made from the checked settings, then the arrays are read into them.
+training's state. The files are sealed (seal.py). Nothing is ever unpickled, no link is followed, and no code or layer
+is built from a file: the networks are made from the checked settings, then the arrays are read into them.
 """
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
+import math
 import os
 import re
 import time
@@ -18,20 +21,37 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, models
+from . import __version__, models, seal
 from .errors import InputError
-from .files import replacing
+from .files import Lock, check_room, link, remove_leftovers, write
+from .gan import ALGORITHMS
 
 FORMAT = 1
 MOST_SETTINGS = 1 << 20         # characters of the attribute `biogans`
+MOST_OBJECTS = 1 << 16          # groups and arrays in a file
+DEEPEST = 16                    # groups in groups
 LARGEST_NUMBER = 1 << 16        # of filters, latent numbers, or pixels on a side
 
 
-class Files:
-    """The names of the files of one run, in its checkpoints folder."""
+class Damaged(InputError):
+    """A file that is missing, incomplete, or not as it was written: `what` is wrong, without the remedy."""
 
-    def __init__(self, folder, spec, algorithm):
-        self.folder = Path(folder)
+    def __init__(self, what, remedy):
+        super().__init__(f"{what}: {remedy}")
+        self.what = what
+
+
+class Files:
+    """The names of the files of one run, in its checkpoints folder, and how many checkpoints it keeps.
+
+    combined        the newest complete checkpoint; weights.generator and the others are those of the same iteration
+    keep            checkpoints to keep: the newest, and those before it as …previous-<iteration>.h5
+    keep_every      checkpoints of multiples of so many iterations are kept for good as ….<iteration>.h5; 0 for none
+    newest          the iteration that `combined` holds, None before this run has written or restored it
+    """
+
+    def __init__(self, folder, spec, algorithm, keep=2, keep_every=0):
+        self.folder, self.keep, self.keep_every, self.newest = Path(folder), keep, keep_every, None
         self.run = f"{spec.architecture}.{algorithm}.{spec.greens}"
         self.towers = spec.towers
         self.combined = self.folder / f"weights.combined_model.{self.run}.h5"
@@ -44,6 +64,32 @@ class Files:
         """Weights of critic k; `name` is the algorithm's word for it."""
         number = f"[{k}]" if self.towers > 1 else ""
         return self.folder / f"weights.{name}{number}.{self.run}.h5"
+
+    def previous(self, iteration):
+        """A checkpoint before the newest."""
+        return self.combined.with_suffix(f".previous-{iteration}.h5")
+
+    def kept(self, iteration):
+        """A checkpoint that is kept for good."""
+        return self.combined.with_suffix(f".{iteration}.h5")
+
+    def checkpoints(self):
+        """The combined file, whether it is there or not, and the earlier checkpoints that are there, newest first."""
+        return [self.combined, *earlier(self.combined)]
+
+    @contextlib.contextmanager
+    def locked(self):
+        """Keep other jobs out, and remove what killed ones left half-written. Raises InputError if one is at work."""
+        lock = Lock(self.folder / f".lock.{self.run}")
+        if not lock.take():
+            raise InputError(f"{self.folder}: another job trains {self.run} here ({lock.holder}): wait until it ends, "
+                             f"or choose another folder with -c")
+        try:
+            if lock.works:
+                remove_leftovers(self.folder, self.run)
+            yield
+        finally:
+            lock.release()
 
     def set_aside(self):
         """Move the files of an earlier run of this name to a folder of their own; returns that, or None."""
@@ -58,6 +104,13 @@ class Files:
         for path in old:
             os.replace(path, aside / path.name)
         return aside
+
+
+def earlier(combined):
+    """The earlier checkpoints beside the file `combined`, newest first."""
+    pattern = re.compile(re.escape(combined.stem) + r"\.(?:previous-)?(\d+)\.h5")
+    found = [(int(match[1]), path) for path in combined.parent.glob("*.h5") if (match := pattern.fullmatch(path.name))]
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def find(name, folder="."):
@@ -86,21 +139,37 @@ def about(spec, settings, images):
 def save(files, engine, facts, iteration):
     """Write the whole state of `engine` after so many iterations and the weights of its networks.
 
-    Each file is complete or not written at all. The combined one comes first: training goes on from it.
+    Each file is complete or not written at all. The combined one comes first: training goes on from it. Until the
+    new one has its name the old one has it, and then that of an earlier checkpoint. Raises NoRoom.
     """
     facts = facts | {"iteration": iteration, "position": engine.position}
+    if files.newest not in (None, iteration):
+        link(files.combined, files.previous(files.newest))
     _write_state(files.combined, engine.variables, facts)
-    drawn = facts | {"holds": "generator", "weights": "moving average" if engine.settings.average else "as trained"}
-    _write_network(files.model, engine.average, drawn, with_architecture=True)
-    _write_network(files.generator, engine.average, drawn)
-    for k, critic in enumerate(engine.critics):
-        _write_network(files.critic(engine.algorithm.critic_name, k), critic, facts | {"holds": f"critic {k}"})
+    files.newest = iteration
+    _keep(files)
+    for path, network, holds in _networks(files, engine):
+        _write_network(path, network, facts | holds, with_architecture=path == files.model)
+
+
+def _keep(files):
+    """Give the newest checkpoint a name for good if it is due, and remove those that are not to be kept any longer."""
+    if files.keep_every and files.newest % files.keep_every == 0:
+        link(files.combined, files.kept(files.newest))
+    for path in [path for path in earlier(files.combined) if ".previous-" in path.name][files.keep - 1:]:
+        path.unlink()
+
+
+def check_space(files, engine):
+    """Raise NoRoom if the disk has no room for one checkpoint of `engine`."""
+    size = sum(np.prod(variable.shape, dtype=int) * 4 for part in engine.variables.values() for variable in part)
+    check_room(files.combined, int(size))
 
 
 def restore(path, engine, facts):
     """Put the state stored in `path` into `engine`; returns the number of iterations done.
 
-    Raises InputError if the file is damaged, or was written with other settings or images than `facts` says.
+    Raises Damaged if the file is, InputError if it was written with other settings or images than `facts` says.
     """
     arrays, stored = read(path)
     if "holds" in stored:
@@ -114,6 +183,46 @@ def restore(path, engine, facts):
     _assign(path, arrays, variables)
     engine.position = stored["position"]
     return stored["iteration"]
+
+
+def go_on(files, engine, facts):
+    """Restore the newest checkpoint that is whole, and bring the other files in line with it; returns its iteration.
+
+    What is damaged is kept under another name. Prints what was found amiss. Raises InputError if nothing is whole, or
+    it was trained differently.
+    """
+    problems = {}
+    for path in files.checkpoints():
+        try:
+            files.newest = restore(path, engine, facts)
+            break
+        except Damaged as problem:
+            problems[path] = problem
+    else:
+        raise problems[files.combined]
+    for damaged in problems:
+        if damaged.exists():
+            os.replace(damaged, damaged.with_suffix(".damaged.h5"))
+    if problems:
+        link(path, files.combined)
+        print(f"{problems[files.combined].what}: going on from the one before it, {path}, iteration {files.newest}")
+    _keep(files)
+    stored = read(files.combined)[1]
+    stale = [entry for entry in _networks(files, engine) if not _belongs(entry[0], stored)]
+    for target, network, holds in stale:
+        _write_network(target, network, stored | holds, with_architecture=target == files.model)
+    if stale:
+        print(f"written again from {files.combined}: {', '.join(target.name for target, _, _ in stale)}")
+    return files.newest
+
+
+def _belongs(path, facts):
+    """Whether the network in `path` is whole, and of the same iteration of the same run as `facts`."""
+    try:
+        stored = read(path)[1]
+    except InputError:
+        return False
+    return {name: stored[name] for name in stored if name not in ("holds", "weights")} == facts
 
 
 def load_generator(path):
@@ -157,28 +266,60 @@ def network_spec(path, stored):
 
 
 def read(path):
-    """({path in the file: array}, facts) of one of our files, its digest verified. Raises InputError."""
+    """({path in the file: array}, facts) of one of our files, its digests verified. Raises InputError."""
     import h5py
 
     try:
+        if problem := seal.problem(path):
+            raise Damaged(f"{path} is damaged ({problem})", _remedy(path))
         with h5py.File(path, "r") as file:
-            text, sha256 = file.attrs.get("biogans"), file.attrs.get("sha256")
-            if not isinstance(text, str) or len(text) > MOST_SETTINGS:
-                raise InputError(f"{path} was not written by BioGANs, or only in part: give a file from a checkpoints "
-                                 f"folder")
+            text, sha256 = _text(file, "biogans"), _text(file, "sha256")
+            if text is None:
+                raise Damaged(f"{path} was not written by BioGANs, or only in part",
+                              "give a file from a checkpoints folder")
             arrays = _arrays(file)
             facts = json.loads(text)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise Damaged(f"{path} is not there", "give a file from a checkpoints folder") from None
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise InputError(f"{path} is not a readable weights file ({reason}): use another copy, or train "
-                         f"again") from None
+        if isinstance(problem, OSError) and problem.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
+            raise InputError(f"{path} can't be read now ({reason}): see to that first") from None
+        raise Damaged(f"{path} is not a readable weights file ({reason})", _remedy(path)) from None
     if sha256 != _digest(arrays, text):
-        raise InputError(f"{path} is damaged (its checksum does not match): use another copy, or train again")
-    if facts.get("format") != FORMAT:
-        raise InputError(f"{path} was written by BioGANs {facts.get('biogans')}, and this is {__version__}: use that one")
+        raise Damaged(f"{path} is damaged (its checksum does not match)", _remedy(path))
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        version = facts.get("biogans") if isinstance(facts, dict) else "something else"
+        raise InputError(f"{path} was written by BioGANs {version}, and this is {__version__}: use that one")
+    _check_facts(path, facts)
     return arrays, facts
+
+
+def _remedy(path):
+    """What to do about a damaged file: the checkpoint before it, where there is one, draws and can be continued."""
+    others = earlier(Path(path)) if "combined_model" in Path(path).name else []
+    return f"use another copy, such as {others[0]}, or train again" if others else "use another copy, or train again"
+
+
+def _text(file, name):
+    """A text attribute of the file's root, of at most MOST_SETTINGS characters, or None."""
+    if name not in file.attrs or file.attrs.get_id(name).get_storage_size() > MOST_SETTINGS:
+        return None
+    text = file.attrs[name]
+    return text if isinstance(text, str) and len(text) <= MOST_SETTINGS else None
+
+
+def _check_facts(path, facts):
+    """Raise InputError if a file does not say of itself what a run needs to know."""
+    training, images = facts.get("training"), facts.get("images")
+    valid = (all(isinstance(part, dict) for part in (facts.get("network"), training, images))
+             and all(type(facts.get(name)) is int and facts[name] >= 0 for name in ("iteration", "position"))
+             and isinstance(facts.get("pixel_size_um"), (int, float, type(None)))
+             and training.get("algorithm") in list(ALGORITHMS) and isinstance(images.get("channels"), list)
+             and all(type(channel) is int and 0 < channel <= 4 for channel in images["channels"])
+             and {"optimizer", "lrD", "lrG", "wgan_clip_value", "wgangp_lambda"} <= training.keys())
+    if not valid:
+        raise InputError(f"{path} describes a training that this version doesn't know: use the version that wrote it")
 
 
 def _differences(stored, facts):
@@ -191,26 +332,47 @@ def _differences(stored, facts):
     return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]
 
 
-def _write_state(path, parts, facts):
-    import h5py
+def _networks(files, engine):
+    """[(file, network, what it says of itself beside the facts)] of the files that hold one network each."""
+    drawn = {"holds": "generator", "weights": "moving average" if engine.settings.average else "as trained"}
+    return [(files.model, engine.average, drawn), (files.generator, engine.average, drawn),
+            *((files.critic(engine.algorithm.critic_name, k), critic, {"holds": f"critic {k}"})
+              for k, critic in enumerate(engine.critics))]
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+
+def _write_state(path, parts, facts):
+    with _in_memory() as file:
         for part, variables in parts.items():
             group = file.create_group(part)
             for k, variable in enumerate(variables):
                 group.create_dataset(f"{k:04d}", data=np.asarray(variable.numpy())).attrs["name"] = variable.path
-        _describe(file, facts)
+        _write(path, file, facts)
 
 
 def _write_network(path, network, facts, with_architecture=False):
+    with _in_memory() as file:
+        network.save(file)
+        if not with_architecture:
+            del file.attrs["model_config"]
+        _write(path, file, facts)
+
+
+def _in_memory():
+    """A new HDF5 file in memory: when a disk is full, HDF5 itself neither says how much it needs nor ends cleanly."""
     import h5py
 
-    with replacing(path) as temporary:
-        network.save(temporary)
-        with h5py.File(temporary, "r+") as file:
-            if not with_architecture:
-                del file.attrs["model_config"]
-            _describe(file, facts)
+    class File(h5py.File):
+        def __str__(self):
+            return "memory.h5"          # Keras takes an open file where the name of one would end in .h5
+
+    return File("memory.h5", "w", driver="core", backing_store=False, block_size=1 << 22)
+
+
+def _write(path, file, facts):
+    _describe(file, facts)
+    file.flush()
+    content = file.id.get_file_image()
+    write(path, content, seal.of(content))
 
 
 def _describe(file, facts):
@@ -233,17 +395,38 @@ def _assign(path, arrays, variables):
 
 def _arrays(file):
     """{name: array} of what the file itself holds; links are not followed. Raises ValueError for anything beyond it."""
-    import h5py
-
     datasets = {}
-    file.visititems(lambda name, thing: datasets.update({name: thing}) if isinstance(thing, h5py.Dataset) else None)
-    if not all(isinstance(name, str) for name in datasets):
-        raise ValueError("a name in it is not text")
-    if any(dataset.is_virtual or dataset.external for dataset in datasets.values()):
-        raise ValueError("its arrays lie in other files")
-    if sum(dataset.nbytes for dataset in datasets.values()) > Path(file.filename).stat().st_size:
+    for name, dataset in _datasets(file):
+        if dataset.dtype.kind not in "fiub" or dataset.shape is None:
+            raise ValueError("its arrays do not hold numbers")
+        if dataset.is_virtual or dataset.external:
+            raise ValueError("its arrays lie in other files")
+        datasets[name] = dataset
+    claimed = sum(math.prod(dataset.shape) * dataset.dtype.itemsize for dataset in datasets.values())
+    if file.driver != "core" and claimed > os.stat(file.filename).st_size:
         raise ValueError("its arrays claim more bytes than the file has")
     return {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
+
+
+def _datasets(file):
+    """Yield (name, dataset) of all data sets below `file`. Recursion in HDF5's own visit can overflow its stack."""
+    import h5py
+
+    groups, objects = [("", file, 0)], 0
+    while groups:
+        prefix, group, depth = groups.pop()
+        for name in group:
+            objects += 1
+            if not isinstance(name, str):
+                raise ValueError("a name in it is not text")
+            if objects > MOST_OBJECTS or depth > DEEPEST:
+                raise ValueError("it holds more, or deeper, groups than a network has")
+            if isinstance(group.get(name, getlink=True), h5py.HardLink):
+                thing = group[name]
+                if isinstance(thing, h5py.Dataset):
+                    yield prefix + name, thing
+                elif isinstance(thing, h5py.Group):
+                    groups.append((f"{prefix}{name}/", thing, depth + 1))
 
 
 def _digest(arrays, text):

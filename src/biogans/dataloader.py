@@ -7,10 +7,12 @@ import difflib
 import hashlib
 import json
 import logging
+import math
 import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from .files import replacing
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 FORMATS = ("PNG", "TIFF", "JPEG", "BMP")        # not EPS: Pillow would run Ghostscript on it
 LARGEST_SIDE = 4096
+LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF of less than a hundredth of that may have
+warnings.filterwarnings("ignore", module=r"PIL\.")        # remarks on odd metadata
 Image.MAX_IMAGE_PIXELS = None                   # _check_sides refuses large images, without a warning on top
 
 
@@ -301,6 +305,10 @@ def _read_tiff(path):
         _check_sides(path, height, width)
         if "C" not in axes and "S" not in axes and len(axes) == 3 and axes[0] in "QI" and 2 <= series.shape[0] <= 4:
             axes = "C" + axes[1:]
+        size = math.prod(series.shape) * series.dtype.itemsize
+        if size > LARGEST_BOMB and size > 100 * path.stat().st_size:
+            raise InputError(f"{path}: {len(series)} pages that claim {size / 2**30:.1f} GiB, far more than the file "
+                             f"has: replace or remove it")
         pixels = series.asarray()
     channels = next((axis for axis in "SC" if axis in axes), None)
     if channels is None:

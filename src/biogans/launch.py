@@ -7,8 +7,11 @@ import errno
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from pathlib import Path
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def run_copy(script):
@@ -18,6 +21,7 @@ def run_copy(script):
     our libraries is exchanged for that of the loaded module (BG_HOME).
     """
     folder = Path(script).resolve().parent
+    _let_signals_wait(Path(script).stem)
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
     spec = importlib.util.spec_from_file_location("biogans", str(folder / "__init__.py"),
                                                   submodule_search_locations=[str(folder)])
@@ -32,8 +36,15 @@ def run_copy(script):
 def run_installed(command):
     """Run `biogans.<command>` of the installation, under the installation's own virtual environment if it has one."""
     home = Path(__file__).resolve().parents[2]
+    _let_signals_wait(command)
     _use_python_of(home)
     sys.exit(_call(command))
+
+
+def _let_signals_wait(command):
+    """Until train() is there to answer them: requests to stop then survive the imports, and another Python's start."""
+    if command == "train":
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def _use_python_of(home):
@@ -53,6 +64,8 @@ def _call(command):
         if str(missing.name).startswith("biogans"):
             raise
         return fail("{} ({}): run 'make' in the BioGANs folder, or load its module".format(missing, sys.executable))
+    except KeyboardInterrupt:
+        return 130
     return main()
 
 

@@ -28,13 +28,13 @@ class _AtFirstUse:
 
     def __getattr__(self, attribute):
         if self._name not in sys.modules:
-            with _silenced_standard_error(), no_garbage_collection():
+            with silenced_standard_error(), no_garbage_collection():
                 importlib.import_module(self._name)
         return getattr(sys.modules[self._name], attribute)
 
 
 @contextlib.contextmanager
-def _silenced_standard_error():
+def silenced_standard_error():
     """TensorFlow's C++ code writes there before it reads any log setting, and an error of ours is one line."""
     sys.stderr.flush()
     saved = os.dup(2)

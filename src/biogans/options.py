@@ -118,6 +118,11 @@ def train_parser():
                        help="store a picture of generated images after each N iterations, in images/; default=500")
     files.add_argument("--save_minutes", type=_positive_float, default=10.0, metavar="MIN",
                        help="minutes between two checkpoints; default=10")
+    files.add_argument("--keep", type=_positive_int, default=2, metavar="K",
+                       help="number of checkpoints to keep, the newest and those before it, in case one is damaged; "
+                            "default=2")
+    files.add_argument("--keep_every", "--keep-every", type=_positive_int, default=None, metavar="N",
+                       help="save after each N iterations too, and keep these checkpoints for good")
     _add_verbose(files)
     return parser
 

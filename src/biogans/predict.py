@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, checkpoint, dataloader, launch, metrics, options as command_line
+from . import __version__, checkpoint, dataloader, launch, metrics, options as command_line, seal
 from .errors import InputError
 from .files import replacing
 from .progress import reading
@@ -82,16 +82,19 @@ def write_stack(path, generator, number, seed, channels, batch_size, attributes)
 
     rng = np.random.default_rng(seed)
     (nz,), (height, width, _) = generator.input_shape[1:], generator.output_shape[1:]
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file, \
+    size = 4 * number * (height * width * len(channels) + nz)
+    with replacing(path, size) as temporary, \
             tqdm(total=number, desc="drawing", unit="cell", disable=None, leave=False) as bar:
-        stack = file.create_dataset("stack", (number, height, width, len(channels)), np.float32)
-        latents = file.create_dataset("z", (number, nz), np.float32)
-        stack.attrs.update(attributes)
-        for start in range(0, number, batch_size):
-            end = min(start + batch_size, number)
-            z = latents[start:end] = rng.standard_normal((end - start, nz), np.float32)
-            stack[start:end] = (draw(generator, z, batch_size)[..., channels] + 1) / 2
-            bar.update(end - start)
+        with h5py.File(temporary, "w") as file:
+            stack = file.create_dataset("stack", (number, height, width, len(channels)), np.float32)
+            latents = file.create_dataset("z", (number, nz), np.float32)
+            stack.attrs.update(attributes)
+            for start in range(0, number, batch_size):
+                end = min(start + batch_size, number)
+                z = latents[start:end] = rng.standard_normal((end - start, nz), np.float32)
+                stack[start:end] = (draw(generator, z, batch_size)[..., channels] + 1) / 2
+                bar.update(end - start)
+        seal.add(temporary)
 
 
 def real_images(options, spec, facts):

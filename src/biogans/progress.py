@@ -8,7 +8,7 @@ import socket
 import time
 from pathlib import Path
 
-from .files import replacing
+from .files import noticing_a_full_disk, replacing
 
 SECONDS_BETWEEN_LINES = 30
 COLUMNS = ("iteration", "critic_loss", "generator_loss", "seconds")
@@ -60,14 +60,15 @@ class Log:
         with replacing(path) as temporary, open(temporary, "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
-        self.file = open(path, "a", newline="", buffering=1)
+        self.path, self.file = path, open(path, "a", newline="", buffering=1)
         self.writer = csv.writer(self.file)
         self.events = _Events(tensorboard)
 
     def losses(self, iteration, critic_loss, generator_loss, seconds):
         """Add a row; `seconds` is the time that this iteration took."""
         self.seconds += seconds
-        self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}"))
+        with noticing_a_full_disk(self.path):
+            self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}"))
         self.events.add(iteration, tag="loss/critic", simple_value=critic_loss)
         self.events.add(iteration, tag="loss/generator", simple_value=generator_loss)
 
@@ -81,7 +82,8 @@ class Log:
             "height": height, "width": width, "colorspace": colours, "encoded_image_string": png.getvalue()})
 
     def close(self):
-        self.file.close()
+        with noticing_a_full_disk(self.path):
+            self.file.close()
         self.events.close()
 
 
@@ -93,7 +95,8 @@ class _Events:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
-        self.file = RecordWriter(open(folder / name, "wb"))
+        self.path = folder / name
+        self.file = RecordWriter(open(self.path, "wb"))
         self._write(file_version="brain.Event:2")
 
     def add(self, step, **value):
@@ -102,11 +105,13 @@ class _Events:
 
     def _write(self, **event):
         from tensorboard.compat.proto.event_pb2 import Event
-        self.file.write(Event(wall_time=time.time(), **event).SerializeToString())
-        self.file.flush()
+        with noticing_a_full_disk(self.path):
+            self.file.write(Event(wall_time=time.time(), **event).SerializeToString())
+            self.file.flush()
 
     def close(self):
-        self.file.close()
+        with noticing_a_full_disk(self.path):
+            self.file.close()
 
 
 def _rows_until(path, done):

@@ -5,7 +5,9 @@ if not __package__:                     # a copy of this folder, run as `python 
     import launch
     launch.run_copy(__file__)
 
+import contextlib
 import math
+import os
 import shlex
 import signal
 import sys
@@ -14,8 +16,9 @@ from pathlib import Path
 
 from . import checkpoint, dataloader, figures, launch, models, options as command_line
 from .errors import InputError
-from .files import make_writable
+from .files import NoRoom, make_writable, shared
 from .gan import ALGORITHMS
+from .lazy import backend
 from .progress import Log, Progress, reading
 
 IMAGES = Path("images")
@@ -28,34 +31,44 @@ def train(options):
 
     Raises InputError for a user's mistake.
     """
-    stop = StopRequest()
-    launch.announce()
-    from .engine import Engine, device_name
-    settings = command_line.training(options)
-    for rate in {settings.lrD, settings.lrG}:
-        if rate >= 1:
-            print(f"warning: a learning rate of {rate:g} is far above the usual 1e-5 to 1e-2", file=sys.stderr)
-    images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
-                             options.skip_bad_images, options.cache, reading("reading images"))
-    spec = network_spec(options, settings, images)
-    print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
-          f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
-    batches = dataloader.Batches(images, settings.batch_size, settings.seed,
-                                 models.ARCHITECTURES[spec.architecture].per_factor)
-    files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm)
-    make_writable(files.folder, IMAGES)
-    if options.use_pretrained_weights and not files.combined.is_file():
+    with StopRequest() as stop:
+        launch.announce()
+        backend()               # a mistake in its choice is told before the images are read
+        settings = command_line.training(options)
+        for rate in {settings.lrD, settings.lrG}:
+            if rate >= 1:
+                print(f"warning: a learning rate of {rate:g} is far above the usual 1e-5 to 1e-2", file=sys.stderr)
+        with stop.at_once():
+            images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
+                                     options.skip_bad_images, options.cache, reading("reading images"))
+        spec = network_spec(options, settings, images)
+        print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
+              f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
+        batches = dataloader.Batches(images, settings.batch_size, settings.seed,
+                                     models.ARCHITECTURES[spec.architecture].per_factor)
+        files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm, options.keep, options.keep_every)
+        make_writable(files.folder, IMAGES)
+        with files.locked(), shared(IMAGES, files.run):
+            return start(options, settings, spec, images, batches, files, stop)
+
+
+def start(options, settings, spec, images, batches, files, stop):
+    """Build the networks, restore them if -w asks for it, and train; returns the exit status."""
+    if options.use_pretrained_weights and not any(path.is_file() for path in files.checkpoints()):
         raise InputError(f"{files.combined}: no such checkpoint to go on from: leave out -w to start anew")
 
+    from .engine import Engine, device_name
     engine = Engine(spec, settings, options.num_gpus)
     print(device_name())
     if options.verbose:
         print(settings)
         for network in (engine.generator, engine.critics[0]):
             network.summary()
+    stop.check()
+    checkpoint.check_space(files, engine)
     done, facts = 0, checkpoint.about(spec, settings, images)
     if options.use_pretrained_weights:
-        done = checkpoint.restore(files.combined, engine, facts)
+        done = checkpoint.go_on(files, engine, facts)
         print(f"going on from {files.combined}, iteration {done}")
         if done >= options.epochs:
             print(f"it has the {options.epochs} iterations of -e already: nothing left to do")
@@ -76,11 +89,13 @@ def loop(options, engine, batches, files, facts, done, stop):
             losses = engine.iterate(done, batches)
             done += 1
             check_finite(losses, done, files)
-            log.losses(done, *losses, time.monotonic() - start)
-            progress.update(done, *losses)
-            if done % options.monitor_progress == 0 or done == options.epochs:
-                log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
-            save_is_due = time.monotonic() - last_save > 60 * options.save_minutes
+            with saving_without_room(files, engine, facts, done):
+                log.losses(done, *losses, time.monotonic() - start)
+                progress.update(done, *losses)
+                if done % options.monitor_progress == 0 or done == options.epochs:
+                    log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
+            save_is_due = (time.monotonic() - last_save > 60 * options.save_minutes
+                           or options.keep_every and done % options.keep_every == 0)
             if save_is_due or stop.requested or done == options.epochs:
                 checkpoint.save(files, engine, facts, done)
                 last_save = time.monotonic()
@@ -95,6 +110,16 @@ def loop(options, engine, batches, files, facts, done, stop):
     print(f"weights: {files.generator}\nmodel:   {files.model}\nimages:  {IMAGES}/fake_samples.{files.run}.{done}.png\n"
           f"losses:  {IMAGES}/losses.{files.run}.png")
     return 0
+
+
+@contextlib.contextmanager
+def saving_without_room(files, engine, facts, done):
+    """Where there is no room for the log or a picture, save the iteration, if there is room for that, before the end."""
+    try:
+        yield
+    except NoRoom:
+        checkpoint.save(files, engine, facts, done)
+        raise
 
 
 def check_finite(losses, iteration, files):
@@ -134,19 +159,46 @@ def draw_samples(path, engine):
 
 
 class StopRequest:
-    """Remembers that a signal asked the run to stop; a second Ctrl-C stops it at once.
+    """Remembers, within its `with`, that a signal asked the run to stop; Ctrl-C after that ends the process at once.
 
-    SIGINT is Ctrl-C; SIGTERM and SIGUSR1 come from a batch system before it ends a job.
+    SIGINT is Ctrl-C; SIGTERM and SIGUSR1 come from a batch system before it ends a job. launch.py has them wait until
+    here. What a process leaves that ends at once is what one leaves that is killed: every file is old or new, and whole.
     """
 
     def __init__(self):
-        self.signal = None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._remember)
+        self.signal, self._at_once = None, False
+
+    def __enter__(self):
+        self._before = {number: signal.signal(number, self._remember) for number in launch.STOP_SIGNALS}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, launch.STOP_SIGNALS)
+        return self
+
+    def __exit__(self, *problem):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _remember(self, number, frame):
+        if self.requested and number == signal.SIGINT:
+            os._exit(130)
         self.signal = self.signal or signal.Signals(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._at_once:
+            raise Stopped
+
+    @contextlib.contextmanager
+    def at_once(self):
+        """A part of the run that is broken off by a signal, as there is nothing to save."""
+        self.check()
+        with contextlib.suppress(Stopped):
+            self._at_once = True
+            yield
+        self._at_once = False
+        self.check()
+
+    def check(self):
+        """End the process, if that was asked for, before there is anything to save."""
+        if self.requested:
+            print(f"stopped by {self.name} before the first iteration")
+            sys.exit(self.status)
 
     @property
     def requested(self):
@@ -160,6 +212,10 @@ class StopRequest:
     def status(self):
         """130 as shells say of Ctrl-C; 75 (EX_TEMPFAIL) tells a batch script to queue the job again."""
         return 130 if self.signal == signal.SIGINT else 75
+
+
+class Stopped(BaseException):
+    """Breaks off what StopRequest.at_once holds, past every `except Exception`."""
 
 
 def again():

@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import launch
+from . import launch, seal
 from .errors import InputError
 from .options import Parser
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM")    # not EPS: Pillow would run Ghostscript on it
 LARGEST_STACK = 2 ** 36                 # bytes; a file may claim any shape without holding it
 LARGEST_READ = 2 ** 26                  # numbers in the cells that are drawn, pixels in an image
@@ -145,7 +144,7 @@ def is_hdf5(source):
         kind = "a folder" if source.is_dir() else "not an ordinary file"
         raise InputError(f"{source}: this is {kind}; give an image stack (.h5) or an image file")
     with open(source, "rb") as file:
-        return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
+        return file.read(len(seal.SIGNATURE)) == seal.SIGNATURE
 
 
 def read(source, first=0, count=1):
@@ -167,6 +166,8 @@ def read(source, first=0, count=1):
 def _read_stack(source, first, count):
     import h5py
     try:
+        if problem := seal.problem(source):
+            raise ValueError(problem)
         with h5py.File(source, "r", locking=False) as file:
             dataset = _stack_of(file, source)
             _check_stack(dataset, source, first, count)
@@ -298,8 +299,9 @@ def _brief(value):
 def _read_image(source):
     from PIL import Image
     from .dataloader import read_pixel_size_um
+    from .lazy import silenced_standard_error
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), silenced_standard_error():          # libtiff writes to it past Python
             warnings.simplefilter("ignore")             # Pillow's remarks on odd metadata; sizes are checked here
             with Image.open(source, formats=IMAGE_FORMATS) as image:
                 if image.width * image.height > LARGEST_READ:

@@ -1,0 +1,11 @@
+"""A short form of durability.py, which `make test-durability` runs in full."""
+
+import durability
+import pytest
+
+
+@pytest.mark.parametrize("part, size", [("kills", 4), ("resumes", 1), ("hdf5", 60), ("images", 60), ("jobs", 1),
+                                        ("disk", 3), ("signals", 4)])
+def test_nothing_is_lost(tmp_path, part, size):
+    figures = durability.PARTS[part](tmp_path / part, size)
+    assert figures and not [figure for figure in figures if not figure.holds]
