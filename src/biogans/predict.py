@@ -34,11 +34,8 @@ def predict(options):
     z = np.random.default_rng(seed).standard_normal((options.number, spec.nz), np.float32)
     real = real_images(options, spec, facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    write_stack(stack, generator, z, channels, options.batch_size or 64, {
-        "channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "seed": seed,
-        "source": str(path), "iteration": facts["iteration"], "architecture": spec.architecture,
-        "algorithm": facts["training"]["algorithm"], "biogans_version": __version__,
-    } | ({"pixel_size_um": facts["pixel_size_um"]} if facts["pixel_size_um"] else {}))
+    write_stack(stack, generator, z, channels, options.batch_size or 64,
+                stack_attributes(path, spec, facts, channels) | {"seed": seed})
     print(f"Output image stack to file: {stack}")
     if options.evaluate:
         evaluate(real, generator, spec, options.batch_size or 64, seed)
@@ -69,8 +66,19 @@ def chosen_channels(path, spec, factors):
                   for factor in known if factor in factors for k in range(per_tower)]
 
 
-def write_stack(path, generator, z, channels, batch_size, attributes):
-    """Write cells as they are drawn: `stack`, float32 (cells, height, width, channels) in [0, 1], and `z` (cells, nz)."""
+def stack_attributes(path, spec, facts, channels):
+    """What a stack of these `channels` (positions) of the generator's says of itself."""
+    known = {"channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "source": str(path),
+             "iteration": facts["iteration"], "architecture": spec.architecture,
+             "algorithm": facts["training"]["algorithm"], "biogans_version": __version__}
+    return known | ({"pixel_size_um": facts["pixel_size_um"]} if facts["pixel_size_um"] else {})
+
+
+def write_stack(path, generator, z, channels, batch_size, attributes, **more):
+    """Write cells as they are drawn: `stack`, float32 (cells, height, width, channels) in [0, 1], and `z` (cells, nz).
+
+    `more` are further datasets.
+    """
     import h5py
     from tqdm import tqdm
     from .engine import draw
@@ -78,16 +86,17 @@ def write_stack(path, generator, z, channels, batch_size, attributes):
     shape = (len(z), *generator.output_shape[1:3], len(channels))
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         stack = file.create_dataset("stack", shape, np.float32)
-        file.create_dataset("z", data=z)
+        for name, values in {"z": z, **more}.items():
+            file.create_dataset(name, data=values)
         stack.attrs.update(attributes)
         for start in tqdm(range(0, len(z), batch_size), desc="drawing", unit="batch", disable=None, leave=False):
             cells = draw(generator, z[start:start + batch_size], batch_size)
             stack[start:start + batch_size] = (cells[..., channels] + 1) / 2
 
 
-def real_images(options, spec, facts):
+def real_images(options, spec, facts, split="test"):
     """The held-out images that -d means, decoded as those of the training. Raises InputError if they don't fit."""
-    real = dataloader.load(options.data, spec.factors, "test", facts["images"]["channels"],
+    real = dataloader.load(options.data, spec.factors, split, facts["images"]["channels"],
                            progress=reading("reading images"))
     height, width, channels = real.pixels.shape[1:]
     if (height, width, channels) != (spec.height, spec.width, spec.channels):
