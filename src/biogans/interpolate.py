@@ -18,6 +18,7 @@ from .errors import InputError
 from .files import replacing
 
 TILE = 240                  # screen pixels: a panel of the movie is about as wide
+STRIP_TILE = 160            # the same for a panel of the strip
 LABEL = 22                  # screen pixels above each panel
 GAP = 4                     # screen pixels between panels
 STRIP = 10                  # columns of the strip, at most
@@ -166,12 +167,12 @@ def _real(options, generator, spec, facts, number, seed):
 # ---------------------------------------------------------------------------------------------- the cell cycle
 
 def cell_cycle(generator, spec, number, seed):
-    """(z (number, nz), lengths in pixels) of one cell that grows: key frames whose lengths never fall.
+    """(z (number, nz), lengths in pixels) of one cell that grows: key frames of which none is shorter than one before.
 
     The direction of growth in the space of z is the slope of a linear model of the length of random cells. Random
     cells are moved along it, from REACH below the mean to REACH above, on a circle that keeps |z|: so all else in z
-    stays, and the same cell is seen longer and longer. The walk is taken that grows most while it keeps its place and
-    has no jumps. Raises InputError if the generator draws no cells that can be measured.
+    stays, and the same cell is seen longer and longer. The walk is taken that looks best (`_goodness`). Raises
+    InputError if the generator draws no cells that can be measured, or none that grows.
     """
     rng = np.random.default_rng(seed)
     red = models.drawing_only(generator, [0]) if models.draws_apart(generator) else generator
@@ -183,15 +184,15 @@ def cell_cycle(generator, spec, number, seed):
                          f"generator longer")
     slope, *_ = np.linalg.lstsq(np.column_stack([z, np.ones(SAMPLE)])[found], known[found, 0])
     growth = slope[:-1] / np.linalg.norm(slope[:-1])
-    walks = [_walk(start, growth) for start in z[found][:WALKS]]
-    measured = _measured(red, np.concatenate(walks)).reshape(len(walks), STEPS, -1)
-    best = np.argmax([_steadiness(walk) for walk in measured])
-    lengths = measured[best, :, 0]
-    kept = np.flatnonzero(lengths >= np.fmax.accumulate(lengths))
-    if len(kept) < number:
-        raise InputError(f"-n {number}: the cell grows only in {len(kept)} steps: choose fewer, or another seed with -s")
-    kept = kept[np.linspace(0, len(kept) - 1, number).round().astype(int)]
-    return walks[best][kept].astype("float32"), lengths[kept]
+    walks = np.array([_walk(start, growth) for start in z[found][:WALKS]])
+    measured = _measured(red, walks.reshape(-1, spec.nz)).reshape(len(walks), STEPS, -1)
+    kept = [_rising(walk[:, 0]) for walk in measured]
+    goodness = [_goodness(walk[steps]) if len(steps) >= number else -np.inf for walk, steps in zip(measured, kept)]
+    best = np.argmax(goodness)
+    if goodness[best] == -np.inf:
+        raise InputError(f"-n {number}: no cell grows in so many steps: choose fewer, or another seed with -s")
+    shown = np.array(kept[best])[np.linspace(0, len(kept[best]) - 1, number).round().astype(int)]
+    return walks[best][shown].astype("float32"), measured[best, shown, 0]
 
 
 def _walk(start, growth):
@@ -201,13 +202,24 @@ def _walk(start, growth):
     return position * growth + np.sqrt(start @ start - position ** 2) * rest / np.linalg.norm(rest)
 
 
-def _steadiness(walk):
-    """How good a walk (STEPS, 4) of measured cells is, in pixels: growth less movement, turning and jumps."""
+def _goodness(walk):
+    """How good a walk of measured cells (steps, 5) is to look at, in pixels: growth less movement, turning and jumps.
+
+    Growth that ends with a septum twice as bright as the cell, or more, counts double.
+    """
     length, angle = walk[:, 0], np.unwrap(walk[:, 3], period=np.pi)
     moved = np.linalg.norm(np.ptp(walk[:, 1:3], axis=0)) + np.ptp(angle) * length.mean() / 2
-    steps = np.diff(length)
-    score = np.ptp(length) - moved - 2 * steps.max() - 2 * np.abs(np.minimum(steps, 0)).sum()
-    return score if np.isfinite(score) else -np.inf
+    septum = np.clip(walk[-1, 4] - 1, 0, 1)
+    return np.ptp(length) * (1 + septum) - moved - 2 * np.diff(length).max()
+
+
+def _rising(lengths):
+    """Positions of the longest part of `lengths` in which none is smaller than one before it."""
+    ending = []                 # at each position, the longest such part that ends there
+    for length in lengths:
+        before = [part for part in ending if lengths[part[-1]] <= length]
+        ending.append([*max(before, key=len, default=[]), len(ending)])
+    return max(ending, key=len)
 
 
 def _measured(red, z):
@@ -215,10 +227,12 @@ def _measured(red, z):
 
 
 def measure(image):
-    """(length, row and column of the centre, angle in [-pi/2, pi/2]) of the cell in one `image` (H, W), in pixels.
+    """(length, row and column of the centre, angle, middle) of the cell in one `image` (H, W), in pixels.
 
     The cell is the largest region that is brighter than half of its middle brightness; its length is measured along
-    its main axis, that of the largest variance. Four NaNs if there is none of at least 9 pixels.
+    its main axis, that of the largest variance, which is at an angle in [-pi/2, pi/2] to the rows; `middle` is how
+    many times brighter than the whole cell the middle tenth of its length is. All NaN if there is no region of at
+    least 9 pixels.
     """
     from scipy import ndimage
 
@@ -226,12 +240,16 @@ def measure(image):
     regions, count = ndimage.label(ndimage.binary_opening(image > np.median(bright) / 2)) if bright.size else (None, 0)
     sizes = np.bincount(regions.ravel())[1:] if count else [0]
     if max(sizes) < 9:
-        return (np.nan,) * 4
-    pixels = np.argwhere(regions == 1 + np.argmax(sizes))
+        return (np.nan,) * 5
+    cell = regions == 1 + np.argmax(sizes)
+    pixels = np.argwhere(cell)
     centre = pixels.mean(axis=0)
     axis = np.linalg.eigh(np.cov((pixels - centre).T))[1][:, 1]
     axis = axis if axis[1] > 0 else -axis
-    return (np.ptp(pixels @ axis) + 1, *centre, math.atan2(axis[0], axis[1]))
+    along = (pixels - centre) @ axis
+    length = np.ptp(along) + 1
+    middle = image[cell][np.abs(along) <= max(length / 20, 0.5)].mean() / image[cell].mean()
+    return (length, *centre, math.atan2(axis[0], axis[1]), middle)
 
 
 # ---------------------------------------------------------------------------------------------- pictures
@@ -247,7 +265,6 @@ class Movie:
         self.cells, self.names, self.palette = cells, names, palette
         high, wide = cells.shape[1:3]
         self.scale = scale or max(1, round(TILE / wide))
-        self.size = wide * self.scale, high * self.scale
         panels = len(panels_of(cells[0], names))
         rows = max(1, int(math.sqrt(panels * wide / high * 9 / 16)))
         self.rows, self.columns = rows, math.ceil(panels / rows)
@@ -257,17 +274,26 @@ class Movie:
 
     def __getitem__(self, k):
         from PIL import Image, ImageDraw, ImageFont
-        from . import figures
 
-        wide, high = self.size[0] + GAP, self.size[1] + LABEL
+        panels = [(name, _enlarged(image, self.scale, self.palette), hue)
+                  for name, image, hue in panels_of(self.cells[k], self.names)]
+        wide, high = panels[0][1].width + GAP, panels[0][1].height + LABEL
         picture = Image.new("RGB", [-(-side // 2) * 2 for side in (self.columns * wide, self.rows * high)])
         pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
-        for position, (name, image, hue) in enumerate(panels_of(self.cells[k], self.names)):
+        for position, (name, tile, hue) in enumerate(panels):
             row, column = divmod(position, self.columns)
-            tile = Image.fromarray(figures.to_bytes(figures.tile(image, self.palette)))
-            picture.paste(tile.resize(self.size, Image.Resampling.BICUBIC), (column * wide, row * high + LABEL))
-            pen.text((column * wide + self.size[0] // 2, row * high + LABEL // 2), name, hue, font, anchor="mm")
+            picture.paste(tile, (column * wide, row * high + LABEL))
+            pen.text((column * wide + tile.width // 2, row * high + LABEL // 2), name, hue, font, anchor="mm")
         return np.asarray(picture)
+
+
+def _enlarged(image, scale, palette):
+    """Return the Pillow picture of an `image` (H, W, channels) in [0, 1], each side `scale` times as long."""
+    from PIL import Image
+    from . import figures
+
+    tile = Image.fromarray(figures.to_bytes(figures.tile(image, palette)))
+    return tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.BICUBIC)
 
 
 def panels_of(cell, names):
@@ -321,9 +347,9 @@ def write_strip(path, cells, names, keys, frames, palette):
              for key in range(len(keys.z)) for part in range(parts)}
     shown = {frame: name for frame, name in shown.items() if frame < len(cells)}
     columns = [panels_of(cells[frame], names) for frame in shown]
-    rows = [[column[row][1] for column in columns] for row in range(len(columns[0]))]
-    picture = figures.table(rows, list(shown.values()), [name for name, _, _ in columns[0]], palette)
-    figures.write_picture(path, picture)
+    scale = max(1, round(STRIP_TILE / cells.shape[2]))
+    rows = [[np.asarray(_enlarged(image, scale, palette)) / 255 for _, image, _ in row] for row in zip(*columns)]
+    figures.write_picture(path, figures.table(rows, list(shown.values()), [name for name, _, _ in columns[0]]))
 
 
 def main(arguments=None):
