@@ -183,11 +183,12 @@ def cell_cycle(generator, spec, number, seed):
         raise InputError(f"only {found.sum()} of {SAMPLE} random cells have an outline that can be measured: train the "
                          f"generator longer")
     slope, *_ = np.linalg.lstsq(np.column_stack([z, np.ones(SAMPLE)])[found], known[found, 0])
-    growth = slope[:-1] / np.linalg.norm(slope[:-1])
+    growth = slope[:-1] / max(np.linalg.norm(slope[:-1]), 1e-12)
     walks = np.array([_walk(start, growth) for start in z[found][:WALKS]])
     measured = _measured(red, walks.reshape(-1, spec.nz)).reshape(len(walks), STEPS, -1)
     kept = [_rising(walk[:, 0]) for walk in measured]
-    goodness = [_goodness(walk[steps]) if len(steps) >= number else -np.inf for walk, steps in zip(measured, kept)]
+    goodness = [_goodness(walk[steps]) if len(steps) >= number and np.ptp(walk[steps, 0]) >= 1 else -np.inf
+                for walk, steps in zip(measured, kept)]
     best = np.argmax(goodness)
     if goodness[best] == -np.inf:
         raise InputError(f"-n {number}: no cell grows in so many steps: choose fewer, or another seed with -s")
@@ -198,7 +199,8 @@ def cell_cycle(generator, spec, number, seed):
 def _walk(start, growth):
     """Latents (STEPS, nz) of the length of `start` along the direction `growth` (nz,), of length 1."""
     rest = start - (start @ growth) * growth
-    position = np.linspace(-REACH, REACH, STEPS)[:, None]
+    reach = min(REACH, 0.9 * np.linalg.norm(start))
+    position = np.linspace(-reach, reach, STEPS)[:, None]
     return position * growth + np.sqrt(start @ start - position ** 2) * rest / np.linalg.norm(rest)
 
 

@@ -210,7 +210,7 @@ def interpolate_parser():
         "  interpolate.py -i FILE --cycle                       the cell cycle\n"
         "  interpolate.py -i FILE -n 6                          six cells at random\n"
         "  interpolate.py -i FILE --seeds 3,17,5                the cells that predict.py draws with -s 3, 17 and 5\n"
-        "  interpolate.py -i FILE -d data -n 3 -p Tea1          from real cell to real cell (reconstructed held-out images)\n"
+        "  interpolate.py -i FILE -d data -n 3                  from real cell to real cell (reconstructed held-out images)\n"
         "  interpolate.py -i FILE --stack images/reconstructed7.joint.DCGAN-starshaped.WGAN-GP.h5 --cells 0,12,40"))
     group = parser.add_argument_group("the generator")
     _add_generator(group)

@@ -6,6 +6,7 @@ if not __package__:                     # a copy of this folder, run as `python 
     launch.run_copy(__file__)
 
 import concurrent.futures
+import functools
 import queue
 import sys
 import time
@@ -131,6 +132,7 @@ def search(generator, spec, images, order="joint", starts=5, iterations=100, see
 
     z = np.random.default_rng(seed).standard_normal((len(images.labels), starts, spec.nz))
     squared = np.empty(z.shape[:2])
+    objective = functools.cache(functools.partial(_objective, generator, spec))
     towers = images.labels if spec.towers == len(spec.factors) else np.zeros_like(images.labels)
     with tqdm(total=squared.size * len(ORDERS[order]), desc=order, unit="search", disable=None, leave=False) as bar:
         for tower in np.unique(towers):
@@ -138,10 +140,10 @@ def search(generator, spec, images, order="joint", starts=5, iterations=100, see
             targets = np.repeat(images.pixels[rows] / np.float32(127.5) - 1, starts, axis=0)
             best = z[rows].reshape(-1, spec.nz)
             for part in ORDERS[order]:
-                function, channels, free = _objective(generator, spec, tower, part)
+                function, channels, free = objective(tower, part)
                 best[:, free] = _minimize(function, targets[..., channels], best, free, iterations, together, bar.update)
             z[rows] = best.reshape(z[rows].shape)
-            function, _, _ = _objective(generator, spec, tower, "pair")
+            function, _, _ = objective(tower, "pair")
             squared[rows] = np.concatenate([function(best[k:k + together], targets[k:k + together])[0]
                                             for k in range(0, len(best), together)]).reshape(-1, starts)
     nearest = squared.argmin(axis=1)
