@@ -64,7 +64,7 @@ def test_an_open_way_ends_with_the_last_key():
 # ---------------------------------------------------------------------------------------------- the cell cycle
 
 def rod(length, angle=0.0, width=10.0, centre=(24, 40), septum=0.0, size=(48, 80)):
-    """An image (H, W) in [0, 1] of a rod of uniform brightness with a band at its middle that is brighter by `septum`."""
+    """An image (H, W) in [0, 1] of an even rod with a band at its middle that is brighter by `septum`."""
     y, x = np.mgrid[:size[0], :size[1]]
     along = (x - centre[1]) * np.cos(angle) + (y - centre[0]) * np.sin(angle)
     across = (y - centre[0]) * np.cos(angle) - (x - centre[1]) * np.sin(angle)

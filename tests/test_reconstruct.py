@@ -115,10 +115,14 @@ def test_a_drawn_cell_is_found_again(architecture, order):
     generator, shape = network(architecture)
     images = drawn_images(generator, shape, [0, 1, 1, 0])
     found = reconstruct.search(generator, shape, images, order, starts=6, iterations=200)
-    others = np.abs(images.pixels[1:] / 255 - images.pixels[:-1] / 255)
-    assert found.error.max() < 0.01 < 0.05 < np.sqrt((others ** 2).mean(axis=(1, 2, 3))).min()
+    others = error_between(images.pixels[1:] / 255, images.pixels[:-1] / 255)
+    assert found.error.max() < 0.01 < 0.05 < others.min()
     again = drawn_of(generator, shape, found.z, images.labels)
-    np.testing.assert_allclose(np.sqrt(((again - images.pixels / 255) ** 2).mean(axis=(1, 2, 3))), found.error, atol=1e-5)
+    np.testing.assert_allclose(error_between(again, images.pixels / 255), found.error, atol=1e-5)
+
+
+def error_between(images, others):
+    return np.sqrt(((images - others) ** 2).mean(axis=(1, 2, 3)))
 
 
 def drawn_of(generator, shape, z, labels):
@@ -145,7 +149,7 @@ def test_more_starts_are_never_worse_and_the_best_counts():
     assert found.errors.shape == (3, 4) and np.ptp(found.errors, axis=1).min() > 0
     assert np.array_equal(found.error, found.errors.min(axis=1))
     again = drawn_of(generator, shape, found.z, images.labels)
-    np.testing.assert_allclose(np.sqrt(((again - images.pixels / 255) ** 2).mean(axis=(1, 2, 3))), found.error, atol=1e-5)
+    np.testing.assert_allclose(error_between(again, images.pixels / 255), found.error, atol=1e-5)
 
 
 def test_likelihood_of_z():
@@ -235,7 +239,7 @@ def test_what_is_written(here, capsys):
             assert file["errors"].shape == (6, 2) and list(file["stack"].attrs["channel_names"]) == ["red", *FACTORS]
         assert np.array_equal(stack, (draw(generator, z) + 1) / 2)
         pair = np.array([cell[..., [0, 1 + FACTORS.index(file.parent.name)]] for cell, file in zip(stack, files)])
-        np.testing.assert_allclose(np.sqrt(((pair - target) ** 2).mean(axis=(1, 2, 3))), error, atol=1e-5)
+        np.testing.assert_allclose(error_between(pair, target), error, atol=1e-5)
         for file, image in zip(files, target):
             assert "LIN_test" in str(file)
             np.testing.assert_allclose(np.asarray(Image.open(file))[..., :2] / 255, image, atol=1e-6)

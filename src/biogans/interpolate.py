@@ -47,7 +47,8 @@ def interpolate(options):
     channels = predict.chosen_channels(path, spec, options.polarity_factors)
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     keys = key_frames(options, generator, spec, facts, seed)
-    print(f"key frames: {', '.join(keys.names)} (seed {seed})", flush=True)
+    chosen = "" if options.seeds or options.stack else f"; seed {seed}"
+    print(f"key frames: {', '.join(keys.names)}{chosen}", flush=True)
     cells = _drawn(generator, way(keys.z, options.frames, keys.closed))[..., channels]
     names = [spec.channel_names[k] for k in channels]
     name = f"interpolation{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}"
@@ -299,7 +300,7 @@ def _enlarged(image, scale, palette):
 
 
 def panels_of(cell, names):
-    """[(name, image, colour of the name)] of a `cell` (H, W, channels): red, its merges with the greens, and all greens.
+    """[(name, image, colour of the name)] of a `cell` (H, W, channels): red, its merges with greens, and all greens.
 
     Names have the colour that their factor has in the picture of all; images have two channels, or three for RGB.
     """
@@ -322,7 +323,8 @@ def write_gif(path, movie, fps):
     from PIL import Image
 
     some = [movie[k] for k in np.linspace(0, len(movie) - 1, min(len(movie), 12)).astype(int)]
-    palette = Image.fromarray(np.concatenate(some)).quantize(255)
+    # Other methods give the many greens all colours, and the hues of the picture of all factors none.
+    palette = Image.fromarray(np.concatenate(some)).quantize(255, Image.Quantize.FASTOCTREE)
     frames = [Image.fromarray(movie[k]).quantize(palette=palette, dither=Image.Dither.NONE) for k in range(len(movie))]
     with replacing(path) as temporary:
         frames[0].save(temporary, format="GIF", save_all=True, append_images=frames[1:], loop=0,

@@ -143,7 +143,7 @@ def build_generator(spec):
 
 
 def draws_apart(generator):
-    """Whether red and the greens of each tower come from layers of their own, as in separable and star-shaped networks."""
+    """Whether red and the greens of each tower have layers of their own, as in separable and star-shaped networks."""
     return any(layer.name == "image" for layer in generator.layers)
 
 

@@ -159,11 +159,13 @@ def predict_parser():
 
 
 def reconstruct_parser():
-    parser = Parser(prog="reconstruct.py", description="Look for real cells among those that a generator can draw.", epilog=(
-        "For each of some held-out images the latent z is sought whose image differs least from it (squared error, by\n"
-        "L-BFGS from several random starts). A generator that has learnt the cells comes nearer to unseen ones than the\n"
-        "nearest image of the training does, with a z as likely as a random one. A star shape is compared in red and in\n"
-        "the one factor that the image shows, and draws all others too: what they would look like in this real cell.\n\n"
+    description = "Look for real cells among those that a generator can draw."
+    parser = Parser(prog="reconstruct.py", description=description, epilog=(
+        "For each of some held-out images the latent z is sought whose image differs least from it (squared error,\n"
+        "by L-BFGS from several random starts). A generator that has learnt the cells comes nearer to unseen ones\n"
+        "than the nearest image of the training does, with a z as likely as a random one. A star shape is compared\n"
+        "in red and in the one factor that the image shows, and draws all others too: what they would look like in\n"
+        "this real cell.\n\n"
         "images/reconstructed7.joint.….h5      the reconstructions: a stack as of predict.py, with z, errors, targets\n"
         "images/reconstruction.….png           real, nearest neighbour, reconstructions: of each factor the best, the\n"
         "                                      middle and the worst\n"
@@ -171,7 +173,7 @@ def reconstruct_parser():
         "examples:\n"
         "  reconstruct.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data\n"
         "  reconstruct.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data -n 12 -p Alp14,Tea1\n"
-        "  visualize.py -i images/reconstructed7.joint.DCGAN-starshaped.WGAN-GP.h5 --first 3     one of them in detail"))
+        "  visualize.py -i images/reconstructed7.joint.DCGAN-starshaped.WGAN-GP.h5 --first 3"))
     files = parser.add_argument_group("what to reconstruct")
     _add_generator(files)
     files.add_argument("-d", "--data", metavar="DATAROOT", required=True,
@@ -182,8 +184,8 @@ def reconstruct_parser():
     _add_factors(files)
     search = parser.add_argument_group("how to search")
     search.add_argument("--order", type=_one_of(("joint", "red-first", "both")), default="both", metavar="NAME",
-                        help="joint (all of z, for all channels) | red-first (the red half of z for red, then the green "
-                             "half for green) | both; default=both where red and green are drawn apart")
+                        help="joint (all of z, for all channels) | red-first (the red half of z for red, then the "
+                             "green half for green) | both; default=both where red and green are drawn apart")
     search.add_argument("--restarts", type=_positive_int, default=5, metavar="N",
                         help="random starts for each image, of which the best counts; default=5")
     search.add_argument("--iterations", type=_positive_int, default=100, metavar="N",
@@ -199,10 +201,12 @@ def reconstruct_parser():
 
 
 def interpolate_parser():
-    parser = Parser(prog="interpolate.py", description="Make a movie of a cell that turns into others, with all factors.", epilog=(
-        "Between two cells z goes along a sphere, where random z lie, and every factor is drawn on the way. --cycle learns\n"
-        "from cells drawn at random in which direction of z they get longer, and moves one cell along it: it grows, at one\n"
-        "tip and then at both, and makes a septum; the movie then starts again with a short cell, its daughter.\n\n"
+    description = "Make a movie of a cell that turns into others, with all factors."
+    parser = Parser(prog="interpolate.py", description=description, epilog=(
+        "Between two cells z goes along a sphere, where random z lie, and every factor is drawn on the way. --cycle\n"
+        "learns from cells drawn at random in which direction of z they get longer, and moves one cell along it: it\n"
+        "grows, at one tip and then at both, and makes a septum; the movie then starts again with a short cell, its\n"
+        "daughter.\n\n"
         "images/interpolation7.….gif, .mp4    the movie: red, each factor merged with it, all factors in one panel\n"
         "images/interpolation7.….png          a strip of its frames\n"
         "images/interpolation7.….h5           the key frames: a stack as of predict.py, with z\n\n"
@@ -210,7 +214,7 @@ def interpolate_parser():
         "  interpolate.py -i FILE --cycle                       the cell cycle\n"
         "  interpolate.py -i FILE -n 6                          six cells at random\n"
         "  interpolate.py -i FILE --seeds 3,17,5                the cells that predict.py draws with -s 3, 17 and 5\n"
-        "  interpolate.py -i FILE -d data -n 3                  from real cell to real cell (reconstructed held-out images)\n"
+        "  interpolate.py -i FILE -d data -n 3                  between real cells (reconstructed held-out images)\n"
         "  interpolate.py -i FILE --stack images/reconstructed7.joint.DCGAN-starshaped.WGAN-GP.h5 --cells 0,12,40"))
     group = parser.add_argument_group("the generator")
     _add_generator(group)
@@ -234,8 +238,8 @@ def interpolate_parser():
                        help="frames from one key frame to the next; default=16")
     movie.add_argument("--fps", type=_positive_float, default=16.0, metavar="N", help="frames per second; default=16")
     movie.add_argument("--open", action="store_true",
-                       help="end with the last key frame; by default the movie goes back to the first one (but not with "
-                            "--cycle: a long cell becomes a short one by division)")
+                       help="end with the last key frame; by default the movie goes back to the first one (but not "
+                            "with --cycle: a long cell becomes a short one by division)")
     movie.add_argument("--scale", type=_positive_int, default=None, metavar="N",
                        help="enlarge every pixel N times, smoothly; default: panels about 240 wide")
     _add_palette(movie)

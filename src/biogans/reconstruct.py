@@ -141,7 +141,8 @@ def search(generator, spec, images, order="joint", starts=5, iterations=100, see
             best = z[rows].reshape(-1, spec.nz)
             for part in ORDERS[order]:
                 function, channels, free = objective(tower, part)
-                best[:, free] = _minimize(function, targets[..., channels], best, free, iterations, together, bar.update)
+                best[:, free] = _minimize(function, targets[..., channels], best, free, iterations, together,
+                                          bar.update)
             z[rows] = best.reshape(z[rows].shape)
             function, _, _ = objective(tower, "pair")
             squared[rows] = np.concatenate([function(best[k:k + together], targets[k:k + together])[0]
@@ -176,7 +177,7 @@ def _minimize(function, targets, z, free, iterations, together, done):
 
 
 def minimize_together(function, starts, iterations, together, done=lambda: None):
-    """Minimise one function for each row of `starts` (problems, numbers) by L-BFGS-B; returns the minima, of that shape.
+    """Minimise one function for each row of `starts` (problems, numbers) by L-BFGS-B; returns minima of that shape.
 
     function   (rows, values (len(rows), numbers)) -> (errors (len(rows),), gradients (len(rows), numbers)) of the
                problems `rows`
@@ -258,7 +259,7 @@ def summary(targets, distances, found):
             lines.append(line)
     nz = next(iter(found.values())).z.shape[1]
     lines.append(f"-log p of random z: {nz / 2 * (1 + np.log(2 * np.pi)):.0f} ± {np.sqrt(nz / 2):.0f} "
-                 f"(mean ± standard deviation); nearer: reconstructions with a smaller error than the nearest neighbour's")
+                 f"(mean ± standard deviation); nearer: with a smaller error than the nearest neighbour's")
     return "\n".join(lines)
 
 
