@@ -1,5 +1,6 @@
 """reconstruct.py: many searches in step are as good as one by one, a drawn cell is found again, and the neighbours."""
 
+import signal
 import threading
 from pathlib import Path
 
@@ -70,20 +71,38 @@ def test_so_many_are_asked_together():
     assert max(asked) == 4 and asked[0] == 4 and np.mean(asked) > 3
 
 
+@pytest.mark.parametrize("where", ["function", "done"])
 @pytest.mark.parametrize("problem", [KeyboardInterrupt, ZeroDivisionError])
-def test_an_interrupt_ends_all_searches(problem):
+def test_an_interrupt_ends_all_searches(problem, where):
     calls = []
 
-    def interrupted(rows, values):
-        calls.append(rows)
+    def fail():
+        calls.append(1)
         if len(calls) == 5:
             raise problem
+
+    def function(rows, values):
+        if where == "function":
+            fail()
         return valleys(rows, values)
 
     before = threading.active_count()
     with pytest.raises(problem):
-        reconstruct.minimize_together(interrupted, np.zeros((20, 2)), 100, 6)
+        reconstruct.minimize_together(function, np.zeros((20, 2)), 100, 6, fail if where == "done" else lambda: None)
     assert len(calls) == 5 and threading.active_count() == before
+
+
+def test_ctrl_c_ends_all_searches():
+    """At any moment: the interrupt comes from another thread, again and again."""
+    before = threading.active_count()
+    for delay in np.linspace(0.01, 0.1, 10):
+        timer = threading.Timer(delay, signal.raise_signal, [signal.SIGINT])
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            while True:
+                reconstruct.minimize_together(valleys, np.zeros((40, 2)), 100, 16)
+        timer.join()
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)

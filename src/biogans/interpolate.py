@@ -79,7 +79,7 @@ def slerp(start, end, t):
 
     The direction turns at a constant angular speed along the shortest arc (Shoemake 1985), and the length changes
     linearly. On a straight line it would shrink, to images that a generator was never asked for: normal vectors lie
-    near a sphere (White 2016, sec. 2). Raises ValueError for opposite directions, between which no arc is shortest.
+    near a sphere (White 2016). Raises ValueError for opposite directions, between which no arc is shortest.
     """
     t = np.asarray(t, "float64")[:, None]
     lengths = np.linalg.norm(start), np.linalg.norm(end)

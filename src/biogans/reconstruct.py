@@ -9,6 +9,7 @@ import concurrent.futures
 import functools
 import queue
 import sys
+import threading
 import time
 from typing import NamedTuple
 
@@ -120,7 +121,7 @@ def nearest_neighbours(images, training):
 # ---------------------------------------------------------------------------------------------- the search
 
 def search(generator, spec, images, order="joint", starts=5, iterations=100, seed=42, together=MOST_TOGETHER):
-    """Minimise the squared error of drawn images over z (Osokin et al. 2017, sec. 5.3); returns a Reconstruction.
+    """Minimise the squared error of drawn images over z (Osokin et al. 2017, table 3); returns a Reconstruction.
 
     images       dataloader.Images; of a star shape only red and the image's own factor are compared
     order        "joint": all of z for all channels; "red-first": the red half of z for the red channel, then, with that
@@ -189,11 +190,13 @@ def minimize_together(function, starts, iterations, together, done=lambda: None)
     """
     from scipy.optimize import minimize
 
-    events = queue.SimpleQueue()
+    events, asked, stopped = queue.SimpleQueue(), {}, threading.Event()
 
     def solve(k):
         def objective(values):
-            answer = concurrent.futures.Future()
+            asked[k] = answer = concurrent.futures.Future()
+            if stopped.is_set():
+                raise concurrent.futures.CancelledError
             events.put((k, values.copy(), answer))
             return answer.result()
         try:
@@ -217,16 +220,13 @@ def minimize_together(function, starts, iterations, together, done=lambda: None)
                     results = function(np.array(rows), np.array([waiting[row][0] for row in rows]))
                     for row, error, gradient in zip(rows, *results):
                         waiting.pop(row)[1].set_result((error, gradient))
-        except BaseException as problem:        # such as Ctrl-C: every thread must end before the pool does
-            unfinished -= sum(solution.cancel() for solution in solutions)
-            for _, answer in waiting.values():
-                answer.set_exception(problem)
-            while unfinished:
-                _, _, answer = events.get()
-                if answer:
-                    answer.set_exception(problem)
-                else:
-                    unfinished -= 1
+        except BaseException:
+            # The pool waits for its threads, and Ctrl-C may have come between any two steps above: who waits for an
+            # answer is known for sure only from what the threads have noted themselves.
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for answer in list(asked.values()):
+                answer.cancel()
             raise
     return np.array([solution.result() for solution in solutions])
 
