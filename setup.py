@@ -23,6 +23,8 @@ setup(
         "h5py>=3.11",
         "pillow>=10.1",
         "tifffile>=2023.7",
+        "imageio>=2.31",
+        "imageio-ffmpeg>=0.5",  # its wheel holds the program ffmpeg, which writes MP4
         "matplotlib>=3.8",
         "tqdm>=4.66",
         "tensorboard>=2.18",
@@ -36,6 +38,8 @@ setup(
         "biogans-train = biogans.train:main",
         "biogans-predict = biogans.predict:main",
         "biogans-visualize = biogans.visualize:main",
+        "biogans-reconstruct = biogans.reconstruct:main",
+        "biogans-interpolate = biogans.interpolate:main",
         "biogans-simulate = biogans.simulate:main",
     ]},
 )

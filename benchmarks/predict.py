@@ -44,11 +44,12 @@ def rates(architecture, ngf, batch_sizes, seconds):
 
 def stack(architecture, ngf, number, batch_size):
     """Write a stack as predict.py does, and delete it: images/s with the start of the network, and bytes."""
-    from biogans.predict import write_stack
+    from biogans.predict import latents, write_stack
     network = generator(architecture, ngf)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         path, start = Path(folder) / "stack.h5", time.perf_counter()
-        write_stack(path, network, number, 0, list(range(network.output_shape[-1])), batch_size, {})
+        z = latents(number, network.input_shape[1], 0, batch_size)
+        write_stack(path, network, number, z, list(range(network.output_shape[-1])), {})
         return {"rate": number / (time.perf_counter() - start), "gigabytes": path.stat().st_size / 1e9}
 
 

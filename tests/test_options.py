@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from biogans import models, options
 from biogans.gan import ALGORITHMS
 
-COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py")
+COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py")
 
 
 def parsed(*arguments):
@@ -219,8 +219,11 @@ LONG_OPTIONS = {
                   "polarity_factors seed verbose use_pretrained_weights wgan_clip_value wgangp_lambda nz help",
     "visualize.py": "input_file output verbose help",
     "simulate.py": "output full seed help",
+    "reconstruct.py": "input_file data number order restarts iterations seed polarity_factors help",
+    "interpolate.py": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
 }
-LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh"}
+LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
+           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -246,7 +249,7 @@ def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
                               capture_output=True, text=True)
         imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert {"biogans.launch", "biogans.errors"} <= imported
-        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py)\b", name)}
+        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio)\b", name)}
 
 
 def test_help_names_the_defaults_of_the_paper(run):

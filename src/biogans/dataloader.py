@@ -39,6 +39,7 @@ class Images:
     channels        the channels of the files that these are, counted from 1
     pixel_size_um   side of a pixel, or None where the files don't tell
     skipped         images left out because they could not be read
+    files           the path of each image's file
     """
 
     pixels: np.ndarray
@@ -47,6 +48,7 @@ class Images:
     channels: tuple = (1, 2)
     pixel_size_um: float | None = None
     skipped: int = 0
+    files: tuple = ()
 
     @property
     def fingerprint(self):
@@ -83,7 +85,7 @@ def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False
             raise InputError(f"{files[0].parent}: none of its {len(files)} images can be read: leave it out with "
                              f"-p {others}")
     return Images(pixels, labels[kept], tuple(found), channels, read_pixel_size_um(paths[kept[0]]),
-                  skipped=len(paths) - len(np.unique(kept)))
+                  skipped=len(paths) - len(np.unique(kept)), files=tuple(paths[k] for k in kept))
 
 
 def find(dataroot, factors=(), split="train"):

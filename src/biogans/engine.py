@@ -10,7 +10,7 @@ from .gan import ALGORITHMS
 from .lazy import keras
 
 backend = {"tensorflow": engine_tensorflow, "jax": engine_jax}[lazy.backend()]
-device_name, input_gradient = backend.device_name, backend.input_gradient
+device_name, input_gradient, latent_gradient = backend.device_name, backend.input_gradient, backend.latent_gradient
 
 # What a stream of random numbers is for; each is a function of (seed, purpose, position) and so needs no state.
 _LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID = range(5)

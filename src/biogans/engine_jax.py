@@ -7,6 +7,8 @@ to variables: within it they have the values given, and new values are noted in 
 import contextlib
 import os
 
+import numpy as np
+
 from .lazy import jax, keras
 
 
@@ -18,6 +20,23 @@ def input_gradient(critic, images):
     gradient, values = jax.grad(total, has_aux=True)(images, _values(critic.weights))
     _assign(critic.weights, values)
     return gradient
+
+
+def latent_gradient(generator):
+    """A compiled function of z (batch, nz) and images (batch, height, width, channels) in [-1, 1], arrays of numpy.
+
+    It returns errors (batch,), the sum over all numbers of an image of the squared difference to what the generator
+    draws of its z, and their gradient (batch, nz).
+    """
+    def total(z, images):
+        errors = keras.ops.sum(keras.ops.square(generator(z, training=False) - images), axis=(1, 2, 3))
+        return errors.sum(), errors
+    compiled = jax.jit(jax.value_and_grad(total, has_aux=True))
+
+    def errors_and_gradient(z, images):
+        (_, errors), gradients = compiled(z, images)
+        return np.asarray(errors), np.asarray(gradients)
+    return errors_and_gradient
 
 
 def scoring(critic):

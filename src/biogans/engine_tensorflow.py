@@ -13,6 +13,23 @@ def input_gradient(critic, images):
     return tape.gradient(scores, images)
 
 
+def latent_gradient(generator):
+    """A compiled function of z (batch, nz) and images (batch, height, width, channels) in [-1, 1], arrays of numpy.
+
+    It returns errors (batch,), the sum over all numbers of an image of the squared difference to what the generator
+    draws of its z, and their gradient (batch, nz).
+    """
+    @tf.function(autograph=False, input_signature=(tf.TensorSpec((None, generator.input_shape[1])),
+                                                   tf.TensorSpec((None, *generator.output_shape[1:]))))
+    def errors_and_gradient(z, images):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(z)
+            errors = tf.reduce_sum(tf.square(generator(z, training=False) - images), axis=(1, 2, 3))
+        return errors, tape.gradient(errors, z)
+
+    return lambda z, images: tuple(result.numpy() for result in errors_and_gradient(z, images))
+
+
 def scoring(critic):
     """The same critic, of the same weights, with leaky ReLUs that have no second derivative rather than one of zeros.
 

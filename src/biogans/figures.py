@@ -80,6 +80,14 @@ def real_picture(examples, palette="red-green"):
     return _lattice(rows, names=list(examples))
 
 
+def table(rows, header, names, palette="red-green"):
+    """Return the picture of `rows` of images, each (H, W, channels) in [0, 1] and drawn as `tile` does.
+
+    `header` names the columns, `names` the rows.
+    """
+    return _lattice([[tile(image, palette) for image in row] for row in rows], header=header, names=names)
+
+
 def write_picture(path, picture):
     """Write a `picture` (uint8, height x width x 3) as a PNG file and return it."""
     with replacing(path) as temporary:

@@ -142,6 +142,22 @@ def build_generator(spec):
     return ARCHITECTURES[spec.architecture].generator(spec)
 
 
+def draws_apart(generator):
+    """Whether red and the greens of each tower have layers of their own, as in separable and star-shaped networks."""
+    return any(layer.name == "image" for layer in generator.layers)
+
+
+def drawing_only(generator, parts):
+    """The same generator, of the same weights, drawing `parts` of its image: 0 is red, k + 1 the greens of tower k.
+
+    The other towers are not computed. `draws_apart` tells whether a generator has such parts.
+    """
+    channels = [generator.get_layer("image").input[part] for part in parts]
+    if len(channels) > 1:
+        channels = [keras.layers.Concatenate(name="image")(channels)]
+    return keras.Model(generator.input, channels[0], name="generator")
+
+
 def build_critics(spec):
     """A list of `spec.towers` critics."""
     names = [f"critic{k}" for k in range(spec.towers)]

@@ -136,8 +136,7 @@ def predict_parser():
         "  predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5 -n 16 -s 1\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -e -d data"))
     output = parser.add_argument_group("what to draw")
-    output.add_argument("-i", "--input_file", metavar="FILE", required=True,
-                        help="weights.generator, model.generator or weights.combined_model file, required")
+    _add_generator(output)
     output.add_argument("-n", "--number", type=_positive_int, default=1, metavar="N",
                         help="number of cells; default=1")
     output.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
@@ -162,6 +161,108 @@ def predict_parser():
     parser.set_defaults(**dict.fromkeys(("network_model", "nz", "ngf", "ndf", "wgan_clip_value", "wgangp_lambda", "lrG"),
                                         None))
     return parser
+
+
+def reconstruct_parser():
+    description = "Look for real cells among those that a generator can draw."
+    parser = Parser(prog="reconstruct.py", description=description, epilog=(
+        "For each of some held-out images the latent z is sought whose image differs least from it (squared error,\n"
+        "by L-BFGS from several random starts). A generator that has learnt the cells comes nearer to unseen ones\n"
+        "than the nearest image of the training does, with a z as likely as a random one. A star shape is compared\n"
+        "in red and in the one factor that the image shows, and draws all others too: what they would look like in\n"
+        "this real cell.\n\n"
+        "images/reconstructed7.joint.….h5      the reconstructions: a stack as of predict.py, with z, errors, targets\n"
+        "images/reconstruction.….png           real, nearest neighbour, reconstructions: of each factor the best, the\n"
+        "                                      middle and the worst\n"
+        "images/reconstruction_factors.….png   the same real cells with all factors (star shape)\n\n"
+        "examples:\n"
+        "  reconstruct.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data\n"
+        "  reconstruct.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data -n 12 -p Alp14,Tea1\n"
+        "  visualize.py -i images/reconstructed7.joint.DCGAN-starshaped.WGAN-GP.h5 --first 3"))
+    files = parser.add_argument_group("what to reconstruct")
+    _add_generator(files)
+    files.add_argument("-d", "--data", metavar="DATAROOT", required=True,
+                       help="folder of real images, required: those of its *_test part are reconstructed, those of its "
+                            "*_train part are the neighbours")
+    files.add_argument("-n", "--number", type=_positive_int, default=64, metavar="N",
+                       help="number of images, chosen at random, as many of each factor; default=64")
+    _add_factors(files)
+    search = parser.add_argument_group("how to search")
+    search.add_argument("--order", type=_one_of(("joint", "red-first", "both")), default="both", metavar="NAME",
+                        help="joint (all of z, for all channels) | red-first (the red half of z for red, then the "
+                             "green half for green) | both; default=both where red and green are drawn apart")
+    search.add_argument("--restarts", type=_positive_int, default=5, metavar="N",
+                        help="random starts for each image, of which the best counts; default=5")
+    search.add_argument("--iterations", type=_positive_int, default=100, metavar="N",
+                        help="iterations of L-BFGS from each start, at most; default=100")
+    search.add_argument("-s", "--seed", type=_seed, default=42, metavar="N",
+                        help="random seed of the choice of images and of the starts; default=42")
+    search.add_argument("-b", "--batch_size", type=_positive_int, default=None, metavar="N",
+                        help="searches that go on at the same time; default=64")
+    other = parser.add_argument_group("files")
+    _add_checkpoints_dir(other)
+    _add_palette(other)
+    return parser
+
+
+def interpolate_parser():
+    description = "Make a movie of a cell that turns into others, with all factors."
+    parser = Parser(prog="interpolate.py", description=description, epilog=(
+        "Between two cells z goes along a sphere, where random z lie, and every factor is drawn on the way. --cycle\n"
+        "learns from cells drawn at random in which direction of z they get longer, and moves one cell along it: it\n"
+        "grows, at one tip and then at both, and makes a septum; the movie then starts again with a short cell, its\n"
+        "daughter.\n\n"
+        "images/interpolation7.….gif, .mp4    the movie: red, each factor merged with it, all factors in one panel\n"
+        "images/interpolation7.….png          a strip of its frames\n"
+        "images/interpolation7.….h5           the key frames: a stack as of predict.py, with z\n\n"
+        "examples, where FILE is checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5:\n"
+        "  interpolate.py -i FILE --cycle                       the cell cycle\n"
+        "  interpolate.py -i FILE -n 6                          six cells at random\n"
+        "  interpolate.py -i FILE --seeds 3,17,5                the cells that predict.py draws with -s 3, 17 and 5\n"
+        "  interpolate.py -i FILE -d data -n 3                  between real cells (reconstructed held-out images)\n"
+        "  interpolate.py -i FILE --stack images/reconstructed7.joint.DCGAN-starshaped.WGAN-GP.h5 --cells 0,12,40"))
+    group = parser.add_argument_group("the generator")
+    _add_generator(group)
+    _add_factors(group)
+    keys = parser.add_argument_group("key frames: one of these, or random cells")
+    choice = keys.add_mutually_exclusive_group()
+    choice.add_argument("--seeds", type=_seeds, default=(), metavar="N,N", help="cells that predict.py -s draws")
+    choice.add_argument("--stack", metavar="FILE.h5", help="cells of a stack that predict.py or reconstruct.py wrote")
+    choice.add_argument("-d", "--data", metavar="DATAROOT",
+                        help="reconstructions of images of the *_test part of this folder, chosen at random")
+    choice.add_argument("--cycle", action="store_true", help="one cell that grows, measured in the red channel")
+    keys.add_argument("--cells", type=_indices, default=(), metavar="N,N",
+                      help="which cells of the stack, counted from 0; default: all")
+    keys.add_argument("-n", "--number", type=_at_least_two, default=None, metavar="N",
+                      help="number of key frames, where they are chosen at random or with --cycle; default=4, and 8 "
+                           "with --cycle")
+    keys.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
+                      help="random seed, for the same movie again; by default every run makes a fresh one")
+    movie = parser.add_argument_group("the movie")
+    movie.add_argument("--frames", type=_positive_int, default=16, metavar="N",
+                       help="frames from one key frame to the next; default=16")
+    movie.add_argument("--fps", type=_positive_float, default=16.0, metavar="N", help="frames per second; default=16")
+    movie.add_argument("--open", action="store_true",
+                       help="end with the last key frame; by default the movie goes back to the first one (but not "
+                            "with --cycle: a long cell becomes a short one by division)")
+    movie.add_argument("--scale", type=_positive_int, default=None, metavar="N",
+                       help="enlarge every pixel N times, smoothly; default: panels about 240 wide")
+    _add_palette(movie)
+    files = parser.add_argument_group("files")
+    files.add_argument("-o", "--output", metavar="NAME",
+                       help="path of the files without .gif, .mp4, .png, .h5; default: images/interpolation7.…")
+    _add_checkpoints_dir(files)
+    return parser
+
+
+def _add_generator(group):
+    group.add_argument("-i", "--input_file", metavar="FILE", required=True,
+                       help="weights.generator, model.generator or weights.combined_model file, required")
+
+
+def _add_palette(group):
+    group.add_argument("--palette", choices=("red-green", "magenta-green"), default="red-green",
+                       help="colours of marker and factor; magenta-green suits colour-blind eyes; default=red-green")
 
 
 def _add_factors(group):
@@ -262,6 +363,8 @@ def _number(kind, accept, meaning):
 
 _positive_int = _number(int, lambda value: 0 < value < 2**31, "a whole number above 0")
 _seed = _number(int, lambda value: 0 <= value < 2**31, "a whole number from 0 to 2147483647")
+_index = _number(int, lambda value: 0 <= value < 2**31, "a whole number from 0 on")
+_at_least_two = _number(int, lambda value: 2 <= value < 2**31, "a whole number above 1")
 _positive_float = _number(float, lambda value: 0 < value < float("inf"), "a number above 0")
 _decay = _number(float, lambda value: 0 <= value < 1, "a number from 0 up to, but not including, 1")
 
@@ -273,3 +376,10 @@ def _names(text):
 def _numbers(text):
     return tuple(_positive_int(number) for number in _names(text))
 
+
+def _seeds(text):
+    return tuple(_seed(number) for number in _names(text))
+
+
+def _indices(text):
+    return tuple(_index(number) for number in _names(text))

@@ -33,11 +33,9 @@ def predict(options):
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     real = real_images(options, spec, facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    write_stack(stack, generator, options.number, seed, channels, options.batch_size or 64, {
-        "channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "seed": seed,
-        "source": str(path), "iteration": facts["iteration"], "architecture": spec.architecture,
-        "algorithm": facts["training"]["algorithm"], "biogans_version": __version__,
-    } | ({"pixel_size_um": facts["pixel_size_um"]} if facts["pixel_size_um"] else {}))
+    z = latents(options.number, spec.nz, seed, options.batch_size or 64)
+    write_stack(stack, generator, options.number, z, channels,
+                stack_attributes(path, spec, facts, channels) | {"seed": seed})
     print(f"Output image stack to file: {stack}")
     if options.evaluate:
         evaluate(real, generator, spec, options.batch_size or 64, seed)
@@ -68,38 +66,57 @@ def chosen_channels(path, spec, factors):
                   for factor in known if factor in factors for k in range(per_tower)]
 
 
-def write_stack(path, generator, number, seed, channels, batch_size, attributes):
+def stack_attributes(path, spec, facts, channels):
+    """What a stack of these `channels` (positions) of the generator's says of itself."""
+    known = {"channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "source": str(path),
+             "iteration": facts["iteration"], "architecture": spec.architecture,
+             "algorithm": facts["training"]["algorithm"], "biogans_version": __version__}
+    return known | ({"pixel_size_um": facts["pixel_size_um"]} if facts["pixel_size_um"] else {})
+
+
+def latents(number, nz, seed, batch_size):
+    """Yield standard normal z (cells, nz), `number` cells in all: the same for a seed, whatever the batch size."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, number, batch_size):
+        yield rng.standard_normal((min(batch_size, number - start), nz), np.float32)
+
+
+def write_stack(path, generator, number, latents, channels, attributes, **more):
     """Draw cells batch by batch into an HDF5 file, whose datasets and `attributes` are those of a stack.
 
-    stack   float32 (number, height, width, channels) in [0, 1]
-    z       float32 (number, nz), standard normal: the same for a seed, whatever the batch size
+    latents   batches of z (cells, nz), `number` cells in all
+    more      further datasets
 
-    Memory does not grow with the number of cells.
+    The file holds `stack`, float32 (number, height, width, channels) in [0, 1], and `z`, float32 (number, nz). Memory
+    does not grow with the number of cells.
     """
     import h5py
     from tqdm import tqdm
     from .engine import draw
 
-    rng = np.random.default_rng(seed)
     (nz,), (height, width, _) = generator.input_shape[1:], generator.output_shape[1:]
     size = 4 * number * (height * width * len(channels) + nz)
     with replacing(path, size) as temporary, \
             tqdm(total=number, desc="drawing", unit="cell", disable=None, leave=False) as bar:
         with h5py.File(temporary, "w") as file:
             stack = file.create_dataset("stack", (number, height, width, len(channels)), np.float32)
-            latents = file.create_dataset("z", (number, nz), np.float32)
+            drawn_from = file.create_dataset("z", (number, nz), np.float32)
+            for name, values in more.items():
+                file.create_dataset(name, data=values)
             stack.attrs.update(attributes)
-            for start in range(0, number, batch_size):
-                end = min(start + batch_size, number)
-                z = latents[start:end] = rng.standard_normal((end - start, nz), np.float32)
-                stack[start:end] = (draw(generator, z, batch_size)[..., channels] + 1) / 2
-                bar.update(end - start)
+            start = 0
+            for z in latents:
+                end = start + len(z)
+                drawn_from[start:end] = z
+                stack[start:end] = (draw(generator, z, len(z))[..., channels] + 1) / 2
+                bar.update(len(z))
+                start = end
         seal.add(temporary)
 
 
-def real_images(options, spec, facts):
+def real_images(options, spec, facts, split="test"):
     """The held-out images that -d means, decoded as those of the training. Raises InputError if they don't fit."""
-    real = dataloader.load(options.data, spec.factors, "test", facts["images"]["channels"],
+    real = dataloader.load(options.data, spec.factors, split, facts["images"]["channels"],
                            progress=reading("reading images"))
     height, width, channels = real.pixels.shape[1:]
     if (height, width, channels) != (spec.height, spec.width, spec.channels):
