@@ -206,9 +206,9 @@ def minimize_together(function, starts, iterations, together, done=lambda: None)
             events.put((k, None, None))
 
     with concurrent.futures.ThreadPoolExecutor(together) as pool:
-        solutions = [pool.submit(solve, k) for k in range(len(starts))]
-        unfinished, waiting = len(starts), {}
         try:
+            solutions = [pool.submit(solve, k) for k in range(len(starts))]
+            unfinished, waiting = len(starts), {}
             while unfinished:
                 k, values, answer = events.get()
                 if answer:
