@@ -6,6 +6,7 @@ if not __package__:                     # a copy of this folder, run as `python 
     launch.run_copy(__file__)
 
 import concurrent.futures
+import contextlib
 import functools
 import queue
 import sys
@@ -191,15 +192,17 @@ def minimize_together(function, starts, iterations, together, done=lambda: None)
     """
     from scipy.optimize import minimize
 
-    events, asked, stopped = queue.SimpleQueue(), {}, threading.Event()
+    events, stopped = queue.SimpleQueue(), threading.Event()
 
     def solve(k):
         def objective(values):
-            asked[k] = answer = concurrent.futures.Future()
-            if stopped.is_set():
-                raise concurrent.futures.CancelledError
+            answer = concurrent.futures.Future()
             events.put((k, values.copy(), answer))
-            return answer.result()
+            while True:         # Ctrl-C can come within set_result, between the result and its announcement
+                with contextlib.suppress(concurrent.futures.TimeoutError):
+                    return answer.result(timeout=1)
+                if stopped.is_set():
+                    raise concurrent.futures.CancelledError
         try:
             return minimize(objective, starts[k], jac=True, method="L-BFGS-B", options={"maxiter": iterations}).x
         finally:
@@ -222,12 +225,8 @@ def minimize_together(function, starts, iterations, together, done=lambda: None)
                     for row, error, gradient in zip(rows, *results):
                         waiting.pop(row)[1].set_result((error, gradient))
         except BaseException:
-            # The pool waits for its threads, and Ctrl-C may have come between any two steps above: who waits for an
-            # answer is known for sure only from what the threads have noted themselves.
-            stopped.set()
+            stopped.set()       # or the threads, for which the pool waits, would wait for answers
             pool.shutdown(wait=False, cancel_futures=True)
-            for answer in list(asked.values()):
-                answer.cancel()
             raise
     return np.array([solution.result() for solution in solutions])
 
