@@ -628,7 +628,7 @@ def _signalled(folder, k):
     odd = process.returncode != expected or err or lost or leftovers(here)
     return {"early": done == 0, "saving": saving is not None, "status": process.returncode != expected,
             "words": err != "", "lost": lost, "seconds": seconds,
-            "odd": f"{number} {process.returncode} {done} {saved} {err[-300:]} {out[-200:]} {leftovers(here)}" if odd else ""}
+            "odd": odd and f"{number} {process.returncode} {done} {saved} {err[-300:]} {out[-200:]} {leftovers(here)}"}
 
 
 PARTS = {"kills": kills, "resumes": resumes, "hdf5": damaged_hdf5_files, "images": damaged_images,

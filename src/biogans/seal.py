@@ -12,7 +12,7 @@ import sys
 MARK = b"\nbiogans sha256 of all before: "
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SECONDS = 2             # of computing for a trial
-MOST_OBJECTS = 1 << 16  # that a trial looks at
+MOST_OBJECTS = 1 << 12  # that a trial looks at
 MOST_BYTES = 1 << 26    # of arrays that a trial reads
 
 
