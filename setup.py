@@ -34,6 +34,7 @@ setup(
     entry_points={"console_scripts": [
         "biogans-train = biogans.train:main",
         "biogans-predict = biogans.predict:main",
+        "biogans-evaluate = biogans.evaluate:main",
         "biogans-visualize = biogans.visualize:main",
         "biogans-simulate = biogans.simulate:main",
     ]},

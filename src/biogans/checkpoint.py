@@ -206,7 +206,7 @@ def _write_state(path, parts, facts):
             group = file.create_group(part)
             for k, variable in enumerate(variables):
                 group.create_dataset(f"{k:04d}", data=np.asarray(variable.numpy())).attrs["name"] = variable.path
-        _describe(file, facts)
+        describe(file, facts)
 
 
 def _write_network(path, network, facts, with_architecture=False):
@@ -217,10 +217,11 @@ def _write_network(path, network, facts, with_architecture=False):
         with h5py.File(temporary, "r+") as file:
             if not with_architecture:
                 del file.attrs["model_config"]
-            _describe(file, facts)
+            describe(file, facts)
 
 
-def _describe(file, facts):
+def describe(file, facts):
+    """Write what an open HDF5 file holds, and the digest of that and of all its arrays, into its attributes."""
     text = json.dumps(facts)
     file.attrs["biogans"] = text
     file.attrs["sha256"] = _digest(_arrays(file), text)
