@@ -16,7 +16,7 @@ def cells(count=6, length=50, correlation=0.0, seed=0):
     y, x = np.mgrid[:ROWS, :COLUMNS]
     left = (COLUMNS - length) // 2
     inside = (np.abs(y - 24) < 10) & (x >= left) & (x < left + length)
-    along = (x - left) / length
+    along = (x - left + 0.5) / length
     stack = np.zeros((count, ROWS, COLUMNS, 5))
     for image in stack:
         a, b = rng.standard_normal((2, ROWS, COLUMNS))
@@ -24,7 +24,7 @@ def cells(count=6, length=50, correlation=0.0, seed=0):
         image[..., 1] = 128 + 25 * a
         image[..., 2] = 128 + 25 * (correlation * a + np.sqrt(1 - correlation ** 2) * b)
         image[..., 3] = 60 + 120 * (np.abs(along - 0.5) > 0.4)
-        image[..., 4] = 60 + 120 * (np.abs(along - 0.5) < 0.05)
+        image[..., 4] = 60 + 120 * (np.abs(along - 0.5) < 0.055)
         image *= inside[..., None]
     return np.clip(stack, 0, 255).astype(np.uint8)
 
