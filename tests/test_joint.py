@@ -76,11 +76,11 @@ def test_images_without_a_cell_are_left_out():
 
 
 def test_errors_are_0_for_the_truth_and_as_large_as_planted():
-    long_and_short = np.concatenate([cells(length=40), cells(length=55, seed=1), cells(length=70, seed=2)])
+    long_and_short = np.concatenate([cells(length=length, seed=k) for k, length in enumerate((40, 55, 70))])
     truth = joint.measure(long_and_short)
     assert {joint.compare(truth, truth)[name] for name in ("correlation_error", "profile_error", "spot_error")} == {0}
     correlated = joint.compare(truth, joint.measure(np.concatenate(
-        [cells(length=40, correlation=0.6), cells(length=55, correlation=0.6, seed=1), cells(length=70, correlation=0.6, seed=2)])))
+        [cells(length=length, correlation=0.6, seed=k) for k, length in enumerate((40, 55, 70))])))
     assert correlated["correlation_error"] == pytest.approx(0.6 / np.sqrt(6), abs=0.05)     # of one in six pairs
     assert correlated["profile_error"] < 0.03
     swapped = joint.compare(truth, joint.measure(long_and_short[..., [0, 1, 2, 4, 3]]))

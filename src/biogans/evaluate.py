@@ -32,7 +32,7 @@ def parser():
     """The command line."""
     p = Parser(prog="evaluate.py", description=__doc__ + "\n\n"
                "The two-sample test (C2ST) halves the held-out images at random, trains a critic on one half against\n"
-               "samples, and scores it on the other: about 0 if it finds no lasting difference. It is done for several\n"
+               "samples, and scores it on the other: about 0 if it finds no lasting difference. There are several\n"
                "splits, the same for every model; errors are standard deviations over them. Every split is written to\n"
                "a JSON file; what is there already is not computed again, so an interrupted command can be repeated.",
                epilog=(
@@ -56,7 +56,7 @@ def parser():
                            "real images and for the features' classifier")
     what.add_argument("-p", "--polarity_factors", metavar="A,B", default="",
                       help="factors of the row of real images and the table of pairs; all if empty")
-    what.add_argument("--pairs", action="store_true", help="also real images of each factor against those of each other")
+    what.add_argument("--pairs", action="store_true", help="also real images of each factor against those of others")
     what.add_argument("--joint", metavar="FILE.h5",
                       help="true cells with all channels, from simulate.py: cells with several factors are compared "
                            f"with them; default: {JOINT} in DATAROOT, if there")
@@ -67,11 +67,12 @@ def parser():
     how.add_argument("--critic", metavar="NAME", choices=list(ALGORITHMS), default="WGAN-GP",
                      help=f"the critic's algorithm: {' | '.join(ALGORITHMS)}; default=WGAN-GP")
     how.add_argument("--fast", action="store_true",
-                     help="minutes on a CPU: {iterations} updates of a critic of {ndf} filters in batches of "
-                          "{batch_size}, {splits} splits, and no more than {pool} samples, where the paper has {full} "
-                          "updates, 64 filters, 64 and {all}. What is given up: fine differences (a score moves by 1 "
-                          "to 2 from split to split), and the units, which are not those of the full test".format(
-                              **c2st.FAST, splits=c2st.FAST_SPLITS, full=c2st.Critic().iterations, all=c2st.SPLITS))
+                     help="minutes on a CPU: the critic has {ndf} filters and {iterations} updates on batches of "
+                          "{batch_size} (otherwise, as in the paper, {full.ndf}, {full.iterations} and "
+                          "{full.batch_size}), it sees {pool} samples ({full.pool}), and there are {splits} splits "
+                          "({all}). It gives up fine differences: scores move by 1 to 2 from split to split, and "
+                          "don't compare with those of the full test".format(
+                              **c2st.FAST, full=c2st.Critic(), splits=c2st.FAST_SPLITS, all=c2st.SPLITS))
     how.add_argument("--splits", metavar="N", type=number(1), help="number of splits; default=10, 3 with --fast")
     how.add_argument("--split", metavar="K", type=number(0), help="only split K, counted from 0, and no table: one job")
     how.add_argument("-s", "--seed", metavar="N", type=number(0), default=0,
@@ -79,7 +80,7 @@ def parser():
     out = p.add_argument_group("results")
     out.add_argument("-o", "--output", metavar="FOLDER", default="evaluation",
                      help="where JSON files, tables and figures go; default=evaluation")
-    out.add_argument("--combine", action="store_true", help="only make the tables and figures from the JSON files there")
+    out.add_argument("--combine", action="store_true", help="only make tables and figures of the JSON files there")
     out.add_argument("--report", action="store_true",
                      help="also one page, report.html, with tables, figures, commands, versions and seeds; it needs no "
                           "network")
@@ -105,6 +106,8 @@ def compute(options, folder):
         raise InputError("give the folder of real images with -d, or --combine to make the tables of what is there")
     if options.pairs and options.input_file:
         raise InputError("--pairs compares real images: leave out -i")
+    if options.polarity_factors and options.input_file:
+        raise InputError("-p chooses among real images, and a model has its own factors: leave it out")
     critic = c2st.fast(options.critic) if options.fast else c2st.Critic(options.critic)
     splits = range(options.splits or (c2st.FAST_SPLITS if options.fast else c2st.SPLITS))
     if options.split is not None:
@@ -167,7 +170,8 @@ class Model:
         return find_classifier(folder, training, held_out)
 
     def scores(self, critic, seed, split, classifier):
-        result = {"scores": scoring.score_split(self.subject, self.held_out, critic, seed, split, classifier, _progress)}
+        result = {"scores": scoring.score_split(self.subject, self.held_out, critic, seed, split, classifier,
+                                                _progress)}
         if self.joint is not None:
             cells = self.subject.cells(2 * len(self.joint[0]), np.random.default_rng((seed, split, 1)))
             result["joint_scores"] = {self.name: scoring.score_joint(cells, self.joint[0], critic, seed, split)}
@@ -195,7 +199,8 @@ class RealImages:
         return find_classifier(folder, self.training, self.held_out)
 
     def scores(self, critic, seed, split, classifier):
-        result = {"scores": scoring.score_split(self.subject, self.held_out, critic, seed, split, classifier, _progress)}
+        result = {"scores": scoring.score_split(self.subject, self.held_out, critic, seed, split, classifier,
+                                                _progress)}
         if self.joint is not None:
             result["joint_scores"] = {
                 name: scoring.score_joint(cells, self.joint[0], critic, seed, split)
@@ -264,8 +269,8 @@ def _joint(options, names):
     stack, channels = joint.read(path)
     if names is not None and list(names[1:]) != channels[1:]:
         if options.joint:
-            raise InputError(f"{path} holds {', '.join(channels[1:])} and the model draws {', '.join(names[1:])}: leave "
-                             f"out --joint")
+            raise InputError(f"{path} holds {', '.join(channels[1:])} and the model draws {', '.join(names[1:])}: "
+                             f"leave out --joint")
         return None
     return stack, channels
 

@@ -62,7 +62,7 @@ def measure(stack):
 
 
 def body(image):
-    """bool (height, width): pixels of the cell in `image` (height, width, channels) in [0, 1], without holes and rim."""
+    """bool (height, width): pixels of the cell in an image (height, width, channels) in [0, 1], without holes and rim."""
     from scipy import ndimage
 
     regions, count = ndimage.label(ndimage.gaussian_filter(image.mean(axis=-1), 0.7) > BODY)

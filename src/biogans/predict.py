@@ -92,14 +92,14 @@ def evaluate(generated, held_out, training, seed):
     rows = {"generated": generated, "real": scoring.Real(training, generated.factors)}
     if training.fingerprint == held_out.fingerprint:        # no folders *_train and *_test: nothing real is left over
         del rows["real"]
-    print(f"two-sample test (C2ST) against {len(held_out.pixels)} held-out images, fast mode: {c2st.FAST_SPLITS} splits, "
-          f"critics of {critic.iterations} updates\n(about 0: not to be told from real ones; evaluate.py has the full "
+    print(f"two-sample test (C2ST) against {len(held_out.pixels)} held-out images, fast mode: {c2st.FAST_SPLITS} "
+          f"splits, critics of {critic.iterations} updates\n(about 0: not to be told from real ones; evaluate.py has the full "
           f"test and other measures)\n{'':20}" + "".join(f"{name:>16}" for name in rows), flush=True)
     scores = {name: [scoring.two_sample(subject, held_out, critic, seed, split) for split in range(c2st.FAST_SPLITS)]
               for name, subject in rows.items()}
     for factor in generated.factors:
-        values = [[score[factor] for score in scores[name] if factor in score] for name in rows]
-        print(f"{factor:20}" + "".join(f"{np.mean(each):10.2f} ±{np.std(each, ddof=1):4.1f}" for each in values if each))
+        values = [[score[factor] for score in scores[name]] for name in rows]
+        print(f"{factor:20}" + "".join(f"{np.mean(each):10.2f} ±{np.std(each, ddof=1):4.1f}" for each in values))
 
 
 def main(arguments=None):

@@ -50,12 +50,12 @@ def read(folder):
     for result in results:
         for name in ("critic", "seed"):
             if result[name] != results[0][name]:
-                raise InputError(f"{folder}: {result['name']} and {results[0]['name']} were scored with another {name}: "
-                                 f"put them in folders of their own")
+                raise InputError(f"{folder}: {result['name']} and {results[0]['name']} were scored with another {name}:"
+                                 f" put them in folders of their own")
         images = results[0]["held_out"] | result["held_out"]
         if images != result["held_out"] | results[0]["held_out"]:
-            raise InputError(f"{folder}: {result['name']} and {results[0]['name']} were compared with other images: put "
-                             f"them in folders of their own")
+            raise InputError(f"{folder}: {result['name']} and {results[0]['name']} were compared with other images: "
+                             f"put them in folders of their own")
     return results
 
 
@@ -79,8 +79,9 @@ def combine(results):
             for metric, score in scores.items():
                 values = rows.setdefault(result["name"], {}).setdefault(factor, {}).setdefault(metric, {})
                 values[result["split"]] = score
-        for pair, score in result.get("pairs", {}).items():
-            pairs.setdefault(tuple(pair.split(" ", 1)), {})[result["split"]] = score
+        for a, scores in result.get("pairs", {}).items():
+            for b, score in scores.items():
+                pairs.setdefault((a, b), {})[result["split"]] = score
         for name, scores in result.get("joint_scores", {}).items():
             for metric, score in scores.items():
                 cells.setdefault(name, {}).setdefault(metric, {})[result["split"]] = score
@@ -138,7 +139,8 @@ def tables(combined):
 def summary(scores):
     """A line of the scores of one split."""
     if "pairs" in scores:
-        return f"C2ST between factors {np.mean(list(scores['pairs'].values())):.2f} on average"
+        mean = np.mean([list(row.values()) for row in scores["pairs"].values()])
+        return f"C2ST between factors {mean:.2f} on average"
     text = "C2ST " + ", ".join(f"{name} {values['c2st']:.2f}" for name, values in scores["scores"].items())
     return text + "".join(f"; {name} {values['c2st']:.2f}" for name, values in scores.get("joint_scores", {}).items())
 
@@ -163,6 +165,7 @@ def _pm(statistics, digits):
     mean, sd = statistics
     if not np.isfinite(mean):
         return "–"
+    mean = round(mean, digits) + 0.0                        # no minus before a zero
     return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if np.isfinite(sd) else "")
 
 
@@ -323,7 +326,7 @@ def _page(combined, pictures):
         parts.append(f'<figure><img alt="{escape(path.stem)}" src="data:image/png;base64,{data}"></figure>')
     first = combined.results[0]
     commands = dict.fromkeys(result["command"] for result in combined.results)
-    sources = {result["name"]: result["source"] for result in combined.results if result["source"]}
+    sources = {result["source"]["file"]: result["source"] for result in combined.results if result["source"]}
     facts = {"critic": first["critic"], "seed": first["seed"], "models": sources, "versions": first["versions"],
              "accuracy of the classifier": first["classifier_accuracy"],
              "minutes": round(sum(result["seconds"] for result in combined.results) / 60, 1)}
@@ -333,7 +336,8 @@ def _page(combined, pictures):
 <html lang="en"><head><meta charset="utf-8"><title>BioGANs: evaluation</title>
 <style>
 body {{ font: 16px/1.5 sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse }} th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd }}
+table {{ border-collapse: collapse }}
+th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd }}
 th:first-child, td:first-child {{ text-align: left }} h2 {{ margin-top: 2rem; font-size: 1.1rem }}
 img {{ max-width: 100% }} figure {{ margin: 2rem 0 }} pre {{ background: #f4f4f4; padding: 1rem; overflow: auto }}
 </style></head><body>

@@ -126,13 +126,13 @@ def feature_scores(classifier, facts, real, samples, name):
 
 
 def factor_pairs(training, held_out, critic, seed, split, progress=iter):
-    """{"A B": score} of the training images of factor A as samples against held-out ones of factor B, A not B."""
+    """{A: {B: score}} of the training images of factor A as samples against held-out ones of another factor B."""
     samples = Real(training, training.factors).samples(0, 0, seed, split)
     pairs = [(a, b) for a in training.factors for b in held_out.factors if a != b]
     scores = {}
     for a, b in progress(pairs):
         real, real_held_out = split_images(of_factor(held_out, b), seed, split, b)
-        scores[f"{a} {b}"] = c2st.score(samples[a][0], real, samples[a][1], real_held_out, critic, split)
+        scores.setdefault(a, {})[b] = c2st.score(samples[a][0], real, samples[a][1], real_held_out, critic, split)
     return scores
 
 
