@@ -172,7 +172,7 @@ def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
         with h5py.File(bomb, "r+") as file:
             facts = json.loads(file.attrs["biogans"])
             facts["network"] |= change
-            checkpoint._describe(file, facts)
+            checkpoint.describe(file, facts)
         with pytest.raises(InputError, match="can't build"):
             checkpoint.load_generator(bomb)
 

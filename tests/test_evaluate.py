@@ -141,6 +141,12 @@ def test_means_and_errors_over_splits(tmp_path):
     assert row[report.OVERALL]["c2st"] == pytest.approx((4, 1))
 
 
+def test_rows_are_ordered_by_training():
+    rows = report.combine([{"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {},
+                            "scores": {"Alp14": {"c2st": 1.0}}} for name in ("star 50", "star 1000", "one", report.REAL)])
+    assert list(rows.rows) == [report.REAL, "one", "star 50", "star 1000"]
+
+
 def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
     write_images(tmp_path / "LIN_train", number=60)
     images = dataloader.load(tmp_path / "LIN_train")

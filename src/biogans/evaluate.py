@@ -21,8 +21,7 @@ from . import __version__, c2st, checkpoint, features, joint, launch, report, sc
 from .errors import InputError
 from .files import replacing
 from .gan import ALGORITHMS
-from .options import Parser
-from .simulate import number
+from .options import Parser, _positive_int, _seed
 
 CLASSIFIER = "weights.classifier.h5"
 JOINT = "joint_test.h5"
@@ -73,9 +72,9 @@ def parser():
                           "({all}). It gives up fine differences: scores move by 1 to 2 from split to split, and "
                           "don't compare with those of the full test".format(
                               **c2st.FAST, full=c2st.Critic(), splits=c2st.FAST_SPLITS, all=c2st.SPLITS))
-    how.add_argument("--splits", metavar="N", type=number(1), help="number of splits; default=10, 3 with --fast")
-    how.add_argument("--split", metavar="K", type=number(0), help="only split K, counted from 0, and no table: one job")
-    how.add_argument("-s", "--seed", metavar="N", type=number(0), default=0,
+    how.add_argument("--splits", metavar="N", type=_positive_int, help="number of splits; default=10, 3 with --fast")
+    how.add_argument("--split", metavar="K", type=_seed, help="only split K, counted from 0, and no table: one job")
+    how.add_argument("-s", "--seed", metavar="N", type=_seed, default=0,
                      help="of splits and samples; the same for all rows of a table; default=0")
     out = p.add_argument_group("results")
     out.add_argument("-o", "--output", metavar="FOLDER", default="evaluation",

@@ -74,7 +74,7 @@ def read_file(path):
 def combine(results):
     """Combined of the content of JSON files."""
     rows, pairs, cells = {}, {}, {}
-    for result in sorted(results, key=lambda result: (result["name"] != REAL, result["name"], result["split"])):
+    for result in sorted(results, key=_order):
         for factor, scores in result.get("scores", {}).items():
             for metric, score in scores.items():
                 values = rows.setdefault(result["name"], {}).setdefault(factor, {}).setdefault(metric, {})
@@ -94,6 +94,12 @@ def combine(results):
     return Combined(statistics, {pair: _statistics(values) for pair, values in pairs.items()},
                     {name: {metric: _statistics(values) for metric, values in scores.items()}
                      for name, scores in cells.items()}, channels, results)
+
+
+def _order(result):
+    """Real images first, numbers in names by their size."""
+    words = [(word.isdecimal(), int(word) if word.isdecimal() else 0, word) for word in result["name"].split()]
+    return result["name"] != REAL, words, result["split"]
 
 
 def _over_factors(factors):
@@ -208,7 +214,12 @@ def _score_figure(combined):
         means, errors = np.transpose([row[factor]["c2st"] for factor in there])
         axes.errorbar([places[factor] + aside for factor in there], means, np.nan_to_num(errors), fmt="o", ms=5,
                       capsize=3, color=COLOURS[k % len(COLOURS)], label=name)
+    axes.margins(y=0.1)
     axes.axhline(0, color="0.5", linewidth=0.8)
+    if axes.get_ylim()[1] > 20:
+        axes.set_yscale("symlog", linthresh=5)
+        ticks = [tick for tick in (-5, -2, 0, 2, 5, 10, 20, 50, 100, 200) if tick < axes.get_ylim()[1]]
+        axes.set_yticks(ticks, ticks)
     axes.axvline(len(factors) - 0.5, color="0.8", linewidth=0.8)
     axes.set_xticks(list(places.values()), list(places), **PLAIN)
     axes.set_ylabel("two-sample score (0 is best)")
@@ -287,6 +298,7 @@ def _profile_figure(combined):
     for row, word in enumerate(words):
         panels[row, 0].set_ylabel(f"{word} cells:\nbrightness", fontsize=8)
     panels[bins, 0].set_ylabel("spots in a cell", fontsize=8)
+    panels[bins, 0].set_ylim(0, 2 * max(1, truth["true_spots"].max()))      # early cells are all spots
     for axes in panels.flat:
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
