@@ -195,4 +195,4 @@ def test_too_few_images(here, capsys):
 
 def test_the_help_teaches():
     text = evaluate.parser().format_help()
-    assert "examples:" in text and "--combine --report" in text and "given up" in " ".join(text.split())
+    assert "examples:" in text and "--combine --report" in text and "gives up fine differences" in " ".join(text.split())
