@@ -37,6 +37,7 @@ setup(
     entry_points={"console_scripts": [
         "biogans-train = biogans.train:main",
         "biogans-predict = biogans.predict:main",
+        "biogans-evaluate = biogans.evaluate:main",
         "biogans-visualize = biogans.visualize:main",
         "biogans-reconstruct = biogans.reconstruct:main",
         "biogans-interpolate = biogans.interpolate:main",

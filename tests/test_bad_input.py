@@ -221,7 +221,7 @@ def other_settings_with_a_right_checksum(path):
     with h5py.File(path, "r+") as file:
         facts = json.loads(file.attrs["biogans"])
         facts["network"]["ngf"] = 8
-        checkpoint._describe(file, facts)
+        checkpoint.describe(file, facts)
 
 
 DAMAGES = {truncate: "readable", flip_bit_of_array: "checksum", flip_bit_of_settings: "checksum",

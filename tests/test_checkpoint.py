@@ -174,7 +174,7 @@ def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
         with h5py.File(bomb, "r+") as file:
             facts = json.loads(file.attrs["biogans"])
             facts["network"] |= change
-            checkpoint._describe(file, facts)
+            checkpoint.describe(file, facts)
         with pytest.raises(InputError, match="can't build"):
             checkpoint.load_generator(bomb)
 
@@ -346,6 +346,6 @@ def test_a_description_that_makes_no_sense(star, tmp_path, change):
         facts = json.loads(file.attrs["biogans"])
         for name, value in change.items():
             facts[name] = facts[name] | value if isinstance(value, dict) else value
-        checkpoint._describe(file, facts)
+        checkpoint.describe(file, facts)
     with pytest.raises(InputError, match="odd.h5 describes a training that this version"):
         checkpoint.load_generator(path)

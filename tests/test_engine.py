@@ -9,7 +9,7 @@ import pytest
 
 from biogans import models
 from biogans.engine import Engine, draw, input_gradient
-from biogans.engine_tensorflow import scoring
+from biogans.engine_tensorflow import twice_differentiable
 from biogans.errors import InputError
 from biogans.lazy import jax, keras, tensorflow as tf
 from networks import PAIRS, batches, images, settings, spec
@@ -84,7 +84,7 @@ def test_critics_without_second_derivative_learn_the_same(algorithm):
     critic, rng = run.critics[0], np.random.default_rng(0)
     real, fake = (tf.constant(rng.uniform(-1, 1, (4, 16, 24, 2)), tf.float32) for _ in range(2))
     results = []
-    for one in (critic, scoring(critic)):
+    for one in (critic, twice_differentiable(critic)):
         with tf.GradientTape() as tape:
             loss = run.algorithm.critic_loss(one, real, fake, tf.fill((4, 1, 1, 1), 0.3), input_gradient)
         results.append([loss, *tape.gradient(loss, critic.trainable_variables)])
@@ -94,7 +94,7 @@ def test_critics_without_second_derivative_learn_the_same(algorithm):
 
 def test_a_leaky_relu_without_second_derivative():
     """Slopes 1 and 0.2; their derivative with respect to the features is absent, not zero."""
-    critic = scoring(engine().critics[0])
+    critic = twice_differentiable(engine().critics[0])
     layer = critic.get_layer("0_rectified")
     features = tf.constant([[-2.0, 3.0]])
     with tf.GradientTape() as outer:

@@ -13,7 +13,7 @@ import biogans
 import pytest
 from conftest import ROOT, SMALL
 
-COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate")
+COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate")
 SOURCES = ROOT / "src" / "biogans"
 
 

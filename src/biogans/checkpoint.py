@@ -266,7 +266,14 @@ def network_spec(path, stored):
 
 
 def read(path):
-    """({path in the file: array}, facts) of one of our files, its digests verified. Raises InputError."""
+    """({path in the file: array}, facts) of a file of a training, its digests verified. Raises InputError."""
+    arrays, facts = read_arrays(path)
+    _check_facts(path, facts)
+    return arrays, facts
+
+
+def read_arrays(path):
+    """({path in the file: array}, facts) of any file that describes itself as ours do, verified. Raises InputError."""
     import h5py
 
     try:
@@ -291,7 +298,6 @@ def read(path):
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         version = facts.get("biogans") if isinstance(facts, dict) else "something else"
         raise InputError(f"{path} was written by BioGANs {version}, and this is {__version__}: use that one")
-    _check_facts(path, facts)
     return arrays, facts
 
 
@@ -369,13 +375,14 @@ def _in_memory():
 
 
 def _write(path, file, facts):
-    _describe(file, facts)
+    describe(file, facts)
     file.flush()
     content = file.id.get_file_image()
     write(path, content, seal.of(content))
 
 
-def _describe(file, facts):
+def describe(file, facts):
+    """Write what an open HDF5 file holds, and the digest of that and of all its arrays, into its attributes."""
     text = json.dumps(facts)
     file.attrs["biogans"] = text
     file.attrs["sha256"] = _digest(_arrays(file), text)

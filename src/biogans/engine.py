@@ -54,7 +54,7 @@ class Engine:
             self.optimizers = {"generator": self._optimizer(settings.lrG), "critic": self._optimizer(settings.lrD)}
             self.optimizers["generator"].build(self.generator.trainable_variables)
             self.optimizers["critic"].build(self._critic_weights)
-        self._scoring = [backend.scoring(critic) for critic in self.critics]
+        self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
         batch = np.zeros((1, len(self.critics), settings.batch_size, spec.height, spec.width, spec.channels), np.uint8)
         self._compiled = self._devices.compile(self, *self._given(batch))
 

@@ -14,11 +14,13 @@ from .lazy import jax, keras
 
 def input_gradient(critic, images):
     """Gradient of the scores with respect to the images, of their shape (batch, height, width, channels)."""
+    weights = getattr(critic, "weights", ())        # a plain function of images has none
+
     def total(images, values):
-        scores, values = _stateless(critic, critic.weights)(values, images, training=True)
+        scores, values = _stateless(critic, weights)(values, images, training=True)
         return scores.sum(), values
-    gradient, values = jax.grad(total, has_aux=True)(images, _values(critic.weights))
-    _assign(critic.weights, values)
+    gradient, values = jax.grad(total, has_aux=True)(images, _values(weights))
+    _assign(weights, values)
     return gradient
 
 
@@ -39,7 +41,7 @@ def latent_gradient(generator):
     return errors_and_gradient
 
 
-def scoring(critic):
+def twice_differentiable(critic):
     """The critic as it is to be differentiated twice: JAX leaves out derivatives that are zero by itself."""
     return critic
 
@@ -86,6 +88,17 @@ class Devices:
         (loss, (rest, new)), gradients = jax.value_and_grad(loss_of, has_aux=True)(_values(variables), _values(others))
         _assign(others, new)
         return loss, rest, gradients
+
+    def compiled(self, function, variables):
+        """A `function` of numpy arrays, which may assign to Keras `variables`, compiled."""
+        self.variables = variables
+        stateless = jax.jit(_stateless(function, variables))
+
+        def call(*arguments):
+            result, values = stateless(_values(variables), *arguments)
+            _assign(variables, values)
+            return result
+        return call
 
     def compile(self, engine, given, more):
         """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""

@@ -30,7 +30,7 @@ def latent_gradient(generator):
     return lambda z, images: tuple(result.numpy() for result in errors_and_gradient(z, images))
 
 
-def scoring(critic):
+def twice_differentiable(critic):
     """The same critic, of the same weights, with leaky ReLUs that have no second derivative rather than one of zeros.
 
     Where a loss holds the gradient of the scores, TensorFlow carries such zeros back through the whole network: 12
@@ -113,6 +113,10 @@ class Devices:
             loss, rest = function()
             share = loss / self.number
         return loss, rest, tape.gradient(share, variables)
+
+    def compiled(self, function, variables):
+        """A `function` of numpy arrays, which may assign to Keras `variables`, compiled."""
+        return tf.function(function, autograph=False, reduce_retracing=True)
 
     def compile(self, engine, given, more):
         """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoint, launch, models, options as command_line, predict
+from . import checkpoint, launch, models, options as command_line, predict, scoring
 from .errors import InputError
 from .files import replacing
 
@@ -159,7 +159,7 @@ def _real(options, generator, spec, facts, number, seed):
     """(z (keys, nz), names) of the reconstructions of held-out images, chosen at random."""
     from .reconstruct import choose, search
 
-    held_out = choose(predict.real_images(options, spec, facts), number, options.polarity_factors, seed)
+    held_out = choose(scoring.load_real(options.data, spec.factors, "test", facts), number, options.polarity_factors, seed)
     found = search(generator, spec, held_out, seed=seed)
     return found.z, [f"{held_out.factors[label]} {file.stem}"
                      for label, file in zip(held_out.labels, held_out.files)]

@@ -145,9 +145,10 @@ def predict_parser():
     _add_batch_size(output)
     evaluation = parser.add_argument_group("evaluation")
     evaluation.add_argument("-e", "--evaluate", action="store_true",
-                            help="compare generated images with the real ones given with -d: sliced Wasserstein "
-                                 "distance, beside that of real images among themselves")
-    evaluation.add_argument("-d", "--data", metavar="DATAROOT", help="folder of real images; its *_test part is used")
+                            help="compare generated images with the real ones given with -d: two-sample test in its "
+                                 "fast mode, some minutes (evaluate.py has the full one)")
+    evaluation.add_argument("-d", "--data", metavar="DATAROOT",
+                            help="folder of real images: *_test, and *_train beside it")
     expected = parser.add_argument_group("what the file is expected to hold (an error if it does not)")
     _add_model(expected)
     _add_algorithm(expected)

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, checkpoint, dataloader, launch, metrics, options as command_line, seal
+from . import __version__, c2st, checkpoint, launch, options as command_line, scoring, seal
 from .errors import InputError
 from .files import replacing
-from .progress import reading
 
 IMAGES = Path("images")
 
@@ -31,14 +30,15 @@ def predict(options):
     if options.debug or options.verbose:
         print(f"{path}: {facts}")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
-    real = real_images(options, spec, facts) if options.evaluate else None
+    held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
     z = latents(options.number, spec.nz, seed, options.batch_size or 64)
     write_stack(stack, generator, options.number, z, channels,
                 stack_attributes(path, spec, facts, channels) | {"seed": seed})
     print(f"Output image stack to file: {stack}")
     if options.evaluate:
-        evaluate(real, generator, spec, options.batch_size or 64, seed)
+        evaluate(scoring.Generated(generator, spec), held_out,
+                 scoring.load_real(options.data, spec.factors, "train", facts), seed)
 
 
 def check_expectations(path, options, facts):
@@ -114,35 +114,21 @@ def write_stack(path, generator, number, latents, channels, attributes, **more):
         seal.add(temporary)
 
 
-def real_images(options, spec, facts, split="test"):
-    """The held-out images that -d means, decoded as those of the training. Raises InputError if they don't fit."""
-    real = dataloader.load(options.data, spec.factors, split, facts["images"]["channels"],
-                           progress=reading("reading images"))
-    height, width, channels = real.pixels.shape[1:]
-    if (height, width, channels) != (spec.height, spec.width, spec.channels):
-        raise InputError(f"{options.data}: these images are {height}x{width} with {channels} channel(s), those of the "
-                         f"training were {spec.height}x{spec.width} with {spec.channels}: give images like them")
-    return real
-
-
-def evaluate(real, generator, spec, batch_size, seed):
-    """Print, for each factor, how far generated images are from `real` ones, beside real ones among themselves."""
-    from .engine import draw
-
-    rng = np.random.default_rng(seed)
-    count = int(np.bincount(real.labels).max())
-    cells = draw(generator, rng.standard_normal((count, spec.nz), np.float32), batch_size)
-    print(f"sliced Wasserstein distance to the {len(real.pixels)} real images\n"
-          f"(in [-1, 1] per pixel, times the square root of an image's numbers; smaller is better)\n"
-          f"{'':20}{'generated':>12}{'real':>12}")
-    per_tower = spec.channels - 1
-    for k, name in enumerate(spec.factors if spec.towers == len(spec.factors) else ["all images"]):
-        truth = real.pixels if spec.towers == 1 else real.pixels[real.labels == k]
-        truth = rng.permutation(truth) / np.float32(127.5) - 1
-        fake = cells[..., [0, *range(1 + k * per_tower, 1 + (k + 1) * per_tower)]]
-        half = len(truth) // 2
-        print(f"{name:20}{metrics.sliced_wasserstein(truth[half:], fake):12.3f}"
-              f"{metrics.sliced_wasserstein(truth[:half], truth[half:]):12.3f}")
+def evaluate(generated, held_out, training, seed):
+    """Print how well critics tell generated cells from held-out images, and training images from these."""
+    scoring.check_numbers(held_out)
+    critic = c2st.fast()
+    rows = {"generated": generated, "real": scoring.Real(training, generated.factors)}
+    if training.fingerprint == held_out.fingerprint:        # no folders *_train and *_test: nothing real is left over
+        del rows["real"]
+    print(f"two-sample test (C2ST) against {len(held_out.pixels)} held-out images, fast mode: {c2st.FAST_SPLITS} "
+          f"splits, critics of {critic.iterations} updates\n(about 0: not to be told from real ones; evaluate.py has the full "
+          f"test and other measures)\n{'':20}" + "".join(f"{name:>16}" for name in rows), flush=True)
+    scores = {name: [scoring.two_sample(subject, held_out, critic, seed, split) for split in range(c2st.FAST_SPLITS)]
+              for name, subject in rows.items()}
+    for factor in generated.factors:
+        values = [[score[factor] for score in scores[name]] for name in rows]
+        print(f"{factor:20}" + "".join(f"{np.mean(each):10.2f} ±{np.std(each, ddof=1):4.1f}" for each in values))
 
 
 def main(arguments=None):

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoint, dataloader, launch, models, options as command_line, predict
+from . import checkpoint, dataloader, launch, models, options as command_line, predict, scoring
 from .errors import InputError
 
 MOST_TOGETHER = 64      # problems that are solved in step: more gain nothing on a CPU
@@ -44,7 +44,8 @@ def reconstruct(options):
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
     orders = _orders(path, generator, options.order)
-    held_out, training = (predict.real_images(options, spec, facts, split) for split in ("test", "train"))
+    held_out, training = (scoring.load_real(options.data, spec.factors, split, facts)
+                          for split in ("test", "train"))
     targets = choose(held_out, options.number, options.polarity_factors, options.seed)
     neighbours, distances = nearest_neighbours(targets, training)
     found = {}
