@@ -43,6 +43,7 @@ def train(options):
                                  models.ARCHITECTURES[spec.architecture].per_factor)
     files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm)
     make_writable(files.folder, IMAGES)
+    options.use_pretrained_weights |= options.resume and files.combined.is_file()
     if options.use_pretrained_weights and not files.combined.is_file():
         raise InputError(f"{files.combined}: no such checkpoint to go on from: leave out -w to start anew")
 
