@@ -8,6 +8,8 @@ import sys
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "SLURM_CPUS_PER_TASK" in os.environ:         # TensorFlow reads it once, when it is imported, and else takes all cores
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
 for library in ("tensorflow", "absl"):      # advice to programmers, such as that HDF5 is an old format
     logging.getLogger(library).setLevel(logging.ERROR)
 
