@@ -36,5 +36,6 @@ setup(
         "biogans-predict = biogans.predict:main",
         "biogans-visualize = biogans.visualize:main",
         "biogans-simulate = biogans.simulate:main",
+        "biogans-collect = biogans.collect:main",
     ]},
 )

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 from biogans import models, options
 from biogans.gan import ALGORITHMS
 
-COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py")
+COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "collect.py")
 
 
 def parsed(*arguments):
@@ -189,8 +189,10 @@ LONG_OPTIONS = {
                   "polarity_factors seed verbose use_pretrained_weights wgan_clip_value wgangp_lambda nz help",
     "visualize.py": "input_file output verbose help",
     "simulate.py": "output full seed help",
+    "collect.py": "data output seed help",
 }
-LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh"}
+LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
+           "collect.py": "dosh"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,92 @@
+"""`make install PREFIX=…`: the module from a prefix, versions side by side, nothing written at run time."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from test_modulefile import LOAD_LINE, SHOW, VERSION, module, shown  # noqa: F401
+
+from .cluster import ROOT, need, show
+
+
+@pytest.fixture(autouse=True)
+def tools():
+    need("environment-modules")
+    need("lmod")
+
+
+@pytest.fixture(scope="module")
+def apps():
+    """A site's folder: version 1.0.0 as `make install` leaves it, 1.1.0 a moved copy of it, and a module tree of both."""
+    folder = Path(tempfile.mkdtemp(prefix="biogans-apps-"))
+    folder.chmod(0o755)
+    home = folder / "biogans" / VERSION
+    done = subprocess.run(["make", "install", f"PREFIX={home}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    show(f"make install PREFIX=…/{VERSION}", done.stdout.splitlines()[-1])
+    later = folder / "later"
+    subprocess.run(["cp", "-al", home, later], check=True)
+    subprocess.run(["chmod", "-R", "u+w", later / "modulefiles"], check=True)
+    (later / "modulefiles/biogans" / VERSION).rename(later / "modulefiles/biogans/1.1.0")
+    later = later.rename(folder / "biogans/1.1.0")
+    tree = folder / "modulefiles/biogans"
+    tree.mkdir(parents=True)
+    (tree / VERSION).symlink_to(home / "modulefiles/biogans" / VERSION)
+    (tree / "1.1.0").symlink_to(later / "modulefiles/biogans/1.1.0")
+    shutil.copy(ROOT / "modulefiles/biogans/.version", tree)
+    yield folder
+    subprocess.run(["chmod", "-R", "u+w", folder], check=True)
+    shutil.rmtree(folder)
+
+
+def test_a_session_under_the_installed_module(module, apps):        # noqa: F811
+    """What a user types, up to a picture of a cell drawn by a network of one's own."""
+    home = apps / "biogans" / VERSION
+    done = module(f"module load biogans; {SHOW}; ls $BG_BIN $BG_SRC > names; cp -r ${{BG_DATA}}_48-80/* .; cp $BG_SRC/* . && "
+                  "train.py -d data -m DCGAN -a GAN --ngf 4 --ndf 4 -b 4 -e 1 | tail -n 1 && "
+                  "predict.py -i checkpoints/weights.generator.DCGAN.GAN.1.h5 | tail -n 1 && "
+                  "visualize.py -i images/stack2.DCGAN.GAN.h5 -o cell.png", use=apps / "modulefiles")
+    assert done.returncode == 0 and done.stderr == LOAD_LINE, done.stderr
+    assert done.stdout.startswith(shown(home)) and done.stdout.endswith("cell.png\n")
+    show(f"{module.name}, installed in a prefix:", done.stdout)
+
+
+def test_an_edited_copy_runs_with_the_installed_environment(module, apps):      # noqa: F811
+    done = module("module load biogans; cp $BG_SRC/* .; cp -r ${BG_DATA}_48-80/* .; echo 'print(\"my networks\")' >> models.py; "
+                  "python3 train.py -d data -m DCGAN -a GAN --ngf 4 --ndf 4 -b 4 -e 1", use=apps / "modulefiles")
+    assert done.returncode == 0 and done.stdout.startswith("my networks\n"), done.stderr
+
+
+def test_versions_side_by_side(module, apps):       # noqa: F811
+    done = module("module avail biogans 2>&1 | cat; module load biogans; echo $BG_HOME; module switch biogans biogans/1.1.0; "
+                  "echo $BG_HOME; train.py -h | head -n 1; module unload biogans; echo [$BG_HOME]", use=apps / "modulefiles")
+    assert VERSION in done.stdout and "1.1.0" in done.stdout
+    assert done.stdout.splitlines()[-4:] == [f"{apps}/biogans/{VERSION}", f"{apps}/biogans/1.1.0",
+                                             next(line for line in done.stdout.splitlines() if line.startswith("usage: train.py")), "[]"]
+    show(f"{module.name}, two versions:", done.stdout)
+
+
+def test_nothing_is_written_to_the_prefix(apps, tmp_path):
+    """By a user who may not, and by root, who could."""
+    home = apps / "biogans" / VERSION
+    before = sorted(home.rglob("*"))
+    for number, user in enumerate([["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"], []]):
+        work = apps / f"work{number}"
+        work.mkdir()
+        work.chmod(0o777)
+        done = subprocess.run([*user, "sh", "-ec", f'cp -r {home}/data_48-80/* .; '
+                               f"{home}/bin/train.py -d data -m DCGAN -a GAN --ngf 4 --ndf 4 -b 4 -e 1; "
+                               f"{home}/bin/predict.py -i checkpoints/weights.generator.DCGAN.GAN.1.h5; "
+                               f"{home}/.venv/bin/python -c 'import biogans.models'"], cwd=work, capture_output=True, text=True,
+                              env={"PATH": os.defpath, "HOME": str(work), "PYTHONDONTWRITEBYTECODE": "1"})
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(home.rglob("*")) == before
+
+
+def test_an_installation_is_not_overwritten(apps):
+    for arguments, words in ((f"PREFIX={apps}/biogans/{VERSION}", "there already"), ("PREFIX=", "where?")):
+        done = subprocess.run(["make", "install", arguments], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and words in done.stderr
