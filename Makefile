@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN = $(CURDIR)/bin
 SAMPLE = $(CURDIR)/data_48-80/data
 DEMO_ITERATIONS ?= 1000
+TENSORFLOW ?= tensorflow-cpu
 .DELETE_ON_ERROR:
 
 all: .venv/installed
@@ -30,6 +31,27 @@ demo: .venv/installed
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
 
+# With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild. As root on Debian, some minutes.
+test-hpc: .venv/installed
+	hpc/test-tools.sh .hpc-tools
+	LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash \
+	    .venv/bin/python -m pytest -s -v -ra -m "" tests/hpc tests/test_modulefile.py
+
+# What a site installs; read only, with an environment of its own. On GPU nodes: TENSORFLOW=tensorflow[and-cuda]
+install:
+	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
+	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
+	mkdir -p "$(PREFIX)"
+	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs "$(PREFIX)"
+	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__
+	$(PYTHON) -m venv "$(PREFIX)/.venv"
+	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
+	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+	    --requirement "$(PREFIX)/.venv/requirements" $(PACKAGES)
+	for packages in "$(PREFIX)"/.venv/lib/python*/site-packages; do echo ../../../../src > "$$packages/biogans.pth"; done
+	chmod -R a+rX,a-w "$(PREFIX)"
+	@echo "module use $(PREFIX)/modulefiles; module load biogans"
+
 # Nine small trainings, one after another: some minutes.
 nine: .venv/installed
 	.venv/bin/python benchmarks/nine.py -d $(SAMPLE) -o docs/nine.png
@@ -47,9 +69,11 @@ help:
 	@echo "make            create the environment (.venv)"
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
 	@echo "make test       the tests"
+	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
+	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own, read only"
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations"
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test nine bench sample clean help
+.PHONY: all demo test test-hpc install nine bench sample clean help
