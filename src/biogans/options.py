@@ -242,6 +242,7 @@ def _one_of(names):
             if name.lower() == text.lower():
                 return name
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+    choose.names = tuple(names)         # for completion
     return choose
 
 
