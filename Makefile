@@ -37,7 +37,8 @@ test-hpc: .venv/installed
 	LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash \
 	    .venv/bin/python -m pytest -s -v -ra -m "" tests/hpc tests/test_modulefile.py
 
-# What a site installs; read only, with an environment of its own. On GPU nodes: TENSORFLOW=tensorflow[and-cuda]
+# What a site installs, with an environment of its own; nothing is written there at run time, and it may be moved. Take a
+# PYTHON that all nodes have. For GPUs: TENSORFLOW=tensorflow[and-cuda]; to add Jupyter: PACKAGES=jupyterlab
 install:
 	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
@@ -49,7 +50,7 @@ install:
 	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
 	    --requirement "$(PREFIX)/.venv/requirements" $(PACKAGES)
 	for packages in "$(PREFIX)"/.venv/lib/python*/site-packages; do echo ../../../../src > "$$packages/biogans.pth"; done
-	chmod -R a+rX,a-w "$(PREFIX)"
+	chmod -R a+rX,go-w "$(PREFIX)"
 	@echo "module use $(PREFIX)/modulefiles; module load biogans"
 
 # Nine small trainings, one after another: some minutes.
@@ -70,7 +71,7 @@ help:
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
 	@echo "make test       the tests"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
-	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own, read only"
+	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own"
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations"
 	@echo "make sample     make the sample data anew with the simulator"

@@ -28,6 +28,7 @@ debian() {                  # debian TOOL PACKAGE...
 
 debian slurm slurmctld slurmd slurm-client munge || true
 debian environment-modules environment-modules || true
+debian python python3-venv make || true
 debian bash-completion bash-completion || true
 
 # Debian's Lmod conflicts with environment-modules: its files are put beside, with their paths changed.
