@@ -91,6 +91,8 @@ if debian apptainer patchelf squashfs-tools squashfuse fuse2fs uidmap debootstra
     [ -d "$tools/base/etc" ] || download base get_base || true
 fi
 
-python3 -m venv "$tools/easybuild"
-download easybuild "$tools/easybuild/bin/pip" install -q easybuild-framework easybuild-easyblocks || true
+for tool in easybuild:easybuild-framework,easybuild-easyblocks jupyter:jupyterlab; do
+    [ -d "$tools/${tool%%:*}" ] || python3 -m venv "$tools/${tool%%:*}"
+    download "${tool%%:*}" "$tools/${tool%%:*}/bin/pip" install -q $(tr , " " <<< "${tool#*:}") || true
+done
 ls "$tools"

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(os.environ.get("BG_TEST_TOOLS", ROOT / ".hpc-tools"))
-CPUS, MEMORY, GPUS = 4, 4096, 1         # of each node, as Slurm is told: more than there may be
+CPUS, MEMORY, GPUS = 4, 16000, 1         # of each node, as Slurm is told: more than there may be
 PARTITIONS = """
 PartitionName=norm  Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=10 State=UP PriorityTier=10
 PartitionName=quick Nodes=ALL MaxTime=1-0 DefaultTime=10 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=60

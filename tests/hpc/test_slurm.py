@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from biogans import checkpoint
 
-from .cluster import ROOT, Job, show
+from .cluster import MEMORY, ROOT, Job, show
 
 SBATCH = ("sbatch", "--parsable", "--cpus-per-task=1", "--mem=1000")
 TRAIN = (ROOT / "hpc/train.sbatch", "train.py", "-d", "data", "-m", "DCGAN", "-p", "Alp14", "--ngf", "4", "--ndf", "4", "-b", "4",
@@ -61,9 +61,9 @@ def test_time_limit(cluster, work, seconds_per_iteration):
 
 def test_preemption(cluster, work):
     """A job of more weight takes the node; the training saves, waits, and goes on."""
-    job = Job(cluster, work, *SBATCH, "--partition=quick", "--nodelist=n1", "--mem=4096", *TRAIN, *ENDLESS)
+    job = Job(cluster, work, *SBATCH, "--partition=quick", "--nodelist=n1", f"--mem={MEMORY}", *TRAIN, *ENDLESS)
     job.wait_for_log("iteration ")
-    other = Job(cluster, work, "sbatch", "--parsable", "--nodelist=n1", "--mem=4096", "--wrap=sleep 3", "-o", "other.out")
+    other = Job(cluster, work, "sbatch", "--parsable", "--nodelist=n1", f"--mem={MEMORY}", "--wrap=sleep 3", "-o", "other.out")
     job.wait_for_log("stopped by SIGTERM")
     assert other.wait() == "COMPLETED"
     job.wait_for_log("going on from")
