@@ -31,11 +31,16 @@ demo: .venv/installed
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
 
-# With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild. As root on Debian, some minutes.
+# With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
+HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/installed
 	hpc/test-tools.sh .hpc-tools
-	LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash \
-	    .venv/bin/python -m pytest -s -v -ra -m "" tests/hpc tests/test_modulefile.py
+	$(HPC_TESTS) tests/hpc tests/test_modulefile.py
+
+# Without what downloads much: modules and Slurm.
+test-hpc-short: .venv/installed
+	hpc/test-tools.sh .hpc-tools slurm modules
+	$(HPC_TESTS) tests/hpc/test_slurm.py tests/hpc/test_docs.py tests/test_modulefile.py
 
 # What a site installs, with an environment of its own; nothing is written there at run time, and it may be moved. Take a
 # PYTHON that all nodes have. For GPUs: TENSORFLOW=tensorflow[and-cuda]; to add Jupyter: PACKAGES=jupyterlab
@@ -77,4 +82,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-hpc install nine bench sample clean help
+.PHONY: all demo test test-hpc test-hpc-short install nine bench sample clean help

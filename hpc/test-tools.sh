@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
-# The tools for `make test-hpc`, on Debian 12, as root: Slurm, environment-modules, Lmod, Apptainer, EasyBuild.
+# The tools for `make test-hpc`, on Debian 12, as root.
 #
-#   hpc/test-tools.sh FOLDER        Lmod, Apptainer, EasyBuild and a base for the container go to FOLDER
+#   hpc/test-tools.sh FOLDER [slurm modules container easybuild jupyter]
 #
+# All, if none is named. Lmod, Apptainer, EasyBuild, Jupyter and a base for the container go to FOLDER.
 # What can't be downloaded leaves FOLDER/<tool>.failed, and its tests are skipped; anything else that goes wrong fails.
 set -euo pipefail
-[ $# = 1 ] || { sed -n 's/^#   /usage: /p' "$0" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n 's/^#   /usage: /p' "$0" >&2; exit 2; }
 mkdir -p "$1"
 tools=$(realpath "$1")
+shift
+[ $# -gt 0 ] || set -- slurm modules container easybuild jupyter
+wanted=" $* "
+export tools
 rm -f "$tools"/*.failed
 export DEBIAN_FRONTEND=noninteractive
 
@@ -15,7 +20,8 @@ download() {                # download TOOL COMMAND...: say so if it fails
     local tool=$1
     shift
     echo "$tool: $*" | cut -c 1-120
-    "$@" > "$tools/$tool.log" 2>&1 || { tail -n 1 "$tools/$tool.log" > "$tools/$tool.failed"; echo "$tool: FAILED"; return 1; }
+    # A bash of its own: in one that looks at the status, set -e would not end a function where it fails.
+    bash -euo pipefail -c '"$@"' bash "$@" > "$tools/$tool.log" 2>&1 || { tail -n 1 "$tools/$tool.log" > "$tools/$tool.failed"; echo "$tool: FAILED"; return 1; }
 }
 
 debian() {                  # debian TOOL PACKAGE...
@@ -26,10 +32,9 @@ debian() {                  # debian TOOL PACKAGE...
 
 [ -n "$(find /var/lib/apt/lists -name '*Packages*' -mtime -1 -print -quit)" ] || download lists apt-get -q update || true
 
-debian slurm slurmctld slurmd slurm-client munge || true
-debian environment-modules environment-modules || true
-debian python python3-venv make || true
-debian bash-completion bash-completion || true
+wanted() {
+    [[ $wanted == *" $1 "* ]]
+}
 
 # Debian's Lmod conflicts with environment-modules: its files are put beside, with their paths changed.
 get_lmod() {
@@ -41,10 +46,6 @@ get_lmod() {
     grep -rIlZ /usr/share/lmod "$tools/lmod" | xargs -0 sed -i "s#/usr/share/lmod#$tools/lmod/usr/share/lmod#g"
     rm -r "$deb"
 }
-if debian lmod lua5.3 lua-filesystem lua-json lua-posix lua-term tcl; then
-    [ -d "$tools/lmod" ] || download lmod get_lmod || true
-fi
-
 # Debian 12 has no Apptainer: that of the next suite goes to a folder of its own with the C library that it was built for.
 get_apptainer() {
     local work mirror package program
@@ -80,19 +81,29 @@ get_apptainer() {
 }
 
 get_base() {                # what singularity.def begins from where no image can be pulled
-    rm -rf "$tools/base"
+    rm -rf "$tools/base.partial"
     debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$tools/base.partial" \
         "$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1)"
     find "$tools/base.partial/dev" "$tools/base.partial/var/cache/apt" -mindepth 1 -delete
     mv "$tools/base.partial" "$tools/base"
 }
-if debian apptainer patchelf squashfs-tools squashfuse fuse2fs uidmap debootstrap; then
-    [ -x "$tools/apptainer/bin/apptainer" ] || download apptainer get_apptainer || true
-    [ -d "$tools/base/etc" ] || download base get_base || true
-fi
+export -f get_lmod get_apptainer get_base
 
-for tool in easybuild:easybuild-framework,easybuild-easyblocks jupyter:jupyterlab; do
-    [ -d "$tools/${tool%%:*}" ] || python3 -m venv "$tools/${tool%%:*}"
-    download "${tool%%:*}" "$tools/${tool%%:*}/bin/pip" install -q $(tr , " " <<< "${tool#*:}") || true
+if wanted slurm; then debian slurm slurmctld slurmd slurm-client munge || true; fi
+if wanted modules; then
+    debian environment-modules environment-modules python3-venv make || true
+    if debian lmod lua5.3 lua-filesystem lua-json lua-posix lua-term tcl; then
+        [ -d "$tools/lmod" ] || download lmod get_lmod || true
+    fi
+fi
+if wanted container && debian apptainer patchelf squashfs-tools squashfuse fuse2fs uidmap debootstrap; then
+    [ -x "$tools/apptainer/bin/apptainer" ] || download apptainer get_apptainer || true
+    [ -d "$tools/base" ] || download base get_base || true
+fi
+for tool in easybuild jupyter; do
+    declare -A packages=([easybuild]="easybuild-framework easybuild-easyblocks" [jupyter]=jupyterlab)
+    wanted "$tool" || continue
+    [ -d "$tools/$tool" ] || python3 -m venv "$tools/$tool"
+    download "$tool" "$tools/$tool/bin/pip" install -q ${packages[$tool]} || true
 done
 ls "$tools"

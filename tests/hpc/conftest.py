@@ -23,7 +23,7 @@ def cluster(tmp_path_factory):
     with slurm(folder / "cluster", port=17000 + os.getpid() % 1000 * 4) as environment:
         yield environment | {
             "BG_HOME": str(ROOT), "BG_BIN": f"{ROOT}/bin", "BG_SRC": f"{ROOT}/src/biogans", "BG_DATA": f"{ROOT}/data",
-            "PATH": f"{ROOT}/bin:{ROOT}/hpc:{environment['PATH']}"}
+            "PATH": f"{ROOT}/bin:{environment['PATH']}"}
 
 
 @pytest.fixture

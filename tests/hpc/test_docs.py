@@ -7,10 +7,6 @@ import subprocess
 from .cluster import ROOT, need, show, wait_for
 
 INIT = "/usr/share/modules/init/bash"
-SWARM = """# two seeds
-mkdir -p runs/1 && cd runs/1 && train.py -d ../../data -m DCGAN --preset fast -s 1 -e 300 --resume
-mkdir -p runs/2 && cd runs/2 && train.py -d ../../data -m DCGAN --preset fast -s 2 -e 300 --resume
-"""
 
 
 def examples():
@@ -55,15 +51,16 @@ def test_the_page(cluster, tmp_path):
     environment = {name: value for name, value in cluster.items() if not name.startswith("BG_")}
     environment["PATH"] = environment["PATH"].replace(f"{ROOT}/bin:", "")
     (tmp_path / "work").mkdir()
-    (tmp_path / "work/seeds.swarm").write_text(SWARM)
     shell, same = Shell(tmp_path / "work", environment), doctest.OutputChecker().check_output
     different = []
     try:
         shell.type(f". {INIT}; module use {ROOT}/modulefiles")
         for command, expected in examples():
+            if command == "cat seeds.swarm":
+                (tmp_path / "work/seeds.swarm").write_text(expected)
             output, status = shell.type(re.sub(r"-e \d+", "-e 30", command))
             show(f"$ {command}", output)
-            if command.startswith(("sbatch", "swarm-array")):
+            if command.startswith(("sbatch", "$BG_HOME/hpc/swarm-array")):
                 wait_for(lambda: not subprocess.run(["squeue", "-h"], env=cluster, capture_output=True).stdout, 240, lambda: output)
             if status or not same(comparable(expected), comparable(output), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE):
                 different.append(f"$ {command}\n{output}    with status {status}, and the page has\n{expected}")
