@@ -135,3 +135,16 @@ echo "$SLURM_ARRAY_TASK_ID is the last"; exit 3
         assert [(row["seed"], row["iteration"]) for row in csv.DictReader(file)] == [("1", "20"), ("2", "400")]
     assert (work / "runs.png").stat().st_size > 1000
     show("collect.py runs -d data", collected.stdout)
+
+
+def test_interactive(cluster, work):
+    """srun --pty gives a terminal on a node, and TensorFlow as many threads as the job has."""
+    command = ('srun --cpus-per-task=3 --mem=500 --pty bash -c "tty; echo on \\$SLURMD_NODENAME; train.py -h | head -n 1; '
+               'python -c \\"import os, biogans.lazy; print(os.environ.get(\'TF_NUM_INTRAOP_THREADS\'), \'threads\')\\""')
+    path = f"{ROOT}/.venv/bin:{cluster['PATH']}"
+    settings = {name: value for name, value in cluster.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    done = subprocess.run(["script", "-qec", command, "/dev/null"], cwd=work, env=settings | {"PATH": path},
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    show("srun --cpus-per-task=3 --pty bash", done.stdout)
+    assert done.returncode == 0 and "/dev/pts/" in done.stdout and "on n" in done.stdout
+    assert "usage: train.py" in done.stdout and "3 threads" in done.stdout
