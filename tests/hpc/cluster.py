@@ -71,7 +71,9 @@ def slurm(folder, port):
 
 
 def idle(environment):
-    listed = subprocess.run(["sinfo", "-h", "-N", "-p", "norm", "-t", "idle", "-o", "%N"], env=environment, capture_output=True, text=True)
+    """Names of the nodes that wait for a job."""
+    listed = subprocess.run(["sinfo", "-h", "-N", "-p", "norm", "-t", "idle", "-o", "%N"], env=environment,
+                            capture_output=True, text=True)
     return set(listed.stdout.split())
 
 
@@ -97,7 +99,9 @@ class Job:
         self.path = folder / log.format(self.number)
 
     def run(self, *command):
-        result = subprocess.run(list(map(str, command)), cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        """Run a command of Slurm's in the job's folder."""
+        result = subprocess.run(list(map(str, command)), cwd=self.folder, env=self.environment, capture_output=True,
+                                text=True)
         assert result.returncode == 0, result.stderr
         return result
 

@@ -22,9 +22,9 @@ def built(tmp_path_factory):
         subprocess.run(["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", "root"], check=True)
     image = tmp_path_factory.mktemp("container") / "biogans"
     done = subprocess.run([
-        TOOLS / "apptainer/bin/apptainer", "build", "--fakeroot", "--sandbox", *(["--bind", CERTIFICATES] if CERTIFICATES.exists() else []),
-        "--build-arg", "BOOTSTRAP=localimage", "--build-arg", f"FROM={TOOLS}/base", "--build-arg", "TENSORFLOW=tensorflow-cpu",
-        image, "singularity.def"], cwd=ROOT, capture_output=True, text=True)
+        TOOLS / "apptainer/bin/apptainer", "build", "--fakeroot", "--sandbox",
+        *(["--bind", CERTIFICATES] if CERTIFICATES.exists() else []), "--build-arg", "BOOTSTRAP=localimage",
+        "--build-arg", f"FROM={TOOLS}/base", "--build-arg", "TENSORFLOW=tensorflow-cpu", image, "singularity.def"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "Output picture to file: cell.png" in done.stdout       # %test: train, predict, visualize
     show("apptainer build, and its %test:", *(line for line in (done.stdout + done.stderr).splitlines()
@@ -42,9 +42,10 @@ def environment(built, monkeypatch):
 def test_in_a_batch_job(built, cluster, work):
     """Signals go in and the exit status comes out: it is stopped, requeued, and goes on."""
     path = f"{TOOLS}/apptainer/bin:{cluster['PATH']}"
-    job = Job(cluster | {"PATH": path}, work, "sbatch", "--parsable", "--cpus-per-task=1", "--mem=1000", ROOT / "hpc/train.sbatch",
-              "apptainer", "run", "-u", "--bind", work, "--pwd", work, built,
-              "train.py", "-d", "data", "-m", "DCGAN", "--ngf", "4", "--ndf", "4", "-b", "4", "--num_D_iters", "1", "-e", "400")
+    job = Job(cluster | {"PATH": path}, work, "sbatch", "--parsable", "--cpus-per-task=1", "--mem=1000",
+              ROOT / "hpc/train.sbatch", "apptainer", "run", "-u", "--bind", work, "--pwd", work, built,
+              "train.py", "-d", "data", "-m", "DCGAN", "--ngf", "4", "--ndf", "4", "-b", "4",
+              "--num_D_iters", "1", "-e", "400")
     job.wait_for_log("iteration ")
     job.run("scancel", "--batch", "--signal=USR1", job.number)
     assert job.wait() == "COMPLETED", job.log

@@ -7,6 +7,7 @@ import subprocess
 from .cluster import ROOT, need, show, wait_for
 
 INIT = "/usr/share/modules/init/bash"
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def examples():
@@ -61,8 +62,9 @@ def test_the_page(cluster, tmp_path):
             output, status = shell.type(re.sub(r"-e \d+", "-e 30", command))
             show(f"$ {command}", output)
             if command.startswith(("sbatch", "$BG_HOME/hpc/swarm-array")):
-                wait_for(lambda: not subprocess.run(["squeue", "-h"], env=cluster, capture_output=True).stdout, 240, lambda: output)
-            if status or not same(comparable(expected), comparable(output), doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE):
+                wait_for(lambda: not subprocess.run(["squeue", "-h"], env=cluster, capture_output=True).stdout, 240,
+                         lambda: output)
+            if status or not same(comparable(expected), comparable(output), FLAGS):
                 different.append(f"$ {command}\n{output}    with status {status}, and the page has\n{expected}")
     finally:
         shell.close()

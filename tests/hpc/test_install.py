@@ -66,8 +66,9 @@ def test_versions_side_by_side(module, apps):       # noqa: F811
     done = module("module avail biogans 2>&1 | cat; module load biogans; echo $BG_HOME; module switch biogans biogans/1.1.0; "
                   "echo $BG_HOME; train.py -h | head -n 1; module unload biogans; echo [$BG_HOME]", use=apps / "modulefiles")
     assert VERSION in done.stdout and "1.1.0" in done.stdout
-    assert done.stdout.splitlines()[-4:] == [f"{apps}/biogans/{VERSION}", f"{apps}/biogans/1.1.0",
-                                             next(line for line in done.stdout.splitlines() if line.startswith("usage: train.py")), "[]"]
+    first, second, usage, unloaded = done.stdout.splitlines()[-4:]
+    assert (first, second, unloaded) == (f"{apps}/biogans/{VERSION}", f"{apps}/biogans/1.1.0", "[]")
+    assert usage.startswith("usage: train.py")
     show(f"{module.name}, two versions:", *done.stdout.splitlines()[-4:])
 
 

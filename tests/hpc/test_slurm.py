@@ -10,8 +10,8 @@ from biogans import checkpoint
 from .cluster import MEMORY, ROOT, Job, show
 
 SBATCH = ("sbatch", "--parsable", "--cpus-per-task=1", "--mem=1000")
-TRAIN = (ROOT / "hpc/train.sbatch", "train.py", "-d", "data", "-m", "DCGAN", "-p", "Alp14", "--ngf", "4", "--ndf", "4", "-b", "4",
-         "--num_D_iters", "1")
+TRAIN = (ROOT / "hpc/train.sbatch", "train.py", "-d", "data", "-m", "DCGAN", "-p", "Alp14", "--ngf", "4", "--ndf", "4",
+         "-b", "4", "--num_D_iters", "1")
 COMBINED = "checkpoints/weights.combined_model.DCGAN.WGAN-GP.1.h5"
 ENDLESS = ("-e", "1000000", "-M", "1000000")
 
@@ -53,7 +53,8 @@ def test_time_limit(cluster, work, seconds_per_iteration):
     show("a job longer than its time limit:", *story(limited.log))
     assert "stopped by SIGUSR1" in limited.log and "back to the queue" in limited.log
     assert iterations(limited.log) and iterations(limited.log)[0] > 0 and not iterations(whole.log)
-    (arrays, facts), (expected, _) = (checkpoint.read(work / path) for path in (COMBINED, f"whole/{COMBINED.split('/')[1]}"))
+    arrays, facts = checkpoint.read(work / COMBINED)
+    expected, _ = checkpoint.read(work / "whole" / COMBINED.split("/")[1])
     assert facts["iteration"] == number and arrays.keys() == expected.keys()
     assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
     show(f"its {len(arrays)} arrays after {number} iterations are those of an uninterrupted job")
@@ -63,7 +64,8 @@ def test_preemption(cluster, work):
     """A job of more weight takes the node; the training saves, waits, and goes on."""
     job = Job(cluster, work, *SBATCH, "--partition=quick", "--nodelist=n1", f"--mem={MEMORY}", *TRAIN, *ENDLESS)
     job.wait_for_log("iteration ")
-    other = Job(cluster, work, "sbatch", "--parsable", "--nodelist=n1", f"--mem={MEMORY}", "--wrap=sleep 3", "-o", "other.out")
+    other = Job(cluster, work, "sbatch", "--parsable", "--nodelist=n1", f"--mem={MEMORY}", "--wrap=sleep 3",
+                "-o", "other.out")
     job.wait_for_log("stopped by SIGTERM")
     assert other.wait() == "COMPLETED"
     job.wait_for_log("going on from")
@@ -98,6 +100,18 @@ def test_a_mistake_is_not_requeued(cluster, work):
     job = Job(cluster, work, *SBATCH, TRAIN[0], "train.py", "-d", "missing")
     assert job.wait() == "FAILED"
     assert "missing" in job.log and "back to the queue" not in job.log
+
+
+def test_the_job_loads_the_module(cluster, work):
+    """Submitted from a shell without it."""
+    bare = {name: value for name, value in cluster.items() if not name.startswith(("BG_", "BASH_FUNC"))}
+    bare |= {"PATH": bare["PATH"].replace(f"{ROOT}/bin:", ""), "MODULEPATH": f"{ROOT}/modulefiles"}
+    job = Job(bare, work, *SBATCH, *TRAIN, "-e", 1)
+    assert job.wait() == "COMPLETED", job.log
+    assert "[+] Loading biogans" in job.log and f"sources in {ROOT}/src/biogans" in job.log
+    bare["MODULEPATH"] = str(work)
+    job = Job(bare, work, *SBATCH, *TRAIN, "-e", 1)
+    assert job.wait() == "FAILED" and "train.py is not on PATH" in job.log
 
 
 def test_data_on_local_scratch(cluster, work):
