@@ -21,7 +21,10 @@ download() {                # download TOOL COMMAND...: say so if it fails
     shift
     echo "$tool: $*" | cut -c 1-120
     # A bash of its own: in one that looks at the status, set -e would not end a function where it fails.
-    bash -euo pipefail -c '"$@"' bash "$@" > "$tools/$tool.log" 2>&1 || { tail -n 1 "$tools/$tool.log" > "$tools/$tool.failed"; echo "$tool: FAILED"; return 1; }
+    if ! bash -euo pipefail -c '"$@"' bash "$@" > "$tools/$tool.log" 2>&1; then
+        tail -n 1 "$tools/$tool.log" | tee "$tools/$tool.failed"
+        return 1
+    fi
 }
 
 debian() {                  # debian TOOL PACKAGE...
