@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def built(tmp_path_factory):
     assert "Output picture to file: cell.png" in done.stdout       # %test: train, predict, visualize
     show("apptainer build, and its %test:", *(line for line in (done.stdout + done.stderr).splitlines()
                                              if line.startswith(("Output", "weights:", "INFO:"))))
-    return image
+    yield image
+    shutil.rmtree(image)        # two gigabytes, of which pytest would keep three copies
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """The easyconfig, with a real EasyBuild: it builds, passes its sanity checks, and its module loads."""
 
 import os
+import shutil
 import subprocess
 
 from .cluster import ROOT, TOOLS, need, show
@@ -26,3 +27,4 @@ def test_easybuild(tmp_path):
                             capture_output=True, text=True)
     assert loaded.returncode == 0 and "usage: train.py" in loaded.stdout, loaded.stderr
     show("eb BioGANs-1.0.0.eb", *(line for line in done.stdout.splitlines() if "COMPLETED" in line))
+    shutil.rmtree(tmp_path / "software")
