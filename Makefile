@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN = $(CURDIR)/bin
 SAMPLE = $(CURDIR)/data_48-80/data
 DEMO_ITERATIONS ?= 1000
+TENSORFLOW ?= tensorflow-cpu
 .DELETE_ON_ERROR:
 
 all: .venv/installed
@@ -34,6 +35,33 @@ test: .venv/installed
 test-durability: .venv/installed
 	.venv/bin/python tests/durability.py
 
+# With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
+HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
+test-hpc: .venv/installed
+	hpc/test-tools.sh .hpc-tools
+	$(HPC_TESTS) tests/hpc tests/test_modulefile.py
+
+# Without what downloads much: modules and Slurm.
+test-hpc-short: .venv/installed
+	hpc/test-tools.sh .hpc-tools slurm modules
+	$(HPC_TESTS) tests/hpc/test_slurm.py tests/hpc/test_docs.py tests/test_modulefile.py
+
+# What a site installs, with an environment of its own; nothing is written there at run time, and it may be moved. Take a
+# PYTHON that all nodes have. For GPUs: TENSORFLOW=tensorflow[and-cuda]; to add Jupyter: PACKAGES=jupyterlab
+install:
+	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
+	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
+	mkdir -p "$(PREFIX)"
+	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs "$(PREFIX)"
+	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__
+	$(PYTHON) -m venv "$(PREFIX)/.venv"
+	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
+	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+	    --requirement "$(PREFIX)/.venv/requirements" $(PACKAGES)
+	for packages in "$(PREFIX)"/.venv/lib/python*/site-packages; do echo ../../../../src > "$$packages/biogans.pth"; done
+	chmod -R a+rX,go-w "$(PREFIX)"
+	@echo "module use $(PREFIX)/modulefiles; module load biogans"
+
 # Nine small trainings, one after another: some minutes.
 nine: .venv/installed
 	.venv/bin/python benchmarks/nine.py -d $(SAMPLE) -o docs/nine.png
@@ -58,6 +86,8 @@ help:
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
 	@echo "make test       the tests"
 	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
+	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
+	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own"
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
@@ -65,4 +95,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability nine bench scale sample clean help
+.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench scale sample clean help

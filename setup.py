@@ -42,5 +42,6 @@ setup(
         "biogans-reconstruct = biogans.reconstruct:main",
         "biogans-interpolate = biogans.interpolate:main",
         "biogans-simulate = biogans.simulate:main",
+        "biogans-collect = biogans.collect:main",
     ]},
 )

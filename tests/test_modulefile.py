@@ -81,6 +81,12 @@ def test_commands_are_on_path(module, command):
     assert done.returncode == 0 and done.stdout.startswith(f"{ROOT}/bin/{command}\nusage: {command}"), done.stderr
 
 
+def test_completion(module):
+    """The Tab key knows the options, until the module is unloaded."""
+    done = module("module load biogans; complete -p train.py; module unload biogans; complete -p train.py")
+    assert done.stdout == """complete -o default -C '"$BG_BIN/completion.py"' train.py\n""", done.stderr
+
+
 def test_unload_restores(module):
     done = module('before=$PATH; module load biogans; module unload biogans; [ "$PATH" = "$before" ] && echo same; env')
     assert done.returncode == 0 and done.stdout.startswith("same\n") and not re.search("^BG_", done.stdout, re.MULTILINE)

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from biogans import models, options
 from biogans.gan import ALGORITHMS
 
-COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py")
+COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py")
 
 
 def parsed(*arguments):
@@ -221,9 +221,10 @@ LONG_OPTIONS = {
     "simulate.py": "output full seed help",
     "reconstruct.py": "input_file data number order restarts iterations seed polarity_factors help",
     "interpolate.py": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
+    "collect.py": "data output seed help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
-           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch"}
+           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

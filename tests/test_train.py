@@ -81,6 +81,16 @@ def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
     assert same(state(here / "halves")[0], halves)
 
 
+def test_resume_begins_and_then_goes_on(here, capsys):
+    """The same command line does for the first and for every later start of a batch job."""
+    arguments = ("-m", "DCGAN", "-a", "GAN", "--resume")
+    assert run_train(*arguments, "-e", 2) == 0 and "going on" not in capsys.readouterr().out
+    assert run_train(*arguments, "-e", 4) == 0 and "iteration 2\n" in capsys.readouterr().out
+    resumed, facts = state(here / "checkpoints")
+    run_train("-m", "DCGAN", "-a", "GAN", "-e", 4, "-c", "whole")
+    assert facts["iteration"] == 4 and same(resumed, state(here / "whole")[0])
+
+
 def test_rows_of_a_killed_run_are_dropped_from_the_log(here):
     """A run that is killed has logged iterations after its last checkpoint; the next run computes them again."""
     run_train("-m", "DCGAN", "-e", 2)

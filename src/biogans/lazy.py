@@ -16,6 +16,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if os.environ["KERAS_BACKEND"] == "jax":    # Keras would import TensorFlow only to ask whether a thing is its tensor
     sys.modules.setdefault("tensorflow", None)
+if "SLURM_CPUS_PER_TASK" in os.environ:         # TensorFlow reads it once, when it is imported, and else takes all cores
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
 for library in ("tensorflow", "absl"):      # advice to programmers, such as that HDF5 is an old format
     logging.getLogger(library).setLevel(logging.ERROR)
 

@@ -114,6 +114,8 @@ def train_parser():
     _add_checkpoints_dir(files)
     files.add_argument("-w", "--use_pretrained_weights", action="store_true",
                        help="go on from the stored checkpoint, up to -e iterations, as if there had been no interruption")
+    files.add_argument("--resume", action="store_true",
+                       help="-w if there is a checkpoint of this run, else begin: for batch jobs that are queued again")
     files.add_argument("-M", "--monitor_progress", type=_positive_int, default=500, metavar="N",
                        help="store a picture of generated images after each N iterations, in images/; default=500")
     files.add_argument("--save_minutes", type=_positive_float, default=10.0, metavar="MIN",
@@ -347,6 +349,7 @@ def _one_of(names):
             if name.lower() == text.lower():
                 return name
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+    choose.names = tuple(names)         # for completion
     return choose
 
 

@@ -54,7 +54,9 @@ def train(options):
 
 def start(options, settings, spec, images, batches, files, stop):
     """Build the networks, restore them if -w asks for it, and train; returns the exit status."""
-    if options.use_pretrained_weights and not any(path.is_file() for path in files.checkpoints()):
+    begun = any(path.is_file() for path in files.checkpoints())
+    options.use_pretrained_weights |= options.resume and begun
+    if options.use_pretrained_weights and not begun:
         raise InputError(f"{files.combined}: no such checkpoint to go on from: leave out -w to start anew")
 
     from .engine import Engine, device_name

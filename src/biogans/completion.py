@@ -1,0 +1,25 @@
+"""What bash offers at the Tab key, read from the commands' own parsers: `complete -o default -C completion.py train.py`."""
+
+import sys
+
+from . import collect, options, visualize
+
+PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parser, "visualize.py": visualize.parser,
+           "collect.py": collect.parser}
+
+
+def candidates(parser, word, previous):
+    """The options that begin with `word`, or the values that do where `previous` is an option; else none (a file)."""
+    expecting = [action for action in parser._actions if previous in action.option_strings and action.nargs != 0]
+    if expecting:
+        names = expecting[0].choices or getattr(expecting[0].type, "names", ())
+        return [name for name in names if name.lower().startswith(word.lower())]
+    if not word.startswith("-"):
+        return []
+    return [name for action in parser._actions for name in action.option_strings if name.startswith(word)]
+
+
+def main():
+    """bash gives the command's name, the word to complete and the one before it, and takes a line for each candidate."""
+    command, word, previous = sys.argv[1:4]
+    print(*candidates(PARSERS[command](), word, previous), sep="\n")

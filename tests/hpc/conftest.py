@@ -1,0 +1,35 @@
+"""Fixtures of the tests of the HPC module: a Slurm cluster, and a user's folder on it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .cluster import ROOT, need, slurm
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.hpc)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """The environment in which sbatch, squeue, … speak to a Slurm of two nodes, and the module is loaded."""
+    need("slurm")
+    folder = tmp_path_factory.mktemp("slurm")
+    with slurm(folder / "cluster", port=17000 + os.getpid() % 1000 * 4) as environment:
+        yield environment | {
+            "BG_HOME": str(ROOT), "BG_BIN": f"{ROOT}/bin", "BG_SRC": f"{ROOT}/src/biogans", "BG_DATA": f"{ROOT}/data",
+            "PATH": f"{ROOT}/bin:{environment['PATH']}"}
+
+
+@pytest.fixture
+def work(tmp_path, cluster):
+    """A user's folder on the cluster, with the sample data."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    subprocess.run('cp -r "${BG_DATA}_48-80"/* .', shell=True, check=True, cwd=folder, env=cluster)
+    return folder

@@ -1,0 +1,93 @@
+"""`make install PREFIX=…`: the module from a prefix, versions side by side, nothing written at run time."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from test_modulefile import LOAD_LINE, SHOW, VERSION, module, shown  # noqa: F401
+
+from .cluster import ROOT, need, show
+
+
+@pytest.fixture(autouse=True)
+def tools():
+    need("environment-modules")
+    need("lmod")
+
+
+@pytest.fixture(scope="module")
+def apps():
+    """A site's folder: version 1.0.0 from `make install`, moved; 1.1.0, made of it; and a module tree of both."""
+    folder = Path(tempfile.mkdtemp(prefix="biogans-apps-"))         # tmp_path is closed to other users
+    folder.chmod(0o755)
+    done = subprocess.run(["make", "install", f"PREFIX={folder}/first", "PYTHON=/usr/bin/python3"], cwd=ROOT,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (folder / "biogans").mkdir()
+    home = (folder / "first").rename(folder / "biogans" / VERSION)
+    show(f"make install, then moved to …/{VERSION}:", *sorted(path.name for path in home.iterdir()))
+    later = folder / "biogans/1.1.0"
+    shutil.copytree(home, later, ignore=shutil.ignore_patterns(".venv"))
+    (later / ".venv").symlink_to(home / ".venv")
+    (later / "modulefiles/biogans" / VERSION).rename(later / "modulefiles/biogans/1.1.0")
+    (folder / "installed").touch()
+    tree = folder / "modulefiles/biogans"
+    tree.mkdir(parents=True)
+    (tree / VERSION).symlink_to(home / "modulefiles/biogans" / VERSION)
+    (tree / "1.1.0").symlink_to(later / "modulefiles/biogans/1.1.0")
+    shutil.copy(ROOT / "modulefiles/biogans/.version", tree)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_session_under_the_installed_module(module, apps):        # noqa: F811
+    """What a user types, up to a picture of a cell drawn by a network of one's own."""
+    home = apps / "biogans" / VERSION
+    done = module(f"module load biogans; {SHOW}; ls $BG_BIN $BG_SRC > names; cp -r ${{BG_DATA}}_48-80/* .; cp $BG_SRC/* . && "
+                  "train.py -d data -m DCGAN -a GAN --ngf 4 --ndf 4 -b 4 -e 1 | tail -n 1 && "
+                  "predict.py -i checkpoints/weights.generator.DCGAN.GAN.1.h5 | tail -n 1 && "
+                  "visualize.py -i images/stack2.DCGAN.GAN.h5 -o cell.png", use=apps / "modulefiles")
+    assert done.returncode == 0 and done.stderr == LOAD_LINE, done.stderr
+    assert done.stdout.startswith(shown(home)) and done.stdout.endswith("cell.png\n")
+    show(f"{module.name}, installed in a prefix:", done.stdout)
+
+
+def test_an_edited_copy_runs_with_the_installed_environment(module, apps):      # noqa: F811
+    """`python` is then any that the machine has, without our libraries."""
+    done = module("module load biogans; cp $BG_SRC/* .; echo 'import tifffile; print(\"my networks\", tifffile.__file__)' >> "
+                  "models.py; /usr/bin/python3 train.py -h", use=apps / "modulefiles")
+    assert done.returncode == 0 and done.stdout.startswith(f"my networks {apps}/biogans/{VERSION}/.venv/"), done.stderr
+
+
+def test_versions_side_by_side(module, apps):       # noqa: F811
+    done = module("module avail biogans 2>&1 | cat; module load biogans; echo $BG_HOME; module switch biogans biogans/1.1.0; "
+                  "echo $BG_HOME; train.py -h | head -n 1; module unload biogans; echo [$BG_HOME]", use=apps / "modulefiles")
+    assert VERSION in done.stdout and "1.1.0" in done.stdout
+    first, second, usage, unloaded = done.stdout.splitlines()[-4:]
+    assert (first, second, unloaded) == (f"{apps}/biogans/{VERSION}", f"{apps}/biogans/1.1.0", "[]")
+    assert usage.startswith("usage: train.py")
+    show(f"{module.name}, two versions:", *done.stdout.splitlines()[-4:])
+
+
+def test_nothing_was_written_to_the_prefix(apps):
+    """By another user, who may not, nor in the tests before by root, who could."""
+    home = apps / "biogans" / VERSION
+    work = apps / "work"
+    work.mkdir()
+    work.chmod(0o777)
+    done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec",
+                           f"cp -r {home}/data_48-80/* .; {home}/bin/train.py -d data -m DCGAN -a GAN --ngf 4 -b 4 -e 1"],
+                          cwd=work, capture_output=True, text=True, env={"PATH": os.defpath, "HOME": str(work)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = set(home.rglob("*"))
+    show(f"of {len(files)} files none was written at run time")
+    assert not {path for path in files if path.lstat().st_mtime > (apps / "installed").stat().st_mtime}
+
+
+def test_an_installation_is_not_overwritten(apps):
+    for arguments, words in ((f"PREFIX={apps}/biogans/{VERSION}", "there already"), ("PREFIX=", "where?")):
+        done = subprocess.run(["make", "install", arguments], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and words in done.stderr

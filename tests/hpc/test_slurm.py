@@ -1,0 +1,164 @@
+"""train.sbatch and swarm-array under a real Slurm: limits, preemption, cancelling, arrays."""
+
+import csv
+import subprocess
+
+import numpy as np
+import pytest
+from biogans import checkpoint
+
+from .cluster import MEMORY, ROOT, Job, show
+
+SBATCH = ("sbatch", "--parsable", "--cpus-per-task=1", "--mem=1000")
+TRAIN = (ROOT / "hpc/train.sbatch", "train.py", "-d", "data", "-m", "DCGAN", "-p", "Alp14", "--ngf", "4", "--ndf", "4",
+         "-b", "4", "--num_D_iters", "1")
+COMBINED = "checkpoints/weights.combined_model.DCGAN.WGAN-GP.1.h5"
+ENDLESS = ("-e", "1000000", "-M", "1000000")
+
+
+def iterations(log):
+    """Where each start of the run began: [0, …]."""
+    return [int(line.split("iteration ")[1]) for line in log.splitlines() if line.startswith("going on from")]
+
+
+def story(log):
+    """The lines of a log that tell what happened to the job."""
+    words = ("[job ", "going on", "stopped by", "no GPU", "weights:")
+    return [line for line in log.splitlines() if line.startswith(words)]
+
+
+@pytest.fixture(scope="module")
+def seconds_per_iteration(cluster, tmp_path_factory):
+    """Of the training in these tests, from a batch job."""
+    folder = tmp_path_factory.mktemp("batch")
+    (folder / "data").symlink_to(ROOT / "data_48-80/data")
+    job = Job(cluster, folder, *SBATCH, *TRAIN, "-e", 300)
+    assert job.wait() == "COMPLETED", job.log
+    with open(folder / "checkpoints/log.DCGAN.WGAN-GP.1.csv") as file:
+        rows = list(csv.DictReader(file))
+    show("a batch job:", *story(job.log))
+    assert f"[job {job.number}] restart 0 on n" in job.log and "1 threads, GPU none" in job.log
+    return (float(rows[-1]["seconds"]) - float(rows[9]["seconds"])) / (len(rows) - 10)
+
+
+def test_time_limit(cluster, work, seconds_per_iteration):
+    """Stopped before its limit, requeued, and gone on with: the weights are those of a run without limits, bit for bit."""
+    number = int(40 / seconds_per_iteration)
+    limited = Job(cluster, work, *SBATCH, "--time=1", "--signal=B:USR1@20", *TRAIN, "-e", number)
+    whole = Job(cluster, work, *SBATCH, *TRAIN, "-e", number, "-c", "whole")
+    limited.wait_for_log("going on from")
+    limited.run("scontrol", "update", f"JobId={limited.number}", "TimeLimit=60")      # once is enough
+    assert limited.wait() == "COMPLETED", limited.log
+    assert whole.wait() == "COMPLETED", whole.log
+    show("a job longer than its time limit:", *story(limited.log))
+    assert "stopped by SIGUSR1" in limited.log and "back to the queue" in limited.log
+    assert iterations(limited.log) and iterations(limited.log)[0] > 0 and not iterations(whole.log)
+    arrays, facts = checkpoint.read(work / COMBINED)
+    expected, _ = checkpoint.read(work / "whole" / COMBINED.split("/")[1])
+    assert facts["iteration"] == number and arrays.keys() == expected.keys()
+    assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
+    show(f"its {len(arrays)} arrays after {number} iterations are those of an uninterrupted job")
+
+
+def test_preemption(cluster, work):
+    """A job of more weight takes the node; the training saves, waits, and goes on."""
+    job = Job(cluster, work, *SBATCH, "--partition=quick", "--nodelist=n1", f"--mem={MEMORY}", *TRAIN, *ENDLESS)
+    job.wait_for_log("iteration ")
+    other = Job(cluster, work, "sbatch", "--parsable", "--nodelist=n1", f"--mem={MEMORY}", "--wrap=sleep 3",
+                "-o", "other.out")
+    job.wait_for_log("stopped by SIGTERM")
+    assert other.wait() == "COMPLETED"
+    job.wait_for_log("going on from")
+    assert other.state == "COMPLETED" and "restart 1" in job.log
+    job.run("scancel", job.number)
+    assert job.wait() == "CANCELLED"
+    show("a preempted job:", *story(job.log))
+
+
+def test_scancel(cluster, work):
+    """What was done is saved, and the job does not come back."""
+    job = Job(cluster, work, *SBATCH, *TRAIN, *ENDLESS)
+    job.wait_for_log("iteration ")
+    job.run("scancel", job.number)
+    assert job.wait() == "CANCELLED"
+    job.wait_for_log("stopped by SIGTERM")
+    assert checkpoint.read(work / COMBINED)[1]["iteration"] > 0
+    assert "back to the queue" not in job.log and "restart 1" not in job.log
+    show("a cancelled job:", *story(job.log))
+
+
+def test_restarts_are_capped(cluster, work):
+    job = Job(cluster | {"BG_MAX_RESTARTS": "0"}, work, *SBATCH, *TRAIN, *ENDLESS)
+    job.wait_for_log("iteration ")
+    job.run("scancel", "--batch", "--signal=USR1", job.number)
+    assert job.wait() == "FAILED"
+    assert "stopped after 0 restarts" in job.log and "back to the queue" not in job.log
+    show("a job that has had its restarts:", *story(job.log))
+
+
+def test_a_mistake_is_not_requeued(cluster, work):
+    job = Job(cluster, work, *SBATCH, TRAIN[0], "train.py", "-d", "missing")
+    assert job.wait() == "FAILED"
+    assert "missing" in job.log and "back to the queue" not in job.log
+
+
+def test_the_job_loads_the_module(cluster, work):
+    """Submitted from a shell without it."""
+    bare = {name: value for name, value in cluster.items() if not name.startswith(("BG_", "BASH_FUNC"))}
+    bare |= {"PATH": bare["PATH"].replace(f"{ROOT}/bin:", ""), "MODULEPATH": f"{ROOT}/modulefiles"}
+    job = Job(bare, work, *SBATCH, *TRAIN, "-e", 1)
+    assert job.wait() == "COMPLETED", job.log
+    assert "[+] Loading biogans" in job.log and f"sources in {ROOT}/src/biogans" in job.log
+    bare["MODULEPATH"] = str(work)
+    job = Job(bare, work, *SBATCH, *TRAIN, "-e", 1)
+    assert job.wait() == "FAILED" and "train.py is not on PATH" in job.log
+
+
+def test_data_on_local_scratch(cluster, work):
+    """Where a job has a folder on its node, the images are read from there, and the run is the same."""
+    scratch = work / "scratch"
+    scratch.mkdir()
+    job = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *SBATCH, *TRAIN, "-e", 1)
+    assert job.wait() == "COMPLETED", job.log
+    assert f"data copied to {scratch}" in job.log and any((scratch / "data").rglob("*.png"))
+    assert checkpoint.read(work / COMBINED)[1]["iteration"] == 1
+    assert not list((work / "data").rglob("*.h5.partial"))
+
+
+def test_swarm(cluster, work):
+    """The subjobs of a file with comments and continued lines; one is stopped and comes back; the runs are collected."""
+    (work / "test.swarm").write_text(f"""# three lines
+mkdir -p runs/1 && cd runs/1 && train.py -d ../../data {' '.join(map(str, TRAIN[4:]))} -s 1 -e 20 --resume
+
+mkdir -p runs/2 && cd runs/2 && \\
+    train.py -d ../../data {' '.join(map(str, TRAIN[4:]))} -s 2 \\
+    -e 400 --resume
+echo "$SLURM_ARRAY_TASK_ID is the last"; exit 3
+""")
+    swarm = Job(cluster, work, ROOT / "hpc/swarm-array", "-f", "test.swarm", "-t", "1", "-g", "1", log="swarm_{}_1.o")
+    swarm.wait_for_log("iteration ")
+    swarm.run("scancel", "--batch", "--signal=USR1", f"{swarm.number}_1")
+    swarm.wait()
+    first, last = ((work / f"swarm_{swarm.number}_{k}.o").read_text() for k in (0, 2))
+    assert "iteration 20/20" in first and "2 is the last" in last and f"array {swarm.number} task 0, restart 0" in first
+    assert iterations(swarm.log)[0] > 0 and "restart 1" in swarm.log and "iteration 400/400" in swarm.log
+    show("a swarm, its second line stopped and come back:", *story(swarm.log))
+    collected = subprocess.run(["collect.py", "runs", "-d", "data"], cwd=work, env=cluster, capture_output=True, text=True)
+    assert collected.returncode == 0, collected.stderr
+    with open(work / "runs.csv") as file:
+        assert [(row["seed"], row["iteration"]) for row in csv.DictReader(file)] == [("1", "20"), ("2", "400")]
+    assert (work / "runs.png").stat().st_size > 1000
+    show("collect.py runs -d data", collected.stdout)
+
+
+def test_interactive(cluster, work):
+    """srun --pty gives a terminal on a node, and TensorFlow as many threads as the job has."""
+    command = ('srun --cpus-per-task=3 --mem=500 --pty bash -c "tty; echo on \\$SLURMD_NODENAME; train.py -h | head -n 1; '
+               'python -c \\"import os, biogans.lazy; print(os.environ.get(\'TF_NUM_INTRAOP_THREADS\'), \'threads\')\\""')
+    path = f"{ROOT}/.venv/bin:{cluster['PATH']}"
+    settings = {name: value for name, value in cluster.items() if name != "TF_NUM_INTRAOP_THREADS"}
+    done = subprocess.run(["script", "-qec", command, "/dev/null"], cwd=work, env=settings | {"PATH": path},
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    show("srun --cpus-per-task=3 --pty bash", done.stdout)
+    assert done.returncode == 0 and "/dev/pts/" in done.stdout and "on n" in done.stdout
+    assert "usage: train.py" in done.stdout and "3 threads" in done.stdout
