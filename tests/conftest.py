@@ -58,4 +58,15 @@ def run(tmp_path):
     return command
 
 
+def train_small_networks(folder, architectures=("DCGAN-starshaped", "DCGAN"), training=12, held_out=12):
+    """Images in folder/data, and networks trained on them for 2 iterations: a user's folder."""
+    from biogans import train
+    write_images(folder / "data" / "LIN_train", number=training)
+    write_images(folder / "data" / "LIN_test", seed=1, number=held_out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for architecture in architectures:
+            train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2"])
+
+
 SMALL = ("--ngf", "4", "--ndf", "4", "-z", "6", "-b", "4", "--num_D_iters", "2")     # a network that trains in moments

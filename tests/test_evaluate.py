@@ -12,7 +12,7 @@ from PIL import Image
 
 from biogans import c2st, dataloader, evaluate, features, report, scoring, train
 from biogans.errors import InputError
-from conftest import SMALL, write_images
+from conftest import SMALL, train_small_networks, write_images
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 PLAIN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -31,18 +31,13 @@ def quick(monkeypatch):
 def folder(tmp_path_factory):
     """A user's folder after training a star of two factors and a DCGAN on both, with joint cells of the two."""
     folder = tmp_path_factory.mktemp("evaluate")
-    write_images(folder / "data" / "LIN_train", number=20)
-    write_images(folder / "data" / "LIN_test", seed=1, number=16)
     y, x = np.mgrid[:16, :24]
     blob = 255 * np.exp(-((y - 8) ** 2 + (x - 12) ** 2) / 30)
     with h5py.File(folder / "joint.h5", "w") as file:
         noise = np.random.default_rng(0).uniform(0.7, 1, (12, 16, 24, 3))
         file.create_dataset("stack", data=(blob[..., None] * noise).astype(np.uint8)).attrs["channel_names"] = [
             "Bgs4", "Alp14", "Tea1"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for architecture in ("DCGAN-starshaped", "DCGAN"):
-            train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2"])
+    train_small_networks(folder, training=20, held_out=16)
     return folder
 
 

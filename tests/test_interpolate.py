@@ -6,10 +6,10 @@ import h5py
 import imageio.v3
 import numpy as np
 import pytest
-from conftest import SMALL, write_images
+from conftest import train_small_networks
 from PIL import Image
 
-from biogans import interpolate, predict, train
+from biogans import interpolate, predict
 from biogans.errors import InputError
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
@@ -190,11 +190,9 @@ def test_an_mp4_has_all_frames(movie, tmp_path):
 def folder(tmp_path_factory):
     """A user's folder after training a star of two factors for 2 iterations and drawing two cells."""
     folder = tmp_path_factory.mktemp("interpolate")
-    write_images(folder / "data" / "LIN_train")
-    write_images(folder / "data" / "LIN_test", seed=1)
+    train_small_networks(folder, ["DCGAN-starshaped"])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        train.main([*SMALL, "-d", "data", "-m", "DCGAN-starshaped", "-e", "2"])
         predict.main(["-i", STAR, "-n", "3", "-s", "5"])
     return folder
 

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from biogans import c2st, checkpoint, predict, train
+from biogans import c2st, checkpoint, predict
 from biogans.engine import draw
-from conftest import SMALL, write_images
+from conftest import train_small_networks
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 STACK = "images/stack3.DCGAN-starshaped.WGAN-GP.h5"
@@ -21,12 +21,7 @@ STACK = "images/stack3.DCGAN-starshaped.WGAN-GP.h5"
 def folder(tmp_path_factory):
     """A user's folder after training a star of two factors and a DCGAN on both for 2 iterations."""
     folder = tmp_path_factory.mktemp("predict")
-    write_images(folder / "data" / "LIN_train")
-    write_images(folder / "data" / "LIN_test", seed=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for architecture in ("DCGAN-starshaped", "DCGAN"):
-            train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2"])
+    train_small_networks(folder)
     return folder
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import SMALL, write_images
+from conftest import train_small_networks, write_images
 from PIL import Image
 from scipy import optimize, stats
 
-from biogans import checkpoint, dataloader, models, reconstruct, train
+from biogans import checkpoint, dataloader, models, reconstruct
 from biogans.engine import draw, latent_gradient
 from biogans.errors import InputError
 from networks import FACTORS, spec
@@ -226,13 +226,8 @@ def test_the_table_has_medians_of_each_factor():
 def folder(tmp_path_factory):
     """A user's folder after training a star of two factors and a DCGAN for 2 iterations."""
     folder = tmp_path_factory.mktemp("reconstruct")
-    write_images(folder / "data" / "LIN_train")
-    write_images(folder / "data" / "LIN_test", seed=1)
     write_images(folder / "others", size=(32, 32))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for architecture in ("DCGAN-starshaped", "DCGAN"):
-            train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2"])
+    train_small_networks(folder)
     return folder
 
 
