@@ -24,9 +24,15 @@ def tab(command, word, previous):
     ("train.py", "", "-d", []),                         # a file: bash's own completion
     ("train.py", "da", "train.py", []),
     ("predict.py", "--eval", "-w", ["--evaluate"]),
-    ("collect.py", "--o", "runs", ["--output"])])
+    ("collect.py", "--o", "runs", ["--output"]),
+    ("reconstruct.py", "", "--order", ["joint", "red-first", "both"])])
 def test_candidates(command, word, previous, expected):
     assert tab(command, word, previous) == expected
+
+
+def test_every_command_is_known():
+    from biogans.completion import PARSERS
+    assert {*PARSERS, "completion.py"} == {path.name for path in (ROOT / "bin").iterdir()}
 
 
 def test_the_tab_key():

@@ -1,11 +1,12 @@
-"""What bash offers at the Tab key, read from the commands' own parsers: `complete -o default -C completion.py train.py`."""
+"""What bash offers at the Tab key, read from the commands' parsers: `complete -o default -C completion.py train.py`."""
 
 import sys
 
-from . import collect, options, visualize
+from . import collect, evaluate, options, simulate, visualize
 
 PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parser, "visualize.py": visualize.parser,
-           "collect.py": collect.parser}
+           "evaluate.py": evaluate.parser, "reconstruct.py": options.reconstruct_parser,
+           "interpolate.py": options.interpolate_parser, "simulate.py": simulate.parser, "collect.py": collect.parser}
 
 
 def candidates(parser, word, previous):
@@ -20,6 +21,6 @@ def candidates(parser, word, previous):
 
 
 def main():
-    """bash gives the command's name, the word to complete and the one before it, and takes a line for each candidate."""
+    """bash gives the command's name, the word to complete and the one before it, and takes lines of candidates."""
     command, word, previous = sys.argv[1:4]
     print(*candidates(PARSERS[command](), word, previous), sep="\n")
