@@ -102,7 +102,7 @@ class Rods:
 
     layers = ()
 
-    def predict(self, z, batch_size, verbose):
+    def predict_on_batch(self, z):
         rods = [rod(30 + 6 * growth, 0.1 * turn, centre=(24 + move, 40), septum=max(0, growth - 1.5) * 2)
                 for move, turn, growth in z[:, :3]]
         return 2 * np.array(rods)[..., None] - 1
@@ -111,7 +111,7 @@ class Rods:
 def test_the_cell_cycle_grows_one_cell():
     z, lengths = interpolate.cell_cycle(Rods(), SimpleNamespace(nz=8), 6, seed=0)
     assert z.shape == (6, 8) and (np.diff(lengths) >= 0).all() and lengths[-1] - lengths[0] > 25
-    measured = np.array([interpolate.measure(image[..., 0]) for image in (Rods().predict(z, 64, 0) + 1) / 2])
+    measured = np.array([interpolate.measure(image[..., 0]) for image in (Rods().predict_on_batch(z) + 1) / 2])
     np.testing.assert_allclose(measured[:, 0], lengths)
     assert np.ptp(measured[:, 1]) < 2 and np.ptp(measured[:, 3]) < 0.1 and measured[-1, 4] > 1.5 > measured[0, 4]
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), np.linalg.norm(z[0]), rtol=1e-5)
@@ -127,7 +127,7 @@ def test_a_cell_cycle_that_is_not_there(image, words):
     class Still:
         layers = ()
 
-        def predict(self, z, batch_size, verbose):
+        def predict_on_batch(self, z):
             return np.full((len(z), 48, 80, 1), -1.0) + 2 * np.broadcast_to(image, (48, 80))[..., None]
 
     with pytest.raises(InputError, match=words):
