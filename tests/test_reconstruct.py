@@ -96,6 +96,8 @@ def test_an_interrupt_ends_all_searches(problem, where):
 def test_ctrl_c_ends_all_searches():
     """At any moment: the interrupt comes from another thread, again and again."""
     before, caught = threading.active_count(), 0
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     for delay in np.linspace(0.01, 0.1, 10):
         timer, end = threading.Timer(delay, signal.raise_signal, [signal.SIGINT]), time.monotonic() + 2
         try:
@@ -105,6 +107,8 @@ def test_ctrl_c_ends_all_searches():
         except KeyboardInterrupt:
             caught += 1
         timer.join()
+    signal.signal(signal.SIGINT, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     for _ in range(100):        # an interrupt in the pool's own end leaves its threads to end by themselves
         if threading.active_count() == before:
             break

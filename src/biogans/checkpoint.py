@@ -438,9 +438,9 @@ def _datasets(file):
 
 def _digest(arrays, text):
     """SHA-256 of the text and of the names, types, shapes and values of all arrays."""
-    digest = hashlib.sha256(text.encode())
+    digest = hashlib.sha256(text.encode(errors="surrogatepass"))        # names in a damaged file can be any bytes
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode(errors="surrogatepass"))
         digest.update(array.tobytes())
     return digest.hexdigest()
