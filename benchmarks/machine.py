@@ -226,3 +226,9 @@ def operations(events):
     for name, time_ in on_device or of_tensorflow or of_xla:
         total[name] = total.get(name, 0.0) + time_
     return dict(sorted(total.items(), key=lambda item: -item[1]))
+
+
+if __name__ == "__main__":
+    for operations in convolutions("float32"), products("float32"):
+        for name, flop, compute in operations:
+            print(f"{flop / shortest_time(compute) / 1e9:8.0f} GFLOP/s  {name}")
