@@ -229,6 +229,6 @@ def operations(events):
 
 
 if __name__ == "__main__":
-    for operations in convolutions("float32"), products("float32"):
-        for name, flop, compute in operations:
+    for several in convolutions("float32"), products("float32"):
+        for name, flop, compute in several:
             print(f"{flop / shortest_time(compute) / 1e9:8.0f} GFLOP/s  {name}")
