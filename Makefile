@@ -75,6 +75,10 @@ bench: .venv/installed
 scale: .venv/installed
 	.venv/bin/python benchmarks/scale.py -o docs/scale.png
 
+# Images/s of 1, 2 and 4 workers, on as many cores; the table in docs/scaling.md: some minutes.
+scaling: .venv/installed
+	.venv/bin/python benchmarks/scaling.py -o docs/scaling.md
+
 sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
 
@@ -92,7 +96,8 @@ help:
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
 	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
+	@echo "make scaling    how training scales with workers, measured and estimated: docs/scaling.md"
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench scale sample clean help
+.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench scale scaling sample clean help
