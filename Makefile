@@ -41,10 +41,11 @@ test-hpc: .venv/installed
 	hpc/test-tools.sh .hpc-tools
 	$(HPC_TESTS) tests/hpc tests/test_modulefile.py
 
-# Without what downloads much: modules and Slurm.
+# Without what downloads much or takes long: modules and Slurm, in some minutes.
 test-hpc-short: .venv/installed
 	hpc/test-tools.sh .hpc-tools slurm modules
-	$(HPC_TESTS) tests/hpc/test_slurm.py tests/hpc/test_docs.py tests/test_modulefile.py
+	$(HPC_TESTS) tests/test_modulefile.py tests/hpc/test_slurm.py \
+	    tests/hpc/test_multinode.py::test_two_nodes_learn_what_one_process_does
 
 # What a site installs, with an environment of its own; nothing is written there at run time, and it may be moved. Take a
 # PYTHON that all nodes have. For GPUs: TENSORFLOW=tensorflow[and-cuda]; to add Jupyter: PACKAGES=jupyterlab

@@ -195,6 +195,8 @@ for devices in (1, 2):
     for iteration in range(30, 33):
         losses = run.iterate(iteration, data)
     weights.append([variable.numpy() for network in (run.generator, run.average, *run.critics) for variable in network.weights])
+    weights[-1].append(run.draw(run.grid_latents(1, 3)))
+assert weights[1][-1].shape[0] == 3
 print(max(abs(one - two).max() for one, two in zip(*weights)))
 """
 
@@ -202,7 +204,7 @@ print(max(abs(one - two).max() for one, two in zip(*weights)))
 @pytest.mark.parametrize("architecture, algorithm", [("DCGAN", "GAN"), ("DCGAN-starshaped", "WGAN-GP"),
                                                      ("DCGAN-separable", "WGAN")])
 def test_two_devices_learn_what_one_does(architecture, algorithm):
-    """Also the running averages of batch normalisation, whose statistics are over both."""
+    """Also the running averages of batch normalisation, whose statistics are over both, and what is drawn."""
     here = Path(__file__).parent
     result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm], capture_output=True, text=True,
                             cwd=here)

@@ -57,7 +57,7 @@ class Team:
 
     def __init__(self, number=1, rank=0):
         self.number, self.rank = number, rank
-        self._connections, self._said, self._ended = {}, {}, {}
+        self._connections, self._said, self._ended, self._leaving = {}, {}, {}, False
 
     def part(self, batch_size):
         """The part of a batch that is this task's, as a slice. Raises InputError if it can't be divided."""
@@ -108,6 +108,7 @@ class Team:
         """Tell the others that this task ends because of an exception, so that they do too."""
         if self.rank and isinstance(problem, (InputError, OSError)):
             time.sleep(PATIENCE)
+        self._leaving = True
         self._say({"end": _status(problem)})
 
     def stop(self, status, message=""):
@@ -131,7 +132,7 @@ class Team:
                 connection.sendall(json.dumps(message).encode() + b"\n")
 
     def _hear(self, rank):
-        """Keep what task `rank` says. If it is lost, or ends before its time, so does this process."""
+        """Keep what task `rank` says. If it is lost, or ends before its time, so does this process, unless it does already."""
         with contextlib.suppress(OSError, ValueError), self._connections[rank].makefile("rb") as lines:
             while line := lines.readline(LONGEST_MESSAGE):
                 message = json.loads(line)
@@ -140,9 +141,10 @@ class Team:
                 elif message["end"] is None:
                     self._ended[rank].set()
                     return
-                else:
+                elif not self._leaving:
                     self.stop(message["end"])
-        self.stop(75, f"task {rank} of {self.number} was lost")
+        if not self._leaving:
+            self.stop(75, f"task {rank} of {self.number} was lost")
 
     def _listen(self, end):
         """{rank: connection} of the others to this, the first task."""

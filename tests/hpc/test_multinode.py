@@ -45,9 +45,10 @@ def test_two_nodes_learn_what_one_process_does(cluster, work):
     assert len(several) == len(alone) == 10 and largest < 1e-4
     scratch = work / "scratch"
     scratch.mkdir()
-    staged = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *MULTINODE, "-e", 12, "-w")
+    one_node = (*SBATCH, "--nodes=1", "--ntasks-per-node=2", *MULTINODE[len(SBATCH):])     # both nodes have one disk here
+    staged = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *one_node, "-e", 12, "-w")
     assert staged.wait() == "COMPLETED", staged.log
-    assert "data copied to" in staged.log and iterations(staged.log) == [10]
+    assert "data copied to" in staged.log and "2 tasks share" in staged.log and iterations(staged.log) == [10]
 
 
 def test_stopped_and_lost_tasks(cluster, work):
