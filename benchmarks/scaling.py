@@ -81,9 +81,9 @@ def measure(number, filters, cores):
 
 def measurements(numbers, filters):
     """The lines of the table of `numbers` of workers and `filters`."""
-    cores = sorted(os.sched_getaffinity(0))
+    cores, load = sorted(os.sched_getaffinity(0)), os.getloadavg()[0]
     yield (f"{len(cores)} CPU core(s), one for each worker{'' if len(cores) >= max(numbers) else ' as far as they go'}; "
-           f"load average before: {os.getloadavg()[0]:.1f}")
+           f"load average before: {load:.1f}{', so that these times mean nothing' if load > 2 else ''}")
     yield f"DCGAN, WGAN-GP, 48x80 pixels, {BATCH} images of each batch in every worker; images: those that the critic is shown"
     yield ""
     yield ("filters   weights  workers   MB sent     ms apart  ms together   cost of      images/s  times one")
