@@ -117,7 +117,7 @@ class Job:
     def reason(self):
         return self.run("squeue", "-h", "-t", "all", "-j", self.number, "-o", "%T (%r)").stdout.strip()
 
-    def wait_for_log(self, text, seconds=120):
+    def wait_for_log(self, text, seconds=240):
         wait_for(lambda: text in self.log, seconds, lambda: f"{text!r} in the log, job {self.reason}:\n{self.log}")
 
     def wait(self, seconds=240):

@@ -60,10 +60,10 @@ def test_stopped_and_lost_tasks(cluster, work):
     job.wait_for_log("stopped by SIGUSR1")
     combined = work / "checkpoints/weights.combined_model.DCGAN.WGAN-GP.1.h5"
     before = combined.stat().st_mtime
-    wait_for(lambda: combined.stat().st_mtime > before, 120, lambda: job.log)       # it trains again
+    wait_for(lambda: combined.stat().st_mtime > before, 240, lambda: job.log)       # it trains again
     os.kill(task(work, 1), signal.SIGKILL)
     job.wait_for_log("task 1 of 2 was lost")
-    wait_for(lambda: len(iterations(job.log)) == 2, 120, lambda: job.log)
+    wait_for(lambda: len(iterations(job.log)) == 2, 240, lambda: job.log)
     job.run("scancel", job.number)
     assert job.wait() == "CANCELLED"
     show("a job on two nodes that was stopped, then lost a task, then was cancelled:", *story(job.log))
