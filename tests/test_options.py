@@ -40,10 +40,16 @@ def test_defaults_that_do_not_depend_on_anything():
     given = vars(parsed())
     assert given | {
         "data": "data", "checkpoints_dir": "checkpoints", "polarity_factors": (), "network_model": "DCGAN-starshaped",
-        "num_gpus": 1, "seed": 42, "nz": 100, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
+        "num_gpus": 1, "seed": 42, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
         "use_pretrained_weights": False, "verbose": False, "precision": "float32", "cache": None, "epochs": 50000,
         "skip_bad_images": False, "channels": (), "preset": "paper"} == given
-    assert options.preset(parsed(), "ngf", 64) == options.preset(parsed(), "ndf", 64) == 64
+    assert options.sizes(parsed(), 1) == {"nz": 100, "ngf": 64, "ndf": 64}
+
+
+def test_networks_of_seven_channels_are_three_and_a_half_times_as_wide():
+    """As in the paper; of what the preset says, too, and what is given stays."""
+    assert options.sizes(parsed(), 7 / 2) == {"nz": 350, "ngf": 224, "ndf": 224}
+    assert options.sizes(parsed("--preset", "fast", "-z", "100"), 7 / 2) == {"nz": 100, "ngf": 56, "ndf": 56}
 
 
 @pytest.mark.parametrize("algorithm, optimizer, beta_1, beta_2, lr_d, updates", [

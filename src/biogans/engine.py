@@ -55,7 +55,7 @@ class Engine:
             self.optimizers["generator"].build(self.generator.trainable_variables)
             self.optimizers["critic"].build(self._critic_weights)
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
-        batch = np.zeros((1, len(self.critics), settings.batch_size, spec.height, spec.width, spec.channels), np.uint8)
+        batch = np.zeros((1, len(self.critics), settings.batch_size, *self.critics[0].input_shape[1:]), np.uint8)
         self._compiled = self._devices.compile(self, *self._given(batch))
 
     @property
@@ -147,20 +147,19 @@ class Engine:
 
     def _pairs(self, images):
         """The generator's cells as the critics see them: one (red, greens) for each tower."""
-        greens = self.spec.channels - 1
         if len(self.critics) == 1:
             return [images]
-        return [keras.ops.concatenate([images[..., :1], images[..., 1 + k * greens:1 + (k + 1) * greens]], axis=-1)
-                for k in range(len(self.critics))]
+        return [keras.ops.concatenate([images[..., red:red + 1], images[..., greens[0]:greens[-1] + 1]], axis=-1)
+                for red, *greens in self.spec.views]
 
     def _augmented(self, real, mirrored):
         """uint8 (towers, batch, height, width, channels) -> float32 in [-1, 1], mirrored (towers, batch, 2) or not."""
         return keras.ops.cast(backend.mirror(real, mirrored), "float32") / 127.5 - 1.0
 
     def grid_latents(self, groups, group_size):
-        """z (groups * group_size, nz), the same in every call; those of a group share the half that belongs to red."""
+        """z (groups * group_size, nz), the same in every call; those of a group share the part that belongs to red."""
         z = self._random(_GRID).standard_normal((groups, group_size, self.spec.nz), np.float32)
-        z[:, :, :self.spec.nz // 2] = z[:, :1, :self.spec.nz // 2]
+        z[:, :, :self.spec.red_nz] = z[:, :1, :self.spec.red_nz]
         return z.reshape(groups * group_size, -1)
 
 

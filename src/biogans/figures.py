@@ -80,10 +80,10 @@ def real_picture(examples, palette="red-green"):
     return _lattice(rows, names=list(examples))
 
 
-def table(rows, header, names, palette="red-green"):
+def table(rows, header, names=(), palette="red-green"):
     """Return the picture of `rows` of images, each (H, W, channels) in [0, 1] and drawn as `tile` does.
 
-    `header` names the columns, `names` the rows.
+    `header` names the columns, `names` the rows, if given.
     """
     return _lattice([[tile(image, palette) for image in row] for row in rows], header=header, names=names)
 

@@ -280,11 +280,17 @@ def _add_batch_size(group):
 
 def _add_model(group):
     group.add_argument("-m", "--network_model", type=_one_of(ARCHITECTURES), default="DCGAN-starshaped", metavar="NAME",
-                       help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped")
-    group.add_argument("--ngf", type=_positive_int, default=None, metavar="N", help="generator filters; default=64")
-    group.add_argument("--ndf", type=_positive_int, default=None, metavar="N", help="discriminator filters; default=64")
-    group.add_argument("-z", "--nz", type=_positive_int, default=100, metavar="N",
-                       help="size of the latent z vector; default=100")
+                       help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped. Separable: red is "
+                            "drawn without a look at green; starshaped: all factors in one cell; multichannel: the same, "
+                            "trained on cells that borrow greens from others of similar red; independent: a network and "
+                            "a cell for each factor")
+    group.add_argument("--ngf", type=_positive_int, default=None, metavar="N",
+                       help="generator filters; default=64, and 3.5 times as many, 224, where multichannel networks draw "
+                            "7 channels instead of 2")
+    group.add_argument("--ndf", type=_positive_int, default=None, metavar="N",
+                       help="discriminator filters; default=64, likewise 224")
+    group.add_argument("-z", "--nz", type=_positive_int, default=None, metavar="N",
+                       help="size of the latent z vector; default=100, likewise 350")
 
 
 def _add_algorithm(group):
@@ -336,6 +342,12 @@ def preset(options, name, default):
     chosen = FAST_GAN if (options.preset, options.gan_algorithm) == ("fast", "GAN") else PRESETS[options.preset]
     given = getattr(options, name)
     return chosen.get(name, default) if given is None else given
+
+
+def sizes(options, wider):
+    """{nz, ngf, ndf} of the networks: as given, else `wider` times the preset's or the default."""
+    return {name: getattr(options, name) or round(wider * preset(options, name, default))
+            for name, default in (("nz", 100), ("ngf", 64), ("ndf", 64))}
 
 
 def _in_words(settings):

@@ -53,17 +53,17 @@ def check_expectations(path, options, facts):
 
 
 def chosen_channels(path, spec, factors):
-    """Positions of red and of the greens that -p asks for, all by default."""
-    names = spec.channel_names
-    if not factors:
-        return list(range(len(names)))
-    known = spec.factors if spec.towers == len(spec.factors) else ()
+    """Positions of red and of the greens that -p asks for, all by default. Raises InputError."""
+    names, known = spec.channel_names, spec.shows
     for factor in factors:
         if factor not in known:
             raise InputError(f"{path} can't draw {factor} by itself: it draws {', '.join(known or names[1:])}")
-    per_tower = spec.channels - 1
-    return [0] + [1 + known.index(factor) * per_tower + k
-                  for factor in known if factor in factors for k in range(per_tower)]
+    if not factors and len(names) == len(spec.cell):
+        return list(range(len(names)))
+    chosen = [view for factor, view in zip(known, spec.views) if not factors or factor in factors]
+    if len({view[0] for view in chosen}) > 1:
+        raise InputError(f"{path} draws each factor in a cell of its own: choose one with -p: {', '.join(known)}")
+    return [chosen[0][0], *(channel for view in chosen for channel in view[1:])]
 
 
 def stack_attributes(path, spec, facts, channels):

@@ -6,6 +6,7 @@ if not __package__:                     # a copy of this folder, run as `python 
     launch.run_copy(__file__)
 
 import contextlib
+import dataclasses
 import math
 import os
 import shlex
@@ -44,8 +45,8 @@ def train(options):
         spec = network_spec(options, settings, images)
         print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
               f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
-        batches = dataloader.Batches(images, settings.batch_size, settings.seed,
-                                     models.ARCHITECTURES[spec.architecture].per_factor)
+        batches = dataloader.batches(images, settings.batch_size, settings.seed,
+                                     models.ARCHITECTURES[spec.architecture], reading("looking for similar cells"))
         files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm, options.keep, options.keep_every)
         make_writable(files.folder, IMAGES)
         with files.locked(), shared(IMAGES, files.run):
@@ -137,10 +138,10 @@ def network_spec(options, settings, images):
     """The networks that the options ask for, in the shape of the images. Raises InputError if they can't be built."""
     _, height, width, channels = images.pixels.shape
     spec = models.NetworkSpec(
-        options.network_model, height, width, channels, images.factors, options.nz,
-        ngf=command_line.preset(options, "ngf", 64), ndf=command_line.preset(options, "ndf", 64),
+        options.network_model, height, width, channels, images.factors,
         critic_batch_norm=ALGORITHMS[settings.algorithm].defaults.critic_batch_norm,
         init=command_line.preset(options, "init", "paper"))
+    spec = dataclasses.replace(spec, **command_line.sizes(options, spec.critic_channels / channels))
     spec.check()
     return spec
 
@@ -154,10 +155,14 @@ def draw_real(path, images):
 def draw_samples(path, engine):
     """A picture of cells drawn from latents that are the same in every iteration; returns its pixels."""
     from .engine import draw
-    groups, group_size = STAR_GRID if engine.spec.towers > 1 else GRID
-    names = engine.spec.channel_names[1:]
+    spec = engine.spec
+    groups, group_size = STAR_GRID if len(spec.shows) > 1 else GRID
     cells = draw(engine.average, engine.grid_latents(groups, group_size))
-    return figures.sample_grid(path, cells, names if len(names) == engine.spec.towers else (), columns=group_size)
+    if len(spec.channel_names) > len(spec.cell):        # a red channel for each factor
+        return figures.write_picture(path, figures.table(
+            [[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2], spec.shows))
+    names = spec.channel_names[1:]
+    return figures.sample_grid(path, cells, names if len(names) == len(spec.views) else (), columns=group_size)
 
 
 class StopRequest:
