@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Make data folders of public images: handwritten digits, and cells from an imaging flow cytometer."""
+"""Make data folders: handwritten digits, cells from an imaging flow cytometer, and simulated ones like these."""
 
 if not __package__:                     # a copy of this folder, run as `python get_data.py`
     import launch
     launch.run_copy(__file__)
 
+import csv
 import gzip
 import shutil
 import struct
@@ -15,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import launch
+from . import launch, round_cells
 from .errors import InputError
-from .options import Parser, _seed
+from .options import Parser, _at_least_two, _seed
 
 MOST_IMAGES, LARGEST_SIDE = 1 << 20, 1 << 10        # of an idx file: MNIST has 70,000 of 28x28
 PHASES = ("G1", "S_phase", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
@@ -33,32 +34,38 @@ def parser():
                        "  get_data.py digits -o data                     1,797 digits of 16x16 pixels: no download\n"
                        "  get_data.py mnist --from FOLDER -o data        idx files of MNIST, as *-ubyte or *-ubyte.gz\n"
                        "  get_data.py ifc --from ifc_cellcycle -o data   Jurkat cells (Blasi et al. 2016)\n"
+                       "  get_data.py round -o data                      simulated round cells whose age is known\n"
                        "then: train.py -d data -m InfoGAN -a GAN --preset infogan --no_flips"))
     p.add_argument("what", choices=list(SOURCES), metavar="WHAT",
-                   help="digits (in scikit-learn, enlarged twice) | mnist | ifc")
+                   help="digits (in scikit-learn, enlarged twice) | mnist | ifc | round (simulated)")
     p.add_argument("--from", dest="source", metavar="FOLDER", help="where the files of mnist or ifc are")
     p.add_argument("-o", "--output", metavar="FOLDER", required=True, help="the data folder to make, required")
     p.add_argument("--test", type=float, default=0.1, metavar="PART",
                    help="part of the images of each class that is for tests; default=0.1")
-    p.add_argument("-s", "--seed", type=_seed, default=42, metavar="N", help="of the choice of these; default=42")
+    p.add_argument("-n", "--number", type=_at_least_two, default=4000, metavar="N",
+                   help="number of simulated cells; default=4000")
+    p.add_argument("-s", "--seed", type=_seed, default=42, metavar="N",
+                   help="of the choice of these, and of simulated cells; default=42")
     return p
 
 
 def get_data(options):
     """Write the data folder that the parsed `options` ask for. Raises InputError for a user's mistake."""
     read, name = SOURCES[options.what]
-    if read is digits and options.source:
-        raise InputError("--from: the digits come with scikit-learn: leave it out")
-    if read is not digits and not (options.source and Path(options.source).is_dir()):
+    comes_along = read in (digits, round_ones)
+    if comes_along and options.source:
+        raise InputError(f"--from: {options.what} needs no files: leave it out")
+    if not comes_along and not (options.source and Path(options.source).is_dir()):
         raise InputError(f"{options.source or options.what}: no such folder: give the folder of the files with --from")
     if not 0 < options.test < 1:
         raise InputError(f"--test {options.test}: give a part between 0 and 1")
-    images, labels, classes = read(options.source and Path(options.source))
+    images, labels, classes, *known = read(options)
     height, width = images.shape[1:3]
-    write(Path(options.output), f"{name}_size-{height}-{width}", images, labels, classes, options.test, options.seed)
+    write(Path(options.output), f"{name}_size-{height}-{width}", images, labels, classes, options.test, options.seed,
+          *known)
 
 
-def digits(_):
+def digits(options):
     """(images uint8 (1797, 16, 16, 1), labels, classes) of the digits in scikit-learn, each pixel enlarged smoothly."""
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -69,8 +76,9 @@ def digits(_):
     return np.array(images)[..., None], data.target, [str(name) for name in data.target_names]
 
 
-def mnist(folder):
-    """(images uint8 (n, height, width, 1), labels, classes) of all pairs of idx files in a folder."""
+def mnist(options):
+    """(images uint8 (n, height, width, 1), labels, classes) of all pairs of idx files in the folder --from."""
+    folder = Path(options.source)
     pairs = [(path, path.with_name(path.name.replace("images-idx3", "labels-idx1")))
              for path in sorted(folder.glob("*images-idx3-ubyte*"))]
     if not pairs:
@@ -106,10 +114,11 @@ def read_idx(path, dimensions):
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-def ifc(folder):
+def ifc(options):
     """(images uint8 (n, 40, 40, 3), labels, classes): R brightfield, G DNA, B side scatter; classes are the phases."""
     from PIL import Image
 
+    folder = Path(options.source)
     root = folder / "images" if (folder / "images").is_dir() else folder
     found = {name: sorted((root / name).glob("*.png")) for name in PHASES}
     if not all(found.values()):
@@ -119,11 +128,24 @@ def ifc(folder):
     return np.array(images), np.repeat(np.arange(len(PHASES)), [len(files) for files in found.values()]), list(PHASES)
 
 
-SOURCES = {"digits": (digits, "digits"), "mnist": (mnist, "MNIST"), "ifc": (ifc, "IFC")}
+def round_ones(options):
+    """(images uint8 (n, 40, 40, 3), labels, classes, known): as `ifc`, without side scatter; the age of each is known."""
+    images, cells = round_cells.sample(options.number, options.seed)
+    classes = list(round_cells.PHASES)
+    labels = np.array([classes.index(round_cells.phase(cell.t)) for cell in cells])
+    known = {"t": [round(cell.t, 4) for cell in cells], "radius": [round(cell.radius, 3) for cell in cells],
+             "dna": [round(float(cell.dna), 4) for cell in cells], "focus": [round(cell.focus, 4) for cell in cells]}
+    return np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1), labels, classes, known
 
 
-def write(folder, name, images, labels, classes, test, seed):
-    """Write images, uint8 (n, height, width, channels), as PNG files, and say how many there are."""
+SOURCES = {"digits": (digits, "digits"), "mnist": (mnist, "MNIST"), "ifc": (ifc, "IFC"), "round": (round_ones, "ROUND")}
+
+
+def write(folder, name, images, labels, classes, test, seed, known=None):
+    """Write images, uint8 (n, height, width, channels), as PNG files, and say how many there are.
+
+    What is `known` of each, {name: values}, is written into a manifest.csv in either folder.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     there = [path for path in folder.iterdir() if path.name.endswith(("_train", "_test"))]
     if there:
@@ -133,6 +155,11 @@ def write(folder, name, images, labels, classes, test, seed):
         for split, chosen in (("train", ~held_out), ("test", held_out)):
             for k, label in enumerate(classes):
                 _write_class(Path(new, f"{name}_{split}", label), images, np.flatnonzero(chosen & (labels == k)))
+            if known:
+                rows = [(f"{classes[labels[k]]}/{k:06d}.png", *(column[k] for column in known.values()))
+                        for k in np.flatnonzero(chosen)]
+                with open(Path(new, f"{name}_{split}", "manifest.csv"), "w", newline="") as file:
+                    csv.writer(file).writerows([("file", *known), *rows])
         for part in Path(new).iterdir():
             shutil.move(part, folder / part.name)
     print(f"{(~held_out).sum()} images to train on and {held_out.sum()} to test with, {len(classes)} classes: {folder}")
