@@ -64,11 +64,11 @@ def from_normal(z, codes):
 
 
 def parse(text, codes):
-    """{code: value} of a text such as "c0=3,u1=-0.5". Raises InputError."""
+    """{code: value} of a text such as "c0=3,u1=-0.5", or of None. Raises InputError."""
     known, chosen = {code.name: code for code in codes}, {}
     if text and not codes:
         raise InputError("--code: this generator has no codes: they are InfoGAN's")
-    for part in filter(None, text.replace(" ", "").split(",")):
+    for part in filter(None, (text or "").replace(" ", "").split(",")):
         name, _, value = part.partition("=")
         if name not in known:
             raise InputError(f"--code {part}: no such code: this generator has {', '.join(map(describe, codes))}")

@@ -163,7 +163,7 @@ def predict_parser():
                         help="number of cells; default=1")
     output.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
                         help="random seed, for the same cells again; by default every run draws fresh ones")
-    output.add_argument("--code", default="", metavar="NAME=VALUE,…",
+    output.add_argument("--code", metavar="NAME=VALUE,…",
                         help="codes of an InfoGAN, such as c0=3,u1=-0.5; those not given are drawn at random")
     _add_factors(output)
     _add_batch_size(output)

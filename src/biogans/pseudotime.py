@@ -42,7 +42,7 @@ def parser():
     p.add_argument("--along", metavar="CODE", help="a continuous code; default: that which follows the channel's light")
     p.add_argument("--channel", type=_positive_int, default=2, metavar="N",
                    help="channel of the images, counted from 1, whose light grows with time; default=2")
-    p.add_argument("--code", default="", metavar="NAME=VALUE,…", help="other codes of the drawn cell; default: random")
+    p.add_argument("--code", metavar="NAME=VALUE,…", help="other codes of the drawn cell; default: random")
     p.add_argument("-s", "--seed", type=_seed, default=0, metavar="N", help="of the drawn cell; default=0")
     p.add_argument("--fps", type=_positive_float, default=16.0, metavar="N", help="frames per second; default=16")
     _add_palette(p)

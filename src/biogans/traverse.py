@@ -36,7 +36,7 @@ def parser():
                        "  traverse.py -i FILE --reach 2              continuous codes from -2 to 2\n"
                        "  traverse.py -i FILE --training             the pictures that train.py stored, as a movie"))
     _add_generator(p)
-    p.add_argument("--code", default="", metavar="NAME=VALUE,…", help="codes to keep at a value, such as c0=3,u1=-0.5")
+    p.add_argument("--code", metavar="NAME=VALUE,…", help="codes to keep at a value, such as c0=3,u1=-0.5")
     p.add_argument("-n", "--number", type=_positive_int, default=6, metavar="N", help="noises, one a row; default=6")
     p.add_argument("--steps", type=_at_least_two, default=10, metavar="N",
                    help="values of a continuous code in a picture; default=10")
