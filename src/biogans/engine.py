@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import engine_jax, engine_tensorflow, lazy, models
+from . import codes, engine_jax, engine_tensorflow, lazy, models
 from .errors import InputError
-from .gan import ALGORITHMS
+from .gan import ALGORITHMS, information_loss
 from .lazy import keras
 
 backend = {"tensorflow": engine_tensorflow, "jax": engine_jax}[lazy.backend()]
@@ -21,7 +21,7 @@ class Update(NamedTuple):
 
     real: Any       # uint8 (towers, batch, height, width, channels)
     mirrored: Any   # bool (towers, batch, 2): whether an image's rows, its columns are turned round
-    latent: Any     # float32 (batch, nz), standard normal
+    latent: Any     # float32 (batch, nz), standard normal, and codes
     alpha: Any      # float32 (towers, batch, 1, 1, 1), uniform in [0, 1)
 
 
@@ -30,6 +30,7 @@ class Engine:
 
     generator, average   Keras models: as trained, and the moving average of its weights
     critics              list of Keras models, one for each tower of the generator
+    recognizer           Q, a Keras model that reads the codes of an image; None where there are no codes
     optimizers           {"generator": …, "critic": …}, of Keras
     position             batches of real images used so far
     batch_axes           Update of the axes that count a batch's images
@@ -49,11 +50,12 @@ class Engine:
         with self._devices.scope():
             self.generator = models.build_generator(spec)
             self.critics = models.build_critics(spec)
+            self.recognizer = models.build_recognizer(spec, self.critics[0]) if spec.codes else None
             self.average = drawing_generator(spec)
             self.average.set_weights(self.generator.get_weights())
             self.optimizers = {"generator": self._optimizer(settings.lrG), "critic": self._optimizer(settings.lrD)}
             self.optimizers["generator"].build(self.generator.trainable_variables)
-            self.optimizers["critic"].build(self._critic_weights)
+            self.optimizers["critic"].build(self._critic_weights + self._head_weights)
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
         batch = np.zeros((1, len(self.critics), settings.batch_size, *self.critics[0].input_shape[1:]), np.uint8)
         self._compiled = self._devices.compile(self, *self._given(batch))
@@ -63,10 +65,20 @@ class Engine:
         return [variable for critic in self.critics for variable in critic.trainable_variables]
 
     @property
+    def _head_weights(self):
+        """The recognizer's own, which it does not share with the critic."""
+        shared = {id(variable) for variable in self._critic_weights}
+        own = self.recognizer.trainable_variables if self.recognizer else []
+        return [variable for variable in own if id(variable) not in shared]
+
+    @property
     def variables(self):
         """{part of the state: its Keras variables}, in an order that does not depend on the backend."""
         parts = {"generator": self.generator.weights, "average": self.average.weights}
         parts |= {f"critic{k}": critic.weights for k, critic in enumerate(self.critics)}
+        if self.recognizer:
+            shared = {id(variable) for variable in parts["critic0"]}
+            parts["recognizer"] = [each for each in self.recognizer.weights if id(each) not in shared]
         return parts | {f"{name}_optimizer": optimizer.variables for name, optimizer in self.optimizers.items()}
 
     def _optimizer(self, learning_rate):
@@ -95,12 +107,14 @@ class Engine:
         """
         positions = range(self.position, self.position + len(real))
         (towers, batch), nz = real.shape[1:3], self.spec.nz
-        mirrored = [self._random(_MIRRORING, k).random((towers, batch, 2)) < 0.5 for k in positions]
-        latent = [self._random(_LATENT, k).standard_normal((batch, nz), np.float32) for k in positions]
+        mirrored = [self._random(_MIRRORING, k).random((towers, batch, 2)) < 0.5 * self.settings.flips for k in positions]
+        latent = [self._latents((batch, nz), _LATENT, k) for k in positions]
         alpha = [self._random(_INTERPOLATION, k).random((towers, batch, 1, 1, 1), np.float32) for k in positions]
-        more = self._random(_MORE_LATENTS, positions[-1]).standard_normal(
-            (self.settings.num_G_iters - 1, batch, nz), np.float32)
+        more = self._latents((self.settings.num_G_iters - 1, batch, nz), _MORE_LATENTS, positions[-1])
         return Update(real, np.array(mirrored), np.array(latent), np.array(alpha)), more
+
+    def _latents(self, shape, *purpose):
+        return codes.from_normal(self._random(*purpose).standard_normal(shape, np.float32), self.spec.codes)
 
     def _random(self, *purpose):
         return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=purpose))
@@ -120,12 +134,12 @@ class Engine:
         def losses():
             fake = self.generator(given.latent, training=True)
             critic_loss = self._update_critics(given, keras.ops.stop_gradient(fake))
-            return self._generator_loss(fake), critic_loss
+            return self._generator_loss(fake, given.latent), critic_loss
         generator_loss, critic_loss, gradients = self._devices.gradients(losses, weights)
         self.optimizers["generator"].apply(gradients, weights)
         for k in range(self.settings.num_G_iters - 1):
             generator_loss, _, gradients = self._devices.gradients(
-                lambda: (self._generator_loss(self.generator(more[k], training=True)), ()), weights)
+                lambda: (self._generator_loss(self.generator(more[k], training=True), more[k]), ()), weights)
             self.optimizers["generator"].apply(gradients, weights)
         for averaged, current in zip(self.average.weights, self.generator.weights):
             averaged.assign(decay * averaged + (1 - decay) * current)
@@ -134,16 +148,26 @@ class Engine:
     def _update_critics(self, given, fake):
         real = self._augmented(given.real, given.mirrored)
         weights = self._critic_weights
-        loss, _, gradients = self._devices.gradients(
-            lambda: (_mean(self.algorithm.critic_loss(critic, real[k], pair, given.alpha[k], input_gradient)
-                           for k, (critic, pair) in enumerate(zip(self._scoring, self._pairs(fake)))), ()), weights)
-        self.optimizers["critic"].apply(gradients, weights)
+
+        def losses():
+            loss = _mean(self.algorithm.critic_loss(critic, real[k], pair, given.alpha[k], input_gradient)
+                         for k, (critic, pair) in enumerate(zip(self._scoring, self._pairs(fake))))
+            return self._informed(loss, fake, given.latent), ()
+        loss, _, gradients = self._devices.gradients(losses, weights + self._head_weights)
+        self.optimizers["critic"].apply(gradients, weights + self._head_weights)
         self.algorithm.constrain(weights)
         return loss
 
-    def _generator_loss(self, fake):
-        return _mean(self.algorithm.generator_loss(critic(pair, training=True))
+    def _generator_loss(self, fake, latent):
+        loss = _mean(self.algorithm.generator_loss(critic(pair, training=True))
                      for critic, pair in zip(self.critics, self._pairs(fake)))
+        return self._informed(loss, fake, latent)
+
+    def _informed(self, loss, fake, latent):
+        """The loss of either network in a game with codes: they win together what the recognizer reads of `fake`."""
+        if not self.recognizer:
+            return loss
+        return loss + information_loss(self.recognizer(fake, training=True), latent, self.spec.codes, self.settings)
 
     def _pairs(self, images):
         """The generator's cells as the critics see them: one (red, greens) for each tower."""
@@ -160,7 +184,7 @@ class Engine:
         """z (groups * group_size, nz), the same in every call; those of a group share the part that belongs to red."""
         z = self._random(_GRID).standard_normal((groups, group_size, self.spec.nz), np.float32)
         z[:, :, :self.spec.red_nz] = z[:, :1, :self.spec.red_nz]
-        return z.reshape(groups * group_size, -1)
+        return codes.from_normal(z.reshape(groups * group_size, -1), self.spec.codes)
 
 
 def drawing_generator(spec):

@@ -1,8 +1,8 @@
 """The networks: generators and critics of Osokin et al. (ICCV 2017), as functional Keras models of stock layers.
 
 Channels are last; channel 0 is the growth marker ("red"), the others are polarity factors ("green"); pixels lie in
-[-1, 1]. A latent z is a vector of `nz` standard normal numbers. Where red and green are apart, half of every layer's
-features and of z belong to red.
+[-1, 1]. A latent z is a vector of `nz` standard normal numbers, the last of which may be codes (codes.py). Where red
+and green are apart, half of every layer's features and of z belong to red.
 
 To add an architecture write a function `(spec) -> generator` and give it a line in ARCHITECTURES.
 """
@@ -10,8 +10,11 @@ To add an architecture write a function `(spec) -> generator` and give it a line
 import dataclasses
 from typing import Callable, NamedTuple
 
+from .codes import Code
 from .errors import InputError
 from .lazy import keras
+
+RECOGNIZER_WIDTH = 128          # of the layer that Q has for itself (Chen et al. 2016, table 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,8 @@ class NetworkSpec:
     ngf, ndf         features of the generator's last and of the critic's first hidden layer
     critic_batch_norm   whether critics normalise over the batch (not under WGAN-GP: Gulrajani et al. 2017, sec. 4)
     init             a name in INITIALIZERS
+    categorical      InfoGAN: the number of categories of each categorical code
+    continuous       InfoGAN: how many continuous codes there are
     """
 
     architecture: str
@@ -37,6 +42,16 @@ class NetworkSpec:
     ndf: int = 64
     critic_batch_norm: bool = False
     init: str = "paper"
+    categorical: tuple = ()
+    continuous: int = 0
+
+    @property
+    def codes(self):
+        """The Codes, which are the end of z: c0, c1, … categorical, then u0, u1, … continuous."""
+        names = [f"c{k}" for k in range(len(self.categorical))] + [f"u{k}" for k in range(self.continuous)]
+        sizes = (*self.categorical, *[1] * self.continuous)
+        starts = [self.nz - sum(sizes[k:]) for k in range(len(sizes))]
+        return tuple(map(Code, names, starts, sizes))
 
     @property
     def towers(self):
@@ -111,13 +126,21 @@ class NetworkSpec:
         if height * width > 1024:
             raise InputError(f"images of {self.height}x{self.width} pixels can be halved only to {height}x{width}: "
                              f"crop or pad both sides to multiples of {2 ** (n + 2)}")
-        if self.architecture != "DCGAN" and self.channels < 2:
+        known = ARCHITECTURES[self.architecture]
+        apart = known.generator in (dcgan_starshaped, dcgan_separable_independent)
+        if self.channels < 2 and (apart or known.composites or known.per_factor):
             raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
                              f"-m DCGAN")
-        least = self.critic_channels if ARCHITECTURES[self.architecture].composites else 2
-        if ARCHITECTURES[self.architecture].generator is not dcgan and min(self.nz, self.ngf) < least:
+        least = self.critic_channels if known.composites else 2
+        if apart and min(self.nz, self.ngf) < least:
             raise InputError(f"{self.architecture} gives red a part of z and of the filters: --nz and --ngf must be at "
                              f"least {least}")
+        if self.codes and not known.has_codes:
+            raise InputError(f"{self.architecture} has no codes: leave out --categorical and --continuous, or use "
+                             f"-m InfoGAN")
+        if self.codes and self.codes[0].start < 1:
+            raise InputError(f"the codes take {self.nz - self.codes[0].start} numbers of z and --nz is {self.nz}: make "
+                             f"it larger, so that noise is left")
 
 
 def dcgan(spec):
@@ -127,6 +150,17 @@ def dcgan(spec):
     """
     z = keras.Input((spec.nz,), name="z")
     return keras.Model(z, _shared(z, spec, "all"), name="generator")
+
+
+def infogan(spec):
+    """z (batch, nz), the end of which are codes -> images (batch, height, width, channels).
+
+    Chen et al. (2016), table 1: as DCGAN, with a dense layer before the smallest map, where codes and noise meet.
+    """
+    z = keras.Input((spec.nz,), name="z")
+    hidden = keras.layers.Dense(8 * spec.ngf, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
+                                name="hidden_projection")(z)
+    return keras.Model(z, _shared(_activated(hidden, spec, "hidden"), spec, "all"), name="generator")
 
 
 def dcgan_starshaped(spec):
@@ -165,12 +199,14 @@ class Architecture(NamedTuple):
     per_factor   it is shown as many images of each factor, and each factor has a critic of its own
     composites   it is shown cells with the greens of all factors, borrowed from others (dataloader.Composites)
     own_reds     it draws a red channel for each factor, not one for all
+    has_codes    its critic has a layer "trunk", on which a recognizer of codes can stand
     """
 
     generator: Callable
     per_factor: bool = False
     composites: bool = False
     own_reds: bool = False
+    has_codes: bool = False
 
 
 ARCHITECTURES = {
@@ -181,6 +217,7 @@ ARCHITECTURES = {
     "DCGAN-separable-multichannel": Architecture(dcgan_starshaped, composites=True),
     "DCGAN-independent": Architecture(dcgan_independent, per_factor=True, own_reds=True),
     "DCGAN-separable-independent": Architecture(dcgan_separable_independent, per_factor=True, own_reds=True),
+    "InfoGAN": Architecture(infogan, has_codes=True),
 }
 
 
@@ -229,9 +266,40 @@ def critic(spec, name):
         if spec.critic_batch_norm and level:
             features = _normalized(features, f"{level}")
         features = keras.layers.LeakyReLU(negative_slope=0.2, name=f"{level}_rectified")(features)
+    if ARCHITECTURES[spec.architecture].has_codes:
+        return keras.Model(image, _score_of_trunk(features, spec), name=name)
     score = keras.layers.Conv2D(1, (height, width), use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                                 dtype=_full_precision(), name="score_convolution")(features)
     return keras.Model(image, keras.layers.Reshape((), dtype=_full_precision(), name="score")(score), name=name)
+
+
+def _score_of_trunk(features, spec):
+    """The smallest map -> "trunk", a dense layer that the critic shares with the recognizer -> the score."""
+    trunk = _dense(keras.layers.Flatten(name="flat")(features), 8 * spec.ndf, spec, "trunk", spec.critic_batch_norm)
+    score = keras.layers.Dense(1, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
+                               dtype=_full_precision(), name="score_projection")(trunk)
+    return keras.layers.Reshape((), dtype=_full_precision(), name="score")(score)
+
+
+def build_recognizer(spec, critic):
+    """Q: images (batch, height, width, channels) -> answers (batch, numbers of all codes), as `codes.py` reads them.
+
+    Chen et al. (2016), sec. 6 and table 1: a head of two dense layers on the critic's trunk, which they share. For a
+    categorical code its answers are logits, for a continuous one the mean of a normal distribution.
+    """
+    hidden = _dense(critic.get_layer("trunk").output, RECOGNIZER_WIDTH, spec, "recognizer", True)
+    answers = keras.layers.Dense(sum(code.size for code in spec.codes), kernel_initializer=INITIALIZERS[spec.init](),
+                                 dtype=_full_precision(), name="answers")(hidden)
+    return keras.Model(critic.input, answers, name="recognizer")
+
+
+def _dense(features, width, spec, name, normalize):
+    """A dense layer whose rectified output is the layer `name`."""
+    features = keras.layers.Dense(width, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
+                                  name=f"{name}_projection")(features)
+    if normalize:
+        features = _normalized(features, name)
+    return keras.layers.LeakyReLU(negative_slope=0.2, name=name)(features)
 
 
 INITIALIZERS = {
@@ -246,7 +314,10 @@ def _widest(spec):
 
 
 def _shared(z, spec, name):
-    """An image (batch, height, width, critic_channels) of z; `name` is what its layers' names begin with."""
+    """An image (batch, height, width, critic_channels) of z, or of features (batch, any) made of it.
+
+    `name` is what its layers' names begin with.
+    """
     features = _activated(_project(z, spec, _widest(spec), name), spec, f"{name}_0")
     for level in range(1, spec.halvings[2]):
         features = _activated(_upsample(features, _widest(spec) >> level, spec, f"{name}_{level}"), spec,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, c2st, checkpoint, launch, options as command_line, scoring, seal
+from . import __version__, c2st, checkpoint, codes, launch, options as command_line, scoring, seal
 from .errors import InputError
 from .files import replacing
 
@@ -32,7 +32,9 @@ def predict(options):
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    z = latents(options.number, spec.nz, seed, options.batch_size or 64)
+    chosen = codes.parse(options.code, spec.codes)
+    z = (codes.with_values(codes.from_normal(normal, spec.codes), chosen)
+         for normal in latents(options.number, spec.nz, seed, options.batch_size or 64))
     write_stack(stack, generator, options.number, z, channels,
                 stack_attributes(path, spec, facts, channels) | {"seed": seed})
     print(f"Output image stack to file: {stack}")

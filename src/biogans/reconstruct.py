@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoint, dataloader, launch, models, options as command_line, predict, scoring
+from . import checkpoint, codes, dataloader, launch, models, options as command_line, predict, scoring
 from .errors import InputError
 
 MOST_TOGETHER = 64      # problems that are solved in step: more gain nothing on a CPU
@@ -43,6 +43,7 @@ def reconstruct(options):
     launch.announce()
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
+    codes.refuse(path, spec.codes)
     orders = _orders(path, generator, options.order)
     whole_cells = len(spec.channel_names) == len(spec.cell)
     channels = predict.chosen_channels(path, spec, () if whole_cells else options.polarity_factors)

@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from . import checkpoint, dataloader, figures, launch, models, options as command_line
+import numpy as np
+
+from . import checkpoint, codes, dataloader, figures, launch, models, options as command_line
 from .errors import InputError
 from .files import NoRoom, make_writable, shared
 from .gan import ALGORITHMS
@@ -25,6 +27,7 @@ from .progress import Log, Progress, reading
 IMAGES = Path("images")
 GRID = (8, 8)               # groups of cells that share the red half of z, and cells in a group
 STAR_GRID = (5, 2)
+DIAGNOSED = 1000            # images of each kind whose codes are read
 
 
 def train(options):
@@ -97,6 +100,8 @@ def loop(options, engine, batches, files, facts, done, stop):
                 progress.update(done, *losses)
                 if done % options.monitor_progress == 0 or done == options.epochs:
                     log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
+                    if engine.recognizer:
+                        log.codes(done, diagnose(engine, batches.images))
             save_is_due = (time.monotonic() - last_save > 60 * options.save_minutes
                            or options.keep_every and done % options.keep_every == 0)
             if save_is_due or stop.requested or done == options.epochs:
@@ -137,8 +142,12 @@ def check_finite(losses, iteration, files):
 def network_spec(options, settings, images):
     """The networks that the options ask for, in the shape of the images. Raises InputError if they can't be built."""
     _, height, width, channels = images.pixels.shape
+    has_codes = models.ARCHITECTURES[options.network_model].has_codes
+    categorical, continuous = options.categorical, options.continuous
     spec = models.NetworkSpec(
         options.network_model, height, width, channels, images.factors,
+        categorical=(10,) * has_codes if categorical is None else categorical,
+        continuous=2 * has_codes if continuous is None else continuous,
         critic_batch_norm=ALGORITHMS[settings.algorithm].defaults.critic_batch_norm,
         init=command_line.preset(options, "init", "paper"))
     spec = dataclasses.replace(spec, **command_line.sizes(options, spec.critic_channels / channels))
@@ -153,16 +162,29 @@ def draw_real(path, images):
 
 
 def draw_samples(path, engine):
-    """A picture of cells drawn from latents that are the same in every iteration; returns its pixels."""
+    """A picture of cells drawn from latents that are the same in every iteration; returns its pixels.
+
+    With codes, each row has another value of the first code, and each column one z besides it.
+    """
     from .engine import draw
     spec = engine.spec
     groups, group_size = STAR_GRID if len(spec.shows) > 1 else GRID
-    cells = draw(engine.average, engine.grid_latents(groups, group_size))
+    z = engine.grid_latents(groups, group_size)
+    if spec.codes:
+        z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
+    cells = draw(engine.average, z)
     if len(spec.channel_names) > len(spec.cell):        # a red channel for each factor
         return figures.write_picture(path, figures.table(
             [[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2], spec.shows))
     names = spec.channel_names[1:]
     return figures.sample_grid(path, cells, names if len(names) == len(spec.views) else (), columns=group_size)
+
+
+def diagnose(engine, images):
+    """What the recognizer makes of drawn images and of real ones, always the same: see codes.diagnosis."""
+    z = engine.grid_latents(DIAGNOSED, 1)
+    real = images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)] / np.float32(127.5) - 1
+    return codes.diagnosis(engine.average, engine.recognizer, engine.spec.codes, z, real)
 
 
 class StopRequest:
