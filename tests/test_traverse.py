@@ -62,21 +62,19 @@ def test_the_recognizer_is_that_of_the_training(here):
 
 
 def test_a_resumed_run_is_the_same(tmp_path, folder, monkeypatch):
-    """2 + 2 iterations end with the bytes of 4, and with the same table of what codes mean."""
-    tables = []
-    for name, parts in (("whole", (4,)), ("halves", (2, 4))):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        for part in parts:
-            options = [*INFO[:INFO.index("-d")], "-d", str(folder / "data"), *INFO[INFO.index("-m"):], "-e", str(part)]
-            assert train.main([*options, *(["-w"] if part != parts[0] else [])]) == 0
-        arrays, facts = checkpoint.read(MODEL.replace("generator", "combined_model"))
-        tables.append((arrays, list(csv.reader(open("checkpoints/codes.InfoGAN.GAN.1.csv")))))
-    assert tables[0][0].keys() == tables[1][0].keys() and tables[0][1] == tables[1][1]
-    for name, array in tables[0][0].items():
-        assert np.array_equal(array, tables[1][0][name]), name
-    assert tables[0][1][0] == ["iteration", "c0 bits", "c0 entropy", "c0 decisiveness", "u0 R2", "u0 spread", "u1 R2", "u1 spread"]
-    assert [row[0] for row in tables[0][1][1:]] == ["2", "4"]
+    """2 + 2 iterations end with the state of 4, and with the same table of what codes mean."""
+    monkeypatch.chdir(tmp_path)
+    options = [str(folder / each) if each == "data" else each for each in INFO]
+    assert train.main([*options, "-e", "2"]) == train.main([*options, "-e", "4", "-w"]) == 0
+    (halves, _), (whole, _) = (checkpoint.read(path / MODEL.replace("generator", "combined_model"))
+                               for path in (tmp_path, folder))
+    assert halves.keys() == whole.keys()
+    for name, array in whole.items():
+        assert np.array_equal(array, halves[name]), name
+    table = list(csv.reader(open("checkpoints/codes.InfoGAN.GAN.1.csv")))
+    assert table == list(csv.reader(open(folder / "checkpoints/codes.InfoGAN.GAN.1.csv")))
+    assert table[0] == ["iteration", "c0 bits", "c0 entropy", "c0 decisiveness", "u0 R2", "u0 spread", "u1 R2", "u1 spread"]
+    assert [row[0] for row in table[1:]] == ["2", "4"]
 
 
 def test_codes_are_set_and_otherwise_drawn(here):
@@ -145,7 +143,7 @@ def test_evaluation_with_labels(here, capsys):
     rows = {row["name"]: row for row in json.loads(open("evaluation/codes.InfoGAN.GAN.4.json").read())["rows"]}
     assert {"c0", "u0", "u1", "k-means, 3", "k-means, 4", "component 1"} <= rows.keys()
     assert 0.25 <= rows["k-means, 4"]["accuracy"] <= 1 and {"t", "dna", "light 2", "focus 1"} <= rows["u0"].keys()
-    assert abs(rows["component 1"]["focus"]) > 0.9      # how far out of focus a cell is varies most
+    assert abs(rows["component 1"]["t"]) > 0.8      # a cell's size varies most
     assert "k-means, 3" in capsys.readouterr().out
 
 
@@ -155,10 +153,10 @@ def test_cells_in_order(here, capsys):
     assert "rank correlation with t" in printed and "G1: median pseudotime" in printed
     rows = list(csv.DictReader(open("images/pseudotime.InfoGAN.GAN.1.csv")))
     moments = [float(row["pseudotime"]) for row in rows]
-    assert moments == sorted(moments) and (moments[0], moments[-1]) == (0, 1) and len(rows) == 12
+    assert moments == sorted(moments) and (moments[0], moments[-1]) == (0, 1) and len(rows) == len(list(here.glob('data/*_test/*/*.png')))
     assert [float(row["answer"]) for row in rows] == sorted(float(row["answer"]) for row in rows)
     with Image.open("images/pseudotime.InfoGAN.GAN.1.gif") as movie:
-        assert movie.n_frames >= 20
+        assert movie.size == (240, 480)
 
 
 def test_the_code_that_follows_the_light_is_chosen_in_its_direction():
