@@ -352,13 +352,12 @@ def _check_facts(path, facts):
 
 
 def _differences(stored, facts):
-    """Lines «setting: stored there, wanted here». A setting that an older version did not know has its default."""
-    added = {part: {field.name: field.default for field in dataclasses.fields(kind)
-                    if field.default is not dataclasses.MISSING}
-             for part, kind in (("network", models.NetworkSpec), ("training", Training))} | {"images": {}}
+    """Lines «setting: stored there, wanted here». Settings that an older file does not name had their defaults."""
     lines = []
-    for part in ("network", "training", "images"):
-        there, here = added[part] | stored[part], json.loads(json.dumps(facts[part]))
+    for part, kind in (("network", models.NetworkSpec), ("training", Training), ("images", None)):
+        defaults = {field.name: field.default for field in (dataclasses.fields(kind) if kind else ())
+                    if field.default is not dataclasses.MISSING}
+        there, here = json.loads(json.dumps([defaults | stored[part], facts[part]]))
         lines += [f"{part} {name}: {there.get(name)} there, {here.get(name)} here"
                   for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]
     return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]

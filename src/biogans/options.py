@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import sys
 
+from .augment import POLICIES
 from .gan import ALGORITHMS
 from .models import ARCHITECTURES, INITIALIZERS
 
@@ -12,7 +13,7 @@ FAST = {"ngf": 16, "ndf": 16, "batch_size": 8, "num_D_iters": 2, "lrD": 1e-3, "l
 # At those rates the discriminator of a plain GAN wins at once, and the generator learns nothing from it.
 FAST_GAN = {"ngf": 32, "ndf": 32, "batch_size": 32}
 # Codes that mean something, on small images, within minutes on a CPU core; the evidence is in docs/infogan.md.
-INFOGAN = {"ngf": 32, "ndf": 32, "nz": 74, "lrG": 1e-3, "init": "he", "average": 0.998}
+INFOGAN = {"ngf": 32, "ndf": 32, "nz": 74, "lrG": 1e-3, "init": "he", "average": 0.998, "augment": ("affine",)}
 PRESETS = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
@@ -27,6 +28,7 @@ class Training:
     average                   decay of the moving average of the generator's weights, 0 for none
     flips                     whether images are seen mirrored, too
     categorical_weight, continuous_weight   InfoGAN: lambda of each kind of code
+    augment                   names in augment.POLICIES
     """
 
     algorithm: str
@@ -43,6 +45,7 @@ class Training:
     average: float
     seed: int
     precision: str
+    augment: tuple = ()         # what has a default here came later: older checkpoints were trained so
     flips: bool = True
     categorical_weight: float = 1.0
     continuous_weight: float = 0.5
@@ -115,6 +118,9 @@ def train_parser():
     learning.add_argument("--average", type=_decay, default=None, metavar="DECAY",
                           help="decay of the moving average of the generator's weights, from which images are drawn and "
                                "which weights.generator holds; 0 for the last weights; default=0.99")
+    learning.add_argument("--augment", type=_some_of(POLICIES), default=None, metavar="NAME,NAME",
+                          help=f"differentiable augmentation of what the critic is shown, real and generated, for few "
+                               f"images (hundreds or fewer): {', '.join(POLICIES)}; default: none beside mirror images")
     learning.add_argument("--preset", type=_one_of(PRESETS), default="paper", metavar="NAME",
                           help=f"defaults for the options not given: paper | fast ({_in_words(FAST)}; for GAN "
                                f"{_in_words(FAST_GAN)}) | infogan ({_in_words(INFOGAN)}); default=paper")
@@ -357,8 +363,8 @@ def training(options):
         num_D_iters=preset(options, "num_D_iters", defaults.critic_updates), num_G_iters=options.num_G_iters,
         wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
         average=preset(options, "average", 0.99), seed=options.seed, precision=options.precision,
-        flips=not options.no_flips, categorical_weight=options.categorical_weight,
-        continuous_weight=options.continuous_weight)
+        augment=preset(options, "augment", ()), flips=not options.no_flips,
+        categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight)
 
 
 def preset(options, name, default):
@@ -375,7 +381,7 @@ def sizes(options, wider):
 
 
 def _in_words(settings):
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
+    return ", ".join(f"{name} {','.join(value) if isinstance(value, tuple) else value}" for name, value in settings.items())
 
 
 def _one_of(names):
@@ -386,6 +392,15 @@ def _one_of(names):
                 return name
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
     choose.names = tuple(names)         # for completion
+    return choose
+
+
+def _some_of(names):
+    """An argparse type: several of `names` with commas between, whatever their case; as a tuple in their order."""
+    def choose(text):
+        chosen = {_one_of(names)(name) for name in _names(text)}
+        return tuple(name for name in names if name in chosen)
+    choose.names = tuple(names)
     return choose
 
 
