@@ -167,8 +167,11 @@ def predict_parser():
     _add_generator(output)
     output.add_argument("-n", "--number", type=_positive_int, default=1, metavar="N",
                         help="number of cells; default=1")
-    output.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
-                        help="random seed, for the same cells again; by default every run draws fresh ones")
+    cells = output.add_mutually_exclusive_group()
+    cells.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
+                       help="random seed, for the same cells again; by default every run draws fresh ones")
+    cells.add_argument("--z", metavar="FILE.json", help="draw the cell whose numbers z the page of explore.py saved, or "
+                                                        "a list of lists of such numbers")
     output.add_argument("--code", metavar="NAME=VALUE,…",
                         help="codes of an InfoGAN, such as c0=3,u1=-0.5; those not given are drawn at random")
     _add_factors(output)

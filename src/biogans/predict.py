@@ -5,6 +5,7 @@ if not __package__:                     # a copy of this folder, run as `python 
     import launch
     launch.run_copy(__file__)
 
+import json
 import secrets
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ def predict(options):
     launch.announce()
     if options.evaluate and not options.data:
         raise InputError("-e compares with real images: give their folder with -d")
+    if options.z and options.number != 1:
+        raise InputError("-n is the number of random cells: leave it out with --z, which draws all that the file holds")
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
     check_expectations(path, options, facts)
@@ -30,13 +33,17 @@ def predict(options):
     if options.debug or options.verbose:
         print(f"{path}: {facts}")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    number, source, batch_size = options.number, {"seed": seed}, options.batch_size or 64
+    z = (codes.from_normal(normal, spec.codes) for normal in latents(number, spec.nz, seed, batch_size))
+    if options.z:
+        given = read_z(options.z, spec.nz)
+        number, source = len(given), {"z_from": options.z}
+        z = np.split(given, range(batch_size, number, batch_size))
     held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
     chosen = codes.parse(options.code, spec.codes)
-    z = (codes.with_values(codes.from_normal(normal, spec.codes), chosen)
-         for normal in latents(options.number, spec.nz, seed, options.batch_size or 64))
-    write_stack(stack, generator, options.number, z, channels,
-                stack_attributes(path, spec, facts, channels) | {"seed": seed})
+    write_stack(stack, generator, number, (codes.with_values(part, chosen) for part in z), channels,
+                stack_attributes(path, spec, facts, channels) | source)
     print(f"Output image stack to file: {stack}")
     if options.evaluate:
         evaluate(scoring.Generated(generator, spec), held_out,
@@ -81,6 +88,28 @@ def latents(number, nz, seed, batch_size):
     rng = np.random.default_rng(seed)
     for start in range(0, number, batch_size):
         yield rng.standard_normal((min(batch_size, number - start), nz), np.float32)
+
+
+def read_z(path, nz):
+    """z (cells, nz), float32, from a JSON file: one list of nz numbers, a list of such, or either under "z".
+
+    Raises InputError.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: give --z a JSON file that the page of explore.py saved") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: this is not a JSON file: give --z one that the page of explore.py saved") from None
+    numbers = content.get("z") if isinstance(content, dict) else content
+    try:
+        z = np.array(numbers, np.float32, ndmin=2)
+    except (ValueError, TypeError, OverflowError):
+        z = np.empty(0)
+    if z.ndim != 2 or z.shape[1] != nz or not len(z) or not np.isfinite(z).all():
+        raise InputError(f"{path}: its z is not {nz} numbers, or a list of such lists, as this generator needs: give "
+                         f"a file that was saved with this generator")
+    return z
 
 
 def write_stack(path, generator, number, latents, channels, attributes, **more):
