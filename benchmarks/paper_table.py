@@ -143,8 +143,8 @@ def make(options):
     print(f"about {hours:.3g} core hours: {hours / cores:.3g} hours with {cores} jobs at a time, on as many free cores; "
           f"in {work.folder}", flush=True)
     start = time.monotonic()
-    if not options.data and not work.data.exists():
-        work.run("simulation", "simulate", "-o", work.data, "--train", 6000, "--test", 1800, "--joint", 400)
+    if not options.data and not (work.data / "joint_test.h5").exists():         # which is written last
+        work.run("simulation", "simulate", "-o", work.data, "--train", 6000, "--test", 1800, "--joint", 400, "--overwrite")
     failures = run_all([lambda: work.evaluate("real images: evaluation", "real"),
                         *(functools.partial(work.train, model) for model in MODELS),
                         lambda: work.evaluate("factor pairs: evaluation", "pairs", "--pairs")], cores)
