@@ -31,6 +31,7 @@ from biogans.errors import InputError
 from biogans.files import replacing
 
 FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
+SIMULATED = ("--train", "6000", "--test", "1800", "--joint", "400")
 BEGIN, END = "<!-- made by benchmarks/paper_table.py -->", "<!-- end of what is made -->"
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1",
               "OPENBLAS_NUM_THREADS": "1"}
@@ -130,7 +131,12 @@ class Work:
     def training(self, model, iterations):
         preset = [] if self.options.full else ["--preset", "fast"]
         factor = ["-p", model.factor] if model.factor else []
-        return ["-d", self.data, "-m", model.architecture, *factor, *preset, "-e", iterations, "-M", iterations, "--resume"]
+        return ["-d", self.data, "-m", model.architecture, *factor, *preset, "-e", iterations, "-M", iterations,
+                "--resume"]
+
+    def minutes(self, *labels):
+        """Minutes of one core that these steps took, as text."""
+        return f"{sum(self.times.get(label, {}).get('core', 0) for label in labels) / 60:.1f}"
 
 
 def make(options):
@@ -140,11 +146,11 @@ def make(options):
         return write(work, options)
     cores = options.jobs or len(os.sched_getaffinity(0))
     hours = expected_hours(options)
-    print(f"about {hours:.3g} core hours: {hours / cores:.3g} hours with {cores} jobs at a time, on as many free cores; "
-          f"in {work.folder}", flush=True)
+    print(f"about {hours:.3g} hours of one core, so {hours / cores:.3g} hours with {cores} steps at a time on as many "
+          f"free cores; in {work.folder}", flush=True)
     start = time.monotonic()
     if not options.data and not (work.data / "joint_test.h5").exists():         # which is written last
-        work.run("simulation", "simulate", "-o", work.data, "--train", 6000, "--test", 1800, "--joint", 400, "--overwrite")
+        work.run("simulation", "simulate", "-o", work.data, *SIMULATED, "--overwrite")
     failures = run_all([lambda: work.evaluate("real images: evaluation", "real"),
                         *(functools.partial(work.train, model) for model in MODELS),
                         lambda: work.evaluate("factor pairs: evaluation", "pairs", "--pairs")], cores)
@@ -200,32 +206,34 @@ def write(work, options):
 
 def how_it_was_made(work, options, combined):
     """Markdown: networks, iterations and times of each row, the commands, the versions."""
-    lines = ["**The models**", "", "| | -m | networks | iterations | z | filters | generator | critics | training | evaluation |",
+    sources = {result["name"]: result["source"] for result in combined.results if result["source"]}
+    lines = ["**The models**", "",
+             "|  | -m | networks | iterations | z | filters | generators | critics | training | evaluation |",
              "| --- " * 10 + "|"]
-    for row in dict.fromkeys(model.row for model in MODELS):
-        models = [model for model in MODELS if model.row == row]
-        sources = [result["source"] for result in combined.results
-                   if result["source"] and re.fullmatch(re.escape(row) + r"( \d+)?", result["name"])]
-        if sources:
-            network = sources[0]["network"]
-            minutes = [f"{work.times.get(f'{row}: {what}', {}).get('core', 0) / 60:.1f} min"
-                       for what in ("training", "evaluation")]
-            counts = [f"{count * len(models) / 1e6:.2f} M" for count in parameters(network)]
-            lines.append(f"| {' | '.join([row, models[0].architecture, str(len(models)), str(max(source['iteration'] for source in sources)), str(network['nz']), str(network['ngf']), *counts, *minutes])} |")
-    core, wall = (sum(spent[kind] for spent in work.times.values()) / 60 for kind in ("core", "wall"))
+    for row in rows():
+        names = [name for name in sources if re.fullmatch(re.escape(row[0].row) + r"( \d+)?", name)]
+        if names:
+            source = max((sources[name] for name in names), key=lambda source: source["iteration"])
+            network = source["network"]
+            counts = [f"{len(row) * count / 1e6:.2f} M" for count in parameters(network)]
+            times = [work.minutes(f"{row[0].row}: {what}") for what in ("training", "evaluation")]
+            lines.append("| " + " | ".join(map(str, [row[0].row, row[0].architecture, len(row), source["iteration"],
+                                                     network["nz"], network["ngf"], *counts, *times])) + " |")
     first = combined.results[0]
-    lines += ["", "Weights of all networks of a row in millions; minutes of one core. Real images took "
-              f"{minutes_of(work, 'real images: evaluation')}, pairs of factors "
-              f"{minutes_of(work, 'factor pairs: evaluation')}; all together {core:.0f} minutes of one core "
-              f"({wall:.0f} of the clock, summed over steps that ran side by side on cores with other work). The "
-              f"classifier of the features tells the factor of {first['classifier_accuracy'] or 0:.1%} of the held-out "
-              "images. " + ", ".join(f"{name} {version}" for name, version in first["versions"].items()) + ".", "",
+    clock = sum(spent["wall"] for spent in work.times.values()) / 60
+    lines += ["", "Weights of all networks of a row together, in millions; minutes of one core. Real images took "
+              f"{work.minutes('real images: evaluation')}, pairs of factors {work.minutes('factor pairs: evaluation')}, "
+              f"everything {work.minutes(*work.times)}, or {clock:.0f} minutes by the clock if the steps that ran side "
+              f"by side had run one after another. The classifier of the features tells the factor of "
+              f"{first['classifier_accuracy'] or 0:.1%} of the held-out images. "
+              + ", ".join(f"{name} {version}" for name, version in first["versions"].items()) + ".", "",
               "```", *commands(work, options), "```", ""]
     return "\n".join(lines)
 
 
-def minutes_of(work, label):
-    return f"{work.times.get(label, {}).get('core', 0) / 60:.1f}"
+def rows():
+    """The models of each row, in a list for each."""
+    return [[model for model in MODELS if model.row == row] for row in dict.fromkeys(model.row for model in MODELS)]
 
 
 def parameters(network):
@@ -237,25 +245,24 @@ def parameters(network):
 
 
 def commands(work, options):
-    """What was run, with the folder of the data as `data`; the first factor for all of a row."""
-    lines = [] if options.data else ["simulate.py -o data --train 6000 --test 1800 --joint 400"]
+    """What was run, with the folder of the data as `data`, and one line for all factors of a row."""
+    lines = [] if options.data else ["simulate.py -o data " + " ".join(SIMULATED)]
     fast = "" if options.full else " --fast"
     splits = options.splits or (10 if options.full else 3)
     lines.append(f"evaluate.py -d data{fast} --splits {splits}")
-    for row in dict.fromkeys(model.row for model in MODELS):
-        model = next(model for model in MODELS if model.row == row)
+    for model, *_ in rows():
         loop = f"for FACTOR in {' '.join(FACTORS)}; do " if model.factor else ""
         words = ["data" if word == work.data else str(word).replace(model.factor or "\0", "$FACTOR")
                  for word in work.training(model, options.epochs)]
         lines.append(f"{loop}train.py {' '.join(words)}{' -c $FACTOR; done' if loop else ''}")
-    lines += [f"evaluate.py -i FILE -d data{fast} --splits {splits} --name ROW", f"evaluate.py -d data{fast} --splits {splits} --pairs"]
-    return lines
+    return [*lines, f"evaluate.py -i FILE -d data{fast} --splits {splits} --name ROW",
+            f"evaluate.py -d data{fast} --splits {splits} --pairs"]
 
 
 def parser():
     result = command_line.Parser(prog="paper_table.py", description=__doc__)
     result.add_argument("-d", "--data", metavar="DATAROOT",
-                        help="images, with joint_test.h5, of the factors " + ", ".join(FACTORS) + "; default: simulated ones")
+                        help=f"images, with joint_test.h5, of the factors {', '.join(FACTORS)}; default: simulated ones")
     result.add_argument("-w", "--work", metavar="FOLDER", default="paper_table",
                         help="where data, models and results go; default=paper_table")
     result.add_argument("-o", "--output", metavar="FILE.md", default=str(ROOT / "docs" / "paper_table.md"),
@@ -268,8 +275,8 @@ def parser():
                         help="steps that run at a time, each with one thread; default: as many as there are cores")
     result.add_argument("--combine", action="store_true", help="only write the tables and figures of what is there")
     result.add_argument("--full", action="store_true",
-                        help="the paper's settings: 64 filters (224), batches of 64, 50,000 iterations, critics of 5,000 "
-                             "updates, 10 splits")
+                        help="the paper's settings: 64 filters (224), batches of 64, 50,000 iterations, critics of "
+                             "5,000 updates, 10 splits")
     return result
 
 

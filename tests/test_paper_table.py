@@ -61,7 +61,7 @@ def make(*arguments):
 
 def test_every_model_is_trained_evaluated_and_in_the_tables(commands, capsys):
     assert make() == 0
-    assert "core hours" in capsys.readouterr().out
+    assert "hours of one core" in capsys.readouterr().out
     assert [(label, dict(zip(words, words[1:])).get("-e", "")) for label, command, words in commands] == [
         ("simulation", ""), ("real images: evaluation", ""), ("star-shaped: training", "10"),
         ("star-shaped: evaluation", ""), ("star-shaped: training", "40"), ("star-shaped: evaluation", ""),
