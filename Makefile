@@ -71,6 +71,10 @@ bench: .venv/installed
 	.venv/bin/python benchmarks/train_step.py
 	.venv/bin/python benchmarks/compare.py --rounds 3 $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
+# The models of the paper's comparison, trained and evaluated: an hour of one core; it says how long at its start.
+paper-table: .venv/installed
+	.venv/bin/python benchmarks/paper_table.py
+
 # Time and memory by the size of everything: a quarter of an hour, and 4 GB of disk for a while.
 scale: .venv/installed
 	.venv/bin/python benchmarks/scale.py -o docs/scale.png
@@ -99,7 +103,9 @@ help:
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
 	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
 	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
+	@echo "make paper-table  train and evaluate the models of the paper's comparison on simulated cells: an hour of one"
+	@echo "                core, divided among those there are; again to go on where it was interrupted"
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench scale infogan-digits sample clean help
+.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench paper-table scale infogan-digits sample clean help

@@ -189,6 +189,17 @@ def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
         features.load(path)
 
 
+def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch):
+    """Its rate falls to 0: a black last batch moves no weight. At a constant rate a chance last step is what is kept."""
+    images, kernels, scaled = dataloader.load(write_images(tmp_path / "LIN_train")), [], features.scaled
+    for last in (30, 31):
+        calls = iter(range(100))
+        monkeypatch.setattr(features, "scaled", lambda pixels: scaled(pixels * (next(calls) != last - 1)))
+        kernels.append(features.train(images, updates=30).get_layer("logits").kernel.numpy())
+    assert abs(kernels[0] - kernels[1]).max() < 3e-5
+    assert abs(kernels[0] - features.network(16, 24, 2, 2).get_layer("logits").kernel.numpy()).max() > 0.01
+
+
 # ---------------------------------------------------------------------------------------------- mistakes
 
 @pytest.mark.parametrize("arguments, remark", [

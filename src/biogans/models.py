@@ -94,7 +94,7 @@ class NetworkSpec:
         return self.red_part(self.nz)
 
     def red_part(self, features):
-        """How many of some features are red's: half, or of a composite's a channel's share (1/7 in the paper's code)."""
+        """How many of some features are red's: half, or a channel's share of a composite's (1/7 in the paper's code)."""
         return features // (self.critic_channels if ARCHITECTURES[self.architecture].composites else 2)
 
     @property
@@ -112,7 +112,8 @@ class NetworkSpec:
         With own reds the channels of each factor follow one another, its red first.
         """
         greens = self.channels - 1
-        names = [[name if greens == 1 else f"{name} {k + 1}" for k in range(greens)] for name in self.shows or ("green",)]
+        names = [[name if greens == 1 else f"{name} {k + 1}" for k in range(greens)]
+                 for name in self.shows or ("green",)]
         if ARCHITECTURES[self.architecture].own_reds and len(names) > 1:
             return tuple(name for factor, own in zip(self.shows, names) for name in (f"red {factor}", *own))
         return ("red", *(name for own in names for name in own))

@@ -306,7 +306,7 @@ def _add_factors(group):
 
 def _add_batch_size(group):
     group.add_argument("-b", "--batch_size", type=_positive_int, default=None, metavar="N",
-                       help="images in a batch (over all GPUs together; of each factor for DCGAN-starshaped); default=64")
+                       help="images in a batch (over all GPUs together; of each factor where each has a critic); default=64")
 
 
 def _add_model(group):
@@ -316,8 +316,8 @@ def _add_model(group):
                             "trained on cells that borrow greens from others of similar red; independent: a network and "
                             "a cell for each factor")
     group.add_argument("--ngf", type=_positive_int, default=None, metavar="N",
-                       help="generator filters; default=64, and 3.5 times as many, 224, where multichannel networks draw "
-                            "7 channels instead of 2")
+                       help="generator filters; default=64, or 3.5 times as many, 224, where multichannel networks draw "
+                            "7 channels, not 2")
     group.add_argument("--ndf", type=_positive_int, default=None, metavar="N",
                        help="discriminator filters; default=64, likewise 224")
     group.add_argument("-z", "--nz", type=_positive_int, default=None, metavar="N",
