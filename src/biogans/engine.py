@@ -58,6 +58,9 @@ class Engine:
             self.optimizers["generator"].build(self.generator.trainable_variables)
             self.optimizers["critic"].build(self._critic_weights + self._head_weights)
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
+        if self.recognizer:
+            self._judge = backend.twice_differentiable(
+                keras.Model(self.recognizer.input, [self.critics[0].output, self.recognizer.output]))
         batch = np.zeros((1, len(self.critics), settings.batch_size, *self.critics[0].input_shape[1:]), np.uint8)
         self._compiled = self._devices.compile(self, *self._given(batch))
 
@@ -154,24 +157,26 @@ class Engine:
         weights = self._critic_weights
 
         def losses():
+            critics = [Judge(self._judge)] if self.recognizer else self._scoring
             loss = _mean(self.algorithm.critic_loss(critic, real[k], pair, given.alpha[k], input_gradient)
-                         for k, (critic, pair) in enumerate(zip(self._scoring, self._pairs(fake))))
-            return self._informed(loss, fake, given.latent), ()
+                         for k, (critic, pair) in enumerate(zip(critics, self._pairs(fake))))
+            return self._informed(loss, critics, fake, given.latent), ()
         loss, _, gradients = self._devices.gradients(losses, weights + self._head_weights)
         self.optimizers["critic"].apply(gradients, weights + self._head_weights)
         self.algorithm.constrain(weights)
         return loss
 
     def _generator_loss(self, fake, latent):
+        critics = [Judge(self._judge)] if self.recognizer else self.critics
         loss = _mean(self.algorithm.generator_loss(critic(pair, training=True))
-                     for critic, pair in zip(self.critics, self._pairs(fake)))
-        return self._informed(loss, fake, latent)
+                     for critic, pair in zip(critics, self._pairs(fake)))
+        return self._informed(loss, critics, fake, latent)
 
-    def _informed(self, loss, fake, latent):
+    def _informed(self, loss, critics, fake, latent):
         """The loss of either network in a game with codes: they win together what the recognizer reads of `fake`."""
         if not self.recognizer:
             return loss
-        return loss + information_loss(self.recognizer(fake, training=True), latent, self.spec.codes, self.settings)
+        return loss + information_loss(critics[0].answers(fake), latent, self.spec.codes, self.settings)
 
     def _pairs(self, images):
         """The generator's cells as the critics see them: one (red, greens) for each tower."""
@@ -202,6 +207,28 @@ class Engine:
         z = self._random(_GRID).standard_normal((groups, group_size, self.spec.nz), np.float32)
         z[:, :, :self.spec.red_nz] = z[:, :1, :self.spec.red_nz]
         return codes.from_normal(z.reshape(groups * group_size, -1), self.spec.codes)
+
+
+class Judge:
+    """A critic that notes what the recognizer answers for images that it scores: one pass over the trunk serves both.
+
+    network   images -> [scores (batch,), answers (batch, numbers of all codes)]
+    """
+
+    def __init__(self, network):
+        self.network, self.weights, self._noted = network, network.weights, []
+
+    def __call__(self, images, training):
+        scores, answers = self.network(images, training=training)
+        self._noted.append((images, answers))
+        return scores
+
+    def answers(self, images):
+        """The answers for `images`; those that were scored along with others, as WGAN-GP does, are looked at again."""
+        for scored, answers in self._noted:
+            if scored is images:
+                return answers
+        return self.network(images, training=True)[1]
 
 
 def drawing_generator(spec):
