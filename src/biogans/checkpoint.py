@@ -45,6 +45,7 @@ class Damaged(InputError):
 class Files:
     """The names of the files of one run, in its checkpoints folder, and how many checkpoints it keeps.
 
+    best            the generator as it was at its lowest distance to held-out images (monitor.py)
     combined        the newest complete checkpoint; weights.generator and the others are those of the same iteration
     keep            checkpoints to keep: the newest, and those before it as …previous-<iteration>.h5
     keep_every      checkpoints of multiples of so many iterations are kept for good as ….<iteration>.h5; 0 for none
@@ -59,6 +60,7 @@ class Files:
         self.generator = self.folder / f"weights.generator.{self.run}.h5"
         self.model = self.folder / f"model.generator.{self.run}.h5"
         self.recognizer = self.folder / f"weights.recognizer.{self.run}.h5"
+        self.best = self.folder / f"weights.best_generator.{self.run}.h5"
         self.log = self.folder / f"log.{self.run}.csv"
         self.tensorboard = self.folder / "tensorboard" / self.run
 
@@ -152,6 +154,25 @@ def save(files, engine, facts, iteration):
     _keep(files)
     for path, network, holds in _networks(files, engine):
         _write_network(path, network, facts | holds, with_architecture=path == files.model)
+
+
+def save_best(files, engine, facts, iteration, distance):
+    """Write the generator as it is now, with its `distance` to held-out images, as the best one. Raises NoRoom."""
+    facts = facts | {"iteration": iteration, "position": engine.position, "held_out_distance": distance}
+    _, (_, average, holds), *_ = _networks(files, engine)
+    _write_network(files.best, average, facts | holds)
+
+
+def read_best(files, facts):
+    """(distance, iteration) of the best generator of the run that `facts` describe, None if there is no such file.
+
+    The file may be of an iteration after the newest checkpoint, if the run was killed: going on, it comes to the same.
+    """
+    try:
+        stored = read(files.best)[1]
+    except InputError:
+        return None
+    return None if _differences(stored, facts) else (stored["held_out_distance"], stored["iteration"])
 
 
 def _keep(files):

@@ -13,7 +13,7 @@ backend = {"tensorflow": engine_tensorflow, "jax": engine_jax}[lazy.backend()]
 device_name, input_gradient, latent_gradient = backend.device_name, backend.input_gradient, backend.latent_gradient
 
 # What a stream of random numbers is for; each is a function of (seed, purpose, position) and so needs no state.
-_LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION = range(6)
+_LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
 
 class Update(NamedTuple):
@@ -201,6 +201,12 @@ class Engine:
     def _shown(self, cells, given):
         """The generator's cells (batch, height, width, channels) as the critics are shown them in training."""
         return augment.apply(cells, given.changes[:, 1], self.settings.augment)
+
+    def draw_pairs(self, number):
+        """What the average draws of `number` latents, the same in every call: [(number, height, width, channels) float32
+        for each critic]."""
+        cells = draw(self.average, self._latents((number, self.spec.nz), _MEASURING))
+        return [keras.ops.convert_to_numpy(pair) for pair in self._pairs(cells)]
 
     def grid_latents(self, groups, group_size):
         """z (groups * group_size, nz), the same in every call; those of a group share the part that belongs to red."""
