@@ -84,6 +84,9 @@ MNIST ?= $(wildcard $(or $(BG_REAL_DATA),../shared/data)/mnist)
 infogan-digits: .venv/installed
 	rm -rf infogan-digits
 	.venv/bin/python benchmarks/infogan_digits.py $(if $(MNIST),--mnist "$(MNIST)")
+# Images/s of 1, 2 and 4 workers, on as many cores; the table in docs/scaling.md: some minutes.
+scaling: .venv/installed
+	.venv/bin/python benchmarks/scaling.py -o docs/scaling.md
 
 sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
@@ -105,7 +108,8 @@ help:
 	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
 	@echo "make paper-table  train and evaluate the models of the paper's comparison on simulated cells: an hour of one"
 	@echo "                core, divided among those there are; again to go on where it was interrupted"
+	@echo "make scaling    how training scales with workers, measured and estimated: docs/scaling.md"
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench paper-table scale infogan-digits sample clean help
+.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench paper-table scale infogan-digits scaling sample clean help

@@ -421,9 +421,9 @@ class Batches:
                                  f"lower --batch_size or add images")
         self._orders = {}
 
-    def take(self, position, count):
-        """uint8 (count, groups, batch, height, width, channels): batches number position, position + 1, …"""
-        chosen = [[self._indices(g, position + k) for g in range(len(self.groups))] for k in range(count)]
+    def take(self, position, count, part=slice(None)):
+        """uint8 (count, groups, batch, height, width, channels): batches number position, position + 1, …, or a part."""
+        chosen = [[self._indices(g, position + k)[part] for g in range(len(self.groups))] for k in range(count)]
         return self.images.pixels[np.array(chosen)]
 
     def _indices(self, g, position):

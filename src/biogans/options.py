@@ -69,7 +69,8 @@ def train_parser():
         "  train.py -d data --preset fast -e 1000 -M 100        something to look at within minutes on a CPU\n"
         "  train.py -d data -p Alp14 -m DCGAN -a GAN -e 2000    one polarity factor, the simplest model\n"
         "  train.py -d data -m InfoGAN -a GAN --preset infogan  codes that mean something, found without labels\n"
-        "  train.py -d data -e 4000 -w                          go on from the checkpoint of the same options\n\n"
+        "  train.py -d data -e 4000 -w                          go on from the checkpoint of the same options\n"
+        "  srun --nodes=2 --ntasks-per-node=1 train.py -d data  one training on two nodes of a Slurm cluster\n\n"
         "exit status: 0 done, 2 a mistake in the options or files, 75 stopped by SIGTERM or SIGUSR1 and 130 by Ctrl-C,\n"
         "both after saving: repeat the command with -w to go on"))
     data = parser.add_argument_group("the images")
@@ -130,7 +131,8 @@ def train_parser():
     machine = parser.add_argument_group("the machine")
     machine.add_argument("-g", "--num_gpus", type=_positive_int, default=1, metavar="N",
                          help="number of GPUs; each takes an equal part of every batch; default=1 "
-                              "(the CPU where there is no GPU)")
+                              "(the CPU where there is no GPU). Under srun with several tasks leave it out: each task "
+                              "has one GPU, and a part of every batch")
     machine.add_argument("--precision", type=_one_of(PRECISIONS), default="float32", metavar="NAME",
                          help="float32 | tf32 (GPUs: faster, products rounded to 10 bits) | bfloat16 (faster, 8 bits, "
                               "weights stay float32); default=float32")
@@ -306,7 +308,8 @@ def _add_factors(group):
 
 def _add_batch_size(group):
     group.add_argument("-b", "--batch_size", type=_positive_int, default=None, metavar="N",
-                       help="images in a batch (over all GPUs together; of each factor where each has a critic); default=64")
+                       help="images in a batch (over all GPUs and tasks together; of each factor where each has a critic); "
+                            "default=64")
 
 
 def _add_model(group):

@@ -23,7 +23,7 @@ def iterations(log):
 
 def story(log):
     """The lines of a log that tell what happened to the job."""
-    words = ("[job ", "going on", "stopped by", "no GPU", "weights:")
+    words = ("[job ", "going on", "stopped by", "no GPU", "2 tasks", "train.py: task", "weights:")
     return [line for line in log.splitlines() if line.startswith(words)]
 
 
