@@ -144,7 +144,7 @@ def network_spec(options, settings, images):
     has_codes = models.ARCHITECTURES[options.network_model].has_codes
     categorical, continuous = options.categorical, options.continuous
     spec = models.NetworkSpec(
-        options.network_model, height, width, channels, images.factors, command_line.preset(options, "nz", 100),
+        options.network_model, height, width, channels, images.factors, options.nz,
         categorical=(10,) * has_codes if categorical is None else categorical,
         continuous=2 * has_codes if continuous is None else continuous,
         ngf=command_line.preset(options, "ngf", 64), ndf=command_line.preset(options, "ndf", 64),
