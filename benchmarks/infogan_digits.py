@@ -17,7 +17,7 @@ from pathlib import Path
 
 BIN = Path(__file__).resolve().parents[1] / "bin"
 MODEL = "checkpoints/weights.generator.InfoGAN.GAN.0.h5"
-ITERATIONS = 8000
+ITERATIONS = 4000
 
 
 def command(script, *arguments, cwd, core=None):
