@@ -17,7 +17,7 @@ from pathlib import Path
 
 BIN = Path(__file__).resolve().parents[1] / "bin"
 MODEL = "checkpoints/weights.generator.InfoGAN.GAN.0.h5"
-ITERATIONS = 8000
+ITERATIONS = 4000
 
 
 def command(script, *arguments, cwd, core=None):
@@ -35,8 +35,8 @@ def one_seed(data, folder, seed, iterations, core):
     """Train and evaluate one seed; returns the row of its categorical code."""
     folder.mkdir()
     start = time.monotonic()
-    command("train.py", "-d", data, "-m", "InfoGAN", "-a", "GAN", "--preset", "infogan", "--no_flips", "-s", seed,
-            "-e", iterations, "-M", max(1, iterations // 40), cwd=folder, core=core)
+    command("train.py", "-d", data, "-m", "InfoGAN", "-a", "GAN", "--preset", "infogan", "--no_flips", "-z", 74,
+            "-s", seed, "-e", iterations, "-M", max(1, iterations // 40), cwd=folder, core=core)
     seconds = time.monotonic() - start
     command("evaluate.py", "-i", MODEL, "-d", data, "--codes", "--name", "codes", cwd=folder, core=core)
     rows = json.loads((folder / "evaluation/codes.codes.json").read_text())["rows"]

@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 from biogans import models, options
 from biogans.gan import ALGORITHMS
 
-COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py")
+COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py",
+            "traverse.py", "pseudotime.py", "get_data.py")
 
 
 def parsed(*arguments):
@@ -229,9 +230,13 @@ LONG_OPTIONS = {
     "reconstruct.py": "input_file data number order restarts iterations seed polarity_factors help",
     "interpolate.py": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
     "collect.py": "data output seed help",
+    "traverse.py": "input_file code number steps reach training seed help",
+    "pseudotime.py": "input_file data along channel code seed help",
+    "get_data.py": "from output test number seed help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
-           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh"}
+           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh",
+           "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

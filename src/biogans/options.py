@@ -13,7 +13,7 @@ FAST = {"ngf": 16, "ndf": 16, "batch_size": 8, "num_D_iters": 2, "lrD": 1e-3, "l
 # At those rates the discriminator of a plain GAN wins at once, and the generator learns nothing from it.
 FAST_GAN = {"ngf": 32, "ndf": 32, "batch_size": 32}
 # Codes that mean something, on small images, within minutes on a CPU core; the evidence is in docs/infogan.md.
-INFOGAN = {"ngf": 32, "ndf": 32, "nz": 74, "lrG": 1e-3, "init": "he", "average": 0.998, "augment": ("affine",)}
+INFOGAN = {"ngf": 32, "ndf": 32, "lrG": 1e-3, "average": 0.998, "augment": ("affine",)}
 PRESETS = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
 PRECISIONS = ("float32", "tf32", "bfloat16")
 

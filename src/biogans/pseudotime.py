@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Order real cells along a code of an InfoGAN, and make the movie of one cell that goes along it."""
+"""Order cells along a code of an InfoGAN, and make the movie of one cell that goes along it."""
 
 if not __package__:                     # a copy of this folder, run as `python pseudotime.py`
     import launch
@@ -135,13 +135,13 @@ def along(generator, z, code, direction, answer):
 
 
 def draw(stem, held_out, order, cell, options):
-    """Write the strip of real cells above the drawn one, and the movie of that."""
+    """Write the strip of cells of the data above the drawn one, and the movie of that."""
     wanted = np.linspace(0, 1, STRIP)
     nearest = [int(np.argmin(np.abs(order - moment))) for moment in wanted]
     rows = [held_out.pixels[nearest] / np.float32(255), cell[np.linspace(0, FRAMES - 1, STRIP).astype(int)]]
     both = [[_panel(image) for image in row] for row in rows]
     path = Path(stem + ".png")
-    figures.write_picture(path, figures.table(both, [f"{moment:.2f}" for moment in wanted], ["real", "drawn"],
+    figures.write_picture(path, figures.table(both, [f"{moment:.2f}" for moment in wanted], ["data", "drawn"],
                                               options.palette))
     print(f"Output picture to file: {path}")
     path = Path(stem + ".gif")
