@@ -28,7 +28,7 @@ from .files import write
 HERE = Path(__file__).parent
 SCRIPTS = ("network", "latent", "view", "gif")      # explore_….js, put one after another before explore.js
 NUMBERED = 1000             # random cells that the page knows: those of predict.py -s 0 to 999
-CELLS = 24                  # cells around which directions are measured
+CELLS = 16                  # cells around which directions are measured
 STEP = 0.1                  # of each number of z, for the differences that stand for derivatives
 PORT = 8000
 
