@@ -21,6 +21,7 @@ setup(
         "keras>=3.13.2",        # earlier ones have holes in the reading of HDF5 files
         "numpy>=1.26",
         "scipy>=1.11",
+        "scikit-learn>=1.3",
         "h5py>=3.11",
         "pillow>=10.1",
         "tifffile>=2023.7",
@@ -45,6 +46,9 @@ setup(
         "biogans-reconstruct = biogans.reconstruct:main",
         "biogans-interpolate = biogans.interpolate:main",
         "biogans-explore = biogans.explore:main",
+        "biogans-traverse = biogans.traverse:main",
+        "biogans-pseudotime = biogans.pseudotime:main",
+        "biogans-get-data = biogans.get_data:main",
         "biogans-simulate = biogans.simulate:main",
         "biogans-collect = biogans.collect:main",
     ]},

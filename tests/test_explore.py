@@ -23,7 +23,9 @@ from biogans.lazy import keras
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 FILES = {"DCGAN-starshaped": STAR, "DCGAN": "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5",
-         "DCGAN-separable": "checkpoints/weights.generator.DCGAN-separable.WGAN-GP.1.h5"}
+         "DCGAN-separable": "checkpoints/weights.generator.DCGAN-separable.WGAN-GP.1.h5",
+         "InfoGAN": "checkpoints/weights.generator.InfoGAN.WGAN-GP.1.h5"}
+MORE = {"InfoGAN": ("--categorical", "3", "--continuous", "1")}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for architecture, file in FILES.items():
-            train.main([*SMALL, "--init", "he", "-d", "data", "-m", architecture, "-e", "2"])
+            train.main([*SMALL, "--init", "he", "-d", "data", "-m", architecture, "-e", "2", *MORE.get(architecture, ())])
             assert explore.main(["-i", file, "-o", f"{architecture}.html"]) == 0
     return folder
 
@@ -176,6 +178,20 @@ def test_a_slider_moves_along_its_direction(opened, here):
         assert (now != before).any()
         assert (now[..., 0] != before[..., 0]).any() == label.startswith("red")     # green z does not touch red
     assert page.text_content("#name") == "cell 5, changed"
+
+
+def test_codes(opened, here):
+    """The category and the number that are chosen are those of predict.py, the noise stays."""
+    page = opened("InfoGAN")
+    in_gray(page)
+    show_number(page, 6)
+    page.check("input[name=c0][value='2']")
+    page.get_by_label("code u0").fill("-0.5")
+    settled(page)
+    assert predict.main(["-i", FILES["InfoGAN"], "-s", "6", "--code", "c0=2,u0=-0.5"]) == 0
+    with h5py.File("images/stack2.InfoGAN.WGAN-GP.h5") as stack:
+        assert_same(drawn(page, 2), np.rint(stack["stack"][0] * 255))
+    assert json.loads(saved(page, "#json").content)["codes"] == {"c0": 2, "u0": -0.5}
 
 
 def test_firefox(here):
@@ -491,9 +507,9 @@ def test_directions_are_orthonormal_and_fall_off(here):
 
 
 def test_codes_are_no_part_of_the_noise(here):
-    generator, spec, _ = checkpoint.load_generator(FILES["DCGAN"])
-    group, = explore.groups_of(generator, spec, [{"indices": [3, 4]}, {"indices": [5]}])
-    assert (group.start, group.size) == (0, 3)
+    generator, spec, _ = checkpoint.load_generator(FILES["InfoGAN"])
+    group, = explore.groups_of(generator, spec)
+    assert (group.start, group.size) == (0, spec.nz - 4)
 
 
 # ---------------------------------------------------------------------------------------------- the command

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, models, seal
+from . import __version__, codes, models, seal
 from .errors import InputError
 from .files import Lock, check_room, link, remove_leftovers, write
 from .gan import ALGORITHMS
+from .options import Training
 
 FORMAT = 1
 MOST_SETTINGS = 1 << 20         # characters of the attribute `biogans`
@@ -57,6 +58,7 @@ class Files:
         self.combined = self.folder / f"weights.combined_model.{self.run}.h5"
         self.generator = self.folder / f"weights.generator.{self.run}.h5"
         self.model = self.folder / f"model.generator.{self.run}.h5"
+        self.recognizer = self.folder / f"weights.recognizer.{self.run}.h5"
         self.log = self.folder / f"log.{self.run}.csv"
         self.tensorboard = self.folder / "tensorboard" / self.run
 
@@ -133,7 +135,7 @@ def about(spec, settings, images):
         "network": dataclasses.asdict(spec), "training": dataclasses.asdict(settings),
         "images": {"number": len(images.pixels), "sha256": images.fingerprint, "channels": list(images.channels)},
         "pixel_size_um": images.pixel_size_um,
-    }
+    } | ({"codes": codes.layout(spec.codes)} if spec.codes else {})
 
 
 def save(files, engine, facts, iteration):
@@ -239,8 +241,7 @@ def load_generator(path):
     spec = network_spec(path, stored)
     generator = drawing_generator(spec)
     if "holds" in stored:
-        variables = [(f"model_weights/{layer.name}/{variable.path}", variable)
-                     for layer in generator.layers for variable in layer.weights]
+        variables = _of_layers(generator)
     else:
         arrays = {name: array for name, array in arrays.items() if name.startswith("average/")}
         variables = [(f"average/{k:04d}", variable) for k, variable in enumerate(generator.weights)]
@@ -248,14 +249,36 @@ def load_generator(path):
     return generator, spec, stored
 
 
+def load_recognizer(path):
+    """The recognizer of the run whose generator's file is `path`, from the file beside it. Raises InputError."""
+    path = Path(path)
+    beside = path.with_name(re.sub(r"^[a-z]+\.[a-z_]+\.(.*?)(\.(previous-)?\d+)?(\.\d+\.h5)$", r"weights.recognizer.\1\4",
+                                   path.name))
+    arrays, stored = read(beside)
+    if stored.get("holds") != "recognizer":
+        raise InputError(f"{beside} holds no recognizer: give the file of an InfoGAN's generator")
+    spec = network_spec(beside, stored)
+    recognizer = models.build_recognizer(spec, models.critic(spec, "critic"))
+    _assign(beside, arrays, _of_layers(recognizer))
+    return recognizer
+
+
+def _of_layers(network):
+    return [(f"model_weights/{layer.name}/{variable.path}", variable)
+            for layer in network.layers for variable in layer.weights]
+
+
 def network_spec(path, stored):
     """The NetworkSpec that a file describes, checked. Raises InputError."""
     try:
-        spec = models.NetworkSpec(**(stored["network"] | {"factors": tuple(stored["network"]["factors"])}))
+        lists = {name: tuple(stored["network"].get(name, ())) for name in ("factors", "categorical")}
+        spec = models.NetworkSpec(**(stored["network"] | lists))
         numbers = (spec.height, spec.width, spec.channels, spec.nz, spec.ngf, spec.ndf)
         valid = (all(type(number) is int and 0 < number <= LARGEST_NUMBER for number in numbers)
                  and spec.channels <= 4 and 0 < len(spec.factors) <= 1000
                  and all(isinstance(name, str) for name in spec.factors)
+                 and all(type(size) is int and 1 < size <= LARGEST_NUMBER for size in spec.categorical)
+                 and type(spec.continuous) is int and 0 <= spec.continuous <= LARGEST_NUMBER
                  and spec.architecture in models.ARCHITECTURES and spec.init in models.INITIALIZERS)
     except (KeyError, TypeError):
         valid = False
@@ -329,10 +352,12 @@ def _check_facts(path, facts):
 
 
 def _differences(stored, facts):
-    """Lines «setting: stored there, wanted here»."""
+    """Lines «setting: stored there, wanted here». Settings that an older file does not name had their defaults."""
     lines = []
-    for part in ("network", "training", "images"):
-        there, here = stored[part], json.loads(json.dumps(facts[part]))
+    for part, kind in (("network", models.NetworkSpec), ("training", Training), ("images", None)):
+        defaults = {field.name: field.default for field in (dataclasses.fields(kind) if kind else ())
+                    if field.default is not dataclasses.MISSING}
+        there, here = json.loads(json.dumps([defaults | stored[part], facts[part]]))
         lines += [f"{part} {name}: {there.get(name)} there, {here.get(name)} here"
                   for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]
     return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]
@@ -343,7 +368,8 @@ def _networks(files, engine):
     drawn = {"holds": "generator", "weights": "moving average" if engine.settings.average else "as trained"}
     return [(files.model, engine.average, drawn), (files.generator, engine.average, drawn),
             *((files.critic(engine.algorithm.critic_name, k), critic, {"holds": f"critic {k}"})
-              for k, critic in enumerate(engine.critics))]
+              for k, critic in enumerate(engine.critics)),
+            *([(files.recognizer, engine.recognizer, {"holds": "recognizer"})] if engine.recognizer else [])]
 
 
 def _write_state(path, parts, facts):

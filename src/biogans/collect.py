@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, dataloader, figures, launch, metrics, options as command_line
+from . import checkpoint, codes, dataloader, figures, launch, metrics, options as command_line
 from .errors import InputError
 from .files import replacing
 from .progress import COLUMNS
@@ -87,7 +87,7 @@ def last_losses(path):
 def drawn(generator, spec, count, seed):
     """Generated pairs (red, green), float (count, towers, height, width, channels) in [-1, 1]."""
     from .engine import draw
-    z = np.random.default_rng(seed).standard_normal((count, spec.nz), np.float32)
+    z = codes.from_normal(np.random.default_rng(seed).standard_normal((count, spec.nz), np.float32), spec.codes)
     images = draw(generator, z, 64)
     greens = np.split(images[..., 1:], spec.towers, axis=-1)
     return np.stack([np.concatenate([images[..., :1], green], axis=-1) for green in greens], axis=1)

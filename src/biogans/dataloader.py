@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures.process
+import csv
 import dataclasses
 import difflib
 import hashlib
@@ -147,6 +148,27 @@ def _folders(root):
 def _images(folder):
     return sorted(path for path in folder.iterdir()
                   if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+
+
+def known(files):
+    """{quantity: (images,)} that the manifest.csv beside the class folders knows of all `files`; {} without one."""
+    tables = {}
+    for root in {path.parent.parent for path in files}:
+        try:
+            with open(root / "manifest.csv", newline="") as file:
+                tables |= {root / row["file"]: row for row in csv.DictReader(file) if row.get("file")}
+        except OSError:
+            return {}
+    rows = [tables.get(path, {}) for path in files]
+    names = [name for name in rows[0] if all(_is_number(row.get(name)) for row in rows)]
+    return {name: np.array([float(row[name]) for row in rows]) for name in names}
+
+
+def _is_number(text):
+    try:
+        return math.isfinite(float(text))
+    except (TypeError, ValueError):
+        return False
 
 
 class _Blocks:

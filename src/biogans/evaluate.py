@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, c2st, checkpoint, features, joint, launch, report, scoring
+from . import __version__, c2st, checkpoint, clusters, codes, dataloader, features, joint, launch, report, scoring
 from .errors import InputError
 from .files import replacing
 from .gan import ALGORITHMS
@@ -44,6 +44,8 @@ def parser():
                    "      a model; the table has the rows of all that was evaluated in the folder evaluation\n"
                    "  for k in 0 1 2 3 4 5 6 7 8 9; do echo evaluate.py -i FILE -d data --split $k; done > jobs\n"
                    "      the paper's critic, hours on a CPU, as ten jobs of a swarm; then, once they are done:\n"
+                   "  evaluate.py -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -d data --codes\n"
+                   "      what the codes of an InfoGAN came to mean\n"
                    "  evaluate.py --combine --report\n"
                    "      the tables and figures of all splits, and one page that shows them"))
     what = p.add_argument_group("what to evaluate")
@@ -56,6 +58,9 @@ def parser():
     what.add_argument("-p", "--polarity_factors", metavar="A,B", default="",
                       help="factors of the row of real images and the table of pairs; all if empty")
     what.add_argument("--pairs", action="store_true", help="also real images of each factor against those of others")
+    what.add_argument("--codes", action="store_true",
+                      help="only what the codes of an InfoGAN mean in the held-out images of labelled folders, beside "
+                           "k-means and principal components")
     what.add_argument("--joint", metavar="FILE.h5",
                       help="true cells with all channels, from simulate.py: cells with several factors are compared "
                            f"with them; default: {JOINT} in DATAROOT, if there")
@@ -92,6 +97,8 @@ def evaluate(options):
     """Do what the command line asks for. Raises InputError for a user's mistake."""
     launch.announce()
     folder = Path(options.output)
+    if options.codes:
+        return meaning(options, folder)
     if not options.combine:
         compute(options, folder)
     if options.combine or options.split is None:
@@ -130,6 +137,26 @@ def compute(options, folder):
                 "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "versions": versions(),
                 "seconds": seconds, "classifier_accuracy": classifier and classifier[1]["accuracy"]} | scores)
             print(f"{path}: {report.summary(scores)} ({seconds:.0f} s)", flush=True)
+
+
+def meaning(options, folder):
+    """Print what the codes of the model mean in held-out images, and write it to FOLDER/codes.<name>.json."""
+    if not (options.input_file and options.data):
+        raise InputError("--codes compares codes with labels: give the generator's file with -i and folders of labelled "
+                         "images with -d")
+    path = checkpoint.find(options.input_file, options.checkpoints_dir)
+    generator, spec, facts = checkpoint.load_generator(path)
+    if not spec.codes:
+        raise InputError(f"{path} has no codes: they are InfoGAN's")
+    training, held_out = (scoring.load_real(options.data, (), split, facts) for split in ("train", "test"))
+    answers = codes.read(checkpoint.load_recognizer(path), features.scaled(held_out.pixels), spec.codes)
+    rows = clusters.compare(answers, spec.codes, training, held_out, dataloader.known(held_out.files))
+    name = options.name or f"{spec.architecture} {facts['training']['algorithm']} {facts['iteration']}"
+    target = folder / f"codes.{_file_name(name, spec.factors)}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(target, {"file": str(path), "images": len(held_out.pixels), "iteration": facts["iteration"],
+                        "training": facts["training"], "versions": versions(), "rows": rows})
+    print(f"{len(held_out.pixels)} held-out images\n{clusters.table(rows)}\nOutput: {target}")
 
 
 def is_done(path, common):

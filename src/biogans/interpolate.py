@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoint, launch, models, options as command_line, predict, scoring
+from . import checkpoint, codes, launch, models, options as command_line, predict, scoring
 from .errors import InputError
 from .files import replacing
 
@@ -44,6 +44,7 @@ def interpolate(options):
         raise InputError("--cells chooses among the cells of a stack: give that with --stack")
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
+    codes.refuse(path, spec.codes)
     channels = predict.chosen_channels(path, spec, options.polarity_factors)
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     keys = key_frames(options, generator, spec, facts, seed)

@@ -1,8 +1,8 @@
 """The networks: generators and critics of Osokin et al. (ICCV 2017), as functional Keras models of stock layers.
 
 Channels are last; channel 0 is the growth marker ("red"), the others are polarity factors ("green"); pixels lie in
-[-1, 1]. A latent z is a vector of `nz` standard normal numbers. Where red and green are apart, half of every layer's
-features and of z belong to red.
+[-1, 1]. A latent z is a vector of `nz` standard normal numbers, the last of which may be codes (codes.py). Where red
+and green are apart, half of every layer's features and of z belong to red.
 
 To add an architecture write a function `(spec) -> generator` and give it a line in ARCHITECTURES.
 """
@@ -10,8 +10,11 @@ To add an architecture write a function `(spec) -> generator` and give it a line
 import dataclasses
 from typing import Callable, NamedTuple
 
+from .codes import Code
 from .errors import InputError
 from .lazy import keras
+
+RECOGNIZER_WIDTH = 128          # of the layer that Q has for itself (Chen et al. 2016, table 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,8 @@ class NetworkSpec:
     ngf, ndf         features of the generator's last and of the critic's first hidden layer
     critic_batch_norm   whether critics normalise over the batch (not under WGAN-GP: Gulrajani et al. 2017, sec. 4)
     init             a name in INITIALIZERS
+    categorical      InfoGAN: the number of categories of each categorical code
+    continuous       InfoGAN: how many continuous codes there are
     """
 
     architecture: str
@@ -37,6 +42,16 @@ class NetworkSpec:
     ndf: int = 64
     critic_batch_norm: bool = False
     init: str = "paper"
+    categorical: tuple = ()
+    continuous: int = 0
+
+    @property
+    def codes(self):
+        """The Codes, which are the end of z: c0, c1, … categorical, then u0, u1, … continuous."""
+        names = [f"c{k}" for k in range(len(self.categorical))] + [f"u{k}" for k in range(self.continuous)]
+        sizes = (*self.categorical, *[1] * self.continuous)
+        starts = [self.nz - sum(sizes[k:]) for k in range(len(sizes))]
+        return tuple(map(Code, names, starts, sizes))
 
     @property
     def towers(self):
@@ -72,12 +87,19 @@ class NetworkSpec:
         if height * width > 1024:
             raise InputError(f"images of {self.height}x{self.width} pixels can be halved only to {height}x{width}: "
                              f"crop or pad both sides to multiples of {2 ** (n + 2)}")
-        if self.architecture != "DCGAN" and self.channels < 2:
+        apart = ARCHITECTURES[self.architecture].generator is dcgan_starshaped
+        if apart and self.channels < 2:
             raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
                              f"-m DCGAN")
-        if self.architecture != "DCGAN" and min(self.nz, self.ngf) < 2:
+        if apart and min(self.nz, self.ngf) < 2:
             raise InputError(f"{self.architecture} gives half of z and of the filters to red: --nz and --ngf must be at "
                              f"least 2")
+        if self.codes and not ARCHITECTURES[self.architecture].has_codes:
+            raise InputError(f"{self.architecture} has no codes: leave out --categorical and --continuous, or use "
+                             f"-m InfoGAN")
+        if self.codes and self.codes[0].start < 1:
+            raise InputError(f"the codes take {self.nz - self.codes[0].start} numbers of z and --nz is {self.nz}: make "
+                             f"it larger, so that noise is left")
 
 
 def dcgan(spec):
@@ -86,11 +108,18 @@ def dcgan(spec):
     Radford et al. (2016): a dense layer to the smallest feature map, then transposed convolutions 4x4 with stride 2.
     """
     z = keras.Input((spec.nz,), name="z")
-    features = _activated(_project(z, spec, _widest(spec), "all"), spec, "all_0")
-    for level in range(1, spec.halvings[2]):
-        name = f"all_{level}"
-        features = _activated(_upsample(features, _widest(spec) >> level, spec, name), spec, name)
-    return keras.Model(z, _to_image(features, spec.channels, spec, "all"), name="generator")
+    return keras.Model(z, _all_channels(z, spec), name="generator")
+
+
+def infogan(spec):
+    """z (batch, nz), the end of which are codes -> images (batch, height, width, channels).
+
+    Chen et al. (2016), table 1: as DCGAN, with a dense layer before the smallest map, where codes and noise meet.
+    """
+    z = keras.Input((spec.nz,), name="z")
+    hidden = keras.layers.Dense(8 * spec.ngf, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
+                                name="hidden_projection")(z)
+    return keras.Model(z, _all_channels(_activated(hidden, spec, "hidden"), spec), name="generator")
 
 
 def dcgan_starshaped(spec):
@@ -124,16 +153,21 @@ def dcgan_starshaped(spec):
 
 
 class Architecture(NamedTuple):
-    """How an architecture draws (generator) and what it is shown (per_factor: as many images of each factor)."""
+    """How an architecture draws (generator) and what it is shown (per_factor: as many images of each factor).
+
+    has_codes   its critic has a layer "trunk", on which a recognizer of codes can stand
+    """
 
     generator: Callable
     per_factor: bool
+    has_codes: bool = False
 
 
 ARCHITECTURES = {
     "DCGAN": Architecture(dcgan, per_factor=False),
     "DCGAN-separable": Architecture(dcgan_starshaped, per_factor=False),
     "DCGAN-starshaped": Architecture(dcgan_starshaped, per_factor=True),
+    "InfoGAN": Architecture(infogan, per_factor=False, has_codes=True),
 }
 
 
@@ -179,9 +213,40 @@ def critic(spec, name):
         if spec.critic_batch_norm and level:
             features = _normalized(features, f"{level}")
         features = keras.layers.LeakyReLU(negative_slope=0.2, name=f"{level}_rectified")(features)
+    if ARCHITECTURES[spec.architecture].has_codes:
+        return keras.Model(image, _score_of_trunk(features, spec), name=name)
     score = keras.layers.Conv2D(1, (height, width), use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                                 dtype=_full_precision(), name="score_convolution")(features)
     return keras.Model(image, keras.layers.Reshape((), dtype=_full_precision(), name="score")(score), name=name)
+
+
+def _score_of_trunk(features, spec):
+    """The smallest map -> "trunk", a dense layer that the critic shares with the recognizer -> the score."""
+    trunk = _dense(keras.layers.Flatten(name="flat")(features), 8 * spec.ndf, spec, "trunk", spec.critic_batch_norm)
+    score = keras.layers.Dense(1, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
+                               dtype=_full_precision(), name="score_projection")(trunk)
+    return keras.layers.Reshape((), dtype=_full_precision(), name="score")(score)
+
+
+def build_recognizer(spec, critic):
+    """Q: images (batch, height, width, channels) -> answers (batch, numbers of all codes), as `codes.py` reads them.
+
+    Chen et al. (2016), sec. 6 and table 1: a head of two dense layers on the critic's trunk, which they share. For a
+    categorical code its answers are logits, for a continuous one the mean of a normal distribution.
+    """
+    hidden = _dense(critic.get_layer("trunk").output, RECOGNIZER_WIDTH, spec, "recognizer", True)
+    answers = keras.layers.Dense(sum(code.size for code in spec.codes), kernel_initializer=INITIALIZERS[spec.init](),
+                                 dtype=_full_precision(), name="answers")(hidden)
+    return keras.Model(critic.input, answers, name="recognizer")
+
+
+def _dense(features, width, spec, name, normalize):
+    """A dense layer whose rectified output is the layer `name`."""
+    features = keras.layers.Dense(width, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
+                                  name=f"{name}_projection")(features)
+    if normalize:
+        features = _normalized(features, name)
+    return keras.layers.LeakyReLU(negative_slope=0.2, name=name)(features)
 
 
 INITIALIZERS = {
@@ -193,6 +258,15 @@ INITIALIZERS = {
 def _widest(spec):
     """Features of the generator's smallest map."""
     return spec.ngf << (spec.halvings[2] - 1)
+
+
+def _all_channels(z, spec):
+    """z, or features (batch, any) made of it -> images, every layer shared by all channels."""
+    features = _activated(_project(z, spec, _widest(spec), "all"), spec, "all_0")
+    for level in range(1, spec.halvings[2]):
+        name = f"all_{level}"
+        features = _activated(_upsample(features, _widest(spec) >> level, spec, name), spec, name)
+    return _to_image(features, spec.channels, spec, "all")
 
 
 def _project(z, spec, features, tower):

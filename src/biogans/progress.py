@@ -72,6 +72,17 @@ class Log:
         self.events.add(iteration, tag="loss/critic", simple_value=critic_loss)
         self.events.add(iteration, tag="loss/generator", simple_value=generator_loss)
 
+    def codes(self, iteration, quantities):
+        """Add a row to the table of what codes mean, {quantity: number}, and print it."""
+        path = self.path.with_name(self.path.name.replace("log.", "codes.", 1))
+        columns = ("iteration", *quantities)
+        rows = _rows_until(path, iteration - 1, columns)
+        with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+            csv.writer(file).writerows([columns, *rows, (iteration, *(f"{value:.5g}" for value in quantities.values()))])
+        print(f"iteration {iteration}  " + ", ".join(f"{name} {value:.2f}" for name, value in quantities.items()), flush=True)
+        for name, value in quantities.items():
+            self.events.add(iteration, tag=f"codes/{name}", simple_value=value)
+
     def picture(self, iteration, picture):
         """Show a picture, uint8 (height, width, 3), in TensorBoard."""
         from PIL import Image
@@ -114,9 +125,9 @@ class _Events:
             self.file.close()
 
 
-def _rows_until(path, done):
+def _rows_until(path, done, columns=COLUMNS):
     try:
         with open(path, newline="") as file:
-            return [row for row in list(csv.reader(file))[1:] if len(row) == len(COLUMNS) and int(row[0]) <= done]
+            return [row for row in list(csv.reader(file))[1:] if len(row) == len(columns) and int(row[0]) <= done]
     except FileNotFoundError:       # the checkpoint was copied here without its log
         return []

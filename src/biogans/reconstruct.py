@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoint, dataloader, launch, models, options as command_line, predict, scoring
+from . import checkpoint, codes, dataloader, launch, models, options as command_line, predict, scoring
 from .errors import InputError
 
 MOST_TOGETHER = 64      # problems that are solved in step: more gain nothing on a CPU
@@ -43,6 +43,7 @@ def reconstruct(options):
     launch.announce()
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
+    codes.refuse(path, spec.codes)
     orders = _orders(path, generator, options.order)
     held_out, training = (scoring.load_real(options.data, spec.factors, split, facts)
                           for split in ("test", "train"))

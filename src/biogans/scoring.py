@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from . import c2st, dataloader, features, joint, metrics
+from . import c2st, codes, dataloader, features, joint, metrics
 from .errors import InputError
 
 FEWEST = 12                             # held-out images of a factor: half of them must have five neighbours
@@ -26,7 +26,8 @@ class Generated:
     def cells(self, count, rng):
         """uint8 (count, height, width, channels): rounded as real images are, or a critic could tell them by that."""
         from .engine import draw
-        cells = draw(self.generator, rng.standard_normal((count, self.spec.nz), np.float32), 64)
+        z = codes.from_normal(rng.standard_normal((count, self.spec.nz), np.float32), self.spec.codes)
+        cells = draw(self.generator, z, 64)
         return np.rint((np.clip(cells, -1, 1) + 1) * 127.5).astype(np.uint8)
 
     def samples(self, training, held_out, seed, split):

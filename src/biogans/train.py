@@ -14,7 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from . import checkpoint, dataloader, figures, launch, models, options as command_line
+import numpy as np
+
+from . import checkpoint, codes, dataloader, figures, launch, models, options as command_line
 from .errors import InputError
 from .files import NoRoom, make_writable, shared
 from .gan import ALGORITHMS
@@ -24,6 +26,7 @@ from .progress import Log, Progress, reading
 IMAGES = Path("images")
 GRID = (8, 8)               # groups of cells that share the red half of z, and cells in a group
 STAR_GRID = (5, 2)
+DIAGNOSED = 1000            # images of each kind whose codes are read
 
 
 def train(options):
@@ -96,6 +99,8 @@ def loop(options, engine, batches, files, facts, done, stop):
                 progress.update(done, *losses)
                 if done % options.monitor_progress == 0 or done == options.epochs:
                     log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
+                    if engine.recognizer:
+                        log.codes(done, diagnose(engine, batches.images))
             save_is_due = (time.monotonic() - last_save > 60 * options.save_minutes
                            or options.keep_every and done % options.keep_every == 0)
             if save_is_due or stop.requested or done == options.epochs:
@@ -136,8 +141,12 @@ def check_finite(losses, iteration, files):
 def network_spec(options, settings, images):
     """The networks that the options ask for, in the shape of the images. Raises InputError if they can't be built."""
     _, height, width, channels = images.pixels.shape
+    has_codes = models.ARCHITECTURES[options.network_model].has_codes
+    categorical, continuous = options.categorical, options.continuous
     spec = models.NetworkSpec(
-        options.network_model, height, width, channels, images.factors, options.nz,
+        options.network_model, height, width, channels, images.factors, command_line.preset(options, "nz", 100),
+        categorical=(10,) * has_codes if categorical is None else categorical,
+        continuous=2 * has_codes if continuous is None else continuous,
         ngf=command_line.preset(options, "ngf", 64), ndf=command_line.preset(options, "ndf", 64),
         critic_batch_norm=ALGORITHMS[settings.algorithm].defaults.critic_batch_norm,
         init=command_line.preset(options, "init", "paper"))
@@ -152,12 +161,26 @@ def draw_real(path, images):
 
 
 def draw_samples(path, engine):
-    """A picture of cells drawn from latents that are the same in every iteration; returns its pixels."""
+    """A picture of cells drawn from latents that are the same in every iteration; returns its pixels.
+
+    With codes, each row has another value of the first code, and each column one z besides it.
+    """
     from .engine import draw
     groups, group_size = STAR_GRID if engine.spec.towers > 1 else GRID
     names = engine.spec.channel_names[1:]
-    cells = draw(engine.average, engine.grid_latents(groups, group_size))
+    z = engine.grid_latents(groups, group_size)
+    if engine.spec.codes:
+        code = engine.spec.codes[0]
+        z = codes.traversal(z[::group_size], code, code.values(GRID[0]))
+    cells = draw(engine.average, z)
     return figures.sample_grid(path, cells, names if len(names) == engine.spec.towers else (), columns=group_size)
+
+
+def diagnose(engine, images):
+    """What the recognizer makes of drawn images and of real ones, always the same: see codes.diagnosis."""
+    z = engine.grid_latents(DIAGNOSED, 1)
+    real = images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)] / np.float32(127.5) - 1
+    return codes.diagnosis(engine.average, engine.recognizer, engine.spec.codes, z, real)
 
 
 class StopRequest:
