@@ -184,10 +184,11 @@ function slider({name, spoken, range, strength, value, moved}) {
 
 const shortly = number => `${number}`.replace("-", "−");
 
-function buildGroup(group, most) {
+function buildGroup(group) {
+    const most = group.strengths[0];
     const rows = group.strengths.map((strength, k) => slider({
         name: `${group.short} ${k + 1}`, strength: strength / most, range: [-3, 3],
-        spoken: `${group.title}, direction ${k + 1}: changes pixels by ${strength.toFixed(1)} gray levels a unit`,
+        spoken: `${group.title}, direction ${k + 1}: changes pixels by ${strength.toFixed(2)} gray levels a unit`,
         value: z => coordinate(z, group, k), moved: (z, number) => movedAlong(z, group, k, number),
     }));
     const later = rows.slice(STRONGEST);
@@ -201,7 +202,7 @@ function buildGroup(group, most) {
         all.textContent = open ? `Show the strongest ${STRONGEST}` : `Show all ${rows.length}`;
         drawPreviews();
     });
-    return section(group.title, group.note, ...rows, all);
+    return section(group.title, `${group.note}: up to ${most.toFixed(1)} gray levels a unit`, ...rows, all);
 }
 
 function section(title, note, ...content) {
@@ -529,8 +530,7 @@ function build() {
         $$("sliders").append(section("Codes", "what the network was made to tell apart, without being told what it is",
                                      ...codes.map(buildCode)));
     }
-    const most = Math.max(...groups.flatMap(group => group.strengths));
-    for (const group of groups) $$("sliders").append(buildGroup(group, most));
+    for (const group of groups) $$("sliders").append(buildGroup(group));
     showKept();
 }
 
@@ -539,11 +539,10 @@ function listen() {
                      help: KEYS["?"], json: () => save(new Blob([JSON.stringify(described(), null, 1)],
                                                                  {type: "application/json"}), fileName(".json"))};
     for (const [id, action] of Object.entries(onClick)) $$(id).addEventListener("click", () => action());
-    $$("number").addEventListener("change", () => {
-        const number = Math.min(facts.numbered - 1, Math.max(0, Math.round(Number($$("number").value))));
-        stopWalk();
-        showNumber(number);
-    });
+    const asked = () => Math.min(facts.numbered - 1, Math.max(0, Math.round(Number($$("number").value))));
+    const showAsked = () => (stopWalk(), showNumber(asked()));
+    $$("number").addEventListener("change", () => asked() !== cell.number && showAsked());
+    $$("number").addEventListener("keydown", event => event.key === "Enter" && (event.preventDefault(), showAsked()));
     for (const id of ["palette", "gain", "smooth"]) $$(id).addEventListener("input", viewChanged);
     let blending = false;
     $$("blend").addEventListener("input", () => {

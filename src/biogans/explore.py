@@ -21,15 +21,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoint, launch, models, onnx_graph, options as command_line, predict
-from .codes import from_normal
+from . import checkpoint, codes, launch, models, onnx_graph, options as command_line, predict
 from .errors import InputError
 from .files import write
 
 HERE = Path(__file__).parent
 SCRIPTS = ("network", "latent", "view", "gif")      # explore_….js, put one after another before explore.js
 NUMBERED = 1000             # random cells that the page knows: those of predict.py -s 0 to 999
-CELLS = 24                  # cells around which directions are measured
+CELLS = 16                  # cells around which directions are measured
 STEP = 0.1                  # of each number of z, for the differences that stand for derivatives
 PORT = 8000
 
@@ -62,12 +61,12 @@ def explore(options):
 
 # ---------------------------------------------------------------------------------------------- directions of z
 
-def groups_of(generator, spec, codes=()):
-    """The Groups of the noise in z, of which `codes` ([{"indices": …}], as a file has them) are no part."""
-    noise = spec.nz - sum(len(code["indices"]) for code in codes)
+def groups_of(generator, spec):
+    """The Groups of the noise in z: of all of it but the codes of an InfoGAN, which z ends with."""
+    noise = spec.codes[0].start if spec.codes else spec.nz
     if not models.draws_apart(generator):
         note = "directions of z, the strongest first"
-        return [Group("Noise", "noise", f"all that is not a code: {note}", 0, noise) if codes else
+        return [Group("Noise", "noise", f"all that is not a code: {note}", 0, noise) if spec.codes else
                 Group("Directions", "direction", note, 0, noise)]
     red = spec.red_nz
     return [Group("Red half", "red", "what the growth marker is drawn from, and the factors with it", 0, red),
@@ -110,8 +109,7 @@ def _strongest_first(matrix):
 
 def page_of(path, generator, spec, facts):
     """The page, as the bytes of one HTML file, of a generator that was loaded from `path`."""
-    codes = facts.get("codes", [])
-    groups = groups_of(generator, spec, codes)
+    groups = groups_of(generator, spec)
     found = directions(generator, groups)
     about = {
         "network": {"file": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
@@ -119,7 +117,7 @@ def page_of(path, generator, spec, facts):
                     "iteration": facts["iteration"]},
         "size": {"height": spec.height, "width": spec.width, "pixel_size_um": facts["pixel_size_um"]},
         "channels": ["image"] if len(spec.channel_names) == 1 else list(spec.channel_names),
-        "nz": spec.nz, "numbered": NUMBERED, "codes": codes,
+        "nz": spec.nz, "numbered": NUMBERED, "codes": codes.layout(spec.codes),
         "groups": [group._asdict() | {"strengths": np.round(strengths, 3).tolist()}
                    for group, (_, strengths) in zip(groups, found)],
     }
@@ -143,7 +141,7 @@ def page_of(path, generator, spec, facts):
 def numbered(spec):
     """z (NUMBERED, nz), float32, of the cells that `predict.py -s` draws with 0, 1, …"""
     normal = np.concatenate([next(predict.latents(1, spec.nz, seed, 1)) for seed in range(NUMBERED)])
-    return from_normal(normal, spec.codes)
+    return codes.from_normal(normal, spec.codes)
 
 
 # ---------------------------------------------------------------------------------------------- serving

@@ -2,10 +2,10 @@
 
 /* The colours of the marker and of the factor, where one factor is shown. */
 const PALETTES = {
-    "magenta and green (for all eyes)": [[255, 0, 255], [0, 255, 0]],
-    "azure and amber (for all eyes)": [[60, 130, 255], [255, 165, 40]],
-    "red and green": [[255, 0, 0], [0, 255, 0]],
-    "gray and green": [[255, 255, 255], [0, 255, 0]],
+    "magenta, green (for all eyes)": [[255, 0, 255], [0, 255, 0]],
+    "azure, amber (for all eyes)": [[60, 130, 255], [255, 165, 40]],
+    "red, green": [[255, 0, 0], [0, 255, 0]],
+    "gray, green": [[255, 255, 255], [0, 255, 0]],
     "gray": [[255, 255, 255], [255, 255, 255]],
 };
 

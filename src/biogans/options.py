@@ -175,7 +175,8 @@ def predict_parser():
     cells.add_argument("--z", metavar="FILE.json", help="draw the cell whose numbers z the page of explore.py saved, or "
                                                         "a list of lists of such numbers")
     output.add_argument("--code", metavar="NAME=VALUE,…",
-                        help="codes of an InfoGAN, such as c0=3,u1=-0.5; those not given are drawn at random")
+                        help="codes of an InfoGAN, such as c0=3,u1=-0.5; those not given are drawn at random, or as in "
+                             "the file of --z")
     _add_factors(output)
     _add_batch_size(output)
     evaluation = parser.add_argument_group("evaluation")

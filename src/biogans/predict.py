@@ -33,17 +33,19 @@ def predict(options):
     if options.debug or options.verbose:
         print(f"{path}: {facts}")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
-    number, source, batch_size = options.number, {"seed": seed}, options.batch_size or 64
-    z = (codes.from_normal(normal, spec.codes) for normal in latents(number, spec.nz, seed, batch_size))
+    batch_size = options.batch_size or 64
     if options.z:
         given = read_z(options.z, spec.nz)
         number, source = len(given), {"z_from": options.z}
         z = np.split(given, range(batch_size, number, batch_size))
+    else:
+        number, source = options.number, {"seed": seed}
+        z = (codes.from_normal(normal, spec.codes) for normal in latents(number, spec.nz, seed, batch_size))
+    chosen = codes.parse(options.code, spec.codes)
+    z = (codes.with_values(batch, chosen) for batch in z)
     held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    chosen = codes.parse(options.code, spec.codes)
-    write_stack(stack, generator, number, (codes.with_values(part, chosen) for part in z), channels,
-                stack_attributes(path, spec, facts, channels) | source)
+    write_stack(stack, generator, number, z, channels, stack_attributes(path, spec, facts, channels) | source)
     print(f"Output image stack to file: {stack}")
     if options.evaluate:
         evaluate(scoring.Generated(generator, spec), held_out,
