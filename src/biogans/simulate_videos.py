@@ -29,8 +29,10 @@ RADIUS = 2.6                            # of a tube: mitochondria are about 0.5 
 BLUR = 1.3                              # standard deviation of the point spread
 PERSISTENCE = 45.0                      # length over which a tube keeps its direction
 TUBES = 90 / 512 ** 2                   # for each pixel of the image
-MEMORY = 0.985                          # of a tube's shape, from one frame to the next
+MEMORY = 0.95                           # of a tube's place and shape, from one frame to the next
+FLEXIBILITY = 0.1                       # how much shapes fluctuate, relative to how different they are
 REACH = 5.0                             # a tip this near another tube may fuse with it
+STEP = 0.15                             # of the middle of a tube in a frame
 FUSION, FISSION = 0.15, 0.012           # chance for a tip within reach, and for a tube, in each frame
 SPACING = 0.5                           # of the points that a tube is drawn with
 LOST_FOCUS = 5.0                        # the blur that is added where the focus is lost
@@ -107,9 +109,16 @@ class Tube:
     parent: "Tube | None" = None
     at: int = 0
     points: np.ndarray = field(init=False)
+    rest: np.ndarray = field(init=False)        # the angles about which it fluctuates
+    home: np.ndarray = field(init=False)        # the same for the middle of a tube that is not fused to another
 
     def __post_init__(self):
         self.place()
+        self.settle()
+
+    def settle(self):
+        """Take the present place and shape for those to which it is tethered."""
+        self.rest, self.home = self.angles, self.points.mean(axis=0)
 
     def place(self):
         """Find the points (steps + 1, 2) from the start and the angles."""
@@ -165,17 +174,20 @@ class Cell:
         return simulate.sigmoid(1.1 - np.hypot(down[:, None], right), 0.05)
 
     def move(self):
-        """One frame: the tubes drift, turn, bend and bead; what is fused stays together."""
+        """One frame: the tubes fluctuate about their places and shapes and bead; what is fused stays together.
+
+        They are tethered, so that they have no motion in common: none could tell that from a drift of the stage.
+        """
         rng = self.rng
         for tube in self.tubes:
-            mean = tube.angles.mean()
-            fresh = bends(rng, len(tube.angles))
-            tube.angles = (mean + rng.normal(0, 0.015) + MEMORY * (tube.angles - mean)
-                           + np.sqrt(1 - MEMORY ** 2) * fresh)
+            fresh = FLEXIBILITY * (bends(rng, len(tube.angles)) + rng.normal(0, 0.2))
+            tube.angles = tube.rest + MEMORY * (tube.angles - tube.rest) + np.sqrt(1 - MEMORY ** 2) * fresh
             tube.beading += 0.1 * (tube.tendency - tube.beading) + rng.normal(0, 0.01)
             if tube.parent is None:
-                away = (tube.points.mean(axis=0) - self.shape / 2) / self.axes
-                tube.start = tube.start + rng.normal(0, 0.35, 2) - 0.5 * away * max(0, np.hypot(*away) - 0.85)
+                middle = tube.points.mean(axis=0)
+                middle = tube.home + MEMORY * (middle - tube.home) + rng.normal(0, STEP, 2)
+                tube.place()
+                tube.start = tube.start + middle - tube.points.mean(axis=0)
         for tube in self.in_order():
             tube.place()
 
@@ -201,6 +213,7 @@ class Cell:
                         tube.angles = tube.angles[::-1] + np.pi
                     tube.parent, tube.at = near
                     tube.place()
+                    tube.settle()
                     break
 
     def nearest(self, tip, tube):
@@ -221,6 +234,7 @@ class Cell:
                 continue
             if tube.parent is not None:
                 tube.parent = None
+                tube.settle()
             elif len(tube.angles) >= 24:
                 self.cut(tube, int(self.rng.integers(12, len(tube.angles) - 11)))
 
@@ -235,6 +249,7 @@ class Cell:
                 other.parent, other.at = rest, max(0, min(other.at - at - gap, len(rest.angles)))
         tube.angles = tube.angles[:at]
         tube.place()
+        tube.settle()
         self.tubes.append(rest)
 
 
