@@ -26,6 +26,7 @@ setup(
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",  # its wheel holds the program ffmpeg, which writes MP4
         "matplotlib>=3.8",
+        "scikit-image>=0.22",
         "tqdm>=4.66",
         "tensorboard>=2.18",
     ],
@@ -41,6 +42,8 @@ setup(
         "biogans-visualize = biogans.visualize:main",
         "biogans-reconstruct = biogans.reconstruct:main",
         "biogans-interpolate = biogans.interpolate:main",
+        "biogans-diversity = biogans.diversity:main",
+        "biogans-saliency = biogans.saliency:main",
         "biogans-simulate = biogans.simulate:main",
         "biogans-collect = biogans.collect:main",
     ]},

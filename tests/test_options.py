@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 from biogans import models, options
 from biogans.gan import ALGORITHMS
 
-COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py")
+COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py",
+            "diversity.py", "saliency.py")
 
 
 def parsed(*arguments):
@@ -222,9 +223,12 @@ LONG_OPTIONS = {
     "reconstruct.py": "input_file data number order restarts iterations seed polarity_factors help",
     "interpolate.py": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
     "collect.py": "data output seed help",
+    "diversity.py": "input_file data number seed output checkpoints_dir help",
+    "saliency.py": "input_file data polarity_factors channel number seed output checkpoints_dir help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
-           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh"}
+           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh",
+           "diversity.py": "idnsoch", "saliency.py": "idpnsoch"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -250,7 +254,7 @@ def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
                               capture_output=True, text=True)
         imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert {"biogans.launch", "biogans.errors"} <= imported
-        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio)\b", name)}
+        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|skimage|h5py|imageio)\b", name)}
 
 
 def test_help_names_the_defaults_of_the_paper(run):
