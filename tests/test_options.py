@@ -130,6 +130,7 @@ def test_choices_in_any_case(option, names, change):
 
 def test_lists():
     assert parsed("-p", "Alp14, Tea1,").polarity_factors == ("Alp14", "Tea1")
+    assert parsed("--augment", "Cutout, affine,affine").augment == ("affine", "cutout")     # in the order of the registry
     assert parsed("-p", "").polarity_factors == () and parsed("--channels", "2,1").channels == (2, 1)
 
 
@@ -141,7 +142,7 @@ NONSENSE = [(option, value) for option, values in {
     "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
     "--wgangp_lambda": (-1, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
     "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",), "--preset": ("slow",), "--save_minutes": (0, "nan"),
-    "--keep": (0, -1, "x"), "--keep_every": (0, "nan"),
+    "--keep": (0, -1, "x"), "--augment": ("rotation", "x,affine"), "--keep_every": (0, "nan"),
 }.items() for value in values]
 
 

@@ -26,6 +26,7 @@ from .errors import InputError
 from .files import Lock, check_room, link, remove_leftovers, write
 from .gan import ALGORITHMS
 from .lazy import keras
+from .options import Training
 
 FORMAT = 1
 MOST_SETTINGS = 1 << 20         # characters of the attribute `biogans`
@@ -45,6 +46,7 @@ class Damaged(InputError):
 class Files:
     """The names of the files of one run, in its checkpoints folder, and how many checkpoints it keeps.
 
+    best            the generator as it was at its lowest distance to held-out images (monitor.py)
     combined        the newest complete checkpoint; weights.generator and the others are those of the same iteration
     keep            checkpoints to keep: the newest, and those before it as …previous-<iteration>.h5
     keep_every      checkpoints of multiples of so many iterations are kept for good as ….<iteration>.h5; 0 for none
@@ -58,6 +60,7 @@ class Files:
         self.combined = self.folder / f"weights.combined_model.{self.run}.h5"
         self.generator = self.folder / f"weights.generator.{self.run}.h5"
         self.model = self.folder / f"model.generator.{self.run}.h5"
+        self.best = self.folder / f"weights.best_generator.{self.run}.h5"
         self.log = self.folder / f"log.{self.run}.csv"
         self.tensorboard = self.folder / "tensorboard" / self.run
 
@@ -151,6 +154,25 @@ def save(files, engine, facts, iteration):
     _keep(files)
     for path, network, holds in _networks(files, engine):
         _write_network(path, network, facts | holds, with_architecture=path == files.model)
+
+
+def save_best(files, engine, facts, iteration, distance):
+    """Write the generator as it is now, with its `distance` to held-out images, as the best one. Raises NoRoom."""
+    facts = facts | {"iteration": iteration, "position": engine.position, "held_out_distance": distance}
+    _, (_, average, holds), *_ = _networks(files, engine)
+    _write_network(files.best, average, facts | holds)
+
+
+def read_best(files, facts):
+    """(distance, iteration) of the best generator of the run that `facts` describe, None if there is no such file.
+
+    The file may be of an iteration after the newest checkpoint, if the run was killed: going on, it comes to the same.
+    """
+    try:
+        stored = read(files.best)[1]
+    except InputError:
+        return None
+    return None if _differences(stored, facts) else (stored["held_out_distance"], stored["iteration"])
 
 
 def _keep(files):
@@ -346,10 +368,12 @@ def _check_facts(path, facts):
 
 
 def _differences(stored, facts):
-    """Lines «setting: stored there, wanted here»."""
+    """Lines «setting: stored there, wanted here». Settings that an older file does not name had their defaults."""
     lines = []
-    for part in ("network", "training", "images"):
-        there, here = stored[part], json.loads(json.dumps(facts[part]))
+    for part, kind in (("network", models.NetworkSpec), ("training", Training), ("images", None)):
+        defaults = {field.name: field.default for field in (dataclasses.fields(kind) if kind else ())
+                    if field.default is not dataclasses.MISSING}
+        there, here = json.loads(json.dumps([defaults | stored[part], facts[part]]))
         lines += [f"{part} {name}: {there.get(name)} there, {here.get(name)} here"
                   for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]
     return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]

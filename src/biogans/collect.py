@@ -14,7 +14,7 @@ import numpy as np
 from . import checkpoint, dataloader, figures, launch, metrics, options as command_line
 from .errors import InputError
 from .files import replacing
-from .progress import COLUMNS
+from .progress import BEFORE, COLUMNS
 
 CELLS = 12              # columns of the sheet
 
@@ -78,7 +78,7 @@ def last_losses(path):
     log = path.with_name(path.name.replace("weights.generator.", "log.")).with_suffix(".csv")
     try:
         with open(log, newline="") as file:
-            rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)]
+            rows = [row for row in csv.reader(file) if len(row) in (BEFORE, len(COLUMNS))]
     except FileNotFoundError:
         return {}
     return dict(zip(COLUMNS[1:], rows[-1][1:]))

@@ -59,7 +59,8 @@ class Images:
         return digest.hexdigest()
 
 
-def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False, cache=None, progress=iter):
+def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False, cache=None, progress=iter,
+         most=None):
     """Decode all images that `-d dataroot -p factors` means; returns Images.
 
     split      "train" or "test": which of the folders *_train and *_test is read
@@ -67,12 +68,15 @@ def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False
     cache      a .npy file that keeps the decoded images; they are read from it as needed (memory-mapped), so they may
                be more than fits into memory
     progress   wraps the list of files and shows progress, like tqdm
+    most       read no more than so many files of each factor, evenly spaced among them
 
     8-bit values are kept; others are scaled so that the largest value of each channel becomes 255.
     Raises InputError for a missing folder, no images, an unknown factor, an unreadable image (unless
     skip_bad_images), and images that differ in size or kind.
     """
     found = find(dataroot, factors, split)
+    if most:
+        found = {name: files[::math.ceil(len(files) / most)] for name, files in found.items()}
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
     if cache:

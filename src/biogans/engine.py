@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import engine_jax, engine_tensorflow, lazy, models
+from . import augment, engine_jax, engine_tensorflow, lazy, models
 from .errors import InputError
 from .gan import ALGORITHMS
 from .lazy import keras
@@ -13,7 +13,7 @@ backend = {"tensorflow": engine_tensorflow, "jax": engine_jax}[lazy.backend()]
 device_name, input_gradient, latent_gradient = backend.device_name, backend.input_gradient, backend.latent_gradient
 
 # What a stream of random numbers is for; each is a function of (seed, purpose, position) and so needs no state.
-_LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID = range(5)
+_LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
 
 class Update(NamedTuple):
@@ -23,6 +23,7 @@ class Update(NamedTuple):
     mirrored: Any   # bool (towers, batch, 2): whether an image's rows, its columns are turned round
     latent: Any     # float32 (batch, nz), standard normal
     alpha: Any      # float32 (towers, batch, 1, 1, 1), uniform in [0, 1)
+    changes: Any    # float32 (batch, 2, n), uniform in [0, 1): for augment.apply, of real and of generated images
 
 
 class Engine:
@@ -35,7 +36,7 @@ class Engine:
     batch_axes           Update of the axes that count a batch's images
     """
 
-    batch_axes = Update(1, 1, 0, 1)
+    batch_axes = Update(1, 1, 0, 1, 0)
 
     def __init__(self, spec, settings, devices=1):
         """Build networks (models.NetworkSpec) and optimizers (options.Training). Raises InputError if devices lack."""
@@ -98,41 +99,43 @@ class Engine:
         mirrored = [self._random(_MIRRORING, k).random((towers, batch, 2)) < 0.5 for k in positions]
         latent = [self._random(_LATENT, k).standard_normal((batch, nz), np.float32) for k in positions]
         alpha = [self._random(_INTERPOLATION, k).random((towers, batch, 1, 1, 1), np.float32) for k in positions]
+        numbers = augment.how_many(self.settings.augment)
+        changes = [self._random(_AUGMENTATION, k).random((batch, 2, numbers), np.float32) for k in positions]
         more = self._random(_MORE_LATENTS, positions[-1]).standard_normal(
             (self.settings.num_G_iters - 1, batch, nz), np.float32)
-        return Update(real, np.array(mirrored), np.array(latent), np.array(alpha)), more
+        return Update(real, *map(np.array, (mirrored, latent, alpha, changes))), more
 
     def _random(self, *purpose):
         return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=purpose))
 
     def critic_update(self, given):
         """One update of all critics on an Update; to be compiled."""
-        self._update_critics(given, self.generator(given.latent, training=True))
+        self._update_critics(given, self._shown(self.generator(given.latent, training=True), given))
 
     def last_update(self, given, more, decay):
         """The last update of the critics and those of the generator; to be compiled. Returns both losses.
 
         The images of the last update of the critics are those that the generator learns from first; `more` latents
-        are for its further updates. `decay` is that of the moving average.
+        are for its further updates, which show them with the same augmentation. `decay` is that of the moving average.
         """
         weights = self.generator.trainable_variables
 
         def losses():
-            fake = self.generator(given.latent, training=True)
+            fake = self._shown(self.generator(given.latent, training=True), given)
             critic_loss = self._update_critics(given, keras.ops.stop_gradient(fake))
             return self._generator_loss(fake), critic_loss
         generator_loss, critic_loss, gradients = self._devices.gradients(losses, weights)
         self.optimizers["generator"].apply(gradients, weights)
         for k in range(self.settings.num_G_iters - 1):
             generator_loss, _, gradients = self._devices.gradients(
-                lambda: (self._generator_loss(self.generator(more[k], training=True)), ()), weights)
+                lambda: (self._generator_loss(self._shown(self.generator(more[k], training=True), given)), ()), weights)
             self.optimizers["generator"].apply(gradients, weights)
         for averaged, current in zip(self.average.weights, self.generator.weights):
             averaged.assign(decay * averaged + (1 - decay) * current)
         return critic_loss, generator_loss
 
     def _update_critics(self, given, fake):
-        real = self._augmented(given.real, given.mirrored)
+        real = self._changed(self._augmented(given.real, given.mirrored), given.changes[:, 0])
         weights = self._critic_weights
         loss, _, gradients = self._devices.gradients(
             lambda: (_mean(self.algorithm.critic_loss(critic, real[k], pair, given.alpha[k], input_gradient)
@@ -156,6 +159,25 @@ class Engine:
     def _augmented(self, real, mirrored):
         """uint8 (towers, batch, height, width, channels) -> float32 in [-1, 1], mirrored (towers, batch, 2) or not."""
         return keras.ops.cast(backend.mirror(real, mirrored), "float32") / 127.5 - 1.0
+
+    def _changed(self, real, numbers):
+        """Real images (towers, batch, height, width, channels) as the policies change them: all towers' in one pass."""
+        if not self.settings.augment:
+            return real
+        towers, _, height, width, channels = real.shape
+        stacks = keras.ops.reshape(keras.ops.transpose(real, (1, 2, 3, 0, 4)), (-1, height, width, towers * channels))
+        stacks = augment.apply(stacks, numbers, self.settings.augment)
+        return keras.ops.transpose(keras.ops.reshape(stacks, (-1, height, width, towers, channels)), (3, 0, 1, 2, 4))
+
+    def _shown(self, cells, given):
+        """The generator's cells (batch, height, width, channels) as the critics are shown them in training."""
+        return augment.apply(cells, given.changes[:, 1], self.settings.augment)
+
+    def draw_pairs(self, number):
+        """What the average draws of `number` latents, the same in every call: [(number, height, width, channels) float32
+        for each critic]."""
+        cells = draw(self.average, self._random(_MEASURING).standard_normal((number, self.spec.nz), np.float32))
+        return [keras.ops.convert_to_numpy(pair) for pair in self._pairs(cells)]
 
     def grid_latents(self, groups, group_size):
         """z (groups * group_size, nz), the same in every call; those of a group share the half that belongs to red."""

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import sys
 
+from .augment import POLICIES
 from .gan import ALGORITHMS
 from .models import ARCHITECTURES, INITIALIZERS
 
@@ -23,6 +24,7 @@ class Training:
     beta_1, beta_2            of Adam
     num_D_iters, num_G_iters  updates of each network in one iteration
     average                   decay of the moving average of the generator's weights, 0 for none
+    augment                   names in augment.POLICIES
     """
 
     algorithm: str
@@ -39,6 +41,7 @@ class Training:
     average: float
     seed: int
     precision: str
+    augment: tuple = ()         # what has a default here came later: older checkpoints were trained so
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,6 +99,9 @@ def train_parser():
     learning.add_argument("--average", type=_decay, default=0.99, metavar="DECAY",
                           help="decay of the moving average of the generator's weights, from which images are drawn and "
                                "which weights.generator holds; 0 for the last weights; default=0.99")
+    learning.add_argument("--augment", type=_some_of(POLICIES), default=(), metavar="NAME,NAME",
+                          help=f"differentiable augmentation of what the critic is shown, real and generated, for few "
+                               f"images (hundreds or fewer): {', '.join(POLICIES)}; default: none beside mirror images")
     learning.add_argument("--preset", type=_one_of(PRESETS), default="paper", metavar="NAME",
                           help=f"defaults for the options not given: paper | fast ({_in_words(FAST)}; for GAN "
                                f"{_in_words(FAST_GAN)}); default=paper")
@@ -328,7 +334,7 @@ def training(options):
         batch_size=preset(options, "batch_size", 64),
         num_D_iters=preset(options, "num_D_iters", defaults.critic_updates), num_G_iters=options.num_G_iters,
         wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
-        average=options.average, seed=options.seed, precision=options.precision)
+        average=options.average, seed=options.seed, precision=options.precision, augment=options.augment)
 
 
 def preset(options, name, default):
@@ -350,6 +356,15 @@ def _one_of(names):
                 return name
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
     choose.names = tuple(names)         # for completion
+    return choose
+
+
+def _some_of(names):
+    """An argparse type: several of `names` with commas between, whatever their case; as a tuple in their order."""
+    def choose(text):
+        chosen = {_one_of(names)(name) for name in _names(text)}
+        return tuple(name for name in names if name in chosen)
+    choose.names = tuple(names)
     return choose
 
 

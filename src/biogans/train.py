@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import checkpoint, dataloader, figures, launch, models, options as command_line
+from . import checkpoint, dataloader, figures, launch, models, monitor, options as command_line
 from .errors import InputError
 from .files import NoRoom, make_writable, shared
 from .gan import ALGORITHMS
@@ -41,6 +41,7 @@ def train(options):
         with stop.at_once():
             images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
                                      options.skip_bad_images, options.cache, reading("reading images"))
+            held_out = monitor.load_held_out(options, images)
         spec = network_spec(options, settings, images)
         print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
               f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
@@ -49,10 +50,10 @@ def train(options):
         files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm, options.keep, options.keep_every)
         make_writable(files.folder, IMAGES)
         with files.locked(), shared(IMAGES, files.run):
-            return start(options, settings, spec, images, batches, files, stop)
+            return start(options, settings, spec, images, held_out, batches, files, stop)
 
 
-def start(options, settings, spec, images, batches, files, stop):
+def start(options, settings, spec, images, held_out, batches, files, stop):
     """Build the networks, restore them if -w asks for it, and train; returns the exit status."""
     begun = any(path.is_file() for path in files.checkpoints())
     options.use_pretrained_weights |= options.resume and begun
@@ -78,10 +79,11 @@ def start(options, settings, spec, images, batches, files, stop):
     elif aside := files.set_aside():
         print(f"files of an earlier run moved to {aside}")
     draw_real(IMAGES / f"real_samples.{files.run}.png", images)
-    return loop(options, engine, batches, files, facts, done, stop)
+    meter = monitor.Monitor(engine, images, held_out, checkpoint.read_best(files, facts)) if held_out else None
+    return loop(options, engine, batches, files, facts, done, stop, meter)
 
 
-def loop(options, engine, batches, files, facts, done, stop):
+def loop(options, engine, batches, files, facts, done, stop, meter):
     """Iterate until `options.epochs` iterations are done or `stop` is requested; returns the exit status."""
     log, progress = Log(files.log, files.tensorboard, done), Progress(done, options.epochs)
     last_save = time.monotonic()
@@ -89,12 +91,16 @@ def loop(options, engine, batches, files, facts, done, stop):
         while done < options.epochs and not stop.requested:
             start = time.monotonic()
             losses = engine.iterate(done, batches)
+            seconds = time.monotonic() - start
             done += 1
             check_finite(losses, done, files)
+            look = done % options.monitor_progress == 0 or done == options.epochs
             with saving_without_room(files, engine, facts, done):
-                log.losses(done, *losses, time.monotonic() - start)
-                progress.update(done, *losses)
-                if done % options.monitor_progress == 0 or done == options.epochs:
+                scores = measure(meter, engine, files, facts, done) if meter and look else None
+                log.losses(done, *losses, seconds, scores)
+                progress.update(done, *losses, scores)
+                progress.warn(meter.warnings(scores) if scores else ())
+                if look:
                     log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
             save_is_due = (time.monotonic() - last_save > 60 * options.save_minutes
                            or options.keep_every and done % options.keep_every == 0)
@@ -109,9 +115,19 @@ def loop(options, engine, batches, files, facts, done, stop):
         print(f"stopped by {stop.name} after {done} iterations{saved}")
         return stop.status
     figures.loss_curves(IMAGES / f"losses.{files.run}.png", files.log)
+    if meter and meter.best:
+        print(f"best:    {files.best} (held-out distance {meter.best[0]:.3g} in iteration {meter.best[1]})")
     print(f"weights: {files.generator}\nmodel:   {files.model}\nimages:  {IMAGES}/fake_samples.{files.run}.{done}.png\n"
           f"losses:  {IMAGES}/losses.{files.run}.png")
     return 0
+
+
+def measure(meter, engine, files, facts, done):
+    """The monitor.Scores of the engine; keeps the generator if it is the best so far."""
+    scores = meter.measure()
+    if meter.is_best(scores, done):
+        checkpoint.save_best(files, engine, facts, done, scores.held_out_distance)
+    return scores
 
 
 @contextlib.contextmanager
