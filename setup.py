@@ -28,6 +28,7 @@ setup(
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",  # its wheel holds the program ffmpeg, which writes MP4
         "matplotlib>=3.8",
+        "scikit-image>=0.22",
         "tqdm>=4.66",
         "onnx>=1.16",
         "tensorboard>=2.18",
@@ -49,6 +50,8 @@ setup(
         "biogans-pseudotime = biogans.pseudotime:main",
         "biogans-get-data = biogans.get_data:main",
         "biogans-explore = biogans.explore:main",
+        "biogans-diversity = biogans.diversity:main",
+        "biogans-saliency = biogans.saliency:main",
         "biogans-simulate = biogans.simulate:main",
         "biogans-collect = biogans.collect:main",
     ]},

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, SMALL
 
 COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate", "traverse",
-            "pseudotime", "get_data")
+            "pseudotime", "get_data", "diversity", "saliency")
 SOURCES = ROOT / "src" / "biogans"
 
 

@@ -15,7 +15,7 @@ from biogans import models, options
 from biogans.gan import ALGORITHMS
 
 COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py",
-            "traverse.py", "pseudotime.py", "get_data.py")
+            "traverse.py", "pseudotime.py", "get_data.py", "diversity.py", "saliency.py")
 
 
 def parsed(*arguments):
@@ -233,10 +233,13 @@ LONG_OPTIONS = {
     "traverse.py": "input_file code number steps reach training seed help",
     "pseudotime.py": "input_file data along channel code seed help",
     "get_data.py": "from output test number seed help",
+    "diversity.py": "input_file data number seed output checkpoints_dir help",
+    "saliency.py": "input_file data polarity_factors channel number seed output checkpoints_dir help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
            "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh",
-           "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh"}
+           "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh",
+           "diversity.py": "idnsoch", "saliency.py": "idpnsoch"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -262,7 +265,7 @@ def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
                               capture_output=True, text=True)
         imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert {"biogans.launch", "biogans.errors"} <= imported
-        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio)\b", name)}
+        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|skimage|h5py|imageio)\b", name)}
 
 
 def test_help_names_the_defaults_of_the_paper(run):

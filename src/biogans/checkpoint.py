@@ -25,6 +25,7 @@ from . import __version__, codes, models, seal
 from .errors import InputError
 from .files import Lock, check_room, link, remove_leftovers, write
 from .gan import ALGORITHMS
+from .lazy import keras
 from .options import Training
 
 FORMAT = 1
@@ -287,6 +288,22 @@ def load_recognizer(path):
 def _of_layers(network):
     return [(f"model_weights/{layer.name}/{variable.path}", variable)
             for layer in network.layers for variable in layer.weights]
+
+
+def load_critics(path):
+    """([the critic of each tower], NetworkSpec, facts) from a weights.combined_model file. Raises InputError."""
+    arrays, stored = read(path)
+    if "holds" in stored:
+        raise InputError(f"{path} holds one network: give the weights.combined_model file of the same folder, which has "
+                         f"the critics and the generator")
+    spec = network_spec(path, stored)
+    keras.config.set_dtype_policy("float32")
+    critics = models.build_critics(spec)
+    for k, critic in enumerate(critics):
+        prefix = f"critic{k}/"
+        _assign(path, {name: array for name, array in arrays.items() if name.startswith(prefix)},
+                [(f"{prefix}{n:04d}", variable) for n, variable in enumerate(critic.weights)])
+    return critics, spec, stored
 
 
 def network_spec(path, stored):
