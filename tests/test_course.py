@@ -124,13 +124,25 @@ def test_every_exercise_has_a_handout_and_a_check_with_reasons(source):
 
 
 @each_source
+def test_the_document_is_that_of_its_source(source):
+    """To make it: make course."""
+    text = (build.DOCUMENTS / f"{source.stem}.md").read_text()
+    for cell in build.with_solutions(build.read(source)):
+        assert cell.content.rstrip() in text, f"not in the document: {cell.content}"
+
+
+@each_source
 def test_the_slides_show_figures_of_the_notebook(source):
     cells = build.read(source)
-    drawn = {cell.name for cell in cells if cell.kind == "figure"}
-    shown = re.findall(r"!\[\]\((\w+)\.png\)", "".join(cell.content for cell in cells if cell.kind == "slide"))
+    drawn = {path.name for path in (build.DOCUMENTS / source.stem).glob("*.png")}
+    assert figures_of(build.DOCUMENTS / source.stem) == {cell.name for cell in cells if cell.kind == "figure"}
+    shown = re.findall(r"!\[\]\((.+?)\)", "".join(cell.content for cell in cells if cell.kind == "slide"))
     assert shown and set(shown) <= drawn
-    for name in drawn:
-        assert (build.DOCUMENTS / source.stem / f"{name}.png").is_file()
+
+
+def figures_of(folder):
+    """Names of the figures in a folder; a cell that draws several numbers them."""
+    return {re.sub(r"_\d$", "", path.stem) for path in folder.glob("*.png")}
 
 
 def test_the_pages_of_the_course_name_files_that_exist():
@@ -164,8 +176,7 @@ def test_the_solutions_pass_their_checks(source, tmp_path):
     notebook = executed(COURSE / "solutions" / f"{source.stem}.ipynb", tmp_path, allow_errors=False)
     text = build.document(notebook, tmp_path / source.stem)
     assert text.count("✓ exercise") == sum("check" in cell.metadata.get("tags", ()) for cell in notebook.cells)
-    pictures = {path.stem for path in (tmp_path / source.stem).glob("*.png")}
-    assert pictures == {cell.name for cell in build.read(source) if cell.kind == "figure"}
+    assert figures_of(tmp_path / source.stem) == {cell.name for cell in build.read(source) if cell.kind == "figure"}
 
 
 @pytest.mark.course

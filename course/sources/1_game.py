@@ -68,12 +68,14 @@ r"""
 A **network** is a function with many adjustable numbers, its **weights**. A *dense layer* computes
 $h = \max(0, W x + b)$ from its input $x$: each row of the matrix $W$ and each number of $b$ are weights, and
 $\max(0, \cdot)$ ("ReLU") bends the result, so that layers in a row can make curves. The last layer leaves out the
-$\max$.
+$\max$; those before it are called *hidden*.
 
 - The **generator** $G$ turns a vector $z$ of random numbers, the *latent*, into a sample $G(z)$. $z$ comes from the
   standard normal distribution: easy to draw from, and it means nothing. $G$ must bend it into the shape of the data.
 - The **discriminator** $D$ is shown a sample and gives a **score** $s$: high if it believes that the sample is real,
   low if it believes that it was drawn by the generator.
+
+Both begin with random weights. (`set_random_seed` below makes them the same in every run.)
 
 Neither knows the distribution. The discriminator sees real samples; the generator sees *nothing but what the
 discriminator thinks of its own samples*.
@@ -143,7 +145,7 @@ r"""
 A **loss** is a number that says how badly a network does. *Training* means: compute how the loss changes with each
 weight (the **gradient**; TensorFlow does that), and move all weights a small step downhill. Again and again.
 
-The discriminator is a classifier. Its loss is large when it gives real samples a low probability of being real, or
+The discriminator is a classifier: it sorts samples into two kinds. Its loss is large when it gives real samples a low probability of being real, or
 drawn ones a high one (Goodfellow et al. 2014, eq. 1; $\mathbb E$ is the mean over samples):
 
 $$ L_D = -\mathbb E_{x \text{ real}} \log D(x) \; - \; \mathbb E_{z} \log\bigl(1 - D(G(z))\bigr). $$
@@ -226,7 +228,8 @@ Now everything is there. One *iteration*:
 2. update the discriminator: one step downhill on $L_D$;
 3. update the generator: one step downhill on $L_G$, through the discriminator, whose weights stay as they are.
 
-`keras.optimizers.Adam` makes the steps (it adapts their size to each weight; the *learning rate* sets the scale).
+`keras.optimizers.Adam` makes the steps. It adapts their size to each weight; the *learning rate* sets the scale, and
+*momentum* ($\beta_1$) says how much of the direction of the last steps is kept.
 `tf.GradientTape` records a computation, so that its gradient can be asked for afterwards. `@tf.function` compiles the
 iteration, which makes it fast. This is all of a GAN: with the losses above, about 60 lines.
 """

@@ -56,7 +56,7 @@ def show(pictures, title, rows=4):
     columns = len(pictures) // rows
     sheet = np.pad(pictures[:rows * columns, :, :, 0], ((0, 0), (1, 1), (1, 1)), constant_values=1)
     sheet = sheet.reshape(rows, columns, 10, 10).transpose(0, 2, 1, 3).reshape(rows * 10, columns * 10)
-    plt.figure(figsize=(columns * 0.75, rows * 0.75 + 0.3))
+    plt.figure(figsize=(columns * 0.55, rows * 0.55 + 0.3))
     plt.imshow(sheet, cmap="gray", vmin=-1, vmax=1)
     plt.axis("off")
     plt.title(title)
