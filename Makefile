@@ -35,6 +35,21 @@ test: .venv/installed
 test-durability: .venv/installed
 	.venv/bin/python tests/durability.py
 
+# With Jupyter in the environment: the notebooks; all of them made anew, with documents and slides; tested.
+COURSE = "jupyterlab>=4" "scikit-learn>=1.5" "latex2mathml>=3.77"
+.venv/course: .venv/installed
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock $(COURSE)
+	touch $@
+
+lab: .venv/course
+	.venv/bin/jupyter lab --notebook-dir=course
+
+course: .venv/course
+	.venv/bin/python course/build.py --execute
+
+test-course: .venv/course
+	.venv/bin/python -m pytest -m course --durations=0 tests/test_course.py
+
 # With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
 HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/installed
@@ -52,7 +67,7 @@ install:
 	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
-	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs "$(PREFIX)"
+	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
 	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
@@ -98,6 +113,9 @@ help:
 	@echo "make            create the environment (.venv)"
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
 	@echo "make test       the tests"
+	@echo "make lab        the notebooks of the course, in JupyterLab"
+	@echo "make course     run the notebooks; make their documents and slides: ten minutes"
+	@echo "make test-course  run them with and without solutions: half an hour on one core"
 	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
 	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own"
@@ -112,4 +130,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench paper-table scale infogan-digits scaling sample clean help
+.PHONY: all demo test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table scale infogan-digits scaling sample clean help
