@@ -35,6 +35,21 @@ test: .venv/installed
 test-durability: .venv/installed
 	.venv/bin/python tests/durability.py
 
+# With Jupyter in the environment: the notebooks; all of them made anew, with documents and slides; tested.
+COURSE = "jupyterlab>=4" "scikit-learn>=1.5" "latex2mathml>=3.77"
+.venv/course: .venv/installed
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock $(COURSE)
+	touch $@
+
+lab: .venv/course
+	.venv/bin/jupyter lab --notebook-dir=course
+
+course: .venv/course
+	.venv/bin/python course/build.py --execute
+
+test-course: .venv/course
+	.venv/bin/python -m pytest -m course --durations=0 tests/test_course.py
+
 # With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
 HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/installed
@@ -53,7 +68,7 @@ install:
 	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
-	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs "$(PREFIX)"
+	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
 	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
@@ -72,10 +87,19 @@ bench: .venv/installed
 	.venv/bin/python benchmarks/train_step.py
 	.venv/bin/python benchmarks/compare.py --rounds 3 $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
+# The models of the paper's comparison, trained and evaluated: an hour of one core; it says how long at its start.
+paper-table: .venv/installed
+	.venv/bin/python benchmarks/paper_table.py
+
 # Time and memory by the size of everything: a quarter of an hour, and 4 GB of disk for a while.
 scale: .venv/installed
 	.venv/bin/python benchmarks/scale.py -o docs/scale.png
 
+# Four seeds, one a core, 10 minutes on 4 cores; with MNIST's idx files, else with scikit-learn's digits.
+MNIST ?= $(wildcard $(or $(BG_REAL_DATA),../shared/data)/mnist)
+infogan-digits: .venv/installed
+	rm -rf infogan-digits
+	.venv/bin/python benchmarks/infogan_digits.py $(if $(MNIST),--mnist "$(MNIST)")
 # Images/s of 1, 2 and 4 workers, on as many cores; the table in docs/scaling.md: some minutes.
 scaling: .venv/installed
 	.venv/bin/python benchmarks/scaling.py -o docs/scaling.md
@@ -84,12 +108,15 @@ sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
 
 clean:
-	rm -rf .venv demo build src/*.egg-info .pytest_cache
+	rm -rf .venv demo infogan-digits build src/*.egg-info .pytest_cache
 
 help:
 	@echo "make            create the environment (.venv)"
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
 	@echo "make test       the tests"
+	@echo "make lab        the notebooks of the course, in JupyterLab"
+	@echo "make course     run the notebooks; make their documents and slides: ten minutes"
+	@echo "make test-course  run them with and without solutions: half an hour on one core"
 	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
 	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own"
@@ -97,8 +124,11 @@ help:
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
 	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
+	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
+	@echo "make paper-table  train and evaluate the models of the paper's comparison on simulated cells: an hour of one"
+	@echo "                core, divided among those there are; again to go on where it was interrupted"
 	@echo "make scaling    how training scales with workers, measured and estimated: docs/scaling.md"
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench scale scaling sample clean help
+.PHONY: all demo test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table scale infogan-digits scaling sample clean help

@@ -14,7 +14,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from biogans import launch, models, options as command_line
 from biogans.lazy import keras
-from biogans.models import ARCHITECTURES
 from own_process import measured
 
 SHAPE, FACTORS = (48, 80, 2), ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
@@ -57,7 +56,7 @@ def benchmark(options):
     """Print the two tables row by row; returns None, for an exit status of 0."""
     print(f"images/s by batch size, {SHAPE[0]}x{SHAPE[1]} pixels, ngf {options.ngf}, load before "
           f"{os.getloadavg()[0]:.1f}\n{'':<17}" + "".join(f"{size:>10}" for size in options.batches), flush=True)
-    for architecture in ARCHITECTURES:
+    for architecture in ("DCGAN", "DCGAN-separable", "DCGAN-starshaped"):
         row = measured(rates, architecture, options.ngf, options.batches, options.seconds)
         print(f"{architecture:<17}" + "".join(f"{rate:>10.1f}" for rate in row["rates"]), flush=True)
     print(f"\nstacks by number of cells, DCGAN-starshaped, ngf {options.stack_ngf}, batches of 256, in this folder\n"

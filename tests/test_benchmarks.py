@@ -18,7 +18,7 @@ from biogans import models
 from biogans.engine import Engine
 from biogans.errors import InputError
 from conftest import ROOT, write_images
-from networks import PAIRS, settings, spec
+from networks import NINE, PAIRS, settings, spec
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import compare
@@ -309,7 +309,7 @@ def test_nine_refuses_losses_that_are_not_finite(tmp_path):
 def test_sheet_has_each_grid_in_its_place():
     """Grids of one colour each; those of the third architecture are twice as wide, and are scaled down."""
     sizes = {"DCGAN": (60, 40), "DCGAN-separable": (60, 40), "DCGAN-starshaped": (120, 60)}
-    grids = {pair: Image.new("RGB", sizes[pair[0]], (20 * k, 255 - 20 * k, 99)) for k, pair in enumerate(PAIRS)}
+    grids = {pair: Image.new("RGB", sizes[pair[0]], (20 * k, 255 - 20 * k, 99)) for k, pair in enumerate(NINE)}
     picture = nine.sheet([nine.Run(*pair, 1.0, 1.0, (0, 0), (0, 0), grid) for pair, grid in grids.items()], "nine")
     assert picture.width == nine.MARGIN + 3 * (60 + nine.MARGIN)
     tops = [nine.TITLE + nine.LABEL + k * (nine.LABEL + 40 + nine.MARGIN) for k in range(3)]

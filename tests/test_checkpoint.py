@@ -47,6 +47,30 @@ def test_two_halves_are_one_run(architecture, algorithm, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
 
 
+def test_two_halves_with_augmentation_are_one_run(tmp_path):
+    whole, _, _ = trained("DCGAN", "WGAN-GP", 4, augment=("affine",))
+    _, files, facts = trained("DCGAN", "WGAN-GP", 2, tmp_path, augment=("affine",))
+    rest = Engine(spec(), settings(augment=("affine",)))
+    for iteration in range(checkpoint.restore(files.combined, rest, facts), 29):
+        rest.iterate(iteration, batches("DCGAN", rest.settings))
+    assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
+
+
+def test_checkpoints_from_before_a_setting_existed_had_its_default(star, tmp_path):
+    """They are gone on with, but not with another value."""
+    run, files, facts = star
+    older = tmp_path / "older.h5"
+    older.write_bytes(files.combined.read_bytes())
+    with h5py.File(older, "r+") as file:
+        stored = json.loads(file.attrs["biogans"])
+        del stored["training"]["augment"]
+        checkpoint.describe(file, stored)
+    assert checkpoint.restore(older, run, facts) == 27
+    other = facts | {"training": facts["training"] | {"augment": ("affine",)}}
+    with pytest.raises(InputError, match="augment: .* there, .'affine'. here"):
+        checkpoint.restore(older, run, other)
+
+
 @pytest.fixture(scope="module")
 def star(tmp_path_factory):
     """A star-shaped WGAN-GP of two factors and its files."""

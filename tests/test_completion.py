@@ -18,7 +18,8 @@ def tab(command, word, previous):
 
 
 @pytest.mark.parametrize("command, word, previous, expected", [
-    ("train.py", "dcgan-s", "-m", ["DCGAN-separable", "DCGAN-starshaped"]),
+    ("train.py", "dcgan-s", "-m", ["DCGAN-separable", "DCGAN-starshaped", "DCGAN-separable-multichannel",
+                                "DCGAN-separable-independent"]),
     ("train.py", "", "--gan_algorithm", ["GAN", "WGAN", "WGAN-GP"]),
     ("train.py", "--num", "data", ["--num_D_iters", "--num_G_iters", "--num_gpus"]),
     ("train.py", "", "-d", []),                         # a file: bash's own completion

@@ -187,10 +187,10 @@ from networks import batches, settings, spec
 if keras.backend.backend() == "tensorflow":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-architecture, algorithm = sys.argv[1:]
+architecture, algorithm, *policies = sys.argv[1:]
 weights = []
 for devices in (1, 2):
-    run = Engine(spec(architecture, algorithm), settings(algorithm), devices)
+    run = Engine(spec(architecture, algorithm), settings(algorithm, augment=tuple(policies)), devices)
     data = batches(architecture, run.settings)
     for iteration in range(30, 33):
         losses = run.iterate(iteration, data)
@@ -201,13 +201,13 @@ print(max(abs(one - two).max() for one, two in zip(*weights)))
 """
 
 
-@pytest.mark.parametrize("architecture, algorithm", [("DCGAN", "GAN"), ("DCGAN-starshaped", "WGAN-GP"),
-                                                     ("DCGAN-separable", "WGAN")])
-def test_two_devices_learn_what_one_does(architecture, algorithm):
+@pytest.mark.parametrize("architecture, algorithm, policies", [
+    ("DCGAN", "GAN", ()), ("DCGAN-starshaped", "WGAN-GP", ("affine", "cutout")), ("DCGAN-separable", "WGAN", ())])
+def test_two_devices_learn_what_one_does(architecture, algorithm, policies):
     """Also the running averages of batch normalisation, whose statistics are over both, and what is drawn."""
     here = Path(__file__).parent
-    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm], capture_output=True, text=True,
-                            cwd=here)
+    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm, *policies], capture_output=True,
+                            text=True, cwd=here)
     assert result.returncode == 0, result.stderr
     assert float(result.stdout) < 1e-5
 

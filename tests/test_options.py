@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 from biogans import models, options
 from biogans.gan import ALGORITHMS
 
-COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py")
+COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py",
+            "traverse.py", "pseudotime.py", "get_data.py", "diversity.py", "saliency.py")
 
 
 def parsed(*arguments):
@@ -40,10 +41,16 @@ def test_defaults_that_do_not_depend_on_anything():
     given = vars(parsed())
     assert given | {
         "data": "data", "checkpoints_dir": "checkpoints", "polarity_factors": (), "network_model": "DCGAN-starshaped",
-        "num_gpus": 1, "seed": 42, "nz": 100, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
+        "num_gpus": 1, "seed": 42, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
         "use_pretrained_weights": False, "verbose": False, "precision": "float32", "cache": None, "epochs": 50000,
         "skip_bad_images": False, "channels": (), "preset": "paper"} == given
-    assert options.preset(parsed(), "ngf", 64) == options.preset(parsed(), "ndf", 64) == 64
+    assert options.sizes(parsed(), 1) == {"nz": 100, "ngf": 64, "ndf": 64}
+
+
+def test_networks_of_seven_channels_are_three_and_a_half_times_as_wide():
+    """As in the paper; of what the preset says, too, and what is given stays."""
+    assert options.sizes(parsed(), 7 / 2) == {"nz": 350, "ngf": 224, "ndf": 224}
+    assert options.sizes(parsed("--preset", "fast", "-z", "100"), 7 / 2) == {"nz": 100, "ngf": 56, "ndf": 56}
 
 
 @pytest.mark.parametrize("algorithm, optimizer, beta_1, beta_2, lr_d, updates", [
@@ -129,6 +136,7 @@ def test_choices_in_any_case(option, names, change):
 
 def test_lists():
     assert parsed("-p", "Alp14, Tea1,").polarity_factors == ("Alp14", "Tea1")
+    assert parsed("--augment", "Cutout, affine,affine").augment == ("affine", "cutout")     # in the order of the registry
     assert parsed("-p", "").polarity_factors == () and parsed("--channels", "2,1").channels == (2, 1)
 
 
@@ -140,7 +148,7 @@ NONSENSE = [(option, value) for option, values in {
     "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
     "--wgangp_lambda": (-1, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
     "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",), "--preset": ("slow",), "--save_minutes": (0, "nan"),
-    "--keep": (0, -1, "x"), "--keep_every": (0, "nan"),
+    "--keep": (0, -1, "x"), "--augment": ("rotation", "x,affine"), "--keep_every": (0, "nan"),
 }.items() for value in values]
 
 
@@ -222,9 +230,16 @@ LONG_OPTIONS = {
     "reconstruct.py": "input_file data number order restarts iterations seed polarity_factors help",
     "interpolate.py": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
     "collect.py": "data output seed help",
+    "traverse.py": "input_file code number steps reach training seed help",
+    "pseudotime.py": "input_file data along channel code seed help",
+    "get_data.py": "from output test number seed help",
+    "diversity.py": "input_file data number seed output checkpoints_dir help",
+    "saliency.py": "input_file data polarity_factors channel number seed output checkpoints_dir help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
-           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh"}
+           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh",
+           "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh",
+           "diversity.py": "idnsoch", "saliency.py": "idpnsoch"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -250,7 +265,7 @@ def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
                               capture_output=True, text=True)
         imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert {"biogans.launch", "biogans.errors"} <= imported
-        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio)\b", name)}
+        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|skimage|h5py|imageio)\b", name)}
 
 
 def test_help_names_the_defaults_of_the_paper(run):

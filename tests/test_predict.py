@@ -21,7 +21,7 @@ STACK = "images/stack3.DCGAN-starshaped.WGAN-GP.h5"
 def folder(tmp_path_factory):
     """A user's folder after training a star of two factors and a DCGAN on both for 2 iterations."""
     folder = tmp_path_factory.mktemp("predict")
-    train_small_networks(folder)
+    train_small_networks(folder, ("DCGAN-starshaped", "DCGAN", "DCGAN-multichannel", "DCGAN-separable-independent"))
     return folder
 
 
@@ -101,6 +101,29 @@ def test_chosen_factors(here):
     predict.main(["-i", STAR, "-s", "1", "-p", "Tea1"])
     chosen, facts, _ = stack("images/stack2.DCGAN-starshaped.WGAN-GP.h5")
     assert list(facts["channel_names"]) == ["red", "Tea1"] and np.array_equal(chosen, everything[..., [0, 2]])
+
+
+def test_a_multichannel_network_draws_a_cell_with_all_factors(here):
+    name = "DCGAN-multichannel.WGAN-GP"
+    assert predict.main(["-i", f"checkpoints/weights.generator.{name}.2.h5", "-s", "1"]) == 0
+    everything, facts, _ = stack(f"images/stack3.{name}.h5")
+    assert list(facts["channel_names"]) == ["red", "Alp14", "Tea1"]
+    assert predict.main(["-i", f"checkpoints/weights.generator.{name}.2.h5", "-s", "1", "-p", "Tea1"]) == 0
+    assert np.array_equal(stack(f"images/stack2.{name}.h5")[0], everything[..., [0, 2]])
+
+
+def test_independent_networks_draw_one_factor_with_its_own_red(here, capsys):
+    """A stack has one red, so all factors together are refused."""
+    path = "checkpoints/weights.generator.DCGAN-separable-independent.WGAN-GP.2.h5"
+    for factors in ([], ["-p", "Alp14,Tea1"]):
+        assert predict.main(["-i", path, "-s", "1", *factors]) == 2
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1 and "a cell of its own: choose one with -p: Alp14, Tea1" in message
+    assert predict.main(["-i", path, "-s", "1", "-p", "Tea1"]) == 0
+    cells, facts, z = stack("images/stack2.DCGAN-separable-independent.WGAN-GP.h5")
+    generator, _, _ = checkpoint.load_generator(path)
+    assert list(facts["channel_names"]) == ["red Tea1", "Tea1"]
+    assert np.array_equal(cells, (draw(generator, z)[..., 2:] + 1) / 2)
 
 
 @pytest.mark.parametrize("name", [STAR, "checkpoints/model.generator.DCGAN-starshaped.WGAN-GP.2.h5",

@@ -21,10 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, models, seal
+from . import __version__, codes, models, seal
 from .errors import InputError
 from .files import Lock, check_room, link, remove_leftovers, write
 from .gan import ALGORITHMS
+from .lazy import keras
+from .options import Training
 
 FORMAT = 1
 MOST_SETTINGS = 1 << 20         # characters of the attribute `biogans`
@@ -44,6 +46,7 @@ class Damaged(InputError):
 class Files:
     """The names of the files of one run, in its checkpoints folder, and how many checkpoints it keeps.
 
+    best            the generator as it was at its lowest distance to held-out images (monitor.py)
     combined        the newest complete checkpoint; weights.generator and the others are those of the same iteration
     keep            checkpoints to keep: the newest, and those before it as …previous-<iteration>.h5
     keep_every      checkpoints of multiples of so many iterations are kept for good as ….<iteration>.h5; 0 for none
@@ -57,6 +60,8 @@ class Files:
         self.combined = self.folder / f"weights.combined_model.{self.run}.h5"
         self.generator = self.folder / f"weights.generator.{self.run}.h5"
         self.model = self.folder / f"model.generator.{self.run}.h5"
+        self.recognizer = self.folder / f"weights.recognizer.{self.run}.h5"
+        self.best = self.folder / f"weights.best_generator.{self.run}.h5"
         self.log = self.folder / f"log.{self.run}.csv"
         self.tensorboard = self.folder / "tensorboard" / self.run
 
@@ -133,7 +138,7 @@ def about(spec, settings, images):
         "network": dataclasses.asdict(spec), "training": dataclasses.asdict(settings),
         "images": {"number": len(images.pixels), "sha256": images.fingerprint, "channels": list(images.channels)},
         "pixel_size_um": images.pixel_size_um,
-    }
+    } | ({"codes": codes.layout(spec.codes)} if spec.codes else {})
 
 
 def save(files, engine, facts, iteration):
@@ -150,6 +155,25 @@ def save(files, engine, facts, iteration):
     _keep(files)
     for path, network, holds in _networks(files, engine):
         _write_network(path, network, facts | holds, with_architecture=path == files.model)
+
+
+def save_best(files, engine, facts, iteration, distance):
+    """Write the generator as it is now, with its `distance` to held-out images, as the best one. Raises NoRoom."""
+    facts = facts | {"iteration": iteration, "position": engine.position, "held_out_distance": distance}
+    _, (_, average, holds), *_ = _networks(files, engine)
+    _write_network(files.best, average, facts | holds)
+
+
+def read_best(files, facts):
+    """(distance, iteration) of the best generator of the run that `facts` describe, None if there is no such file.
+
+    The file may be of an iteration after the newest checkpoint, if the run was killed: going on, it comes to the same.
+    """
+    try:
+        stored = read(files.best)[1]
+    except InputError:
+        return None
+    return None if _differences(stored, facts) else (stored["held_out_distance"], stored["iteration"])
 
 
 def _keep(files):
@@ -239,8 +263,7 @@ def load_generator(path):
     spec = network_spec(path, stored)
     generator = drawing_generator(spec)
     if "holds" in stored:
-        variables = [(f"model_weights/{layer.name}/{variable.path}", variable)
-                     for layer in generator.layers for variable in layer.weights]
+        variables = _of_layers(generator)
     else:
         arrays = {name: array for name, array in arrays.items() if name.startswith("average/")}
         variables = [(f"average/{k:04d}", variable) for k, variable in enumerate(generator.weights)]
@@ -248,14 +271,52 @@ def load_generator(path):
     return generator, spec, stored
 
 
+def load_recognizer(path):
+    """The recognizer of the run whose generator's file is `path`, from the file beside it. Raises InputError."""
+    path = Path(path)
+    beside = path.with_name(re.sub(r"^[a-z]+\.[a-z_]+\.(.*?)(\.(previous-)?\d+)?(\.\d+\.h5)$", r"weights.recognizer.\1\4",
+                                   path.name))
+    arrays, stored = read(beside)
+    if stored.get("holds") != "recognizer":
+        raise InputError(f"{beside} holds no recognizer: give the file of an InfoGAN's generator")
+    spec = network_spec(beside, stored)
+    recognizer = models.build_recognizer(spec, models.critic(spec, "critic"))
+    _assign(beside, arrays, _of_layers(recognizer))
+    return recognizer
+
+
+def _of_layers(network):
+    return [(f"model_weights/{layer.name}/{variable.path}", variable)
+            for layer in network.layers for variable in layer.weights]
+
+
+def load_critics(path):
+    """([the critic of each tower], NetworkSpec, facts) from a weights.combined_model file. Raises InputError."""
+    arrays, stored = read(path)
+    if "holds" in stored:
+        raise InputError(f"{path} holds one network: give the weights.combined_model file of the same folder, which has "
+                         f"the critics and the generator")
+    spec = network_spec(path, stored)
+    keras.config.set_dtype_policy("float32")
+    critics = models.build_critics(spec)
+    for k, critic in enumerate(critics):
+        prefix = f"critic{k}/"
+        _assign(path, {name: array for name, array in arrays.items() if name.startswith(prefix)},
+                [(f"{prefix}{n:04d}", variable) for n, variable in enumerate(critic.weights)])
+    return critics, spec, stored
+
+
 def network_spec(path, stored):
     """The NetworkSpec that a file describes, checked. Raises InputError."""
     try:
-        spec = models.NetworkSpec(**(stored["network"] | {"factors": tuple(stored["network"]["factors"])}))
+        lists = {name: tuple(stored["network"].get(name, ())) for name in ("factors", "categorical")}
+        spec = models.NetworkSpec(**(stored["network"] | lists))
         numbers = (spec.height, spec.width, spec.channels, spec.nz, spec.ngf, spec.ndf)
         valid = (all(type(number) is int and 0 < number <= LARGEST_NUMBER for number in numbers)
                  and spec.channels <= 4 and 0 < len(spec.factors) <= 1000
                  and all(isinstance(name, str) for name in spec.factors)
+                 and all(type(size) is int and 1 < size <= LARGEST_NUMBER for size in spec.categorical)
+                 and type(spec.continuous) is int and 0 <= spec.continuous <= LARGEST_NUMBER
                  and spec.architecture in models.ARCHITECTURES and spec.init in models.INITIALIZERS)
     except (KeyError, TypeError):
         valid = False
@@ -329,10 +390,12 @@ def _check_facts(path, facts):
 
 
 def _differences(stored, facts):
-    """Lines «setting: stored there, wanted here»."""
+    """Lines «setting: stored there, wanted here». Settings that an older file does not name had their defaults."""
     lines = []
-    for part in ("network", "training", "images"):
-        there, here = stored[part], json.loads(json.dumps(facts[part]))
+    for part, kind in (("network", models.NetworkSpec), ("training", Training), ("images", None)):
+        defaults = {field.name: field.default for field in (dataclasses.fields(kind) if kind else ())
+                    if field.default is not dataclasses.MISSING}
+        there, here = json.loads(json.dumps([defaults | stored[part], facts[part]]))
         lines += [f"{part} {name}: {there.get(name)} there, {here.get(name)} here"
                   for name in sorted(there.keys() | here.keys()) if there.get(name) != here.get(name)]
     return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]
@@ -343,7 +406,8 @@ def _networks(files, engine):
     drawn = {"holds": "generator", "weights": "moving average" if engine.settings.average else "as trained"}
     return [(files.model, engine.average, drawn), (files.generator, engine.average, drawn),
             *((files.critic(engine.algorithm.critic_name, k), critic, {"holds": f"critic {k}"})
-              for k, critic in enumerate(engine.critics))]
+              for k, critic in enumerate(engine.critics)),
+            *([(files.recognizer, engine.recognizer, {"holds": "recognizer"})] if engine.recognizer else [])]
 
 
 def _write_state(path, parts, facts):

@@ -2,11 +2,14 @@
 
 import sys
 
-from . import collect, evaluate, options, simulate, visualize
+from . import (collect, diversity, evaluate, explore, get_data, options, pseudotime, saliency, simulate, traverse,
+               visualize)
 
 PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parser, "visualize.py": visualize.parser,
            "evaluate.py": evaluate.parser, "reconstruct.py": options.reconstruct_parser,
-           "interpolate.py": options.interpolate_parser, "simulate.py": simulate.parser, "collect.py": collect.parser}
+           "interpolate.py": options.interpolate_parser, "explore.py": explore.parser, "simulate.py": simulate.parser,
+           "collect.py": collect.parser, "traverse.py": traverse.parser, "pseudotime.py": pseudotime.parser,
+           "get_data.py": get_data.parser, "diversity.py": diversity.parser, "saliency.py": saliency.parser}
 
 
 def candidates(parser, word, previous):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import __version__, c2st, checkpoint, features, joint, launch, report, scoring
+from . import __version__, c2st, checkpoint, clusters, codes, dataloader, features, joint, launch, report, scoring
 from .errors import InputError
 from .files import replacing
 from .gan import ALGORITHMS
@@ -44,6 +44,8 @@ def parser():
                    "      a model; the table has the rows of all that was evaluated in the folder evaluation\n"
                    "  for k in 0 1 2 3 4 5 6 7 8 9; do echo evaluate.py -i FILE -d data --split $k; done > jobs\n"
                    "      the paper's critic, hours on a CPU, as ten jobs of a swarm; then, once they are done:\n"
+                   "  evaluate.py -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -d data --codes\n"
+                   "      what the codes of an InfoGAN came to mean\n"
                    "  evaluate.py --combine --report\n"
                    "      the tables and figures of all splits, and one page that shows them"))
     what = p.add_argument_group("what to evaluate")
@@ -56,6 +58,9 @@ def parser():
     what.add_argument("-p", "--polarity_factors", metavar="A,B", default="",
                       help="factors of the row of real images and the table of pairs; all if empty")
     what.add_argument("--pairs", action="store_true", help="also real images of each factor against those of others")
+    what.add_argument("--codes", action="store_true",
+                      help="only what the codes of an InfoGAN mean in the held-out images of labelled folders, beside "
+                           "k-means and principal components")
     what.add_argument("--joint", metavar="FILE.h5",
                       help="true cells with all channels, from simulate.py: cells with several factors are compared "
                            f"with them; default: {JOINT} in DATAROOT, if there")
@@ -92,6 +97,8 @@ def evaluate(options):
     """Do what the command line asks for. Raises InputError for a user's mistake."""
     launch.announce()
     folder = Path(options.output)
+    if options.codes:
+        return meaning(options, folder)
     if not options.combine:
         compute(options, folder)
     if options.combine or options.split is None:
@@ -132,6 +139,26 @@ def compute(options, folder):
             print(f"{path}: {report.summary(scores)} ({seconds:.0f} s)", flush=True)
 
 
+def meaning(options, folder):
+    """Print what the codes of the model mean in held-out images, and write it to FOLDER/codes.<name>.json."""
+    if not (options.input_file and options.data):
+        raise InputError("--codes compares codes with labels: give the generator's file with -i and folders of labelled "
+                         "images with -d")
+    path = checkpoint.find(options.input_file, options.checkpoints_dir)
+    generator, spec, facts = checkpoint.load_generator(path)
+    if not spec.codes:
+        raise InputError(f"{path} has no codes: they are InfoGAN's")
+    training, held_out = (scoring.load_real(options.data, (), split, facts) for split in ("train", "test"))
+    answers = codes.read(checkpoint.load_recognizer(path), features.scaled(held_out.pixels), spec.codes)
+    rows = clusters.compare(answers, spec.codes, training, held_out, dataloader.known(held_out.files))
+    name = options.name or f"{spec.architecture} {facts['training']['algorithm']} {facts['iteration']}"
+    target = folder / f"codes.{_file_name(name, spec.factors)}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(target, {"file": str(path), "images": len(held_out.pixels), "iteration": facts["iteration"],
+                        "training": facts["training"], "versions": versions(), "rows": rows})
+    print(f"{len(held_out.pixels)} held-out images\n{clusters.table(rows)}\nOutput: {target}")
+
+
 def is_done(path, common):
     """Whether a split's JSON file is there. Raises InputError if it is of something else than `common` says."""
     if not path.exists():
@@ -160,7 +187,7 @@ class Model:
         self.source = {"file": str(path), "sha256": _sha256(path.read_bytes()), "factors": list(self.subject.factors),
                        **{part: self.facts[part] for part in ("network", "training", "iteration", "weights")
                           if part in self.facts}}
-        self.joint = _joint(options, spec.channel_names)
+        self.joint = _joint(options, [spec.channel_names[k] for k in spec.cell])
 
     def classifier(self, folder):
         """The classifier whose features are compared, or None where there are no several factors to tell apart."""
@@ -173,6 +200,7 @@ class Model:
                                                 _progress)}
         if self.joint is not None:
             cells = self.subject.cells(2 * len(self.joint[0]), np.random.default_rng((seed, split, 1)))
+            cells = cells[..., self.subject.spec.cell]
             result["joint_scores"] = {self.name: scoring.score_joint(cells, self.joint[0], critic, seed, split)}
             result["channels"] = self.joint[1]
         return result

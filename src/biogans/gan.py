@@ -119,4 +119,23 @@ class WGANGP(Algorithm):
         return -keras.ops.mean(fake_scores)
 
 
+def information_loss(answers, z, codes, settings):
+    """What InfoGAN adds to the loss of either network: minus the information that Q recovers, Chen et al. (2016), eq. 6.
+
+    -lambda L_I, where L_I = E log Q(c|G(z)) + H(c) (eq. 5) and H(c) is constant. Of a categorical code -log Q(c|x) is
+    the cross-entropy. Of a continuous one Q is a normal distribution of fixed variance, which leaves the squared error:
+    with a variance that it can choose, its likelihood grows without bound and no other code is learnt any more.
+
+    answers   (batch, numbers of all codes) of the recognizer Q for images drawn from z (batch, nz)
+    """
+    ops, first, loss = keras.ops, codes[0].start, 0.0
+    for code in codes:
+        drawn, answer = z[:, code.indices], answers[:, code.start - first:code.start - first + code.size]
+        if code.is_categorical:
+            loss += settings.categorical_weight * -ops.mean(ops.sum(drawn * ops.log_softmax(answer), axis=1))
+        else:
+            loss += settings.continuous_weight * ops.mean(ops.square(drawn - answer))
+    return loss
+
+
 ALGORITHMS = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP}

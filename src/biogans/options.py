@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import sys
 
+from .augment import POLICIES
 from .gan import ALGORITHMS
 from .models import ARCHITECTURES, INITIALIZERS
 
@@ -11,7 +12,9 @@ from .models import ARCHITECTURES, INITIALIZERS
 FAST = {"ngf": 16, "ndf": 16, "batch_size": 8, "num_D_iters": 2, "lrD": 1e-3, "lrG": 1e-3, "init": "he"}
 # At those rates the discriminator of a plain GAN wins at once, and the generator learns nothing from it.
 FAST_GAN = {"ngf": 32, "ndf": 32, "batch_size": 32}
-PRESETS = {"paper": {}, "fast": FAST}
+# Codes that mean something, on small images, within minutes on a CPU core; the evidence is in docs/infogan.md.
+INFOGAN = {"ngf": 32, "ndf": 32, "lrG": 1e-3, "average": 0.998, "augment": ("affine",)}
+PRESETS = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
@@ -23,6 +26,9 @@ class Training:
     beta_1, beta_2            of Adam
     num_D_iters, num_G_iters  updates of each network in one iteration
     average                   decay of the moving average of the generator's weights, 0 for none
+    flips                     whether images are seen mirrored, too
+    categorical_weight, continuous_weight   InfoGAN: lambda of each kind of code
+    augment                   names in augment.POLICIES
     """
 
     algorithm: str
@@ -39,6 +45,10 @@ class Training:
     average: float
     seed: int
     precision: str
+    augment: tuple = ()         # what has a default here came later: older checkpoints were trained so
+    flips: bool = True
+    categorical_weight: float = 1.0
+    continuous_weight: float = 0.5
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,6 +68,7 @@ def train_parser():
         "  train.py -d data                                     the paper's best model; days on a CPU, hours on a GPU\n"
         "  train.py -d data --preset fast -e 1000 -M 100        something to look at within minutes on a CPU\n"
         "  train.py -d data -p Alp14 -m DCGAN -a GAN -e 2000    one polarity factor, the simplest model\n"
+        "  train.py -d data -m InfoGAN -a GAN --preset infogan  codes that mean something, found without labels\n"
         "  train.py -d data -e 4000 -w                          go on from the checkpoint of the same options\n"
         "  srun --nodes=2 --ntasks-per-node=1 train.py -d data  one training on two nodes of a Slurm cluster\n\n"
         "exit status: 0 done, 2 a mistake in the options or files, 75 stopped by SIGTERM or SIGUSR1 and 130 by Ctrl-C,\n"
@@ -82,6 +93,11 @@ def train_parser():
                        help="initial weights: paper (normal, 0.02) | he (variance kept from layer to layer, images start "
                             "at the background; learns faster); default=paper")
 
+    model.add_argument("--categorical", type=_categories, default=None, metavar="K,K",
+                       help="InfoGAN: numbers of categories of the categorical codes, 0 for none; default=10")
+    model.add_argument("--continuous", type=_index, default=None, metavar="N",
+                       help="InfoGAN: number of continuous codes; default=2")
+
     learning = parser.add_argument_group("how it learns")
     learning.add_argument("-e", "--epochs", type=_positive_int, default=50000, metavar="N",
                           help="number of iterations to train for, in total; one iteration is one step of training: "
@@ -94,12 +110,21 @@ def train_parser():
                                "WGAN-GP (WGAN: 100 in each of the first 25 iterations and in every 500th)")
     learning.add_argument("--num_G_iters", type=_positive_int, default=1, metavar="N",
                           help="updates of the generator in one iteration; default=1")
-    learning.add_argument("--average", type=_decay, default=0.99, metavar="DECAY",
+    learning.add_argument("--categorical_weight", type=_positive_float, default=1.0, metavar="L",
+                          help="InfoGAN: weight of the categorical codes in both losses; default=1")
+    learning.add_argument("--continuous_weight", type=_positive_float, default=0.5, metavar="L",
+                          help="InfoGAN: weight of the continuous codes; default=0.5")
+    learning.add_argument("--no_flips", "--no-flips", action="store_true",
+                          help="do not show images mirrored, too: for digits and whatever has a right way round")
+    learning.add_argument("--average", type=_decay, default=None, metavar="DECAY",
                           help="decay of the moving average of the generator's weights, from which images are drawn and "
                                "which weights.generator holds; 0 for the last weights; default=0.99")
+    learning.add_argument("--augment", type=_some_of(POLICIES), default=None, metavar="NAME,NAME",
+                          help=f"differentiable augmentation of what the critic is shown, real and generated, for few "
+                               f"images (hundreds or fewer): {', '.join(POLICIES)}; default: none beside mirror images")
     learning.add_argument("--preset", type=_one_of(PRESETS), default="paper", metavar="NAME",
                           help=f"defaults for the options not given: paper | fast ({_in_words(FAST)}; for GAN "
-                               f"{_in_words(FAST_GAN)}); default=paper")
+                               f"{_in_words(FAST_GAN)}) | infogan ({_in_words(INFOGAN)}); default=paper")
     learning.add_argument("-s", "--seed", type=_seed, default=42, metavar="N",
                           help="random seed; default=42, the answer to the ultimate question")
 
@@ -138,13 +163,20 @@ def predict_parser():
         "examples:\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
         "  predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5 -n 16 -s 1\n"
+        "  predict.py -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -n 16 --code c0=3,u1=-0.5\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -e -d data"))
     output = parser.add_argument_group("what to draw")
     _add_generator(output)
     output.add_argument("-n", "--number", type=_positive_int, default=1, metavar="N",
                         help="number of cells; default=1")
-    output.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
-                        help="random seed, for the same cells again; by default every run draws fresh ones")
+    cells = output.add_mutually_exclusive_group()
+    cells.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
+                       help="random seed, for the same cells again; by default every run draws fresh ones")
+    cells.add_argument("--z", metavar="FILE.json", help="draw the cell whose numbers z the page of explore.py saved, or "
+                                                        "a list of lists of such numbers")
+    output.add_argument("--code", metavar="NAME=VALUE,…",
+                        help="codes of an InfoGAN, such as c0=3,u1=-0.5; those not given are drawn at random, or as in "
+                             "the file of --z")
     _add_factors(output)
     _add_batch_size(output)
     evaluation = parser.add_argument_group("evaluation")
@@ -277,16 +309,23 @@ def _add_factors(group):
 
 def _add_batch_size(group):
     group.add_argument("-b", "--batch_size", type=_positive_int, default=None, metavar="N",
-                       help="images in a batch (over all GPUs and tasks together; of each factor for DCGAN-starshaped); default=64")
+                       help="images in a batch (over all GPUs and tasks together; of each factor where each has a critic); "
+                            "default=64")
 
 
 def _add_model(group):
     group.add_argument("-m", "--network_model", type=_one_of(ARCHITECTURES), default="DCGAN-starshaped", metavar="NAME",
-                       help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped")
-    group.add_argument("--ngf", type=_positive_int, default=None, metavar="N", help="generator filters; default=64")
-    group.add_argument("--ndf", type=_positive_int, default=None, metavar="N", help="discriminator filters; default=64")
-    group.add_argument("-z", "--nz", type=_positive_int, default=100, metavar="N",
-                       help="size of the latent z vector; default=100")
+                       help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped. Separable: red is "
+                            "drawn without a look at green; starshaped: all factors in one cell; multichannel: the same, "
+                            "trained on cells that borrow greens from others of similar red; independent: a network and "
+                            "a cell for each factor")
+    group.add_argument("--ngf", type=_positive_int, default=None, metavar="N",
+                       help="generator filters; default=64, or 3.5 times as many, 224, where multichannel networks draw "
+                            "7 channels, not 2")
+    group.add_argument("--ndf", type=_positive_int, default=None, metavar="N",
+                       help="discriminator filters; default=64, likewise 224")
+    group.add_argument("-z", "--nz", type=_positive_int, default=None, metavar="N",
+                       help="size of the latent z vector, codes included; default=100, likewise 350")
 
 
 def _add_algorithm(group):
@@ -330,7 +369,9 @@ def training(options):
         batch_size=preset(options, "batch_size", 64),
         num_D_iters=preset(options, "num_D_iters", defaults.critic_updates), num_G_iters=options.num_G_iters,
         wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
-        average=options.average, seed=options.seed, precision=options.precision)
+        average=preset(options, "average", 0.99), seed=options.seed, precision=options.precision,
+        augment=preset(options, "augment", ()), flips=not options.no_flips,
+        categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight)
 
 
 def preset(options, name, default):
@@ -340,8 +381,14 @@ def preset(options, name, default):
     return chosen.get(name, default) if given is None else given
 
 
+def sizes(options, wider):
+    """{nz, ngf, ndf} of the networks: as given, else `wider` times the preset's or the default."""
+    return {name: getattr(options, name) or round(wider * preset(options, name, default))
+            for name, default in (("nz", 100), ("ngf", 64), ("ndf", 64))}
+
+
 def _in_words(settings):
-    return ", ".join(f"{name} {value}" for name, value in settings.items())
+    return ", ".join(f"{name} {','.join(value) if isinstance(value, tuple) else value}" for name, value in settings.items())
 
 
 def _one_of(names):
@@ -352,6 +399,15 @@ def _one_of(names):
                 return name
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
     choose.names = tuple(names)         # for completion
+    return choose
+
+
+def _some_of(names):
+    """An argparse type: several of `names` with commas between, whatever their case; as a tuple in their order."""
+    def choose(text):
+        chosen = {_one_of(names)(name) for name in _names(text)}
+        return tuple(name for name in names if name in chosen)
+    choose.names = tuple(names)
     return choose
 
 
@@ -381,6 +437,11 @@ def _names(text):
 
 def _numbers(text):
     return tuple(_positive_int(number) for number in _names(text))
+
+
+def _categories(text):
+    """Numbers of categories; () of "0"."""
+    return () if text.strip() == "0" else tuple(_at_least_two(number) for number in _names(text))
 
 
 def _seeds(text):

@@ -5,13 +5,14 @@ if not __package__:                     # a copy of this folder, run as `python 
     import launch
     launch.run_copy(__file__)
 
+import json
 import secrets
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from . import __version__, c2st, checkpoint, launch, options as command_line, scoring, seal
+from . import __version__, c2st, checkpoint, codes, launch, options as command_line, scoring, seal
 from .errors import InputError
 from .files import replacing
 
@@ -23,6 +24,8 @@ def predict(options):
     launch.announce()
     if options.evaluate and not options.data:
         raise InputError("-e compares with real images: give their folder with -d")
+    if options.z and options.number != 1:
+        raise InputError("-n is the number of random cells: leave it out with --z, which draws all that the file holds")
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
     check_expectations(path, options, facts)
@@ -30,11 +33,19 @@ def predict(options):
     if options.debug or options.verbose:
         print(f"{path}: {facts}")
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    batch_size = options.batch_size or 64
+    if options.z:
+        given = read_z(options.z, spec.nz)
+        number, source = len(given), {"z_from": options.z}
+        z = np.split(given, range(batch_size, number, batch_size))
+    else:
+        number, source = options.number, {"seed": seed}
+        z = (codes.from_normal(normal, spec.codes) for normal in latents(number, spec.nz, seed, batch_size))
+    chosen = codes.parse(options.code, spec.codes)
+    z = (codes.with_values(batch, chosen) for batch in z)
     held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
     stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    z = latents(options.number, spec.nz, seed, options.batch_size or 64)
-    write_stack(stack, generator, options.number, z, channels,
-                stack_attributes(path, spec, facts, channels) | {"seed": seed})
+    write_stack(stack, generator, number, z, channels, stack_attributes(path, spec, facts, channels) | source)
     print(f"Output image stack to file: {stack}")
     if options.evaluate:
         evaluate(scoring.Generated(generator, spec), held_out,
@@ -53,17 +64,17 @@ def check_expectations(path, options, facts):
 
 
 def chosen_channels(path, spec, factors):
-    """Positions of red and of the greens that -p asks for, all by default."""
-    names = spec.channel_names
-    if not factors:
-        return list(range(len(names)))
-    known = spec.factors if spec.towers == len(spec.factors) else ()
+    """Positions of red and of the greens that -p asks for, all by default. Raises InputError."""
+    names, known = spec.channel_names, spec.shows
     for factor in factors:
         if factor not in known:
             raise InputError(f"{path} can't draw {factor} by itself: it draws {', '.join(known or names[1:])}")
-    per_tower = spec.channels - 1
-    return [0] + [1 + known.index(factor) * per_tower + k
-                  for factor in known if factor in factors for k in range(per_tower)]
+    if not factors and len(names) == len(spec.cell):
+        return list(range(len(names)))
+    chosen = [view for factor, view in zip(known, spec.views) if not factors or factor in factors]
+    if len({view[0] for view in chosen}) > 1:
+        raise InputError(f"{path} draws each factor in a cell of its own: choose one with -p: {', '.join(known)}")
+    return [chosen[0][0], *(channel for view in chosen for channel in view[1:])]
 
 
 def stack_attributes(path, spec, facts, channels):
@@ -79,6 +90,28 @@ def latents(number, nz, seed, batch_size):
     rng = np.random.default_rng(seed)
     for start in range(0, number, batch_size):
         yield rng.standard_normal((min(batch_size, number - start), nz), np.float32)
+
+
+def read_z(path, nz):
+    """z (cells, nz), float32, from a JSON file: one list of nz numbers, a list of such, or either under "z".
+
+    Raises InputError.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: give --z a JSON file that the page of explore.py saved") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: this is not a JSON file: give --z one that the page of explore.py saved") from None
+    numbers = content.get("z") if isinstance(content, dict) else content
+    try:
+        z = np.array(numbers, np.float32, ndmin=2)
+    except (ValueError, TypeError, OverflowError):
+        z = np.empty(0)
+    if z.ndim != 2 or z.shape[1] != nz or not len(z) or not np.isfinite(z).all():
+        raise InputError(f"{path}: its z is not {nz} numbers, or a list of such lists, as this generator needs: give "
+                         f"a file that was saved with this generator")
+    return z
 
 
 def write_stack(path, generator, number, latents, channels, attributes, **more):

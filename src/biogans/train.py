@@ -6,6 +6,7 @@ if not __package__:                     # a copy of this folder, run as `python 
     launch.run_copy(__file__)
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -15,7 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-from . import checkpoint, dataloader, figures, launch, models, options as command_line, workers
+import numpy as np
+
+from . import checkpoint, codes, dataloader, figures, launch, models, monitor, options as command_line, workers
 from .errors import InputError
 from .files import NoRoom, make_writable, shared
 from .gan import ALGORITHMS
@@ -25,6 +28,7 @@ from .progress import Log, Progress, reading
 IMAGES = Path("images")
 GRID = (8, 8)               # groups of cells that share the red half of z, and cells in a group
 STAR_GRID = (5, 2)
+DIAGNOSED = 1000            # images of each kind whose codes are read
 
 
 def train(options):
@@ -46,11 +50,12 @@ def train(options):
                                      options.skip_bad_images, options.cache, reading("reading images"))
             if not team.rank and options.cache:
                 team.share(None)
+            held_out = None if team.rank else monitor.load_held_out(options, images)
         spec = network_spec(options, settings, images)
         print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
               f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
-        batches = dataloader.Batches(images, settings.batch_size, settings.seed,
-                                     models.ARCHITECTURES[spec.architecture].per_factor)
+        batches = dataloader.batches(images, settings.batch_size, settings.seed,
+                                     models.ARCHITECTURES[spec.architecture], reading("looking for similar cells"))
         files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm, options.keep, options.keep_every)
         facts = checkpoint.about(spec, settings, images)
         check_agreement(team, facts)
@@ -58,10 +63,10 @@ def train(options):
             return follow(options, settings, spec, batches, files, facts, stop, team)
         make_writable(files.folder, IMAGES)
         with files.locked(), shared(IMAGES, files.run):
-            return start(options, settings, spec, images, batches, files, facts, stop, team)
+            return start(options, settings, spec, images, held_out, batches, files, facts, stop, team)
 
 
-def start(options, settings, spec, images, batches, files, facts, stop, team):
+def start(options, settings, spec, images, held_out, batches, files, facts, stop, team):
     """Build the networks, restore them if -w asks for it, and train; returns the exit status."""
     begun = any(path.is_file() for path in files.checkpoints())
     options.use_pretrained_weights |= options.resume and begun
@@ -89,10 +94,11 @@ def start(options, settings, spec, images, batches, files, facts, stop, team):
     elif aside := files.set_aside():
         print(f"files of an earlier run moved to {aside}")
     draw_real(IMAGES / f"real_samples.{files.run}.png", images)
-    return loop(options, engine, batches, files, facts, done, stop)
+    meter = monitor.Monitor(engine, images, held_out, checkpoint.read_best(files, facts)) if held_out else None
+    return loop(options, engine, batches, files, facts, done, stop, meter)
 
 
-def loop(options, engine, batches, files, facts, done, stop):
+def loop(options, engine, batches, files, facts, done, stop, meter):
     """Iterate until `options.epochs` iterations are done or `stop` is requested; returns the exit status."""
     log, progress = Log(files.log, files.tensorboard, done), Progress(done, options.epochs)
     last_save, stopping = time.monotonic(), False
@@ -100,14 +106,20 @@ def loop(options, engine, batches, files, facts, done, stop):
         while done < options.epochs and not stopping:
             start = time.monotonic()
             losses = engine.iterate(done, batches)
+            seconds = time.monotonic() - start
             done += 1
             stopping = stop.agreed(engine)
             check_finite(losses, done, files)
+            look = done % options.monitor_progress == 0 or done == options.epochs
             with saving_without_room(files, engine, facts, done):
-                log.losses(done, *losses, time.monotonic() - start)
-                progress.update(done, *losses)
-                if done % options.monitor_progress == 0 or done == options.epochs:
+                scores = measure(meter, engine, files, facts, done) if meter and look else None
+                log.losses(done, *losses, seconds, scores)
+                progress.update(done, *losses, scores)
+                progress.warn(meter.warnings(scores) if scores else ())
+                if look:
                     log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
+                    if engine.recognizer:
+                        log.codes(done, diagnose(engine, batches.images))
             save_is_due = (time.monotonic() - last_save > 60 * options.save_minutes
                            or options.keep_every and done % options.keep_every == 0)
             if save_is_due or stopping or done == options.epochs:
@@ -120,9 +132,19 @@ def loop(options, engine, batches, files, facts, done, stop):
         print(f"stopped by {stop.name} after {done} iterations, saved in {files.folder}; to go on: {again()}")
         return stop.status
     figures.loss_curves(IMAGES / f"losses.{files.run}.png", files.log)
+    if meter and meter.best:
+        print(f"best:    {files.best} (held-out distance {meter.best[0]:.3g} in iteration {meter.best[1]})")
     print(f"weights: {files.generator}\nmodel:   {files.model}\nimages:  {IMAGES}/fake_samples.{files.run}.{done}.png\n"
           f"losses:  {IMAGES}/losses.{files.run}.png")
     return 0
+
+
+def measure(meter, engine, files, facts, done):
+    """The monitor.Scores of the engine; keeps the generator if it is the best so far."""
+    scores = meter.measure()
+    if meter.is_best(scores, done):
+        checkpoint.save_best(files, engine, facts, done, scores.held_out_distance)
+    return scores
 
 
 def follow(options, settings, spec, batches, files, facts, stop, team):
@@ -171,11 +193,15 @@ def check_finite(losses, iteration, files):
 def network_spec(options, settings, images):
     """The networks that the options ask for, in the shape of the images. Raises InputError if they can't be built."""
     _, height, width, channels = images.pixels.shape
+    has_codes = models.ARCHITECTURES[options.network_model].has_codes
+    categorical, continuous = options.categorical, options.continuous
     spec = models.NetworkSpec(
-        options.network_model, height, width, channels, images.factors, options.nz,
-        ngf=command_line.preset(options, "ngf", 64), ndf=command_line.preset(options, "ndf", 64),
+        options.network_model, height, width, channels, images.factors,
+        categorical=(10,) * has_codes if categorical is None else categorical,
+        continuous=2 * has_codes if continuous is None else continuous,
         critic_batch_norm=ALGORITHMS[settings.algorithm].defaults.critic_batch_norm,
         init=command_line.preset(options, "init", "paper"))
+    spec = dataclasses.replace(spec, **command_line.sizes(options, spec.critic_channels / channels))
     spec.check()
     return spec
 
@@ -187,11 +213,28 @@ def draw_real(path, images):
 
 
 def draw_samples(path, engine):
-    """A picture of cells drawn from latents that are the same in every iteration; returns its pixels."""
-    groups, group_size = STAR_GRID if engine.spec.towers > 1 else GRID
-    names = engine.spec.channel_names[1:]
-    cells = engine.draw(engine.grid_latents(groups, group_size))
-    return figures.sample_grid(path, cells, names if len(names) == engine.spec.towers else (), columns=group_size)
+    """A picture of cells drawn from latents that are the same in every iteration; returns its pixels.
+
+    With codes, each row has another value of the first code, and each column one z besides it.
+    """
+    spec = engine.spec
+    groups, group_size = STAR_GRID if len(spec.shows) > 1 else GRID
+    z = engine.grid_latents(groups, group_size)
+    if spec.codes:
+        z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
+    cells = engine.draw(z)
+    if len(spec.channel_names) > len(spec.cell):        # a red channel for each factor
+        return figures.write_picture(path, figures.table(
+            [[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2], spec.shows))
+    names = spec.channel_names[1:]
+    return figures.sample_grid(path, cells, names if len(names) == len(spec.views) else (), columns=group_size)
+
+
+def diagnose(engine, images):
+    """What the recognizer makes of drawn images and of real ones, always the same: see codes.diagnosis."""
+    z = engine.grid_latents(DIAGNOSED, 1)
+    real = images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)] / np.float32(127.5) - 1
+    return codes.diagnosis(engine.alone(engine.recognizer), engine.spec.codes, z, engine.draw(z), real)
 
 
 class StopRequest:

@@ -1,0 +1,79 @@
+"""InfoGAN finds the ten digits without labels: several seeds, the best chosen without labels, then told how good it is.
+
+Each seed is a process of its own on one core. The one to keep is that whose answers for real images are most decisive
+(`codes.decisiveness`); labels are only used for the table.
+
+    make infogan-digits MNIST=FOLDER        idx files of MNIST; without them scikit-learn's smaller digits
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+BIN = Path(__file__).resolve().parents[1] / "bin"
+MODEL = "checkpoints/weights.generator.InfoGAN.GAN.0.h5"
+ITERATIONS = 4000
+
+
+def command(script, *arguments, cwd, core=None):
+    """Run one of our commands in the folder `cwd`, on one `core` if given; returns what it printed."""
+    threads = {} if core is None else {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, BIN / script, *map(str, arguments)], cwd=cwd, env=os.environ | threads,
+                          preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"{script} {' '.join(map(str, arguments))} failed in {cwd}:\n{done.stdout}")
+    return done.stdout
+
+
+def one_seed(data, folder, seed, iterations, core):
+    """Train and evaluate one seed; returns the row of its categorical code."""
+    folder.mkdir()
+    start = time.monotonic()
+    command("train.py", "-d", data, "-m", "InfoGAN", "-a", "GAN", "--preset", "infogan", "--no_flips", "-z", 74,
+            "-s", seed, "-e", iterations, "-M", max(1, iterations // 40), cwd=folder, core=core)
+    seconds = time.monotonic() - start
+    command("evaluate.py", "-i", MODEL, "-d", data, "--codes", "--name", "codes", cwd=folder, core=core)
+    rows = json.loads((folder / "evaluation/codes.codes.json").read_text())["rows"]
+    return {"seed": seed, "seconds": seconds} | rows[0], next(row for row in rows if row["name"] == "k-means, 10")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mnist", help="folder of MNIST's idx files")
+    parser.add_argument("-o", "--output", type=Path, default=Path("infogan-digits"), help="a folder to make")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
+    parser.add_argument("-e", "--iterations", type=int, default=ITERATIONS)
+    options = parser.parse_args()
+    output = options.output.resolve()
+    if output.exists():
+        sys.exit(f"{output} is there already: remove it, or choose another folder with -o")
+    output.mkdir(parents=True)
+    source = ("mnist", "--from", Path(options.mnist).resolve()) if options.mnist else ("digits",)
+    print(command("get_data.py", *source, "-o", "data", cwd=output).splitlines()[-1], flush=True)
+    start, cores = time.monotonic(), sorted(os.sched_getaffinity(0))
+    with concurrent.futures.ThreadPoolExecutor(len(cores)) as pool:
+        jobs = [pool.submit(one_seed, output / "data", output / f"seed{seed}", seed, options.iterations,
+                            cores[k % len(cores)]) for k, seed in enumerate(options.seeds)]
+        rows, baselines = zip(*(job.result() for job in jobs))
+    print("seed  seconds  decisiveness (bits)  accuracy  mutual information")
+    for row in rows:
+        print(f"{row['seed']:4}  {row['seconds']:7.0f}  {row['decisiveness']:19.3f}  {row['accuracy']:8.3f}"
+              f"  {row['mutual information']:18.3f}")
+    print(f"{'k-means':34}  {baselines[0]['accuracy']:8.3f}  {baselines[0]['mutual information']:18.3f}")
+    best = max(rows, key=lambda row: row["decisiveness"])
+    print(f"chosen without labels: seed {best['seed']}, accuracy {best['accuracy']:.3f}; least of all seeds "
+          f"{min(row['accuracy'] for row in rows):.3f}; {time.monotonic() - start:.0f} s on {len(cores)} core(s)")
+    chosen = output / f"seed{best['seed']}"
+    command("traverse.py", "-i", MODEL, cwd=chosen)
+    command("traverse.py", "-i", MODEL, "--training", cwd=chosen)
+    print(f"traversals and the movie of the training: {chosen / 'images'}")
+
+
+if __name__ == "__main__":
+    main()
