@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import sys
+import textwrap
 
 from .augment import POLICIES
 from .gan import ALGORITHMS
@@ -51,11 +52,18 @@ class Training:
     continuous_weight: float = 0.5
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help in which a name such as DCGAN-starshaped stays in one piece."""
+
+    def _split_lines(self, text, width):
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line."""
 
     def __init__(self, **arguments):
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **arguments)
+        super().__init__(formatter_class=Help, allow_abbrev=False, **arguments)
 
     def error(self, message):
         sys.exit(print(f"{self.prog}: {' '.join(message.split())} ({self.prog} -h explains every option)",

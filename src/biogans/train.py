@@ -54,8 +54,9 @@ def train(options):
         spec = network_spec(options, settings, images)
         print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
               f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
-        batches = dataloader.batches(images, settings.batch_size, settings.seed,
-                                     models.ARCHITECTURES[spec.architecture], reading("looking for similar cells"))
+        with stop.at_once():
+            batches = dataloader.batches(images, settings.batch_size, settings.seed,
+                                         models.ARCHITECTURES[spec.architecture], reading("looking for similar cells"))
         files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm, options.keep, options.keep_every)
         facts = checkpoint.about(spec, settings, images)
         check_agreement(team, facts)
