@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from biogans import launch, options as command_line
 from biogans.errors import InputError
 from biogans.files import replacing
-from biogans.gan import ALGORITHMS
+from biogans.gan import PAPER
 from biogans.models import ARCHITECTURES
 
 MARGIN, LABEL, TITLE = 12, 26, 36           # pixels of the sheet
@@ -122,7 +122,7 @@ def train_all(options):
     print(HEADER, flush=True)
     runs = []
     for architecture in ARCHITECTURES:
-        for algorithm in ALGORITHMS:
+        for algorithm in PAPER:
             runs.append(train(architecture, algorithm, options))
             print(line(runs[-1]), flush=True)
     title = f"train.py --preset {options.preset} after {options.epochs} iterations, other options at their defaults"

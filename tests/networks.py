@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 
 from biogans import dataloader, models, options
-from biogans.gan import ALGORITHMS
+from biogans.gan import ALGORITHMS, PAPER
 
 FACTORS = ("Alp14", "Tea1")
-PAIRS = [(architecture, algorithm) for architecture in models.ARCHITECTURES for algorithm in ALGORITHMS]
+PAIRS = [*((architecture, algorithm) for architecture in models.ARCHITECTURES for algorithm in PAPER),
+         ("DCGAN", "hinge"), ("DCGAN", "R1")]
 
 
 def settings(algorithm="WGAN-GP", **changes):

@@ -41,7 +41,9 @@ class Training:
     average: float
     seed: int
     precision: str
-    augment: tuple = ()         # what has a default here came later: older checkpoints were trained so
+    # What has a default here came later: older checkpoints were trained so.
+    augment: tuple = ()
+    r1_gamma: float = 10.0
 
 
 class Parser(argparse.ArgumentParser):
@@ -91,9 +93,11 @@ def train_parser():
                                "default=50000, as in the paper")
     _add_algorithm(learning)
     _add_learning(learning)
+    learning.add_argument("--r1_gamma", type=_positive_float, default=10.0, metavar="G",
+                          help="weight of R1's gradient penalty; default=10")
     learning.add_argument("--num_D_iters", type=_positive_int, default=None, metavar="N",
-                          help="updates of the discriminator/critic in one iteration; default: 1 for GAN, 5 for WGAN and "
-                               "WGAN-GP (WGAN: 100 in each of the first 25 iterations and in every 500th)")
+                          help="updates of the discriminator/critic in one iteration; default: 1 for GAN and R1, 5 for "
+                               "WGAN, WGAN-GP and hinge (WGAN: 100 in each of the first 25 iterations and in every 500th)")
     learning.add_argument("--num_G_iters", type=_positive_int, default=1, metavar="N",
                           help="updates of the generator in one iteration; default=1")
     learning.add_argument("--average", type=_decay, default=0.99, metavar="DECAY",
@@ -334,7 +338,8 @@ def training(options):
         batch_size=preset(options, "batch_size", 64),
         num_D_iters=preset(options, "num_D_iters", defaults.critic_updates), num_G_iters=options.num_G_iters,
         wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
-        average=options.average, seed=options.seed, precision=options.precision, augment=options.augment)
+        average=options.average, seed=options.seed, precision=options.precision, r1_gamma=options.r1_gamma,
+        augment=options.augment)
 
 
 def preset(options, name, default):
