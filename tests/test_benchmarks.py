@@ -310,7 +310,7 @@ def test_nine_refuses_losses_that_are_not_finite(tmp_path):
 def test_sheet_has_each_grid_in_its_place():
     """Grids of one colour each; those of the third architecture are twice as wide, and are scaled down."""
     sizes = {"DCGAN": (60, 40), "DCGAN-separable": (60, 40), "DCGAN-starshaped": (120, 60)}
-    grids = {pair: Image.new("RGB", sizes[pair[0]], (20 * k, 255 - 20 * k, 99)) for k, pair in enumerate(PAIRS)}
+    grids = {pair: Image.new("RGB", sizes[pair[0]], (20 * k, 255 - 20 * k, 99)) for k, pair in enumerate(PAIRS[:9])}
     picture = nine.sheet([nine.Run(*pair, 1.0, 1.0, (0, 0), (0, 0), grid) for pair, grid in grids.items()], "nine")
     assert picture.width == nine.MARGIN + 3 * (60 + nine.MARGIN)
     tops = [nine.TITLE + nine.LABEL + k * (nine.LABEL + 40 + nine.MARGIN) for k in range(3)]
