@@ -174,8 +174,9 @@ class Engine:
         return augment.apply(cells, given.changes[:, 1], self.settings.augment)
 
     def draw_pairs(self, number):
-        """What the average draws of `number` latents, the same in every call: [(number, height, width, channels) float32
-        for each critic]."""
+        """What the average draws of `number` latents that are the same in every call, as each critic sees it: a list of
+        float32 (number, height, width, channels) in [-1, 1].
+        """
         cells = draw(self.average, self._random(_MEASURING).standard_normal((number, self.spec.nz), np.float32))
         return [keras.ops.convert_to_numpy(pair) for pair in self._pairs(cells)]
 
