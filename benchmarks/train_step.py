@@ -21,7 +21,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "src"), str(Path(__fil
 from biogans import dataloader, launch, options as command_line
 from biogans.engine import Engine, device_name
 from biogans.errors import InputError
-from biogans.gan import ALGORITHMS
+from biogans.gan import PAPER
 from biogans.lazy import keras, tensorflow as tf
 from biogans.train import network_spec
 
@@ -104,7 +104,7 @@ def footer(report):
 
 def combinations(only):
     """[(architecture, algorithm)] whose «architecture/algorithm» contains one of `only`, if any. Raises InputError."""
-    every = [(architecture, algorithm) for architecture in ARCHITECTURES for algorithm in ALGORITHMS]
+    every = [(architecture, algorithm) for architecture in ARCHITECTURES for algorithm in PAPER]
     chosen = [pair for pair in every if not only or any(name.lower() in "/".join(pair).lower() for name in only)]
     if not chosen:
         raise InputError(f"--only {' '.join(only)} is in none of {', '.join(map('/'.join, every))}")

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 
 from biogans import dataloader, models, options
-from biogans.gan import ALGORITHMS
+from biogans.gan import ALGORITHMS, PAPER
 
 FACTORS = ("Alp14", "Tea1")
 NINE = [(architecture, algorithm) for architecture in ("DCGAN", "DCGAN-separable", "DCGAN-starshaped")
-        for algorithm in ALGORITHMS]
+        for algorithm in PAPER]
 PAIRS = [*NINE, *((architecture, "WGAN-GP") for architecture in models.ARCHITECTURES
-                  if architecture not in dict(NINE))]
+                  if architecture not in dict(NINE)), ("DCGAN", "hinge"), ("DCGAN", "R1")]
 
 
 def settings(algorithm="WGAN-GP", **changes):

@@ -17,6 +17,7 @@ from PIL import Image
 from biogans import models
 from biogans.engine import Engine
 from biogans.errors import InputError
+from biogans.gan import ALGORITHMS
 from conftest import ROOT, write_images
 from networks import NINE, PAIRS, settings, spec
 
@@ -62,7 +63,7 @@ def test_work_of_the_generators(architecture, forward, first):
 @pytest.mark.parametrize("algorithm, updates, generators, critics, firsts, lasts", [
     ("GAN", 1, 3, 8, 2, 0), ("WGAN", 5, 7, 32, 10, 0), ("WGAN-GP", 5, 7, 52, 10, 10)])
 def test_flop_of_an_iteration(algorithm, updates, generators, critics, firsts, lasts):
-    game = train_step.ALGORITHMS[algorithm](settings(algorithm))
+    game = ALGORITHMS[algorithm](settings(algorithm))
     pair = models.build_generator(paper("DCGAN")), models.build_critics(paper("DCGAN"))
     expected = generators * GENERATOR - 100 * 15 * 512 + critics * CRITIC - firsts * 2 * FINEST - lasts * SCORE
     assert counting.iteration_flop(*pair, game, updates, batch_size=64) == 2 * 64 * expected

@@ -77,7 +77,7 @@ def test_without_average_the_last_weights_are_drawn():
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(run.average.weights, run.generator.weights))
 
 
-@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP"])
+@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP", "R1"])
 def test_critics_without_second_derivative_learn_the_same(algorithm):
     """The same loss, and its gradient with respect to every weight equal to that of the plain critic to 1e-6."""
     run = engine(algorithm=algorithm)

@@ -55,7 +55,7 @@ def test_networks_of_seven_channels_are_three_and_a_half_times_as_wide():
 
 @pytest.mark.parametrize("algorithm, optimizer, beta_1, beta_2, lr_d, updates", [
     ("GAN", "adam", 0.5, 0.999, 2e-4, 1), ("WGAN", "rmsprop", None, None, 5e-5, 5),
-    ("WGAN-GP", "adam", 0, 0.9, 1e-4, 5)])
+    ("WGAN-GP", "adam", 0, 0.9, 1e-4, 5), ("hinge", "adam", 0, 0.9, 2e-4, 5), ("R1", "adam", 0, 0.99, 1e-4, 1)])
 def test_defaults_of_the_algorithms(algorithm, optimizer, beta_1, beta_2, lr_d, updates):
     settings = training("-a", algorithm)
     assert (settings.algorithm, settings.optimizer) == (algorithm, optimizer)
@@ -84,9 +84,9 @@ def test_wgan_trains_its_critic_longer_at_times(iteration, updates):
     assert ALGORITHMS["WGAN-GP"](settings).critic_updates(iteration) == 7
 
 
-def test_only_the_critic_of_wgan_gp_has_no_batch_normalisation():
+def test_critics_whose_slope_is_penalised_have_no_batch_normalisation():
     assert {name: algorithm.defaults.critic_batch_norm for name, algorithm in ALGORITHMS.items()} == {
-        "GAN": True, "WGAN": True, "WGAN-GP": False}
+        "GAN": True, "WGAN": True, "WGAN-GP": False, "hinge": True, "R1": False}
 
 
 def test_the_fast_preset_gives_way_to_what_is_given():
@@ -104,7 +104,7 @@ def test_the_fast_preset_gives_way_to_what_is_given():
 @pytest.mark.parametrize("option, value, name", [
     ("-b", 32, "batch_size"), ("--lrD", 0.1, "lrD"), ("--lrG", 0.1, "lrG"), ("--num_D_iters", 3, "num_D_iters"),
     ("--num_G_iters", 2, "num_G_iters"), ("--wgan_clip_value", 0.5, "wgan_clip_value"),
-    ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("-s", 0, "seed"), ("--average", 0, "average"),
+    ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("--r1_gamma", 2.5, "r1_gamma"), ("-s", 0, "seed"), ("--average", 0, "average"),
     ("--precision", "tf32", "precision")])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_what_is_given_counts(algorithm, option, value, name):
@@ -146,7 +146,7 @@ NONSENSE = [(option, value) for option, values in {
     "-b": (-1, 0, "nan", 1.5, "x", 10**20, ""), "-z": (0, -5, "nan"), "-e": (0, -1, "1e3"), "-g": (0, -1), "-M": (0,),
     "--ngf": (0,), "--ndf": (-3,), "--num_D_iters": (0,), "--num_G_iters": (0,), "-s": (-1, 2**31, "x"),
     "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
-    "--wgangp_lambda": (-1, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
+    "--wgangp_lambda": (-1, "nan"), "--r1_gamma": (0, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
     "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",), "--preset": ("slow",), "--save_minutes": (0, "nan"),
     "--keep": (0, -1, "x"), "--augment": ("rotation", "x,affine"), "--keep_every": (0, "nan"),
 }.items() for value in values]

@@ -217,8 +217,9 @@ class Engine:
         return augment.apply(cells, given.changes[:, 1], self.settings.augment)
 
     def draw_pairs(self, number):
-        """What the average draws of `number` latents, the same in every call: [(number, height, width, channels) float32
-        for each critic]."""
+        """What the average draws of `number` latents that are the same in every call, as each critic sees it: a list of
+        float32 (number, height, width, channels) in [-1, 1].
+        """
         cells = self.draw(self._latents((number, self.spec.nz), _MEASURING))
         return [keras.ops.convert_to_numpy(pair) for pair in self._pairs(cells)]
 

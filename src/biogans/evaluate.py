@@ -20,7 +20,7 @@ import numpy as np
 from . import __version__, c2st, checkpoint, clusters, codes, dataloader, features, joint, launch, report, scoring
 from .errors import InputError
 from .files import replacing
-from .gan import ALGORITHMS
+from .gan import PAPER
 from .options import Parser, _positive_int, _seed
 
 CLASSIFIER = "weights.classifier.h5"
@@ -68,8 +68,8 @@ def parser():
                       help="the row's name; models of one factor each and of one name make up one row; default: "
                            "architecture, algorithm and iteration")
     how = p.add_argument_group("how")
-    how.add_argument("--critic", metavar="NAME", choices=list(ALGORITHMS), default="WGAN-GP",
-                     help=f"the critic's algorithm: {' | '.join(ALGORITHMS)}; default=WGAN-GP")
+    how.add_argument("--critic", metavar="NAME", choices=PAPER, default="WGAN-GP",
+                     help=f"the critic's algorithm: {' | '.join(PAPER)}; default=WGAN-GP")
     how.add_argument("--fast", action="store_true",
                      help="minutes on a CPU: the critic has {ndf} filters and {iterations} updates on batches of "
                           "{batch_size} (otherwise, as in the paper, {full.ndf}, {full.iterations} and "

@@ -46,7 +46,9 @@ class Training:
     average: float
     seed: int
     precision: str
-    augment: tuple = ()         # what has a default here came later: older checkpoints were trained so
+    # What has a default here came later: older checkpoints were trained so.
+    augment: tuple = ()
+    r1_gamma: float = 10.0
     flips: bool = True
     categorical_weight: float = 1.0
     continuous_weight: float = 0.5
@@ -113,9 +115,11 @@ def train_parser():
                                "default=50000, as in the paper")
     _add_algorithm(learning)
     _add_learning(learning)
+    learning.add_argument("--r1_gamma", type=_positive_float, default=10.0, metavar="G",
+                          help="weight of R1's gradient penalty; default=10")
     learning.add_argument("--num_D_iters", type=_positive_int, default=None, metavar="N",
-                          help="updates of the discriminator/critic in one iteration; default: 1 for GAN, 5 for WGAN and "
-                               "WGAN-GP (WGAN: 100 in each of the first 25 iterations and in every 500th)")
+                          help="updates of the discriminator/critic in one iteration; default: 1 for GAN and R1, 5 for "
+                               "WGAN, WGAN-GP and hinge (WGAN: 100 in each of the first 25 iterations and in every 500th)")
     learning.add_argument("--num_G_iters", type=_positive_int, default=1, metavar="N",
                           help="updates of the generator in one iteration; default=1")
     learning.add_argument("--categorical_weight", type=_positive_float, default=1.0, metavar="L",
@@ -378,7 +382,7 @@ def training(options):
         num_D_iters=preset(options, "num_D_iters", defaults.critic_updates), num_G_iters=options.num_G_iters,
         wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
         average=preset(options, "average", 0.99), seed=options.seed, precision=options.precision,
-        augment=preset(options, "augment", ()), flips=not options.no_flips,
+        r1_gamma=options.r1_gamma, augment=preset(options, "augment", ()), flips=not options.no_flips,
         categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight)
 
 

@@ -75,7 +75,7 @@ class Log:
         self.events = _Events(tensorboard)
 
     def losses(self, iteration, critic_loss, generator_loss, seconds, scores=None):
-        """Add a row; `seconds` is the time that this iteration took, `scores` are monitor.Scores where it was measured."""
+        """Add a row; `seconds` is the time that this iteration took, `scores` are monitor.Scores if there are any."""
         self.seconds += seconds
         with noticing_a_full_disk(self.path):
             self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}",
