@@ -13,7 +13,7 @@ import biogans
 import pytest
 from conftest import ROOT, SMALL
 
-COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate", "traverse",
+COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "explore", "evaluate", "traverse",
             "pseudotime", "get_data")
 SOURCES = ROOT / "src" / "biogans"
 

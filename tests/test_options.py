@@ -14,7 +14,8 @@ from hypothesis import given, strategies as st
 from biogans import models, options
 from biogans.gan import ALGORITHMS
 
-COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py")
+COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "explore.py",
+            "collect.py")
 
 
 def parsed(*arguments):
@@ -216,16 +217,17 @@ LONG_OPTIONS = {
     "train.py": "gan_algorithm batch_size checkpoints_dir data epochs num_gpus lrD lrG network_model monitor_progress "
                 "num_D_iters num_G_iters ngf ndf optimizer polarity_factors seed use_pretrained_weights nz "
                 "wgan_clip_value wgangp_lambda verbose help",
-    "predict.py": "input_file batch_size checkpoints_dir data debug evaluate lrD lrG network_model ndf ngf optimizer "
+    "predict.py": "input_file z batch_size checkpoints_dir data debug evaluate lrD lrG network_model ndf ngf optimizer "
                   "polarity_factors seed verbose use_pretrained_weights wgan_clip_value wgangp_lambda nz help",
     "visualize.py": "input_file output verbose help",
     "simulate.py": "output full seed help",
     "reconstruct.py": "input_file data number order restarts iterations seed polarity_factors help",
     "interpolate.py": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
+    "explore.py": "input_file output checkpoints_dir serve port help",
     "collect.py": "data output seed help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
-           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh"}
+           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "explore.py": "ioch", "collect.py": "dosh"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
