@@ -95,6 +95,24 @@ paper-table: .venv/installed
 scale: .venv/installed
 	.venv/bin/python benchmarks/scale.py -o docs/scale.png
 
+# Pages of explore.py with the paper's networks: bytes, and milliseconds from a slider to the canvas, in Chromium.
+pages: .venv/installed
+	.venv/bin/python benchmarks/explore.py
+
+# What the tests of pages drive; without them they are skipped. As root on Debian.
+browsers:
+	apt-get install -y --no-install-recommends chromium firefox-esr
+
+# ONNX Runtime Web as it lies in src/biogans, got again with npm; the test compares it with the notice beside it.
+RUNTIME = 1.30.0
+runtime: .venv/installed
+	mkdir -p build
+	npm pack --silent --pack-destination build onnxruntime-web@$(RUNTIME)
+	tar -xzf build/onnxruntime-web-$(RUNTIME).tgz -C build
+	cp build/package/dist/ort.wasm.bundle.min.mjs src/biogans/onnxruntime-web.mjs
+	gzip -9nc build/package/dist/ort-wasm-simd-threaded.wasm > src/biogans/onnxruntime-web.wasm.gz
+	.venv/bin/python -m pytest -q tests/test_explore.py -k notice
+
 # Four seeds, one a core, 10 minutes on 4 cores; with MNIST's idx files, else with scikit-learn's digits.
 MNIST ?= $(wildcard $(or $(BG_REAL_DATA),../shared/data)/mnist)
 infogan-digits: .venv/installed
@@ -124,6 +142,7 @@ help:
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
 	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
+	@echo "make pages      time the pages of explore.py in a browser (make browsers installs those that the tests use)"
 	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
 	@echo "make paper-table  train and evaluate the models of the paper's comparison on simulated cells: an hour of one"
 	@echo "                core, divided among those there are; again to go on where it was interrupted"
@@ -131,4 +150,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table scale infogan-digits scaling sample clean help
+.PHONY: all demo test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table scale pages browsers runtime infogan-digits scaling sample clean help

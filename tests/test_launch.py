@@ -13,8 +13,8 @@ import biogans
 import pytest
 from conftest import ROOT, SMALL
 
-COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate", "traverse",
-            "pseudotime", "get_data", "diversity", "saliency")
+COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate", "explore",
+            "traverse", "pseudotime", "get_data", "diversity", "saliency")
 SOURCES = ROOT / "src" / "biogans"
 
 

@@ -15,7 +15,7 @@ from biogans import models, options
 from biogans.gan import ALGORITHMS
 
 COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py",
-            "traverse.py", "pseudotime.py", "get_data.py", "diversity.py", "saliency.py")
+            "explore.py", "traverse.py", "pseudotime.py", "get_data.py", "diversity.py", "saliency.py")
 
 
 def parsed(*arguments):
@@ -223,12 +223,13 @@ LONG_OPTIONS = {
     "train.py": "gan_algorithm batch_size checkpoints_dir data epochs num_gpus lrD lrG network_model monitor_progress "
                 "num_D_iters num_G_iters ngf ndf optimizer polarity_factors seed use_pretrained_weights nz "
                 "wgan_clip_value wgangp_lambda verbose help",
-    "predict.py": "input_file batch_size checkpoints_dir data debug evaluate lrD lrG network_model ndf ngf optimizer "
+    "predict.py": "input_file z batch_size checkpoints_dir data debug evaluate lrD lrG network_model ndf ngf optimizer "
                   "polarity_factors seed verbose use_pretrained_weights wgan_clip_value wgangp_lambda nz help",
     "visualize.py": "input_file output verbose help",
     "simulate.py": "output full seed help",
     "reconstruct.py": "input_file data number order restarts iterations seed polarity_factors help",
     "interpolate.py": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
+    "explore.py": "input_file output checkpoints_dir serve port help",
     "collect.py": "data output seed help",
     "traverse.py": "input_file code number steps reach training seed help",
     "pseudotime.py": "input_file data along channel code seed help",
@@ -237,7 +238,7 @@ LONG_OPTIONS = {
     "saliency.py": "input_file data polarity_factors channel number seed output checkpoints_dir help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
-           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh",
+           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh", "explore.py": "ioch",
            "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh",
            "diversity.py": "idnsoch", "saliency.py": "idpnsoch"}
 

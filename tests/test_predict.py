@@ -1,6 +1,7 @@
 """predict.py: stacks that describe themselves, and the evaluation."""
 
 import errno
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,39 @@ def test_many_cells_do_not_depend_on_the_batch(here):
         assert len(cells) == len(z) == 7 and np.array_equal(z, drawn[0][2])
         np.testing.assert_allclose(cells, drawn[0][0], atol=1e-6)
     assert np.array_equal(z, np.random.default_rng(1).standard_normal((7, 6), np.float32))
+
+
+def test_cells_of_given_numbers(here):
+    """One list of nz numbers, a list of such, or what the page of explore.py saves."""
+    predict.main(["-i", STAR, "-s", "4", "-n", "3"])
+    cells, _, z = stack()
+    for numbers, expected in ((z[0].tolist(), slice(0, 1)), (z.tolist(), slice(3)), ({"z": z[1].tolist()}, slice(1, 2))):
+        Path("cells.json").write_text(json.dumps(numbers))
+        assert predict.main(["-i", STAR, "--z", "cells.json", "-b", "2"]) == 0
+        drawn, facts, given = stack()
+        np.testing.assert_allclose(drawn, cells[expected], atol=1e-6)
+        assert np.array_equal(given, z[expected]) and facts["z_from"] == "cells.json" and "seed" not in facts
+
+
+@pytest.mark.parametrize("content, words", [
+    ("[1, 2]", "6 numbers"), ("[[1, 2], [3]]", "6 numbers"), ("{}", "6 numbers"), ("[]", "6 numbers"), ("7", "6 numbers"),
+    ("[1, 2, 3, 4, 5, 1e999]", "6 numbers"), ('["a", 2, 3, 4, 5, 6]', "6 numbers"), ("{", "not a JSON"),
+    ("[" * 100000, "not a JSON"), ("\udcff", "not a JSON")])
+def test_numbers_that_draw_nothing(here, content, words, capsys):
+    Path("cells.json").write_text(content, errors="surrogateescape")
+    assert predict.main(["-i", STAR, "--z", "cells.json"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "cells.json" in message and words in message
+
+
+def test_given_numbers_leave_nothing_to_chance(here, capsys):
+    assert predict.main(["-i", STAR, "--z", "missing.json"]) == 2
+    assert "missing.json" in capsys.readouterr().err
+    assert predict.main(["-i", STAR, "--z", "missing.json", "-n", "3"]) == 2
+    assert "-n" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as refused:
+        predict.main(["-i", STAR, "--z", "missing.json", "-s", "3"])
+    assert refused.value.code == 2
 
 
 def test_memory_does_not_grow_with_the_number_of_cells(here):
