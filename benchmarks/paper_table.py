@@ -35,10 +35,11 @@ SIMULATED = ("--train", "6000", "--test", "1800", "--joint", "400")
 BEGIN, END = "<!-- made by benchmarks/paper_table.py -->", "<!-- end of what is made -->"
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1",
               "OPENBLAS_NUM_THREADS": "1"}
-# Core seconds of an iteration and of a critic of the evaluation: measured by this command; for the paper's settings
+# Core seconds of an iteration, and of a critic of the evaluation: measured by this command; for the paper's settings
 # from the FLOP (counting.py) at the 135 GFLOP/s of a core that docs/speed.md has for such networks.
-QUICK = {"DCGAN": 0.05, "DCGAN-separable": 0.05, "DCGAN-multichannel": 0.25, "DCGAN-separable-multichannel": 0.3,
-         "DCGAN-independent": 0.33, "DCGAN-starshaped": 0.33, "critic": 7}
+QUICK = {"DCGAN": 0.033, "DCGAN-separable": 0.041, "DCGAN-multichannel": 0.28, "DCGAN-separable-multichannel": 0.31,
+         "DCGAN-independent": 0.22, "DCGAN-starshaped": 0.26, "critic": 8}
+START = 12          # core seconds of a process, before it does anything
 FULL = {"DCGAN": 5.4, "DCGAN-separable": 5.2, "DCGAN-multichannel": 66, "DCGAN-separable-multichannel": 65,
         "DCGAN-independent": 32, "DCGAN-starshaped": 30, "critic": 4900}
 
@@ -151,9 +152,8 @@ def make(options):
     start = time.monotonic()
     if not options.data and not (work.data / "joint_test.h5").exists():         # which is written last
         work.run("simulation", "simulate", "-o", work.data, *SIMULATED, "--overwrite")
-    failures = run_all([lambda: work.evaluate("real images: evaluation", "real"),
-                        *(functools.partial(work.train, model) for model in MODELS),
-                        lambda: work.evaluate("factor pairs: evaluation", "pairs", "--pairs")], cores)
+    failures = run_all([lambda: work.evaluate("real images: evaluation", "pairs", "--pairs"),
+                        *(functools.partial(work.train, model) for model in MODELS)], cores)
     write(work, options)
     print(f"{options.output} after {(time.monotonic() - start) / 60:.1f} minutes")
     if failures:
@@ -182,7 +182,9 @@ def expected_hours(options):
     rate = FULL if options.full else QUICK
     training = sum(rate[model.architecture] for model in MODELS) * options.epochs
     critics = 7 + 3 + 30 + sum(len(model.stages) * (1 if model.factor else 7) for model in MODELS)
-    return (training + critics * (options.splits or (10 if options.full else 3)) * rate["critic"]) / 3600
+    processes = 2 + 2 * sum(len(model.stages) for model in MODELS)
+    scoring = critics * (options.splits or (10 if options.full else 3)) * rate["critic"]
+    return (training + scoring + processes * START) / 3600
 
 
 # ---------------------------------------------------------------------------------------------- what is written
@@ -221,8 +223,8 @@ def how_it_was_made(work, options, combined):
                                                      network["nz"], network["ngf"], *counts, *times])) + " |")
     first = combined.results[0]
     clock = sum(spent["wall"] for spent in work.times.values()) / 60
-    lines += ["", "Weights of all networks of a row together, in millions; minutes of one core. Real images took "
-              f"{work.minutes('real images: evaluation')}, pairs of factors {work.minutes('factor pairs: evaluation')}, "
+    lines += ["", "Weights of all networks of a row together, in millions; minutes of one core. Real images, with "
+              f"the pairs of factors, took {work.minutes('real images: evaluation')}, "
               f"everything {work.minutes(*work.times)}, or {clock:.0f} minutes by the clock if the steps that ran side "
               f"by side had run one after another. The classifier of the features tells the factor of "
               f"{first['classifier_accuracy'] or 0:.1%} of the held-out images. "
@@ -249,14 +251,13 @@ def commands(work, options):
     lines = [] if options.data else ["simulate.py -o data " + " ".join(SIMULATED)]
     fast = "" if options.full else " --fast"
     splits = options.splits or (10 if options.full else 3)
-    lines.append(f"evaluate.py -d data{fast} --splits {splits}")
+    lines.append(f"evaluate.py -d data{fast} --splits {splits} --pairs")
     for model, *_ in rows():
         loop = f"for FACTOR in {' '.join(FACTORS)}; do " if model.factor else ""
         words = ["data" if word == work.data else str(word).replace(model.factor or "\0", "$FACTOR")
                  for word in work.training(model, options.epochs)]
         lines.append(f"{loop}train.py {' '.join(words)}{' -c $FACTOR; done' if loop else ''}")
-    return [*lines, f"evaluate.py -i FILE -d data{fast} --splits {splits} --name ROW",
-            f"evaluate.py -d data{fast} --splits {splits} --pairs"]
+    return [*lines, f"evaluate.py -i FILE -d data{fast} --splits {splits} --name ROW"]
 
 
 def parser():
