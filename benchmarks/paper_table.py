@@ -33,6 +33,9 @@ from biogans.files import replacing
 FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 SIMULATED = ("--train", "6000", "--test", "1800", "--joint", "400")
 BEGIN, END = "<!-- made by benchmarks/paper_table.py -->", "<!-- end of what is made -->"
+FIGURES = {"c2st": "Two-sample scores of each factor and model", "pairs": "Two-sample scores between factors",
+           "correlations": "Correlations between channels: true cells, and how far off each model is",
+           "localisation": "Where each channel lies along the cell, and how many spots it has"}
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1",
               "OPENBLAS_NUM_THREADS": "1"}
 # Core seconds of an iteration, and of a critic of the evaluation: measured by this command; for the paper's settings
@@ -193,12 +196,12 @@ def write(work, options):
     """Put tables, figures and how they were made into the file `-o`, between its marks; what is around them stays."""
     combined = report.combine(report.read(work.folder / "evaluation"))
     output = Path(options.output)
-    figures = []
+    pictures = []
     for name, figure in report.figures(combined).items():
-        figures.append(output.with_name(f"{output.stem}_{name}.png"))
-        report.write_figure(figures[-1], figure)
-    made = "\n".join([BEGIN, "", report.markdown(combined), *(f"![{path.stem}]({path.name})\n" for path in figures),
-                      how_it_was_made(work, options, combined), END])
+        path = output.with_name(f"{output.stem}_{name}.png")
+        report.write_figure(path, figure)
+        pictures.append(f"![{FIGURES[name]}]({path.name})\n")
+    made = "\n".join([BEGIN, "", report.markdown(combined), *pictures, how_it_was_made(work, options, combined), END])
     text = output.read_text() if output.exists() else f"# The models of the paper's comparison\n\n{BEGIN}{END}\n"
     if BEGIN not in text or END not in text:
         raise InputError(f"{output}: the marks between which the tables go are gone: remove it")
