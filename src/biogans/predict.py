@@ -5,13 +5,15 @@ if not __package__:                     # a copy of this folder, run as `python 
     import launch
     launch.run_copy(__file__)
 
+import hashlib
+import math
 import secrets
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from . import __version__, c2st, checkpoint, launch, options as command_line, scoring, seal
+from . import __version__, c2st, checkpoint, drawing, launch, options as command_line, scoring
 from .errors import InputError
 from .files import replacing
 
@@ -29,12 +31,30 @@ def predict(options):
     channels = chosen_channels(path, spec, options.polarity_factors)
     if options.debug or options.verbose:
         print(f"{path}: {facts}")
-    seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
-    stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    z = latents(options.number, spec.nz, seed, options.batch_size or 64)
-    write_stack(stack, generator, options.number, z, channels,
-                stack_attributes(path, spec, facts, channels) | {"seed": seed})
+    kind = drawing.FORMATS[options.format]
+    stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}{kind.suffix}"
+    batch_size = options.batch_size or 64
+    unfinished = drawing.Unfinished(stack, {"weights": hashlib.sha256(path.read_bytes()).hexdigest(),
+                                            "channels": channels, "number": options.number, "batch_size": batch_size,
+                                            "seed": options.seed, "version": __version__})
+    done, seed = unfinished.read()
+    if done:
+        print(f"going on with {stack} after {done:,} of {options.number:,} cells")
+    else:
+        seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    shape = (spec.height, spec.width, len(channels))
+    several = {"factors": factors_of(spec, channels)} if kind is drawing.Folder else {}
+    with unfinished.taken(kind.size_of_a_number * options.number * math.prod(shape), keep=done) as temporary:
+        sink = kind(temporary, options.number, shape, spec.nz,
+                    stack_attributes(path, spec, facts, channels) | {"seed": seed}, go_on=bool(done), **several)
+        complete = False
+        try:
+            drawing.fill(sink, generator, options.number, latents(options.number, spec.nz, seed, batch_size), channels,
+                         done, lambda end: unfinished.tell(end, seed))
+            complete = True
+        finally:
+            sink.close(complete)
     print(f"Output image stack to file: {stack}")
     if options.evaluate:
         evaluate(scoring.Generated(generator, spec), held_out,
@@ -66,6 +86,13 @@ def chosen_channels(path, spec, factors):
                   for factor in known if factor in factors for k in range(per_tower)]
 
 
+def factors_of(spec, channels):
+    """Names of the folders of images: those of the factors among `channels`, or one for all cells."""
+    if spec.towers < 2:
+        return ["cells"]
+    return [spec.factors[k] for k in range(spec.towers) if 1 + k * (spec.channels - 1) in channels]
+
+
 def stack_attributes(path, spec, facts, channels):
     """What a stack of these `channels` (positions) of the generator's says of itself."""
     known = {"channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "source": str(path),
@@ -90,28 +117,15 @@ def write_stack(path, generator, number, latents, channels, attributes, **more):
     The file holds `stack`, float32 (number, height, width, channels) in [0, 1], and `z`, float32 (number, nz). Memory
     does not grow with the number of cells.
     """
-    import h5py
-    from tqdm import tqdm
-    from .engine import draw
-
-    (nz,), (height, width, _) = generator.input_shape[1:], generator.output_shape[1:]
-    size = 4 * number * (height * width * len(channels) + nz)
-    with replacing(path, size) as temporary, \
-            tqdm(total=number, desc="drawing", unit="cell", disable=None, leave=False) as bar:
-        with h5py.File(temporary, "w") as file:
-            stack = file.create_dataset("stack", (number, height, width, len(channels)), np.float32)
-            drawn_from = file.create_dataset("z", (number, nz), np.float32)
-            for name, values in more.items():
-                file.create_dataset(name, data=values)
-            stack.attrs.update(attributes)
-            start = 0
-            for z in latents:
-                end = start + len(z)
-                drawn_from[start:end] = z
-                stack[start:end] = (draw(generator, z, len(z))[..., channels] + 1) / 2
-                bar.update(len(z))
-                start = end
-        seal.add(temporary)
+    shape = (*generator.output_shape[1:3], len(channels))
+    nz = generator.input_shape[1]
+    with replacing(path, 4 * number * (math.prod(shape) + nz)) as temporary:
+        sink, complete = drawing.Stack(temporary, number, shape, nz, attributes, **more), False
+        try:
+            drawing.fill(sink, generator, number, latents, channels)
+            complete = True
+        finally:
+            sink.close(complete)
 
 
 def evaluate(generated, held_out, training, seed):

@@ -139,9 +139,9 @@ def integrated_gradients(critic, images, steps=STEPS):
 
 
 def completeness(critic, images, attributions):
-    """|sum of the attributions - difference of the scores| over that difference, for each image."""
+    """|sum of the attributions - difference of the scores|, for each image, over the largest of these differences."""
     difference = score(critic, images) - score(critic, np.full_like(features.scaled(images[:1]), BASELINE))
-    return np.abs(attributions.sum(axis=(1, 2, 3)) - difference) / np.maximum(np.abs(difference), 1e-6)
+    return np.abs(attributions.sum(axis=(1, 2, 3)) - difference) / max(np.abs(difference).max(), 1e-6)
 
 
 def complete_gradients(critic, images):
@@ -185,7 +185,7 @@ def spread(falls, height, width):
 class Maps:
     """Both maps of some images of each set: of the highest, the middle and the lowest score.
 
-    completeness   largest share of a difference of scores that is missing from the integrated gradients
+    completeness   of the integrated gradients: the most that is missing, over the largest difference of scores
     agreement      mean over the images of the rank correlation of both maps, square by square
     """
 
