@@ -13,7 +13,8 @@ import biogans
 import pytest
 from conftest import ROOT, SMALL
 
-COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate")
+COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate",
+            "preprocess", "cells", "simulate_videos")
 SOURCES = ROOT / "src" / "biogans"
 
 

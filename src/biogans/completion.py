@@ -2,11 +2,12 @@
 
 import sys
 
-from . import collect, evaluate, options, simulate, visualize
+from . import cells, collect, evaluate, options, preprocess, simulate, simulate_videos, visualize
 
 PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parser, "visualize.py": visualize.parser,
            "evaluate.py": evaluate.parser, "reconstruct.py": options.reconstruct_parser,
-           "interpolate.py": options.interpolate_parser, "simulate.py": simulate.parser, "collect.py": collect.parser}
+           "interpolate.py": options.interpolate_parser, "simulate.py": simulate.parser, "collect.py": collect.parser,
+           "preprocess.py": preprocess.parser, "cells.py": cells.parser, "simulate_videos.py": simulate_videos.parser}
 
 
 def candidates(parser, word, previous):
