@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, SMALL
 
 COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate",
-            "diversity", "saliency")
+            "preprocess", "cells", "simulate_videos", "diversity", "saliency")
 SOURCES = ROOT / "src" / "biogans"
 
 

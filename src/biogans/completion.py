@@ -2,11 +2,13 @@
 
 import sys
 
-from . import collect, diversity, evaluate, options, saliency, simulate, visualize
+from . import (cells, collect, diversity, evaluate, options, preprocess, saliency, simulate, simulate_videos,
+               visualize)
 
 PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parser, "visualize.py": visualize.parser,
            "evaluate.py": evaluate.parser, "reconstruct.py": options.reconstruct_parser,
            "interpolate.py": options.interpolate_parser, "simulate.py": simulate.parser, "collect.py": collect.parser,
+           "preprocess.py": preprocess.parser, "cells.py": cells.parser, "simulate_videos.py": simulate_videos.parser,
            "diversity.py": diversity.parser, "saliency.py": saliency.parser}
 
 

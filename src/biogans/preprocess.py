@@ -103,7 +103,8 @@ def process(source, settings, output):
             "frames": len(measured.drift), "drift_px": round(float(np.abs(measured.drift).max()), 3),
             "noise_gain": round(measured.noise[0].gain, 5), "noise_sigma": round(float(sigma), 5),
             "threshold": round(reference.threshold, 5), "white": round(float(reference.white[0]), 5), **counts},
-        "drift": np.round(measured.drift, 3).tolist()})
+        "drift": np.round(measured.drift, 3).tolist(), "gain": np.round(measured.gain, 5).tolist(),
+        "noise": measured.noise})
     return len(rows)
 
 

@@ -80,6 +80,11 @@ def _pages(path):
 
 # ---------------------------------------------------------------------------------------------- reading
 
+def open_image(path, channels=()):
+    """An image that is no TIFF, as a video of one frame."""
+    return Folder(path.parent, channels, "", "max", files=[path])
+
+
 def open_video(path, channels=(), axes="", depth="max"):
     """The Stack, Movie or Folder at `path`.
 
@@ -270,9 +275,9 @@ class Folder:
 
     is_depth = False
 
-    def __init__(self, path, channels, axes, depth):
+    def __init__(self, path, channels, axes, depth, files=None):
         self.path = path
-        self.files = [file for file in _entries(path) if file.suffix.lower() in IMAGES]
+        self.files = files or [file for file in _entries(path) if file.suffix.lower() in IMAGES]
         if not self.files:
             raise InputError(f"{path}: no frames in this folder: replace or remove it")
         first = self._read(self.files[0])
