@@ -25,10 +25,11 @@ setup(
         "h5py>=3.11",
         "pillow>=10.1",
         "tifffile>=2023.7",
+        "scikit-image>=0.22",
+        "scikit-learn>=1.3",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",  # its wheel holds the program ffmpeg, which writes MP4
         "matplotlib>=3.8",
-        "scikit-image>=0.22",
         "tqdm>=4.66",
         "onnx>=1.16",
         "tensorboard>=2.18",
@@ -55,5 +56,8 @@ setup(
         "biogans-saliency = biogans.saliency:main",
         "biogans-simulate = biogans.simulate:main",
         "biogans-collect = biogans.collect:main",
+        "biogans-preprocess = biogans.preprocess:main",
+        "biogans-cells = biogans.cells:main",
+        "biogans-simulate-videos = biogans.simulate_videos:main",
     ]},
 )

@@ -139,9 +139,9 @@ def integrated_gradients(critic, images, steps=STEPS):
 
 
 def completeness(critic, images, attributions):
-    """|sum of the attributions - difference of the scores| over that difference, for each image."""
+    """|sum of the attributions - difference of the scores|, for each image, over the largest of these differences."""
     difference = score(critic, images) - score(critic, np.full_like(features.scaled(images[:1]), BASELINE))
-    return np.abs(attributions.sum(axis=(1, 2, 3)) - difference) / np.maximum(np.abs(difference), 1e-6)
+    return np.abs(attributions.sum(axis=(1, 2, 3)) - difference) / max(np.abs(difference).max(), 1e-6)
 
 
 def complete_gradients(critic, images):
@@ -185,7 +185,7 @@ def spread(falls, height, width):
 class Maps:
     """Both maps of some images of each set: of the highest, the middle and the lowest score.
 
-    completeness   largest share of a difference of scores that is missing from the integrated gradients
+    completeness   of the integrated gradients: the most that is missing, over the largest difference of scores
     agreement      mean over the images of the rank correlation of both maps, square by square
     """
 
@@ -266,7 +266,8 @@ class Correlation(NamedTuple):
 def rank(scores, measured, seed=0):
     """Correlations, the strongest first, from {set: scores} and {set: {measure: values}} of the same images.
 
-    Measures without values, or that never vary, are left out; images without a value too.
+    Measures without values, or that never vary, are left out; images without a value too, and a set of fewer than 20
+    images with one: its columns are NaN.
     """
     rows = [_correlate(name, scores, {each: values[name] for each, values in measured.items()}, seed)
             for name in geometry.MEASURES]
@@ -277,23 +278,25 @@ def _correlate(name, scores, values, seed):
     from scipy.stats import rankdata
 
     known = {each: np.isfinite(of_set) for each, of_set in values.items()}
-    if min(where.sum() for where in known.values()) < FEWEST:
+    pairs = {each: (scores[each][where], values[each][where]) for each, where in known.items() if where.sum() >= FEWEST}
+    if not pairs:
         return None
-    pairs = [(scores[each][known[each]], values[each][known[each]]) for each in ("real", "generated")]
-    score_ranks, value_ranks = (rankdata(np.concatenate(each)) for each in zip(*pairs))
+    score_ranks, value_ranks = (rankdata(np.concatenate(both)) for both in zip(*pairs.values()))
     if np.ptp(value_ranks) == 0:
         return None
     rng = np.random.default_rng(seed)
-    real, generated = (len(values) for _, values in pairs)
+    counts = [len(of_set) for of_set, _ in pairs.values()]
+    starts = np.cumsum([0, *counts])
     drawn = []
     for _ in range(RESAMPLES):              # of each set as many as there are
-        chosen = np.concatenate([rng.integers(real, size=real), real + rng.integers(generated, size=generated)])
+        chosen = np.concatenate([start + rng.integers(count, size=count) for start, count in zip(starts, counts)])
         drawn.append(_pearson(score_ranks[chosen], value_ranks[chosen]))
     low, high = np.quantile(drawn, (0.025, 0.975))
-    alone = [_pearson(*map(rankdata, pair)) for pair in pairs]
+    alone = {each: _pearson(*map(rankdata, pair)) for each, pair in pairs.items()}
+    means = {each: float(of_set.mean()) for each, (_, of_set) in pairs.items()}
     return Correlation(name, _pearson(score_ranks, value_ranks), float(low), float(high),
-                       float(np.average(alone, weights=(real, generated))), *alone,
-                       *(float(each.mean()) for _, each in pairs))
+                       float(np.average(list(alone.values()), weights=counts)),
+                       *(either.get(each, np.nan) for either in (alone, means) for each in ("real", "generated")))
 
 
 def _pearson(x, y):
