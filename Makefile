@@ -91,6 +91,22 @@ bench: .venv/installed
 paper-table: .venv/installed
 	.venv/bin/python benchmarks/paper_table.py
 
+# What preprocess.py finds in simulated videos beside the truth; time and memory: some minutes, 400 MB of disk.
+bench-preprocess: .venv/installed
+	.venv/bin/python benchmarks/preprocess.py
+
+# From simulated videos to synthetic images: some minutes. docs/mitogan.md tells what is seen.
+demo-mitogan: .venv/installed
+	rm -rf demo-mitogan
+	mkdir demo-mitogan
+	cd demo-mitogan && $(BIN)/simulate_videos.py -o movies -n 10 --frames 20 --size 256
+	cd demo-mitogan && $(BIN)/preprocess.py -i movies/videos -o data --name mitochondria --size 64 --shrink 2 --every 2
+	cd demo-mitogan && $(BIN)/train.py -d data -m DCGAN --preset fast -e $(DEMO_ITERATIONS) -M 250
+	cd demo-mitogan && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -n 64 -s 1
+	cd demo-mitogan && $(BIN)/visualize.py -i images/stack1.DCGAN.WGAN-GP.h5 -o images/stack1.DCGAN.WGAN-GP.png
+	@echo
+	@echo "Pictures in demo-mitogan: data/contact_sheet.png, images/*.png"
+
 # Time and memory by the size of everything: a quarter of an hour, and 4 GB of disk for a while.
 scale: .venv/installed
 	.venv/bin/python benchmarks/scale.py -o docs/scale.png
@@ -126,7 +142,7 @@ sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
 
 clean:
-	rm -rf .venv demo infogan-digits build src/*.egg-info .pytest_cache
+	rm -rf .venv demo demo-mitogan infogan-digits build src/*.egg-info .pytest_cache
 
 help:
 	@echo "make            create the environment (.venv)"
@@ -141,6 +157,8 @@ help:
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
+	@echo "make bench-preprocess  preprocess.py on simulated videos, beside the truth: some minutes"
+	@echo "make demo-mitogan  from simulated videos of mitochondria to drawn ones: some minutes"
 	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
 	@echo "make pages      time the pages of explore.py in a browser (make browsers installs those that the tests use)"
 	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
@@ -150,4 +168,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table scale pages browsers runtime infogan-digits scaling sample clean help
+.PHONY: all demo test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table bench-preprocess demo-mitogan scale pages browsers runtime infogan-digits scaling sample clean help

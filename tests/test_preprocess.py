@@ -74,7 +74,7 @@ def test_drift_noise_and_masks_are_those_of_the_simulation(movies, data):
         record = json.loads((data / ".work" / f"videos.{name}.json").read_text())
         with h5py.File(movies / "truth" / f"{name}.h5") as truth:
             facts, drift, masks, focused = dict(truth.attrs), truth["drift"][()], truth["mask"][()], truth["focused"][()]
-        assert np.abs(drift - record["drift"]).max() < 0.7          # few structures; benchmarks/preprocess.py has 512x512
+        assert np.abs(drift - record["drift"])[focused].max() < 0.6         # 512x512: benchmarks/preprocess.py
         noise = steps.Noise(*record["noise"][0])
         dark = facts["offset"] + facts["gain"] * facts["background"]
         true = np.sqrt(facts["gain"] ** 2 * facts["background"] + facts["read_noise"] ** 2)

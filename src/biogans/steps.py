@@ -24,7 +24,7 @@ class Drift:
     then in tiles, of which the median counts, so that structures that move by themselves don't pull at it.
     """
 
-    tiles = 4                           # along each side
+    tiles = 4                           # along each side, and as many again, less one, between them
 
     def __init__(self):
         self.shift, self.reference, self.seen = np.zeros(2), None, 0
@@ -44,11 +44,11 @@ class Drift:
 
     def _of_tiles(self, detail):
         """The median displacement of those tiles in which there is something to see."""
-        high, wide = (max(32, side // self.tiles) for side in detail.shape)
+        high, wide = (max(64, side // self.tiles) for side in detail.shape)
         enough = 0.3 * self.reference.std()
         shifts = []
-        for top in range(0, detail.shape[0] - high + 1, high):
-            for left in range(0, detail.shape[1] - wide + 1, wide):
+        for top in range(0, detail.shape[0] - high + 1, high // 2):
+            for left in range(0, detail.shape[1] - wide + 1, wide // 2):
                 here = np.s_[top:top + high, left:left + wide]
                 if self.reference[here].std() > enough and detail[here].std() > 0:
                     shifts.append(displacement(self.reference[here], detail[here]))
