@@ -279,7 +279,7 @@ for _name, _drawn in _sets.items():
     assert np.allclose(_yours, (_product["precision"], _product["recall"]), atol=0.01), \
         f"{_name}: evaluate.py finds {_product['precision']:.2f} and {_product['recall']:.2f}; you {_yours}"
     print(f"{_name:12} precision {_yours[0]:.2f}, recall {_yours[1]:.2f}")
-print("✓ exercise 4: a collapsed generator has precision and no recall, a blurred one recall and no precision")
+print("✓ exercise 4: a collapsed generator has precision and little recall, a blurred one the opposite")
 
 # %% slide [markdown]
 r"""
