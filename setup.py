@@ -37,7 +37,7 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "jax": ["jax>=0.5"],    # earlier ones draw other initial weights from the same seed
-        "course": ["jupyterlab>=4", "scikit-learn>=1.5", "latex2mathml>=3.77"],
+        "course": ["jupyterlab>=4", "latex2mathml>=3.77", "matplotlib>=3.10"],
         "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "onnxruntime>=1.18", "playwright>=1.45",
                  "websocket-client>=1.8"],
     },
