@@ -26,7 +26,6 @@ setup(
         "pillow>=10.1",
         "tifffile>=2023.7",
         "scikit-image>=0.22",
-        "scikit-learn>=1.3",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",  # its wheel holds the program ffmpeg, which writes MP4
         "matplotlib>=3.8",
