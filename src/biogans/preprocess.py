@@ -438,7 +438,7 @@ def run_all(sources, settings, output):
     from tqdm import tqdm
     if not sources:
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     jobs = min(len(sources), settings.jobs or len(os.sched_getaffinity(0)))
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, context, _single_threaded) as pool:
@@ -454,6 +454,8 @@ def run_all(sources, settings, output):
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _single_threaded():
