@@ -102,7 +102,7 @@ demo-mitogan: .venv/installed
 	cd demo-mitogan && $(BIN)/simulate_videos.py -o movies -n 10 --frames 20 --size 256
 	cd demo-mitogan && $(BIN)/preprocess.py -i movies/videos -o data --name mitochondria --size 64 --shrink 2 --every 2
 	cd demo-mitogan && $(BIN)/train.py -d data -m DCGAN --preset fast -e $(DEMO_ITERATIONS) -M 250
-	cd demo-mitogan && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -n 64 -s 1
+	cd demo-mitogan && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5 -n 64 -s 1
 	cd demo-mitogan && $(BIN)/visualize.py -i images/stack1.DCGAN.WGAN-GP.h5 -o images/stack1.DCGAN.WGAN-GP.png
 	@echo
 	@echo "Pictures in demo-mitogan: data/contact_sheet.png, images/*.png"

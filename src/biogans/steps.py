@@ -56,7 +56,7 @@ class Drift:
 
 
 def displacement(reference, image):
-    """How far (down, right) what is in `reference` has gone in `image`, to a twentieth of a pixel (Guizar-Sicairos 2008)."""
+    """How far (down, right) what is in `reference` has gone in `image`, to 1/20 pixel (Guizar-Sicairos 2008)."""
     from skimage.registration import phase_cross_correlation
     window = np.hanning(len(image))[:, None] * np.hanning(image.shape[1])       # hides that the borders differ
     if not (reference.any() and image.any()):
@@ -99,7 +99,7 @@ def level(image):
 
 
 def bleaching(levels):
-    """Factors that undo an exponential decay of `levels`, 1 for the first frame; a robust slope (Theil 1950, Sen 1968)."""
+    """Factors, 1 for the first frame, that undo an exponential decay of `levels` (a robust slope: Sen 1968)."""
     from scipy.stats import theilslopes
     levels = np.asarray(levels)
     times = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), 400)).astype(int))
@@ -124,8 +124,8 @@ class Noise(NamedTuple):
 def estimate_noise(image):
     """Noise of an image: what a mask that smooth structure does not pass lets through, brightness by brightness.
 
-    As Immerkaer (1996), but of fourth differences, whose medians ignore what structure is left; and with a variance that
-    is linear in the brightness, as that of photons is (Foi et al. 2008).
+    As Immerkaer (1996), but of fourth differences, whose medians ignore what structure is left; and with a variance
+    that is linear in the brightness, as that of photons is (Foi et al. 2008).
     """
     from scipy.ndimage import convolve, uniform_filter
     mask = np.outer([1, -4, 6, -4, 1], [1, -4, 6, -4, 1]).astype(np.float32) / 70
