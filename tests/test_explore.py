@@ -41,6 +41,7 @@ def folder(tmp_path_factory):
         for architecture, file in FILES.items():
             train.main([*SMALL, "--init", "he", "-d", "data", "-m", architecture, "-e", "2", *MORE.get(architecture, ())])
             assert explore.main(["-i", file, "-o", f"{architecture}.html"]) == 0
+        train.main([*SMALL, "-d", "data", "-m", "DCGAN-independent", "-e", "1"])
     return folder
 
 
@@ -536,7 +537,8 @@ def test_the_file_is_named_after_the_network_and_its_size_told(here, capsys):
 
 @pytest.mark.parametrize("arguments, words", [
     (["-i", "missing.h5"], "missing.h5"), (["-i", STAR, "-o", "page.txt"], ".html"),
-    (["-i", "checkpoints/weights.critic[0].DCGAN-starshaped.WGAN-GP.2.h5"], "critic")])
+    (["-i", "checkpoints/weights.critic[0].DCGAN-starshaped.WGAN-GP.2.h5"], "critic"),
+    (["-i", "checkpoints/weights.generator.DCGAN-independent.WGAN-GP.2.h5"], "a cell of its own")])
 def test_mistakes_are_one_line(here, capsys, arguments, words):
     assert explore.main(arguments) == 2
     message = capsys.readouterr().err

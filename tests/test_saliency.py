@@ -158,7 +158,7 @@ def test_squares_cover_every_pixel():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saliency")
-    train_small_networks(folder, training=24, held_out=24)
+    train_small_networks(folder, ("DCGAN-starshaped", "DCGAN", "DCGAN-multichannel"), training=24, held_out=24)
     return folder
 
 
@@ -202,7 +202,8 @@ def test_one_critic_of_a_star(here):
 
 @pytest.mark.parametrize("arguments, words", [
     (["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"], "combined_model"), (["-p", "Sid2"], "Alp14, Tea1"),
-    (["--channel", "3"], "2"), (["-n", "5"], "at least 20"), (["-d", "nowhere"], "nowhere")])
+    (["--channel", "3"], "2"), (["-n", "5"], "at least 20"), (["-d", "nowhere"], "nowhere"),
+    (["-i", COMBINED.format("DCGAN-multichannel", 2)], "no image shows such a cell")])
 def test_mistakes_are_one_line(here, arguments, words, capsys):
     assert saliency.main(["-i", COMBINED.format("DCGAN-starshaped", 2), "-d", "data", *arguments]) == 2
     message = capsys.readouterr().err

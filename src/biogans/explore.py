@@ -48,6 +48,8 @@ def explore(options):
     launch.announce()
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
+    if len(spec.channel_names) > len(spec.cell):
+        raise InputError(f"{path} draws each factor in a cell of its own, and the page shows one: give another model")
     name = f"explorer{len(spec.channel_names)}.{spec.architecture}.{facts['training']['algorithm']}.html"
     page = Path(options.output) if options.output else predict.IMAGES / name
     if page.suffix.lower() not in (".html", ".htm"):

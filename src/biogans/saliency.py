@@ -69,6 +69,9 @@ def saliency(options):
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     critics, spec, facts = checkpoint.load_critics(path)
     generator, _, _ = checkpoint.load_generator(path)
+    if len(critics) < len(spec.views):
+        raise InputError(f"{path} has one critic, of cells with all factors, and no image shows such a cell: give a "
+                         f"model whose critics judge images")
     drawn = scoring.Generated(generator, spec).samples(options.number, 0, options.seed, 0)
     real = scoring.load_real(options.data, spec.factors, "test", facts)
     if options.channel and options.channel > spec.channels:
