@@ -201,7 +201,7 @@ def _noticing_lost_tasks():
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
             tf.errors.DeadlineExceededError) as problem:
-        raise Lost(str(problem).splitlines()[0]) from None
+        raise Lost(type(problem).__name__) from None
 
 
 def _logical_devices():
