@@ -49,7 +49,7 @@ class Step:
     def said(self, rank):
         return self.outputs[rank].read_text()
 
-    def end(self, seconds=200):
+    def end(self, seconds=280):
         """The exit statuses."""
         try:
             return [task.wait(seconds) for task in self.tasks]
