@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, SMALL, write_images
 from PIL import Image
 
-from biogans import checkpoint, explore, predict, train
+from biogans import checkpoint, explore, figures, predict, train
 from biogans.engine import draw
 from biogans.lazy import keras
 
@@ -238,7 +238,13 @@ def test_channels_and_palettes(opened):
 
 def test_every_factor_has_its_hue_where_several_are_shown(opened):
     page = opened()
-    page.keyboard.press("3")
+    in_gray(page)
+    greens = drawn(page, 3)[..., 1:] / np.float32(255)
+    page.select_option("#palette", "red, green")
+    page.keyboard.press("1")
+    picture = figures.composite(np.moveaxis(greens, -1, 0))
+    np.testing.assert_allclose(pixels(page), 255 * picture, atol=6)     # made of rounded pixels here
+    page.keyboard.press("1")
     swatches = page.eval_on_selector_all("#channels i", "all => all.map(one => one.style.background)")
     assert len(set(swatches)) == 3 and "none" not in swatches
 

@@ -41,7 +41,8 @@ function complain(problem) {
 
 const shown = () => channels.map((_, k) => $$(`channel${k}`)?.checked ?? true);
 const colours = () => coloursOf(shown(), $$("palette").value);
-const paintAs = (canvas, pixels) => paint(canvas, pixels, size, colours(), Number($$("gain").value));
+const paintAs = (canvas, pixels) => paint(canvas, pixels, size, colours(), Number($$("gain").value),
+                                          areMany(shown(), $$("palette").value));
 
 /* Show the cell `next` ({z, number, name}); drawing is skipped where a later change overtakes this one. */
 async function show(next) {
@@ -188,7 +189,7 @@ function buildGroup(group) {
     const most = group.strengths[0];
     const rows = group.strengths.map((strength, k) => slider({
         name: `${group.short} ${k + 1}`, strength: strength / most, range: [-3, 3],
-        spoken: `${group.title}, direction ${k + 1}: changes pixels by ${strength.toFixed(2)} gray levels a unit`,
+        spoken: `${group.title}, direction ${k + 1}: ${Math.round(100 * strength / most)} % of the strongest`,
         value: z => coordinate(z, group, k), moved: (z, number) => movedAlong(z, group, k, number),
     }));
     const later = rows.slice(STRONGEST);
@@ -202,7 +203,7 @@ function buildGroup(group) {
         all.textContent = open ? `Show the strongest ${STRONGEST}` : `Show all ${rows.length}`;
         drawPreviews();
     });
-    return section(group.title, `${group.note}: up to ${most.toFixed(1)} gray levels a unit`, ...rows, all);
+    return section(group.title, group.note, ...rows, all);
 }
 
 function section(title, note, ...content) {
@@ -509,6 +510,7 @@ function build() {
     $$("about").textContent = `${network.architecture}, ${network.algorithm}, ${network.iteration.toLocaleString("en")} `
         + `iterations; ${size.width} × ${size.height} pixels${channels.length > 1 ? `, ${channels.length} channels` : ""}; `
         + `${nz} numbers make a cell.`;
+    $$("palette").parentElement.hidden = channels.length === 1;
     $$("palette").append(...Object.keys(PALETTES).map(name => element("option", {}, name)));
     $$("number").max = facts.numbered - 1;
     $$("number").title = `0 to ${facts.numbered - 1}: the cells that predict.py draws with -s`;
@@ -532,6 +534,15 @@ function build() {
     }
     for (const group of groups) $$("sliders").append(buildGroup(group));
     showKept();
+}
+
+/* A marker whose ground is bright, as in transmitted light, is gray: magenta or red would flood the picture. */
+function choosePalette() {
+    const marker = cell.pixels.slice(0, size.height * size.width).sort();
+    if (marker[marker.length >> 1] > -0.5) {
+        $$("palette").value = "gray, green";
+        viewChanged();
+    }
 }
 
 function listen() {
@@ -573,6 +584,7 @@ try {
     numbered = floatsOf("numbered");
     draw = await openNetwork();
     await show(numberedCell(0));
+    choosePalette();
     $$("loading").hidden = true;
     listen();
     document.documentElement.dataset.ready = "";

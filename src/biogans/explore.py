@@ -6,12 +6,10 @@ if not __package__:                     # a copy of this folder, run as `python 
     launch.run_copy(__file__)
 
 import base64
-import functools
 import getpass
 import gzip
 import hashlib
 import html
-import http.server
 import json
 import socket
 import string
@@ -69,8 +67,8 @@ def groups_of(generator, spec):
         return [Group("Noise", "noise", f"all that is not a code: {note}", 0, noise) if spec.codes else
                 Group("Directions", "direction", note, 0, noise)]
     red = spec.nz // 2
-    return [Group("Red half", "red", "what the growth marker is drawn from, and the factors with it", 0, red),
-            Group("Green half", "green", "what only the factors are drawn from", red, spec.nz - red)]
+    return [Group("Red half", "red", "what the growth marker is drawn from, and the factors with it; the strongest directions first", 0, red),
+            Group("Green half", "green", "what only the factors are drawn from; the strongest directions first", red, spec.nz - red)]
 
 
 def directions(generator, groups, seed=0):
@@ -80,7 +78,7 @@ def directions(generator, groups, seed=0):
     cells, where J is the derivative of the pixels by the group's part of z, taken by differences (Wang & Ponce 2021,
     "The geometry of deep generative image models and its applications", eq. 3 and sec. 3, with squared differences of
     pixels as the distance). The strength is the root of the eigenvalue, per pixel: the root mean squared change of
-    the pixels of all channels, in gray levels of 256, for a step of 1.
+    the pixels of all channels, in gray levels of 256, for a unit of a small step; a large one saturates.
     """
     from tqdm import tqdm
     from .engine import draw
@@ -148,8 +146,23 @@ def numbered(spec):
 
 def serve(page, port):
     """Offer the bytes `page` on this machine only, until Ctrl-C. Raises InputError if the port is taken."""
+    from http import server as http
+
+    class Page(http.BaseHTTPRequestHandler):
+        """Answers with the page, whatever the address."""
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_):
+            """Visits are not told."""
+
     try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Page, page))
+        server = http.ThreadingHTTPServer(("127.0.0.1", port), Page)
     except OSError as problem:
         raise InputError(f"--port {port} can't be had ({problem.strerror}): choose another, or 0 for any that is "
                          f"free") from None
@@ -162,24 +175,6 @@ def serve(page, port):
             server.serve_forever()
         except KeyboardInterrupt:
             print()
-
-
-class _Page(http.server.BaseHTTPRequestHandler):
-    """Answers with one page, whatever the address."""
-
-    def __init__(self, page, *arguments):
-        self.page = page
-        super().__init__(*arguments)
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(self.page)))
-        self.end_headers()
-        self.wfile.write(self.page)
-
-    def log_message(self, *_):
-        """Visits are not told."""
 
 
 def parser():
