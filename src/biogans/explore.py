@@ -67,8 +67,9 @@ def groups_of(generator, spec):
         return [Group("Noise", "noise", f"all that is not a code: {note}", 0, noise) if spec.codes else
                 Group("Directions", "direction", note, 0, noise)]
     red = spec.nz // 2
-    return [Group("Red half", "red", "what the growth marker is drawn from, and the factors with it; the strongest directions first", 0, red),
-            Group("Green half", "green", "what only the factors are drawn from; the strongest directions first", red, spec.nz - red)]
+    order = "the strongest directions first"
+    return [Group("Red half", "red", f"what the growth marker is drawn from, and the factors with it; {order}", 0, red),
+            Group("Green half", "green", f"what only the factors are drawn from; {order}", red, spec.nz - red)]
 
 
 def directions(generator, groups, seed=0):
@@ -96,7 +97,7 @@ def directions(generator, groups, seed=0):
 
 
 def _strongest_first(matrix):
-    """(eigenvectors as rows, roots of the eigenvalues), the largest first; of a row's numbers the largest is positive."""
+    """(eigenvectors as rows, roots of the eigenvalues), the largest first; a row's largest number is positive."""
     values, vectors = np.linalg.eigh(matrix)
     rows = vectors.T[::-1]
     largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
@@ -127,13 +128,15 @@ def page_of(path, generator, spec, facts):
         "runtime-wasm": (HERE / "onnxruntime-web.wasm.gz").read_bytes(),
     }
     template = string.Template((HERE / "explore.html").read_text())
+    scripts = [*(f"explore_{part}" for part in SCRIPTS), "explore"]
+    elements = [f'<script type="application/octet-stream" id="{name}">{base64.b64encode(content).decode()}</script>'
+                for name, content in data.items()]
     return template.substitute(
         title=html.escape(f"{spec.architecture}, {facts['training']['algorithm']}"),
         style=(HERE / "explore.css").read_text(),
-        script="\n".join((HERE / f"{name}.js").read_text() for name in [*(f"explore_{part}" for part in SCRIPTS), "explore"]),
+        script="\n".join((HERE / f"{name}.js").read_text() for name in scripts),
         facts=json.dumps(about).replace("<", r"\u003c"),        # so that no name in it ends the element
-        data="\n".join(f'<script type="application/octet-stream" id="{name}">{base64.b64encode(content).decode()}</script>'
-                       for name, content in data.items())).encode()
+        data="\n".join(elements)).encode()
 
 
 def numbered(spec):

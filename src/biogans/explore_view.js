@@ -1,9 +1,10 @@
 /* Pixels of the network -> colours on the screen. Channel 0 is the growth marker, the others are factors. */
 
 /* The colours of the marker and of the factor, where one factor is shown. */
+const FOR_ALL_EYES = 2;                     // of them suit colour-blind ones too
 const PALETTES = {
-    "magenta, green (for all eyes)": [[255, 0, 255], [0, 255, 0]],
-    "azure, amber (for all eyes)": [[60, 130, 255], [255, 165, 40]],
+    "magenta, green": [[255, 0, 255], [0, 255, 0]],
+    "azure, amber": [[60, 130, 255], [255, 165, 40]],
     "red, green": [[255, 0, 0], [0, 255, 0]],
     "gray, green": [[255, 255, 255], [0, 255, 0]],
     "gray": [[255, 255, 255], [255, 255, 255]],
