@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN = $(CURDIR)/bin
 SAMPLE = $(CURDIR)/data_48-80/data
 DEMO_ITERATIONS ?= 1000
+MITOGAN_ITERATIONS ?= 1500
 TENSORFLOW ?= tensorflow-cpu
 .DELETE_ON_ERROR:
 
@@ -27,6 +28,16 @@ demo: .venv/installed
 	@echo "  fake_samples.DCGAN-starshaped.WGAN-GP.6.$(DEMO_ITERATIONS).png    cells that it draws: one per row, all six factors in each"
 	@echo "  stack7.DCGAN-starshaped.WGAN-GP.png                 one of its cells in detail"
 	@echo "  losses.DCGAN-starshaped.WGAN-GP.6.png               the game between the two networks"
+
+# From videos of (simulated) mitochondria to 30,000 drawn images, how many differ, and what the critic looks at.
+demo-mitogan: .venv/installed
+	mkdir -p demo-mitogan && rm -rf demo-mitogan/images/stack1.DCGAN.WGAN-GP
+	cd demo-mitogan && $(BIN)/simulate_videos.py -o movies -n 12 --frames 20 --overwrite
+	cd demo-mitogan && $(BIN)/preprocess.py -i movies/videos -o data
+	cd demo-mitogan && $(BIN)/train.py -d data -m DCGAN --preset fast --augment translation,cutout -e $(MITOGAN_ITERATIONS)
+	cd demo-mitogan && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5 -n 30000 --format png
+	cd demo-mitogan && $(BIN)/diversity.py -i images/stack1.DCGAN.WGAN-GP -d data
+	cd demo-mitogan && $(BIN)/saliency.py -i checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5 -d data
 
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
@@ -79,11 +90,12 @@ sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
 
 clean:
-	rm -rf .venv demo build src/*.egg-info .pytest_cache
+	rm -rf .venv demo demo-mitogan build src/*.egg-info .pytest_cache
 
 help:
 	@echo "make            create the environment (.venv)"
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
+	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: docs/mitogan.md"
 	@echo "make test       the tests"
 	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
@@ -95,4 +107,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench scale sample clean help
+.PHONY: all demo demo-mitogan test test-durability test-hpc test-hpc-short install nine bench scale sample clean help

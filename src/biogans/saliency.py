@@ -213,7 +213,7 @@ class Maps:
 
         height, width = self.images.shape[1:3]
         gradients, falls = self.attributions.sum(axis=-1), spread(self.falls, height, width)
-        figure = Figure(figsize=(13, 0.35 + 2.55 * height / width * 4 / 3 * len(self.images)), dpi=DPI,
+        figure = Figure(figsize=(13, 0.35 + (0.1 + 2.6 * height / width) * len(self.images)), dpi=DPI,
                         layout="constrained")
         panels = figure.subplots(len(self.images), 4, squeeze=False)
         for axes, title in zip(panels[0], ("image", "outline and skeleton", "integrated gradients", "occlusion")):
@@ -225,7 +225,7 @@ class Maps:
             panels[k, 1].imshow(gray(image[..., channel]))
             if mask.any():
                 panels[k, 1].contour(mask, [0.5], colors="#ff9e1a", linewidths=0.8)
-                panels[k, 1].plot(*np.argwhere(skeletonize(mask)).T[::-1], ",", color="#59b8ff")
+                panels[k, 1].plot(*np.argwhere(skeletonize(mask)).T[::-1], "s", color="#59b8ff", markersize=1.5)
             for axes, values in zip(panels[k, 2:], (gradients[k], falls[k])):
                 most = np.quantile(np.abs(values), 0.995) or 1
                 axes.imshow(gray(image[..., channel]) * 0.5, vmin=0, vmax=1)
