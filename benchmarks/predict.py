@@ -75,7 +75,8 @@ def benchmark(options):
     for architecture in ARCHITECTURES:
         row = measured(rates, architecture, options.ngf, options.batches, options.seconds)
         print(f"{architecture:<17}" + "".join(f"{rate:>10.1f}" for rate in row["rates"]), flush=True)
-    print(f"\n{options.images} images of one channel, DCGAN, ngf {options.ngf}, batches of 64\n{'':<10}{'images/s':>10}", flush=True)
+    print(f"\n{options.images} images of one channel, DCGAN, ngf {options.ngf}, batches of 64\n"
+          f"{'':<10}{'images/s':>10}", flush=True)
     for kind in ("h5", "tiff", "png"):
         row = measured(output, kind, options.ngf, options.images)
         print(f"{kind:<10}{row['rate']:>10.1f}", flush=True)
