@@ -71,7 +71,8 @@ def measure(algorithm, preprocessing, augmented, videos, output, iterations):
     drawn = scoring.Generated(generator, spec).cells(DRAWN, np.random.default_rng(0))
     unit = metrics.sliced_wasserstein(held_out, training)
     space = neighbours.Space(training, drawn)
-    near = [neighbours.nearest(space.features(images), space.features(training)).distance for images in (held_out, drawn)]
+    near = [neighbours.nearest(space.features(images), space.features(training)).distance
+            for images in (held_out, drawn)]
     return {"algorithm": algorithm, "preprocessing": preprocessing, "augment": AUGMENT if augmented else "none",
             "images": len(training), "iterations": iterations, "seconds": float(log[-1]["seconds"]), **losses,
             "distance": metrics.sliced_wasserstein(held_out, drawn) / unit,
@@ -86,7 +87,8 @@ def run(script, *arguments):
 
 def results(folder):
     order = [name_of(*run) for run in RUNS]
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"), key=lambda path: order.index(path.stem))]
+    paths = sorted(folder.glob("*.json"), key=lambda path: order.index(path.stem))
+    return [json.loads(path.read_text()) for path in paths]
 
 
 def table(rows):

@@ -1,4 +1,4 @@
-"""The walk of docs/mitogan.md in its short form: from videos to the ranked table, of simulated and of real mitochondria."""
+"""The walk of docs/mitogan.md in its short form: from videos to the ranked table, simulated and real mitochondria."""
 
 import csv
 import json

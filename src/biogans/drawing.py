@@ -60,7 +60,7 @@ class Pages:
         known = {"axes": "TCYX", "Channel": {"Name": list(attributes["channel_names"])},
                  "Description": json.dumps(attributes)}
         if pixel := attributes.get("pixel_size_um"):
-            known |= {"PhysicalSizeX": pixel, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": pixel, "PhysicalSizeYUnit": "µm"}
+            known |= {f"PhysicalSize{axis}": pixel for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
         new = {} if go_on else {"shape": (number, channels, height, width), "dtype": np.uint8, "ome": True,
                                 "photometric": "minisblack", "metadata": known}
         pages = tifffile.memmap(path, mode="r+", **new)
