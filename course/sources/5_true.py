@@ -304,7 +304,7 @@ to it,
 
 $$ \min_z \; \operatorname{mean}\bigl((G(z) - x)^2\bigr) $$
 
-(Metz et al. 2017; Osokin et al. 2017, section 5.2). The weights of $G$ stay as they are; it is $z$ that walks
+(Metz et al. 2017; Osokin et al. 2017, table 3). The weights of $G$ stay as they are; it is $z$ that walks
 downhill. Use `tf.GradientTape` and Adam as in notebook 1, with $z$ as a `tf.Variable`. `reconstruct.py` does it with
 several starts and a better optimizer.
 """
@@ -363,7 +363,7 @@ $$ \min_z \; \lVert G(z) - x \rVert^2 $$
 
 ![](reconstruction.png)
 
-Metz et al. 2017; Osokin et al. 2017, section 5.2
+Metz et al. 2017; Osokin et al. 2017, table 3
 """
 
 # %% [markdown]
