@@ -68,7 +68,9 @@ def saliency(options):
     launch.announce()
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     critics, spec, facts = checkpoint.load_critics(path)
-    generator, _, _ = checkpoint.load_generator(path)
+    generator, _, of_generator = checkpoint.load_generator(path)
+    if of_generator != facts:
+        raise InputError(f"{path} was written anew while it was read: repeat the command")
     drawn = scoring.Generated(generator, spec).samples(options.number, 0, options.seed, 0)
     real = scoring.load_real(options.data, spec.factors, "test", facts)
     if options.channel and options.channel > spec.channels:
