@@ -68,7 +68,9 @@ def saliency(options):
     launch.announce()
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     critics, spec, facts = checkpoint.load_critics(path)
-    generator, _, _ = checkpoint.load_generator(path)
+    generator, _, of_generator = checkpoint.load_generator(path)
+    if of_generator != facts:
+        raise InputError(f"{path} was written anew while it was read: repeat the command")
     if len(critics) < len(spec.views):
         raise InputError(f"{path} has one critic, of cells with all factors, and no image shows such a cell: give a "
                          f"model whose critics judge images")
