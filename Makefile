@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN = $(CURDIR)/bin
 SAMPLE = $(CURDIR)/data_48-80/data
 DEMO_ITERATIONS ?= 1000
+MITOGAN_ITERATIONS ?= 1500
 TENSORFLOW ?= tensorflow-cpu
 .DELETE_ON_ERROR:
 
@@ -27,6 +28,16 @@ demo: .venv/installed
 	@echo "  fake_samples.DCGAN-starshaped.WGAN-GP.6.$(DEMO_ITERATIONS).png    cells that it draws: one per row, all six factors in each"
 	@echo "  stack7.DCGAN-starshaped.WGAN-GP.png                 one of its cells in detail"
 	@echo "  losses.DCGAN-starshaped.WGAN-GP.6.png               the game between the two networks"
+
+# From videos of (simulated) mitochondria to 30,000 drawn images, how many differ, and what the critic looks at.
+demo-mitogan: .venv/installed
+	mkdir -p demo-mitogan && rm -rf demo-mitogan/images/stack1.DCGAN.WGAN-GP
+	cd demo-mitogan && $(BIN)/simulate_videos.py -o movies -n 12 --frames 20 --overwrite
+	cd demo-mitogan && $(BIN)/preprocess.py -i movies/videos -o data
+	cd demo-mitogan && $(BIN)/train.py -d data -m DCGAN --preset fast --augment translation,cutout -e $(MITOGAN_ITERATIONS)
+	cd demo-mitogan && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5 -n 30000 --format png
+	cd demo-mitogan && $(BIN)/diversity.py -i images/stack1.DCGAN.WGAN-GP -d data
+	cd demo-mitogan && $(BIN)/saliency.py -i checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5 -d data
 
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
@@ -69,7 +80,7 @@ install:
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
 	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
-	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__
+	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__ "$(PREFIX)"/course/cells*
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
 	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
@@ -90,6 +101,10 @@ bench: .venv/installed
 # The models of the paper's comparison, trained and evaluated: an hour of one core; it says how long at its start.
 paper-table: .venv/installed
 	.venv/bin/python benchmarks/paper_table.py
+
+# What preprocess.py finds in simulated videos beside the truth; time and memory: some minutes, 400 MB of disk.
+bench-preprocess: .venv/installed
+	.venv/bin/python benchmarks/preprocess.py
 
 # Time and memory by the size of everything: a quarter of an hour, and 4 GB of disk for a while.
 scale: .venv/installed
@@ -126,11 +141,12 @@ sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
 
 clean:
-	rm -rf .venv demo infogan-digits build src/*.egg-info .pytest_cache
+	rm -rf .venv demo demo-mitogan infogan-digits build src/*.egg-info .pytest_cache
 
 help:
 	@echo "make            create the environment (.venv)"
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
+	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: docs/mitogan.md"
 	@echo "make test       the tests"
 	@echo "make lab        the notebooks of the course, in JupyterLab"
 	@echo "make course     run the notebooks; make their documents and slides: ten minutes"
@@ -141,6 +157,7 @@ help:
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
+	@echo "make bench-preprocess  preprocess.py on simulated videos, beside the truth: some minutes"
 	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
 	@echo "make pages      time the pages of explore.py in a browser (make browsers installs those that the tests use)"
 	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
@@ -150,4 +167,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table scale pages browsers runtime infogan-digits scaling sample clean help
+.PHONY: all demo demo-mitogan test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample clean help

@@ -25,10 +25,10 @@ setup(
         "h5py>=3.11",
         "pillow>=10.1",
         "tifffile>=2023.7",
+        "scikit-image>=0.22",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",  # its wheel holds the program ffmpeg, which writes MP4
         "matplotlib>=3.8",
-        "scikit-image>=0.22",
         "tqdm>=4.66",
         "onnx>=1.16",
         "tensorboard>=2.18",
@@ -36,7 +36,7 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "jax": ["jax>=0.5"],    # earlier ones draw other initial weights from the same seed
-        "course": ["jupyterlab>=4", "scikit-learn>=1.5", "latex2mathml>=3.77"],
+        "course": ["jupyterlab>=4", "latex2mathml>=3.77", "matplotlib>=3.10"],
         "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "onnxruntime>=1.18", "playwright>=1.45",
                  "websocket-client>=1.8"],
     },
@@ -55,5 +55,8 @@ setup(
         "biogans-saliency = biogans.saliency:main",
         "biogans-simulate = biogans.simulate:main",
         "biogans-collect = biogans.collect:main",
+        "biogans-preprocess = biogans.preprocess:main",
+        "biogans-cells = biogans.cells:main",
+        "biogans-simulate-videos = biogans.simulate_videos:main",
     ]},
 )

@@ -6,9 +6,9 @@
     python benchmarks/quality.py --table                                 prints the table of what is there
 
 Each variant is the fast preset with other options. Its star is trained for so many seconds of processor time (compiling
-and scoring not counted; so other work on the machine hardly matters) and scored at six times: the Fréchet and the kernel
-distance of evaluate.py, between features of its classifier, of as many cells as there are held-out images of a factor,
-averaged over the factors; for the moving average of the weights and for the last ones. At the end also the two-sample
+and scoring not counted; so other work on the machine hardly matters) and scored at six times: the Fréchet and the
+kernel distance of evaluate.py, between features of its classifier, of as many cells as there are held-out images of a
+factor, averaged over the factors; for the moving average of the weights and for the last ones. At the end also the two-sample
 test in its fast mode, one split. «Faster» is how much earlier than the baseline a variant reaches the baseline's last
 Fréchet distance (medians over seeds, interpolated between the times in logarithms), «slower» than 1 if later.
 """
@@ -32,6 +32,8 @@ VARIANTS = {
     "1 critic update, lrD 2e-3": ["--num_D_iters", "1", "--lrD", "2e-3"],
     "5 critic updates": ["--num_D_iters", "5"],
     "bfloat16": ["--precision", "bfloat16"],
+    "R1, 1 update": ["-a", "R1", "--num_D_iters", "1"],
+    "hinge, 1 update, rates 4e-4": ["-a", "hinge", "--num_D_iters", "1", "--lrD", "4e-4", "--lrG", "4e-4"],
     f"{FEW} images": [],
     f"{FEW} images, color,translation,cutout": ["--augment", "color,translation,cutout"],
 }
@@ -95,7 +97,8 @@ def measure(judge, dataroot, variant, seed, seconds):
     if variant.startswith(f"{FEW} images"):
         images = first_images(images, FEW)
     run = Engine(train.network_spec(parsed, settings, images), settings)
-    batches = dataloader.Batches(images, settings.batch_size, seed, models.ARCHITECTURES[run.spec.architecture].per_factor)
+    per_factor = models.ARCHITECTURES[run.spec.architecture].per_factor
+    batches = dataloader.Batches(images, settings.batch_size, seed, per_factor)
     run.iterate(0, batches)
     spent, iteration, points = 0.0, 1, []
     while len(points) < TIMES:
@@ -105,7 +108,8 @@ def measure(judge, dataroot, variant, seed, seconds):
         iteration += 1
         if spent >= seconds * (len(points) + 1) / TIMES:
             keras.config.set_dtype_policy("float32")
-            points.append({"seconds": spent, "iterations": iteration, "average": judge.distances(run.average, run.spec)})
+            points.append({"seconds": spent, "iterations": iteration})
+            points[-1]["average"] = judge.distances(run.average, run.spec)
             if variant == "baseline":
                 points[-1][LAST_WEIGHTS] = judge.distances(weights_in_float32(run), run.spec)
     return {"variant": variant, "seed": seed, "options": VARIANTS[variant], "points": points,
@@ -141,10 +145,11 @@ def table(found):
     for name, runs in found.items():
         few = f"{FEW} images"
         base = found.get(few if name.startswith(few) else "baseline")
-        frechet, kernel = ([run["points"][-1][run["drawn"]][metric] for run in runs] for metric in ("frechet", "kernel"))
+        ends = [run["points"][-1][run["drawn"]] for run in runs]
+        frechet, kernel = (spread([end[metric] for end in ends]) for metric in ("frechet", "kernel"))
         scores = spread([run["c2st"] for run in runs]) if name != LAST_WEIGHTS else "–"
         iterations = np.median([run["points"][-1]["iterations"] for run in runs])
-        lines.append(f"| {name} | {len(runs)} | {iterations:.0f} | {spread(frechet)} | {spread(kernel)} | {scores} "
+        lines.append(f"| {name} | {len(runs)} | {iterations:.0f} | {frechet} | {kernel} | {scores} "
                      f"| {'' if base is None else faster(curve(base), curve(runs))} |")
     return "\n".join(lines)
 

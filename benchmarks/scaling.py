@@ -3,8 +3,8 @@
 
 Workers are processes with a fixed core each, which find each other as the tasks of a Slurm step do. Each has the same
 number of images of every batch, so that its work does not change with the number of workers. Their iterations are timed
-twice: together, and apart, when each trains for itself at the same time as the others, on the same caches and memory. The
-difference is the cost of synchronisation. The estimate is not measured: counted operations and bytes, assumed rates.
+twice: together, and apart, when each trains for itself at the same time as the others, on the same caches and memory.
+The difference is the cost of synchronisation. The estimate is not measured: counted operations and bytes, assumed rates.
 """
 
 import argparse
@@ -39,10 +39,11 @@ def worker(filters):
     with workers.joined() as team:
         timed = {}
         for name, members in (("together", team), ("apart", workers.Team())):
+            batch = BATCH * members.number
             options = command_line.train_parser().parse_args(
-                ["-d", "noise", "-m", "DCGAN", "-b", str(BATCH * members.number), "--ngf", str(filters), "--ndf", str(filters)])
+                ["-d", "noise", "-m", "DCGAN", "-b", str(batch), "--ngf", str(filters), "--ndf", str(filters)])
             settings = command_line.training(options)
-            pixels = np.random.default_rng(0).integers(0, 256, (BATCH * members.number, 48, 80, 2), np.uint8)
+            pixels = np.random.default_rng(0).integers(0, 256, (batch, 48, 80, 2), np.uint8)
             images = dataloader.Images(pixels, np.zeros(len(pixels), int), ("noise",))
             batches = dataloader.Batches(images, settings.batch_size, settings.seed, False)
             engine = Engine(network_spec(options, settings, images), settings, team=members)
@@ -70,9 +71,9 @@ def measure(number, filters, cores):
         environment = os.environ | {
             "SLURM_JOB_ID": str(job), "SLURM_STEP_ID": f"{number}{filters}", "SLURM_STEP_NODELIST": "localhost",
             "SLURM_STEP_NUM_TASKS": str(number), "SLURM_PROCID": str(rank), "SLURM_CPUS_PER_TASK": "1"}
-        core = cores[rank % len(cores)]
+        core = {cores[rank % len(cores)]}
         tasks.append(subprocess.Popen([sys.executable, __file__, "--worker", str(filters)], env=environment, text=True,
-                                      stderr=subprocess.PIPE, preexec_fn=lambda core=core: os.sched_setaffinity(0, {core})))
+                                      stderr=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, core)))
     said = [task.communicate()[1] for task in tasks]
     if any(task.returncode for task in tasks):
         sys.exit("\n".join(said))
@@ -82,9 +83,11 @@ def measure(number, filters, cores):
 def measurements(numbers, filters):
     """The lines of the table of `numbers` of workers and `filters`."""
     cores, load = sorted(os.sched_getaffinity(0)), os.getloadavg()[0]
-    yield (f"{len(cores)} CPU core(s), one for each worker{'' if len(cores) >= max(numbers) else ' as far as they go'}; "
+    enough = "" if len(cores) >= max(numbers) else " as far as they go"
+    yield (f"{len(cores)} CPU core(s), one for each worker{enough}; "
            f"load average before: {load:.1f}{', so that these times mean nothing' if load > 2 else ''}")
-    yield f"DCGAN, WGAN-GP, 48x80 pixels, {BATCH} images of each batch in every worker; images: those that the critic is shown"
+    yield (f"DCGAN, WGAN-GP, 48x80 pixels, {BATCH} images of each batch in every worker; images: those that the critic "
+           f"is shown")
     yield ""
     yield ("filters   weights  workers   MB sent     ms apart  ms together   cost of      images/s  times one")
     yield ("                          an iteration                       synchronisation             worker")
@@ -95,8 +98,9 @@ def measurements(numbers, filters):
             cost = one["together"] - one["apart"]
             rate = 1000 * one["updates"] * BATCH * number / one["together"]
             first = rate if number == numbers[0] else first
-            yield (f"{size:>7}{(one['generator'] + one['critic']) / 1e6:>8.2f} M{number:>9}{sent:>10.1f}{one['apart']:>13.0f}"
-                   f"{one['together']:>13.0f}{cost:>9.0f} ms {cost / one['together']:>4.0%}{rate:>10.0f}{rate / first:>11.2f}")
+            weights = (one["generator"] + one["critic"]) / 1e6
+            yield (f"{size:>7}{weights:>8.2f} M{number:>9}{sent:>10.1f}{one['apart']:>13.0f}{one['together']:>13.0f}"
+                   f"{cost:>9.0f} ms {cost / one['together']:>4.0%}{rate:>10.0f}{rate / first:>11.2f}")
 
 
 def ring_bytes(workers, counts):
@@ -133,8 +137,8 @@ def paper_model():
     spec = models.NetworkSpec("DCGAN-starshaped", 48, 80, 2, tuple("ABCDEF"))
     generator, critics = models.build_generator(spec), models.build_critics(spec)
     updates = algorithm.critic_updates(USUAL_ITERATION)
-    return {"flop": iteration_flop(generator, critics, algorithm, updates, 1), "updates": updates, "factors": spec.towers,
-            "generator": generator.count_params(), "critic": sum(critic.count_params() for critic in critics),
+    return {"flop": iteration_flop(generator, critics, algorithm, updates, 1), "updates": updates,
+            "factors": spec.towers, "generator": generator.count_params(), "critic": sum(critic.count_params() for critic in critics),
             "normalisations": sum(isinstance(layer, keras.layers.BatchNormalization) for layer in generator.layers)}
 
 
@@ -145,12 +149,12 @@ def estimate(cluster=Cluster()):
     # Forward in every update: sum, sum of squares, count of each; backward in the generator's: two of each.
     small = model["normalisations"] * (3 * model["updates"] + 2)
     yield f"ESTIMATE, not measured: the paper's star, 48x80 pixels, {cluster.batch} images of each factor on each GPU"
-    yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), of which {cluster.efficiency:.0%} is reached; "
-           f"{cluster.in_node:g} GB/s each way per GPU in a node of {cluster.node}")
-    yield (f"         (NVLink 3), {cluster.between:g} GB/s between nodes (InfiniBand HDR), {cluster.latency * 1e6:g} µs a message; "
-           f"nothing overlaps with computing")
-    yield (f"counted  {model['flop'] * cluster.batch / 1e12:.1f} TFLOP for each GPU, {4 * model['critic'] / 1e6:.0f} MB of critic "
-           f"gradients {model['updates']} times, {4 * model['generator'] / 1e6:.0f} MB of the generator's;")
+    yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), of which {cluster.efficiency:.0%} is "
+           f"reached; {cluster.in_node:g} GB/s each way per GPU in a node of {cluster.node}")
+    yield (f"         (NVLink 3), {cluster.between:g} GB/s between nodes (InfiniBand HDR), "
+           f"{cluster.latency * 1e6:g} µs a message; nothing overlaps with computing")
+    yield (f"counted  {model['flop'] * cluster.batch / 1e12:.1f} TFLOP for each GPU, "
+           f"{4 * model['critic'] / 1e6:.0f} MB of critic gradients {model['updates']} times, {4 * model['generator'] / 1e6:.0f} MB of the generator's;")
     yield f"         {small} sums of batch normalisation, each of some hundred numbers"
     yield "formula  ring: 2 (N-1)/N bytes / bandwidth + 2 (N-1) latency; small sums also by a tree: 2 log2(N) latency"
     yield ""
@@ -162,8 +166,8 @@ def estimate(cluster=Cluster()):
         ring, tree = (small * 2 * steps * cluster.latency for steps in (number - 1, math.log2(number)))
         rate = model["updates"] * model["factors"] * cluster.batch * number / (compute + gradients + tree)
         one = rate if number == 1 else one
-        yield (f"{number:>7}{1000 * compute:>8.0f} ms{1000 * gradients:>8.1f} ms{1000 * ring:>17.0f} ms{1000 * tree:>5.0f} ms"
-               f"{rate:>11.0f}{rate / one:>15.1f}")
+        yield (f"{number:>7}{1000 * compute:>8.0f} ms{1000 * gradients:>8.1f} ms{1000 * ring:>17.0f} ms"
+               f"{1000 * tree:>5.0f} ms{rate:>11.0f}{rate / one:>15.1f}")
 
 
 # ---------------------------------------------------------------------------------------------- the page

@@ -24,9 +24,11 @@ from typing import NamedTuple
 COURSE = Path(__file__).resolve().parent
 DOCUMENTS = COURSE.parent / "docs" / "course"
 SOURCES = sorted((COURSE / "sources").glob("*.py"))
-HEADER = re.compile(r"# %%(?: (?P<kind>exercise|check|figure|answer|slide)(?: (?P<name>\w+))?)?(?P<text> \[markdown\])?")
+KINDS = "exercise|check|figure|answer|slide"
+HEADER = re.compile(rf"# %%(?: (?P<kind>{KINDS})(?: (?P<name>\w+))?)?(?P<text> \[markdown\])?")
 SOLUTION = re.compile(r"^ *### BEGIN SOLUTION\n(?P<solution>.*?)^ *### HANDOUT\n(?P<handout>.*?)^ *### END SOLUTION\n",
                       re.DOTALL | re.MULTILINE)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 WIDEST = 1400               # pixels of a picture in the documents
 
 
@@ -141,7 +143,7 @@ def slides(source):
     for cell in read(source):
         if cell.kind == "slide":
             formulas = []
-            text = re.sub(r"\$\$(.+?)\$\$|\$(.+?)\$", lambda match: _hold(match, formulas), cell.content, flags=re.DOTALL)
+            text = FORMULA.sub(lambda match: _hold(match, formulas), cell.content)
             page = markdown.render(text).replace('src="', f'src="{source.stem}/')
             for number, formula in enumerate(formulas):
                 page = page.replace(f"FORMULA{number}.", formula)
@@ -164,24 +166,26 @@ PAGE = textwrap.dedent("""\
     <meta name="viewport" content="width=device-width">
     <style>
     @page { size: 32cm 18cm; margin: 0 }
-    html { scroll-snap-type: y mandatory; font: 3.3vh/1.4 "Source Sans 3", "Segoe UI", Helvetica, Arial, sans-serif; color: #222 }
+    html { scroll-snap-type: y mandatory; font: 3.3vh/1.4 "Segoe UI", Helvetica, Arial, sans-serif; color: #222 }
     body { margin: 0; counter-reset: sheet }
     section { box-sizing: border-box; height: 100vh; padding: 5vh 7vw; scroll-snap-align: start; overflow: hidden;
               display: flex; flex-direction: column; position: relative; break-after: page }
     section::after { counter-increment: sheet; content: counter(sheet); position: absolute; right: 2vw; bottom: 2vh;
                      color: #888; font-size: 1.8vh }
-    h1 { font-size: 6.5vh; margin: auto 0 2vh } section:has(h1) { background: #0b3c5d; color: #fff; padding-bottom: 22vh }
+    h1 { font-size: 6.5vh; margin: auto 0 2vh }
+    section:has(h1) { background: #0b3c5d; color: #fff; padding-bottom: 22vh }
     h2 { font-size: 4.6vh; margin: 0 0 2.5vh; color: #0b3c5d }
     p, ul, ol, pre, table { margin: 0 0 1.8vh } li { margin-bottom: .8vh }
     p:has(img) { flex: 1; min-height: 0; margin: 0; display: flex; justify-content: center; gap: 2vw }
     img { max-width: 100%; min-width: 0; max-height: 100%; object-fit: contain }
     math[display=block] { font-size: 1.15em; margin: 1.5vh 0 2.5vh }
-    code { font: .88em Menlo, Consolas, monospace; background: #f1f3f5; padding: 0 .2em } pre { background: #f1f3f5; padding: 1.5vh }
+    code { font: .88em Menlo, Consolas, monospace; background: #f1f3f5; padding: 0 .2em }
     td, th { padding: .5vh 1.5vw; border-bottom: 1px solid #ccc; text-align: left }
     </style></head><body>
     SHEETS<script>
     addEventListener("keydown", event => {
-      const step = {ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1}[event.key];
+      const step = {ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1,
+                    ArrowLeft: -1, ArrowUp: -1, PageUp: -1}[event.key];
       if (!step) return;
       event.preventDefault();
       scrollTo(0, innerHeight * (Math.round(scrollY / innerHeight) + step));
@@ -193,7 +197,7 @@ PAGE = textwrap.dedent("""\
 def main():
     parser = argparse.ArgumentParser(description="Make notebooks from course/sources; with --execute, the documents "
                                                  "and slides in docs/course too (some minutes each).")
-    parser.add_argument("--execute", action="store_true", help="run the notebooks with solutions, and keep what they draw")
+    parser.add_argument("--execute", action="store_true", help="run those with solutions, and keep what they draw")
     parser.add_argument("names", nargs="*", help="beginnings of names of sources, such as 1; default: all")
     options = parser.parse_args()
     for source in SOURCES:

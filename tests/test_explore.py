@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT, SMALL, write_images
 from PIL import Image
 
-from biogans import checkpoint, explore, predict, train
+from biogans import checkpoint, explore, figures, predict, train
 from biogans.engine import draw
 from biogans.lazy import keras
 
@@ -39,7 +39,8 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for architecture, file in FILES.items():
-            train.main([*SMALL, "--init", "he", "-d", "data", "-m", architecture, "-e", "2", *MORE.get(architecture, ())])
+            train.main([*SMALL, "--init", "he", "-d", "data", "-m", architecture, "-e", "2",
+                        *MORE.get(architecture, ())])
             assert explore.main(["-i", file, "-o", f"{architecture}.html"]) == 0
         train.main([*SMALL, "-d", "data", "-m", "DCGAN-independent", "-e", "1"])
     return folder
@@ -234,12 +235,19 @@ def test_channels_and_palettes(opened):
     np.testing.assert_array_equal(pixels(page), np.stack([0 * red, second, 0 * red], axis=-1))
     page.fill("#gain", "2")
     np.testing.assert_allclose(pixels(page)[..., 1], np.minimum(2.0 * second, 255), atol=2)
-    assert "Tea1" in page.get_attribute("#cell", "aria-label") and "Alp14" not in page.get_attribute("#cell", "aria-label")
+    told = page.get_attribute("#cell", "aria-label")
+    assert "Tea1" in told and "Alp14" not in told
 
 
 def test_every_factor_has_its_hue_where_several_are_shown(opened):
     page = opened()
-    page.keyboard.press("3")
+    in_gray(page)
+    greens = drawn(page, 3)[..., 1:] / np.float32(255)
+    page.select_option("#palette", "red, green")
+    page.keyboard.press("1")
+    picture = figures.composite(np.moveaxis(greens, -1, 0))
+    np.testing.assert_allclose(pixels(page), 255 * picture, atol=6)     # made of rounded pixels here
+    page.keyboard.press("1")
     swatches = page.eval_on_selector_all("#channels i", "all => all.map(one => one.style.background)")
     assert len(set(swatches)) == 3 and "none" not in swatches
 
@@ -335,7 +343,8 @@ def test_kept_cells_are_compared_and_blended(opened):
 
 def test_the_ends_of_sliders_are_drawn(opened):
     page = opened()
-    page.wait_for_function("""() => [...document.querySelectorAll("#sliders canvas")].filter(one => one.offsetParent).every(
+    page.wait_for_function("""() => [...document.querySelectorAll("#sliders canvas")].filter(
+        one => one.offsetParent).every(
         one => one.getContext("2d").getImageData(0, 0, one.width, one.height).data.some(value => value))""")
 
 
@@ -354,7 +363,8 @@ def test_the_page_fits(opened, width):
     page = opened(viewport={"width": width, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#sliders .slider:visible").last.scroll_into_view_if_needed()
-    top, bottom = page.evaluate("(({top, bottom}) => [top, bottom])(document.getElementById('cell').getBoundingClientRect())")
+    box = page.locator("#cell").bounding_box()
+    top, bottom = box["y"], box["y"] + box["height"]
     assert top >= 0 and bottom < 844
 
 

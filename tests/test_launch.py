@@ -14,7 +14,8 @@ import pytest
 from conftest import ROOT, SMALL
 
 COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate", "explore",
-            "traverse", "pseudotime", "get_data", "diversity", "saliency")
+            "traverse", "pseudotime", "get_data", "diversity", "saliency", "preprocess", "cells",
+            "simulate_videos")
 SOURCES = ROOT / "src" / "biogans"
 
 

@@ -81,11 +81,11 @@ def test_overfitting_is_the_way_from_training_to_generated(meter):
 def test_warnings_come_once_and_again_after_a_recovery(meter):
     meter.floor = 0.01
     said = []
-    course = [(9.0, 0), (0.5, 0.1), (1.9, 0.1), (2.1, 0.1), (3, 0.6), (0.6, 0), (5, 0)]
+    course = [(9.0, 0), (0.5, 0.1), (1.9, 0.1), (2.1, 0.7), (3, 0.1), (3, 0.6), (3, 0.6), (0.6, 0), (5, 0)]
     for iteration, scores in enumerate(monitor.Scores(*pair) for pair in course):
         meter.is_best(scores, iteration)
         said.append([line.split()[2] for line in meter.warnings(scores)])
-    assert said == [[], [], [], ["distance"], ["critic"], [], ["distance"]]
+    assert said == [[], [], [], ["distance"], [], [], ["critic"], [], ["distance"]]      # one high ratio may be chance
     assert meter.best == (0.5, 1)
 
 

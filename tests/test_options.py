@@ -15,7 +15,8 @@ from biogans import models, options
 from biogans.gan import ALGORITHMS
 
 COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py",
-            "explore.py", "traverse.py", "pseudotime.py", "get_data.py", "diversity.py", "saliency.py")
+            "explore.py", "traverse.py", "pseudotime.py", "get_data.py", "diversity.py", "saliency.py",
+            "preprocess.py", "cells.py", "simulate_videos.py")
 
 
 def parsed(*arguments):
@@ -234,12 +235,17 @@ LONG_OPTIONS = {
     "traverse.py": "input_file code number steps reach training seed help",
     "pseudotime.py": "input_file data along channel code seed help",
     "get_data.py": "from output test number seed help",
+    "preprocess.py": "input output settings channels axes z every without threshold binary size crops least focus test "
+                     "seed jobs overwrite help",
+    "cells.py": "input output teach filter channels find threshold smallest size face help",
+    "simulate_videos.py": "output number frames size seed help",
     "diversity.py": "input_file data number seed output checkpoints_dir help",
     "saliency.py": "input_file data polarity_factors channel number seed output checkpoints_dir help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
            "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh", "explore.py": "ioch",
            "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh",
+           "preprocess.py": "iosjh", "cells.py": "iosh", "simulate_videos.py": "onsh",
            "diversity.py": "idnsoch", "saliency.py": "idpnsoch"}
 
 
@@ -266,7 +272,7 @@ def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
                               capture_output=True, text=True)
         imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert {"biogans.launch", "biogans.errors"} <= imported
-        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|skimage|h5py|imageio)\b", name)}
+        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio|skimage|sklearn)\b", name)}
 
 
 def test_help_names_the_defaults_of_the_paper(run):

@@ -69,7 +69,8 @@ def test_correlations_from_their_definition():
     rng = np.random.default_rng(0)
     measured = {each: {name: rng.normal(size=80) for name in geometry.MEASURES} for each in ("real", "generated")}
     scores = {each: values["area"] + 2 * rng.normal(size=80) + (each == "real") for each, values in measured.items()}
-    measured["real"]["length"][:70] = np.nan                    # too few are left
+    measured["real"]["length"][:70] = measured["generated"]["length"][:70] = np.nan         # too few are left
+    measured["generated"]["solidity"][:] = np.nan
     measured["generated"]["width"][3] = np.nan
     rows = {row.measure: row for row in saliency.rank(scores, measured)}
     assert "length" not in rows and list(rows)[0] == "area" and len(rows) == len(geometry.MEASURES) - 1
@@ -81,6 +82,7 @@ def test_correlations_from_their_definition():
                 spearmanr(scores["generated"][known], measured["generated"][name][known]).statistic)
         assert (rows[name].real, rows[name].generated) == pytest.approx(each)
         assert rows[name].within == pytest.approx(np.average(each, weights=[80, known.sum()]))
+    assert np.isnan(rows["solidity"].generated) and rows["solidity"].pooled == pytest.approx(rows["solidity"].real)
 
 
 def test_limits_hold_the_truth_as_often_as_they_say():

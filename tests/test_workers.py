@@ -37,8 +37,8 @@ class Step:
         folder.mkdir(exist_ok=True)
         self.folder, self.outputs = folder, [folder / f"output.{rank}" for rank in range(number)]
         self.tasks = [subprocess.Popen(
-            [sys.executable, ROOT / "bin/train.py", *(word[rank] if isinstance(word, list) else str(word) for word in arguments)],
-            cwd=folder, env=os.environ | slurm(rank, number, job) | dict(environment), stdout=open(output, "w"),
+            [sys.executable, ROOT / "bin/train.py",
+             *(word[rank] if isinstance(word, list) else str(word) for word in arguments)], cwd=folder, env=os.environ | slurm(rank, number, job) | dict(environment), stdout=open(output, "w"),
             stderr=subprocess.STDOUT) for rank, output in enumerate(self.outputs)]
 
     def wait_for(self, text):
@@ -49,7 +49,7 @@ class Step:
     def said(self, rank):
         return self.outputs[rank].read_text()
 
-    def end(self, seconds=200):
+    def end(self, seconds=280):
         """The exit statuses."""
         try:
             return [task.wait(seconds) for task in self.tasks]
@@ -155,14 +155,21 @@ def test_tasks_that_do_not_come(monkeypatch):
             pass
 
 
+GATHER = """
+import sys
+from biogans import workers
+with workers.joined() as team:
+    print(team.gather(team.rank), file=sys.stderr)
+"""
+
+
 def test_strangers_at_the_port(monkeypatch):
     """What is no task of this step is sent away, and a port that is taken is passed over."""
     for name, value in slurm(0, 2, next(JOBS)).items():
         monkeypatch.setenv(name, value)
     ports = workers._ports()
     with socket.create_server(("", ports[0])):
-        task = subprocess.Popen([sys.executable, "-c", "from biogans import workers\nwith workers.joined() as team:\n"
-                                 "    print(team.gather(team.rank))"], env=os.environ, stdout=subprocess.PIPE, text=True)
+        task = subprocess.Popen([sys.executable, "-c", GATHER], stderr=subprocess.PIPE, text=True)
         for said in (b"GET / HTTP/1.1\r\n\r\n", b'{"step": "1.0", "rank": 1}\n', b"\xff\n", b""):
             end = time.monotonic() + 20
             while time.monotonic() < end:
@@ -174,6 +181,5 @@ def test_strangers_at_the_port(monkeypatch):
             stranger.sendall(said)
             stranger.close()
         monkeypatch.setenv("SLURM_PROCID", "1")
-        other = subprocess.run([sys.executable, "-c", "import sys; from biogans import workers\nwith workers.joined() as "
-                                "team:\n    print(team.gather(team.rank), file=sys.stderr)"], capture_output=True, text=True)
-    assert other.stderr == "[0, 1]\n" and task.communicate()[0] == "[0, 1]\n" and task.returncode == 0
+        other = subprocess.run([sys.executable, "-c", GATHER], stderr=subprocess.PIPE, text=True)
+    assert other.stderr == "[0, 1]\n" and task.communicate()[1] == "[0, 1]\n" and task.returncode == 0

@@ -5,10 +5,10 @@ r"""
 **After this notebook you can** say what a generator and a discriminator are and what each of them minimises; write both
 losses; read a picture of a training; explain why the solution is a saddle, and recognise mode collapse.
 
-**You need** Python functions and NumPy arrays. No knowledge of neural networks is assumed: what is needed is explained
-when it comes. Run the cells from top to bottom (Shift+Enter). A cell that begins with `# Exercise` is yours to complete;
-the cell after it checks what you wrote: it prints a tick, or says what is wrong. Until you have solved an exercise the
-cells after it run too, but show nothing sensible. The whole notebook computes for about two minutes.
+**You need** Python functions and NumPy arrays. No knowledge of neural networks is assumed: what is needed is
+explained when it comes. Run the cells from top to bottom (Shift+Enter). A cell that begins with `# Exercise` is yours
+to complete; the cell after it checks what you wrote: it prints a tick, or says what is wrong. Until you have solved
+an exercise the cells after it run too, but show nothing sensible. The whole notebook computes for about two minutes.
 """
 
 # %% slide [markdown]
@@ -133,7 +133,7 @@ def probability(score):
 
 # %% check
 p = np.asarray(probability(np.array([0.0, 2.0, -2.0, 20.0])))
-assert np.isclose(p[0], 0.5), f"a score of 0 means that the discriminator can't tell: D should be 0.5, yours is {p[0]:.3g}"
+assert np.isclose(p[0], 0.5), f"a score of 0: the discriminator can't tell, D should be 0.5; yours is {p[0]:.3g}"
 assert np.isclose(p[1] + p[2], 1) and p[1] > p[2], "σ(s) + σ(-s) should be 1, and σ should grow"
 assert np.isclose(p[1], 0.8808, atol=1e-4), f"σ(2) is 0.8808, yours is {p[1]:.4f}"
 print("✓ exercise 1: a score is a probability now")
@@ -145,8 +145,9 @@ r"""
 A **loss** is a number that says how badly a network does. *Training* means: compute how the loss changes with each
 weight (the **gradient**; TensorFlow does that), and move all weights a small step downhill. Again and again.
 
-The discriminator is a classifier: it sorts samples into two kinds. Its loss is large when it gives real samples a low probability of being real, or
-drawn ones a high one (Goodfellow et al. 2014, eq. 1; $\mathbb E$ is the mean over samples):
+The discriminator is a classifier: it sorts samples into two kinds. Its loss is large when it gives real samples a low
+probability of being real, or drawn ones a high one (Goodfellow et al. 2014, eq. 1; $\mathbb E$ is the mean over
+samples):
 
 $$ L_D = -\mathbb E_{x \text{ real}} \log D(x) \; - \; \mathbb E_{z} \log\bigl(1 - D(G(z))\bigr). $$
 
@@ -155,8 +156,8 @@ The generator wants the opposite: that its samples are taken for real,
 $$ L_G = -\mathbb E_{z} \log D(G(z)). $$
 
 So each network's success is the other one's failure: a game. (The paper's first proposal was $L_G = -L_D$. Near the
-start, when $D(G(z)) \approx 0$, that has almost no gradient; the form above, called *non-saturating*, does. See section 3
-of the paper.)
+start, when $D(G(z)) \approx 0$, that has almost no gradient; the form above, called *non-saturating*, does. See
+section 3 of the paper.)
 
 ## Exercise 2: both losses
 
@@ -292,7 +293,8 @@ Blue: real samples. Orange: drawn ones. Green: the discriminator's probability $
 def compare(axes, iteration):
     """Histograms of real and drawn samples, and D, on a matplotlib panel."""
     bins, x = np.linspace(-4, 4, 81), np.linspace(-4, 4, 200, dtype="float32")[:, None]
-    axes.hist(real_numbers(5000, np.random.default_rng(2))[:, 0], bins, density=True, color=REAL, alpha=0.7, label="real")
+    real = real_numbers(5000, np.random.default_rng(2))[:, 0]
+    axes.hist(real, bins, density=True, color=REAL, alpha=0.7, label="real")
     axes.hist(draw(generator, 5000)[:, 0], bins, density=True, histtype="step", linewidth=2, color=DRAWN, label="drawn")
     axes.plot(x, probability(discriminator(x).numpy()), color=JUDGE, linewidth=2, linestyle="--", label="D(x)")
     axes.set(title=f"iteration {iteration}", xlabel="x", ylim=(0, 1.3))
@@ -367,8 +369,8 @@ plt.show()
 r"""
 ## The saddle
 
-Ordinary training walks down into a valley. A game has no valley: what one player wants to make small, the other wants to
-make large, and the solution is a **saddle**, low in one direction and high in the other. The simplest saddle is
+Ordinary training walks down into a valley. A game has no valley: what one player wants to make small, the other wants
+to make large, and the solution is a **saddle**, low in one direction and high in the other. The simplest saddle is
 
 $$ V(x, y) = x\,y, \qquad x \text{ wants } V \text{ small}, \quad y \text{ wants } V \text{ large}. $$
 
@@ -433,8 +435,8 @@ plt.show()
 # %% [markdown]
 r"""
 Neither arrives. The players chase each other round the equilibrium: at once they spiral outwards (each step makes the
-distance $\sqrt{1 + r^2}$ times as large, whatever $r$), in turn they go round for ever. GANs do the same in thousands of
-dimensions (Mescheder et al. 2018 study this game under the name *Dirac-GAN*). So in a GAN
+distance $\sqrt{1 + r^2}$ times as large, whatever $r$), in turn they go round for ever. GANs do the same in thousands
+of dimensions (Mescheder et al. 2018 study this game under the name *Dirac-GAN*). So in a GAN
 
 - a loss that goes down means little: it can go down because the *other* player got worse;
 - large steps and much momentum, which help to walk into valleys, do harm here.
@@ -500,7 +502,8 @@ def scatter(axes, iteration):
     drawn = draw(generator, 1000)
     axes.scatter(*ring(400, np.random.default_rng(2)).T, s=8, color=REAL, label="real")
     axes.scatter(*drawn.T, s=8, color=DRAWN, alpha=0.4, marker="x", linewidths=0.8, label="drawn")
-    axes.set(title=f"iteration {iteration}: {modes_covered(drawn)} of 8 modes", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+    axes.set(title=f"iteration {iteration}: {modes_covered(drawn)} of 8 modes", xlim=(-3, 3), ylim=(-3, 3),
+             aspect="equal")
 
 
 keras.utils.set_random_seed(0)
@@ -513,10 +516,10 @@ plt.show()
 
 # %% [markdown]
 r"""
-The samples stay together, in one place or on one line, and move about. The generator has found where the discriminator's
-score is highest, and draws nothing else. The discriminator learns that this place is full of fakes, lowers its score there,
-and the generator moves on to the next place: the circles of exercise 4 again. That is **mode collapse**. Nothing in $L_G$ asks
-for variety: a generator that draws one perfect cell has a perfect score.
+The samples stay together, in one place or on one line, and move about. The generator has found where the
+discriminator's score is highest, and draws nothing else. The discriminator learns that this place is full of fakes,
+lowers its score there, and the generator moves on to the next place: the circles of exercise 4 again. That is **mode
+collapse**. Nothing in $L_G$ asks for variety: a generator that draws one perfect cell has a perfect score.
 
 ## Exercise 6: prevent it
 
@@ -607,15 +610,15 @@ r"""
 r"""
 ## For the instructor
 
-**Timing** (45 minutes): data and networks 5, exercises 1 and 2 15, see the game 5, exercise 3 5 (or homework), the saddle
-10, mode collapse 5. Exercise 6 suits those who are ahead.
+**Timing** (45 minutes): data and networks 5, exercises 1 and 2 15, see the game 5, exercise 3 5 (or homework), the
+saddle 10, mode collapse 5. Exercise 6 suits those who are ahead.
 
-**Answers.** 1: both give the same loss; a discriminator that failed gives ½ to everything, also to garbage: draw samples
-and look, or train a fresh discriminator for longer. 2: a page of samples in which the same cell returns; a histogram of a
-measured quantity (length) beside the real one; count near-duplicates. 3: yes, if the discriminator has learnt the
-training samples by heart, its gradient leads there; compare samples with their nearest real neighbours. 4: it becomes nearly
-perfect, and where it is certain its probability is flat: for these smooth data the non-saturating loss still has a
-gradient, but it grows noisy; notebook 3 says why.
+**Answers.** 1: both give the same loss; a discriminator that failed gives ½ to everything, also to garbage: draw
+samples and look, or train a fresh discriminator for longer. 2: a page of samples in which the same cell returns; a
+histogram of a measured quantity (length) beside the real one; count near-duplicates. 3: yes, if the discriminator has
+learnt the training samples by heart, its gradient leads there; compare samples with their nearest real neighbours. 4:
+it becomes nearly perfect, and where it is certain its probability is flat: for these smooth data the non-saturating
+loss still has a gradient, but it grows noisy; notebook 3 says why.
 
 **Exercise 6.** Momentum is what matters. With two seeds each, after 1,500 iterations: momentum 0.9 covers 0 or 1 modes,
 with noise of 0.3 no more; momentum 0.5 covers 7 and 8. Noise of 0.3 makes it 8 safely, and shows what it costs:

@@ -41,8 +41,8 @@ r"""
 ## The data
 
 1,797 handwritten digits of 8×8 pixels (they come with scikit-learn; Alpaydin & Kaynak 1998). A picture is an array
-(height, width, channels); here there is one channel. A batch of pictures is an array (batch, height, width, channels). As
-in the whole product, pixels are scaled to $[-1, 1]$, because the generator's last function is $\tanh$.
+(height, width, channels); here there is one channel. A batch of pictures is an array (batch, height, width,
+channels). As in the whole product, pixels are scaled to $[-1, 1]$, because the generator's last function is $\tanh$.
 """
 
 # %% figure digits
@@ -69,11 +69,11 @@ show(images[:64], "real digits")
 r"""
 ## Convolutions
 
-A dense layer looks at every pixel with a weight of its own, so it would have to learn a stroke anew at every place.
-A **convolution** slides one small array of weights, the **kernel**, over the picture, and writes at each place the sum of
-pixels times weights: the same stroke detector everywhere. A layer has many kernels, and each makes one *feature map*.
-With **stride** 2 the kernel moves two pixels at a time, and the maps have half the height and width. The discriminator is
-a row of those: 8×8 → 4×4 → 2×2 → one score.
+A dense layer looks at every pixel with a weight of its own, so it would have to learn a stroke anew at every place. A
+**convolution** slides one small array of weights, the **kernel**, over the picture, and writes at each place the sum
+of pixels times weights: the same stroke detector everywhere. A layer has many kernels, and each makes one *feature
+map*. With **stride** 2 the kernel moves two pixels at a time, and the maps have half the height and width. The
+discriminator is a row of those: 8×8 → 4×4 → 2×2 → one score.
 
 The generator has to go the other way: from a few numbers to a picture. A **transposed convolution** does that. Think of
 the kernel as a *stamp*: each input pixel puts down the kernel, multiplied by the pixel's value, at its place in the
@@ -81,8 +81,8 @@ output; with stride $s$ the places are $s$ apart; where stamps overlap they add 
 
 $$ y[s\,i + a,\; s\,j + b] \mathrel{+}= x[i, j]\; k[a, b]. $$
 
-For an input of $n$ pixels a side and a kernel of $m$, the output has $s\,(n - 1) + m$. (Layers with `padding="same"` then cut
-the border so that it is exactly $s\,n$.) The name: as a matrix it is the transpose of the convolution's.
+For an input of $n$ pixels a side and a kernel of $m$, the output has $s\,(n - 1) + m$. (Layers with `padding="same"`
+then cut the border so that it is exactly $s\,n$.) The name: as a matrix it is the transpose of the convolution's.
 
 ## Exercise 1: stamp
 
@@ -125,7 +125,8 @@ for _stride in (1, 2, 3):
     _layer.set_weights([_kernel[:, :, None, None]])
     _expected = _layer(_x[None, :, :, None].astype("float32")).numpy()[0, :, :, 0]
     _yours = np.asarray(transposed_convolution(_x, _kernel, _stride))
-    assert _yours.shape == _expected.shape, f"stride {_stride}: the output is {_yours.shape}, it should be {_expected.shape}"
+    assert _yours.shape == _expected.shape, \
+        f"stride {_stride}: the output is {_yours.shape}, it should be {_expected.shape}"
     assert np.allclose(_yours, _expected, atol=1e-5), \
         f"stride {_stride}: not what Keras's layer computes. Do stamps that overlap add up (+=)?"
 print("✓ exercise 1: this is what Conv2DTranspose computes")
@@ -159,7 +160,7 @@ GOOD_SIZE = 4
 
 # %% check
 assert list(stamps(3, 2, 3)) == [1, 1, 2, 1, 2, 1, 1], \
-    f"3 pixels, kernel 3, stride 2: the first stamp covers pixels 0 to 2, the next 2 to 4, ...; yours: {stamps(3, 2, 3)}"
+    f"3 pixels, kernel 3, stride 2: stamps cover pixels 0 to 2, 2 to 4, 4 to 6; yours: {stamps(3, 2, 3)}"
 assert list(stamps(4, 2, 3)) == [1, 1, 2, 2, 2, 2, 1, 1] and list(stamps(2, 3, 2)) == [1, 1, 0, 1, 1], \
     "try kernel 4 with stride 2, and kernel 2 with stride 3 (where some pixels get none), by hand"
 assert GOOD_SIZE in (3, 4, 5) and len(set(stamps(GOOD_SIZE, 2, 20)[4:-4])) == 1, \
@@ -169,7 +170,8 @@ print(f"✓ exercise 2: kernels of {GOOD_SIZE} cover evenly: the size must be a 
 # %% figure checkerboard
 figure, panels = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
 for axes, size in zip(panels, (3, 4, 5)):
-    shown = axes.imshow(transposed_convolution(np.ones((6, 6)), np.ones((size, size)), 2), cmap="cividis", vmin=0, vmax=9)
+    counts = transposed_convolution(np.ones((6, 6)), np.ones((size, size)), 2)
+    shown = axes.imshow(counts, cmap="cividis", vmin=0, vmax=9)
     axes.set(title=f"kernel {size}×{size}, stride 2", xticks=[], yticks=[])
 figure.colorbar(shown, ax=panels, label="stamps on a pixel")
 plt.show()
@@ -180,15 +182,16 @@ DCGAN (Radford et al. 2016) and the networks of BioGANs use kernels of 4×4 with
 
 ## Batch normalisation
 
-In a row of layers the numbers may grow or shrink from layer to layer, and the gradients with them. **Batch normalisation**
-(Ioffe & Szegedy 2015) sets this right after each layer: for each feature map, subtract the mean and divide by the
-standard deviation *over the batch and all pixels*, then let the network choose the scale $\gamma$ and shift $\beta$:
+In a row of layers the numbers may grow or shrink from layer to layer, and the gradients with them. **Batch
+normalisation** (Ioffe & Szegedy 2015) sets this right after each layer: for each feature map, subtract the mean and
+divide by the standard deviation *over the batch and all pixels*, then let the network choose the scale $\gamma$ and
+shift $\beta$:
 
 $$ \hat h = \gamma\, \frac{h - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta, \qquad
 \mu, \sigma^2: \text{mean and variance over batch, height, width.} $$
 
-So during training a sample's result depends on the other samples of the batch. When the trained generator draws a single
-picture there is no batch: then running averages of $\mu$ and $\sigma^2$ are used.
+So during training a sample's result depends on the other samples of the batch. When the trained generator draws a
+single picture there is no batch: then running averages of $\mu$ and $\sigma^2$ are used.
 
 ## Exercise 3: normalise
 """
@@ -355,8 +358,8 @@ plt.show()
 
 # %% [markdown]
 r"""
-The pictures get better while the losses say nothing of the kind: after the start the generator's *rises*, because its opponent
-learns too.
+The pictures get better while the losses say nothing of the kind: after the start the generator's *rises*, because its
+opponent learns too.
 
 ## What the discriminator learns
 
@@ -378,7 +381,8 @@ for k in range(16):
     panels[1, k].imshow(slopes[k], cmap="PuOr", vmin=-limit, vmax=limit)
 for axes in panels.flat:
     axes.axis("off")
-figure.suptitle("picture, score, and where brighter (violet) or darker (orange) pixels would raise the score", fontsize=10)
+title = "picture, score, and where brighter (violet) or darker (orange) pixels would raise the score"
+figure.suptitle(title, fontsize=10)
 plt.show()
 
 # %% [markdown]
@@ -429,8 +433,8 @@ print("✓ exercise 5: digits told right:", ", ".join(f"{name} {value:.1%}" for 
 r"""
 ## Exercise 6: a walk between two digits
 
-Each latent is a digit, so a path between two latents is a digit that turns into another. A straight line is not the best
-path: latents are 16 standard normal numbers, so nearly all of them have a length near $\sqrt{16} = 4$, and the
+Each latent is a digit, so a path between two latents is a digit that turns into another. A straight line is not the
+best path: latents are 16 standard normal numbers, so nearly all of them have a length near $\sqrt{16} = 4$, and the
 middle of a straight line is shorter than any latent the generator was trained with. Walk on a sphere instead: with
 the angle $\omega$ between $a$ and $b$,
 
@@ -456,7 +460,8 @@ _a, _b = np.eye(LATENT)[0] * 4, np.eye(LATENT)[1] * 4
 _way = np.asarray(walk(_a, _b, 9))
 assert _way.shape == (9, LATENT) and np.allclose(_way[0], _a) and np.allclose(_way[-1], _b), "it should go from a to b"
 assert np.allclose(np.linalg.norm(_way, axis=1), 4), "between latents of length 4 all latents should have length 4"
-assert np.allclose(np.linalg.norm(np.diff(_way, axis=0), axis=1).std(), 0, atol=1e-6), "all steps should be equally long"
+_lengths = np.linalg.norm(np.diff(_way, axis=0), axis=1)
+assert np.allclose(_lengths, _lengths[0], atol=1e-6), "all steps should be equally long"
 print("✓ exercise 6")
 
 # %% figure walk
@@ -528,10 +533,11 @@ r"""
 exercise 4 and training 10, what the discriminator learns 10. Exercise 6 is homework.
 
 **Answers.** Exercise 4: a bias is subtracted again with the mean. 1: often it fills gaps of strokes and clears grey
-pixels beside them; sometimes it is only noise: gradients of networks are no explanations. 2: pictures of fixed latents,
-a two-sample test on held-out data (`evaluate.py`), for Wasserstein GANs the critic's estimate (notebook 3). 3: its variety: the features
-of a batch in which all pictures are alike are blown up to variance 1, which looks like no batch of real pictures.
-4: show the nearest real digits of drawn ones (in pixels and in features), and reconstruct held-out digits.
+pixels beside them; sometimes it is only noise: gradients of networks are no explanations. 2: pictures of fixed
+latents, a two-sample test on held-out data (`evaluate.py`), for Wasserstein GANs the critic's estimate (notebook 3).
+3: its variety: the features of a batch in which all pictures are alike are blown up to variance 1, which looks like
+no batch of real pictures. 4: show the nearest real digits of drawn ones (in pixels and in features), and reconstruct
+held-out digits.
 """
 
 # %% slide [markdown]

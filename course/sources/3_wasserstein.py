@@ -3,8 +3,8 @@ r"""
 # 3. Why Wasserstein: a quantity that goes down
 
 **After this notebook you can** compute three distances between distributions, and say which of them helps a generator
-that is still far away; explain what a critic is; limit its slope in two ways, by clipping and by a penalty; train a WGAN-GP
-and read its curve.
+that is still far away; explain what a critic is; limit its slope in two ways, by clipping and by a penalty; train a
+WGAN-GP and read its curve.
 
 **You need** notebook 1. The notebook computes for about three minutes.
 """
@@ -73,15 +73,16 @@ assert np.isfinite(jensen_shannon(_p, _q)), "not a number: leave out the bins wh
 assert np.isclose(jensen_shannon(_p, _p[::-1]), np.log(2)), "JS of histograms that don't overlap is log 2 = 0.693"
 assert np.isclose(jensen_shannon(_q, _q), 0), "JS of a histogram and itself is 0"
 assert np.isclose(jensen_shannon(_p, _q), jensen_shannon(_q, _p)), "JS is symmetric"
-assert np.isclose(jensen_shannon(_p, _q), 0.2158, atol=1e-3), f"JS of p and q is 0.2158, yours is {jensen_shannon(_p, _q):.4f}"
+assert np.isclose(jensen_shannon(_p, _q), 0.2158, atol=1e-3), \
+    f"JS of p and q is 0.2158, yours is {jensen_shannon(_p, _q):.4f}"
 print("✓ exercise 1")
 
 # %% [markdown]
 r"""
 ## Exercise 2: the earth mover
 
-Think of $q$ as heaps of earth, and of $p$ as where they should be. The **Wasserstein-1** or *earth mover's* distance is the
-least work, mass times distance, that moves the one into the other. In one dimension, with as many samples of
+Think of $q$ as heaps of earth, and of $p$ as where they should be. The **Wasserstein-1** or *earth mover's* distance
+is the least work, mass times distance, that moves the one into the other. In one dimension, with as many samples of
 each, the best plan is simple: the smallest goes to the smallest, the next to the next, and so on. Write the mean
 distance of that plan.
 """
@@ -117,9 +118,10 @@ print("✓ exercise 2")
 
 # %% [markdown]
 r"""
-Now move one distribution past another: real samples are uniform in $[0, 1]$, drawn ones uniform in $[\theta, \theta + 1]$.
-On paper: $\text{JS} = \min(|\theta|, 1) \log 2$ (the part that does not overlap is told apart with certainty, the rest not at
-all), $\text{KL} = \infty$ for every $\theta \ne 0$, and $W = |\theta|$. The dots are measured with your functions.
+Now move one distribution past another: real samples are uniform in $[0, 1]$, drawn ones uniform in
+$[\theta, \theta + 1]$. On paper: $\text{JS} = \min(|\theta|, 1) \log 2$ (the part that does not overlap is told apart
+with certainty, the rest not at all), $\text{KL} = \infty$ for every $\theta \ne 0$, and $W = |\theta|$. The dots are
+measured with your functions.
 """
 
 # %% figure distances
@@ -133,7 +135,8 @@ for shift in theta:
     js.append(jensen_shannon(*(np.histogram(samples, bins)[0] / 5000 for samples in (real, drawn))))
     w.append(earth_mover(real, drawn))
 figure, panels = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
-for axes, measured, exact, name, colour in ((panels[0], js, np.minimum(abs(theta), 1) * np.log(2), "Jensen-Shannon", DRAWN),
+js_on_paper = np.minimum(abs(theta), 1) * np.log(2)
+for axes, measured, exact, name, colour in ((panels[0], js, js_on_paper, "Jensen-Shannon", DRAWN),
                                             (panels[1], w, abs(theta), "Wasserstein-1", REAL)):
     axes.plot(theta, exact, color="black", linewidth=1, label="on paper")
     axes.plot(theta, measured, "o", markersize=4, color=colour, label="measured")
@@ -143,9 +146,9 @@ plt.show()
 
 # %% [markdown]
 r"""
-Where the two do not overlap, JS is flat: it does not say in which direction to go. This is not a rare case. Images fill
-a vanishing part of the space of all arrays of pixels, and so do drawn ones: at first they never overlap (Arjovsky & Bottou
-2017). $W$ falls towards the real ones from everywhere.
+Where the two do not overlap, JS is flat: it does not say in which direction to go. This is not a rare case. Images
+fill a vanishing part of the space of all arrays of pixels, and so do drawn ones: at first they never overlap
+(Arjovsky & Bottou 2017). $W$ falls towards the real ones from everywhere.
 
 ## From a discriminator to a critic
 
@@ -154,19 +157,19 @@ How does one compute $W$ of images, where nothing can be sorted? By a theorem of
 $$ W(p, q) = \max_{f} \; \mathbb E_{x \text{ real}} f(x) - \mathbb E_{x \text{ drawn}} f(x), \qquad
 |f(a) - f(b)| \le |a - b| \text{ for all } a, b. $$
 
-$f$ is called the **critic**. Like a discriminator it gives high scores to real samples and low ones to drawn ones, but its
-slope must not exceed 1 anywhere (such functions are called 1-*Lipschitz*). Without that condition it could make the
-difference as large as it liked. We let $f$ be a network and train it to make the difference large. What is left: how to
-limit its slope?
+$f$ is called the **critic**. Like a discriminator it gives high scores to real samples and low ones to drawn ones,
+but its slope must not exceed 1 anywhere (such functions are called 1-*Lipschitz*). Without that condition it could
+make the difference as large as it liked. We let $f$ be a network and train it to make the difference large. What is
+left: how to limit its slope?
 
 **By clipping** (WGAN, Arjovsky et al. 2017): after each update, cut all weights to $[-c, c]$. A network of such
 weights can't be steeper than *some* number.
 
 ## Exercise 3: how steep?
 
-Our networks have one input, two hidden layers of `width` numbers with ReLU, and one output. If all weights are at most $c$,
-how steep can the output be? (Follow the slope through the layers: how large is it at most after the first layer, in
-each of its numbers? After the second, where `width` of them are added up? After the third?)
+Our networks have one input, two hidden layers of `width` numbers with ReLU, and one output. If all weights are at
+most $c$, how steep can the output be? (Follow the slope through the layers: how large is it at most after the first
+layer, in each of its numbers? After the second, where `width` of them are added up? After the third?)
 """
 
 # %% slide [markdown]
@@ -216,14 +219,14 @@ for _c, _width in ((0.1, 64), (0.5, 8)):
     _steepest.set_weights([np.full(weight.shape, _c) for weight in _steepest.get_weights()])
     _slope = float(_steepest(np.array([[9.0]]))[0, 0] - _steepest(np.array([[8.0]]))[0, 0])
     assert np.isclose(largest_slope(_c, _width), _slope, rtol=1e-3), \
-        f"a network of width {_width} whose weights are all {_c} has slope {_slope:.4g}; yours: {largest_slope(_c, _width):.4g}"
+        f"width {_width}, all weights {_c}: the slope is {_slope:.4g}, yours is {largest_slope(_c, _width):.4g}"
 print(f"✓ exercise 3: with c = 0.01 our critics have slopes up to {largest_slope(0.01, 64):.4f}, "
       f"with c = 0.1 up to {largest_slope(0.1, 64):.1f}")
 
 # %% [markdown]
 r"""
-So the clipped critic measures $W$ in units that depend on $c$ and on the network; and with weights at their limits it can
-express little. **By a penalty** (WGAN-GP, Gulrajani et al. 2017, eq. 3): punish slopes that differ from 1,
+So the clipped critic measures $W$ in units that depend on $c$ and on the network; and with weights at their limits it
+can express little. **By a penalty** (WGAN-GP, Gulrajani et al. 2017, eq. 3): punish slopes that differ from 1,
 
 $$ L_C = \mathbb E_{x \text{ drawn}} f(x) - \mathbb E_{x \text{ real}} f(x)
  + \lambda\, \mathbb E_{\hat x} \bigl(\lVert \nabla f(\hat x) \rVert - 1\bigr)^2, \qquad
@@ -262,7 +265,8 @@ assert np.isclose(gradient_penalty(_linear, _real, _drawn, _alpha), 16, atol=1e-
     "a critic 3x + 4y has slope 5 everywhere: the penalty should be (5 - 1)² = 16"
 _bowl = lambda x: tf.reduce_sum(x ** 2, axis=1, keepdims=True) / 2      # slope |x|
 _points = (_alpha * _real + (1 - _alpha) * _drawn).numpy()
-assert np.isclose(gradient_penalty(_bowl, _real, _drawn, _alpha), ((np.linalg.norm(_points, axis=1) - 1) ** 2).mean(), atol=1e-3), \
+_expected = ((np.linalg.norm(_points, axis=1) - 1) ** 2).mean()
+assert np.isclose(gradient_penalty(_bowl, _real, _drawn, _alpha), _expected, atol=1e-3), \
     "for f = |x|²/2 the slope at x is |x|: look at the points between the samples, and take the mean of (slope - 1)²"
 _critic = network(2, 1)
 with tf.GradientTape() as _tape:
@@ -274,8 +278,8 @@ print("✓ exercise 4")
 r"""
 ## Exercise 5: how exact is the penalty?
 
-The penalty is a price, not a wall: a slope somewhat above 1 pays. In one dimension let real and drawn samples be $w$ apart,
-and $f$ a line of slope $s$. Then the critic's gain is
+The penalty is a price, not a wall: a slope somewhat above 1 pays. In one dimension let real and drawn samples be $w$
+apart, and $f$ a line of slope $s$. Then the critic's gain is
 
 $$ -L_C(s) = s\,w - \lambda\,(s - 1)^2. $$
 
@@ -313,10 +317,11 @@ print(f"✓ exercise 5: with λ = 10 a distance of 4 is measured as {largest_gai
 
 # %% [markdown]
 r"""
-Now with trained critics: real samples are uniform in a square of side 1, drawn ones in the same square moved by $\theta$, so
-their distance is $\theta$. For each way to limit the slope, and for each $\theta$, a critic is trained by 300 updates; what it
-measures is divided by $\theta$. (Why a square, not an interval? The penalty likes a slope of $-1$ as well as one of $+1$. In one
-dimension a critic that starts with the wrong sign can't get from the one to the other; in two it can turn round.)
+Now with trained critics: real samples are uniform in a square of side 1, drawn ones in the same square moved by
+$\theta$, so their distance is $\theta$. For each way to limit the slope, and for each $\theta$, a critic is trained
+by 300 updates; what it measures is divided by $\theta$. (Why a square, not an interval? The penalty likes a slope of
+$-1$ as well as one of $+1$. In one dimension a critic that starts with the wrong sign can't get from the one to the
+other; in two it can turn round.)
 """
 
 # %% figure slopes
@@ -348,7 +353,8 @@ def trained_gain(shift, c=None, lam=10.0, updates=300):
 shifts = np.array([0.5, 1, 2, 4])
 plt.figure(figsize=(6.5, 3.4))
 for c, marker, colour in ((0.1, "^", OTHER), (0.05, "s", DRAWN), (0.01, "v", "#E69F00")):
-    plt.loglog(shifts, [trained_gain(shift, c=c) / shift for shift in shifts], marker, color=colour, label=f"clipped to {c}")
+    gains = np.array([trained_gain(shift, c=c) for shift in shifts])
+    plt.loglog(shifts, gains / shifts, marker, color=colour, label=f"clipped to {c}")
     plt.axhline(max(largest_slope(c, 64), 1e-4), color=colour, linewidth=1, linestyle=":")
 plt.loglog(shifts, [trained_gain(shift) / shift for shift in shifts], "o", color=REAL, label="gradient penalty, λ = 10")
 plt.loglog(shifts, np.maximum(largest_gain(shifts, 10.0), 1e-4) / shifts, color=REAL, linewidth=1)
@@ -364,10 +370,10 @@ plt.show()
 r"""
 ## Exercise 6: a WGAN-GP
 
-Now the game. The critic minimises $L_C$, the generator minimises $-\mathbb E\, f(G(z))$: it follows the slope of the critic,
-which is about 1 everywhere between drawn and real samples, however far apart they are. Because the critic must be
-good *first* (its gain is a distance only then), it is updated five times for each update of the generator; Adam gets
-no momentum ($\beta_1 = 0$).
+Now the game. The critic minimises $L_C$, the generator minimises $-\mathbb E\, f(G(z))$: it follows the slope of the
+critic, which is about 1 everywhere between drawn and real samples, however far apart they are. Because the critic
+must be good *first* (its gain is a distance only then), it is updated five times for each update of the generator;
+Adam gets no momentum ($\beta_1 = 0$).
 """
 
 # %% exercise
@@ -515,10 +521,12 @@ print(f"biogans: {float(product):.5f}, yours: {float(yours):.5f}")
 r"""
 ## To discuss
 
-1. The gain of the critic of one network is 5, that of another network on the same data is 3. Which generator is better?
-2. Why has a critic under the gradient penalty no batch normalisation? (What is "the gradient of a sample's score" if the
-   score depends on the whole batch?)
-3. WGAN's authors wrote that clipping is "a clearly terrible way" to limit the slope. What in your figure supports them?
+1. The gain of the critic of one network is 5, that of another network on the same data is 3. Which generator is
+   better?
+2. Why has a critic under the gradient penalty no batch normalisation? (What is "the gradient of a sample's score" if
+   the score depends on the whole batch?)
+3. WGAN's authors wrote that clipping is "a clearly terrible way" to limit the slope. What in your figure supports
+   them?
 4. The measured distance does not go to 0, even for two sets of real samples. Why? What should a result be compared
    with?
 
@@ -537,12 +545,13 @@ r"""
 **Timing** (50 minutes): distances, exercises 1 and 2 12, the critic 8, exercise 3 5, exercise 4 10, exercise 5 5 (or
 homework), exercise 6 10.
 
-**Answers.** 1: nobody knows: the gain is a distance only up to the network's abilities and training; compare scores of the
-same critic, trained in the same way (`evaluate.py`). 2: the penalty asks for the slope of each score in its own sample;
-with batch normalisation that does not exist. 3: the three clipped critics differ by factors of a thousand, and what they
-measure depends on the width and depth too; where a clipped critic is too flat, the generator hardly learns. (They stay below
-the dotted lines: a unit whose ReLU is off for all samples has no gradient, and never helps.)
-4: two finite sets of samples differ by chance; compare with the distance of two sets of real samples of the same size.
+**Answers.** 1: nobody knows: the gain is a distance only up to the network's abilities and training; compare scores
+of the same critic, trained in the same way (`evaluate.py`). 2: the penalty asks for the slope of each score in its
+own sample; with batch normalisation that does not exist. 3: the three clipped critics differ by factors of a
+thousand, and what they measure depends on the width and depth too; where a clipped critic is too flat, the generator
+hardly learns. (They stay below the dotted lines: a unit whose ReLU is off for all samples has no gradient, and never
+helps.) 4: two finite sets of samples differ by chance; compare with the distance of two sets of real samples of the
+same size.
 """
 
 # %% slide [markdown]

@@ -2,9 +2,9 @@
 r"""
 # 4. Cells: six proteins at once
 
-**After this notebook you can** train and use BioGANs; say what a joint, a separable and a star-shaped generator are, and
-what each can and can't be asked; borrow channels from similar cells, as one does without a network; say exactly what
-"seeing six proteins at once" means, and what it does not mean.
+**After this notebook you can** train and use BioGANs; say what a joint, a separable and a star-shaped generator are,
+and what each can and can't be asked; borrow channels from similar cells, as one does without a network; say exactly
+what "seeing six proteins at once" means, and what it does not mean.
 
 **You need** notebooks 1 and 3 (2 helps). The notebook computes for about four minutes, most of which are three small
 trainings. Run it in a folder that you may write to: it makes a folder `cells` there.
@@ -49,18 +49,19 @@ plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.ri
 r"""
 ## The data, and what is missing in them
 
-Fission yeast is a rod that grows at its ends and divides in the middle. *Polarity factors* are proteins that tell the cell
-where its ends are. In the LIN data set (Dodgson et al. 2017) each image shows two proteins of one cell, each made to
-fluoresce in its own colour:
+Fission yeast is a rod that grows at its ends and divides in the middle. *Polarity factors* are proteins that tell the
+cell where its ends are. In the LIN data set (Dodgson et al. 2017) each image shows two proteins of one cell, each
+made to fluoresce in its own colour:
 
-- **red**: Bgs4, which builds the cell wall: it is where the cell *grows*, and so tells how far the cell is in its cycle;
+- **red**: Bgs4, which builds the cell wall: it is where the cell *grows*, and so tells how far the cell is in its
+  cycle;
 - **green**: one of many polarity factors; here six: Alp14, Arp3, Cki2, Mkh1, Sid2, Tea1.
 
-A microscope can't tell more colours apart in a living cell, and each strain of yeast has two proteins tagged. So **no image
-shows two polarity factors.** The question of Osokin et al. (2017): can a network draw all six in the same cell?
+A microscope can't tell more colours apart in a living cell, and each strain of yeast has two proteins tagged. So **no
+image shows two polarity factors.** The question of Osokin et al. (2017): can a network draw all six in the same cell?
 
-The sample data of BioGANs have the layout of LIN, and are *simulated* (no microscope was involved). That has an advantage:
-the simulator can show what no microscope can, all six in one cell, to compare with.
+The sample data of BioGANs have the layout of LIN, and are *simulated* (no microscope was involved). That has an
+advantage: the simulator can show what no microscope can, all six in one cell, to compare with.
 """
 
 # %% figure data
@@ -86,9 +87,10 @@ Marker (magenta) and **one** factor (green) in each image. No cell was ever imag
 r"""
 ## Exercise 1: to the network and back
 
-Networks see pixels in $[-1, 1]$, files have 0 to 255, and a screen wants red, green and blue in $[0, 1]$. Write the last
-step, from two channels in $[-1, 1]$ to colours. As few colour-blind eyes tell red from green, the marker (which we go on
-calling red) is shown in magenta: it goes to both R and B, the factor to G. Where both are bright the picture is white.
+Networks see pixels in $[-1, 1]$, files have 0 to 255, and a screen wants red, green and blue in $[0, 1]$. Write the
+last step, from two channels in $[-1, 1]$ to colours. As few colour-blind eyes tell red from green, the marker (which
+we go on calling red) is shown in magenta: it goes to both R and B, the factor to G. Where both are bright the picture
+is white.
 """
 
 # %% exercise
@@ -106,7 +108,8 @@ def to_rgb(cells):
 _rgb = to_rgb(np.array([[[-1.0, 1.0], [0.0, -1.0]]]))
 assert _rgb.shape == (1, 2, 3), f"the shape should be (1, 2, 3), yours is {_rgb.shape}"
 assert np.allclose(_rgb[0, 0], [0, 1, 0]), f"no marker and full factor should be (0, 1, 0), yours is {_rgb[0, 0]}"
-assert np.allclose(_rgb[0, 1], [0.5, 0, 0.5]), f"half marker and no factor should be (0.5, 0, 0.5), yours is {_rgb[0, 1]}"
+assert np.allclose(_rgb[0, 1], [0.5, 0, 0.5]), \
+    f"half marker and no factor should be (0.5, 0, 0.5), yours is {_rgb[0, 1]}"
 print("✓ exercise 1")
 
 # %% figure merged
@@ -134,7 +137,8 @@ A **joint** generator, DCGAN, draws both channels as one picture with two colour
 def train(network, iterations, *options):
     """Train with the fast preset in the folder `cells`; returns the generator and its iterations."""
     command = ["-d", DATA, "-m", network, "-e", iterations, "-M", 1000, "--preset", "fast", "--resume", *options]
-    done = subprocess.run([sys.executable, "-m", "biogans.train", *map(str, command)], cwd=WORK, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "biogans.train", *map(str, command)], cwd=WORK,
+                          capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     weights = re.search(r"^(?:weights: |going on from )([^\s,]+)", done.stdout, re.MULTILINE)[1]
@@ -165,10 +169,10 @@ show(draw(together, z), "joint: red and green (Tea1) drawn as one picture, after
 r"""
 ## Separable: red first
 
-A biologist would ask: *in this cell*, at this stage of growth, where is Tea1? The joint network has no answer; one can't
-hold the red fixed and ask for another green. So the **separable** generator (Osokin et al. 2017, section 3.1)
-splits both its features and $z = (z_r, z_g)$ into halves: a red tower, which reads $z_r$ and its own features only, and a
-green tower, which reads $z_r$, $z_g$, and at every layer the red features besides its own:
+A biologist would ask: *in this cell*, at this stage of growth, where is Tea1? The joint network has no answer; one
+can't hold the red fixed and ask for another green. So the **separable** generator (Osokin et al. 2017, section 3.1)
+splits both its features and $z = (z_r, z_g)$ into halves: a red tower, which reads $z_r$ and its own features only,
+and a green tower, which reads $z_r$, $z_g$, and at every layer the red features besides its own:
 
 $$ x_\text{red} = R(z_r), \qquad x_\text{green} = G\bigl(\text{features of } R(z_r),\; z_r, z_g\bigr). $$
 
@@ -260,8 +264,8 @@ print("✓ exercise 3")
 r"""
 ## The star
 
-The **star-shaped** generator (section 3.2) has one red tower and six green ones around it, each of which reads
-the red features. Six critics judge it: critic $k$ sees pairs of red and green $k$, and real images of factor $k$. So each
+The **star-shaped** generator (section 3.2) has one red tower and six green ones around it, each of which reads the
+red features. Six critics judge it: critic $k$ sees pairs of red and green $k$, and real images of factor $k$. So each
 critic sees only what a microscope can show, and yet the generator draws seven channels of one cell.
 """
 
@@ -302,8 +306,8 @@ r"""
 ## Exercise 4: without a network
 
 One can do without: take a cell's red, look among the images of each factor for the one whose red is most like it, and
-copy its green (Osokin et al. 2017, section 4.2, made training images so). Write the search. How alike two reds are: the sum
-of squared differences of their pixels.
+copy its green (Osokin et al. 2017, section 4.2, made training images so). Write the search. How alike two reds are:
+the sum of squared differences of their pixels.
 """
 
 # %% exercise
@@ -329,8 +333,9 @@ def borrow(red):
 # %% check
 _reds = images.pixels[:300, :, :, 0]
 assert most_similar(_reds[17], _reds) == 17, "a cell's red is most like itself"
-_noisy = np.clip(_reds[42].astype(int) + np.random.default_rng(0).integers(-20, 20, _reds[42].shape), 0, 255).astype("uint8")
-assert most_similar(_noisy, _reds) == 42, "with some noise on it, it should still be found: mind that uint8 differences wrap"
+_noisy = _reds[42].astype(int) + np.random.default_rng(0).integers(-20, 20, _reds[42].shape)
+assert most_similar(np.clip(_noisy, 0, 255).astype("uint8"), _reds) == 42, \
+    "with some noise on it, it should still be found: mind that differences of uint8 wrap"
 _dark = np.stack([np.full((4, 4), 200, "uint8"), np.full((4, 4), 8, "uint8")])
 assert most_similar(np.full((4, 4), 10, "uint8"), _dark) == 1, "10 - 200 is 66 in uint8: convert before you subtract"
 print("✓ exercise 4")
@@ -339,10 +344,11 @@ print("✓ exercise 4")
 r"""
 ## What two-channel images can tell, and what they can't
 
-Now the heart of the matter. From images one learns, for each factor, how green $k$ goes with red: the joint distribution
-of (red, green $k$). Does that settle how green 1 goes with green 2? Take three numbers instead of images: red
-correlates with green 1 by $a$, and with green 2 by $b$. Which correlations $c$ of the two greens are possible? A table of
-correlations is possible if and only if its determinant is not negative (and no correlation exceeds 1):
+Now the heart of the matter. From images one learns, for each factor, how green $k$ goes with red: the joint
+distribution of (red, green $k$). Does that settle how green 1 goes with green 2? Take three numbers instead of
+images: red correlates with green 1 by $a$, and with green 2 by $b$. Which correlations $c$ of the two greens are
+possible? A table of correlations is possible if and only if its determinant is not negative (and no correlation
+exceeds 1):
 
 $$ \det\begin{pmatrix} 1 & a & b \\ a & 1 & c \\ b & c & 1 \end{pmatrix} = 1 + 2abc - a^2 - b^2 - c^2 \ge 0. $$
 
@@ -387,15 +393,15 @@ print("✓ exercise 5: with a = b = 0.9 the greens correlate by at least "
 # %% [markdown]
 r"""
 So the data do **not** determine how the factors go together, except as far as red determines each of them. What
-decides the rest is the model: the six towers of our star read the same features of red *and* the same $z_g$. The paper's
-claim is not that the network measures what was never measured. It is: *if* the stage of growth, which red shows, is what the
-factors have in common, these are cells with all six. Where there is a truth, one can test it.
+decides the rest is the model: the six towers of our star read the same features of red *and* the same $z_g$. The
+paper's claim is not that the network measures what was never measured. It is: *if* the stage of growth, which red
+shows, is what the factors have in common, these are cells with all six. Where there is a truth, one can test it.
 
 ## Exercise 6: test it
 
 `joint.measure` finds the cell in each picture and gives, among other things, the correlations between channels over
-the pixels of the cell. Compare how the greens correlate (mean over cells) in true cells with three candidates, by the root
-mean square of the differences over the 15 pairs of greens.
+the pixels of the cell. Compare how the greens correlate (mean over cells) in true cells with three candidates, by the
+root mean square of the differences over the 15 pairs of greens.
 """
 
 # %% exercise
@@ -477,22 +483,22 @@ where `DATA` is the folder that `print(DATA)` shows, and run the cells from *The
 
 - Osokin, Chessel, Carazo Salas & Vaggi (2017), *GANs for biological image synthesis*,
   [arXiv:1708.04692](https://arxiv.org/abs/1708.04692)
-- Dodgson et al. (2017), *Reconstructing regulatory pathways by systematically mapping protein localization interdependency
-  networks*, [bioRxiv 116749](https://doi.org/10.1101/116749)
+- Dodgson et al. (2017), *Reconstructing regulatory pathways by systematically mapping protein localization
+  interdependency networks*, [bioRxiv 116749](https://doi.org/10.1101/116749)
 """
 
 # %% answer [markdown]
 r"""
 ## For the instructor
 
-**Timing** (45 minutes): data and exercise 1 8, joint and separable with exercises 2 and 3 15 (start the trainings while you
-talk), star 5, exercise 4 5, exercises 5 and 6 12.
+**Timing** (45 minutes): data and exercise 1 8, joint and separable with exercises 2 and 3 15 (start the trainings
+while you talk), star 5, exercise 4 5, exercises 5 and 6 12.
 
-**Answers.** 1: proteins that bind vary together beyond what red shows, those that take turns exclude each other; both are
-dependence given red, which no critic sees. 2: a strain with both tagged (a third colour, or Arp3 in the place of Bgs4):
-even few such images test the claim. 3: where the factor decides where the cell grows; a perturbed factor then changes red.
-4: drawn by a network; which data, that no two factors were imaged together, and that the dependence between them given the
-growth marker is the model's assumption.
+**Answers.** 1: proteins that bind vary together beyond what red shows, those that take turns exclude each other; both
+are dependence given red, which no critic sees. 2: a strain with both tagged (a third colour, or Arp3 in the place of
+Bgs4): even few such images test the claim. 3: where the factor decides where the cell grows; a perturbed factor then
+changes red. 4: drawn by a network; which data, that no two factors were imaged together, and that the dependence
+between them given the growth marker is the model's assumption.
 
 **Numbers** vary with the machine. The variety of the separable network is usually well below that of the joint one.
 """

@@ -2,8 +2,8 @@
 r"""
 # 5. Are they true?
 
-**After this notebook you can** test whether drawn images differ from real ones, with an error bar; say whether a generator
-lacks quality or variety; find out whether it copies; look for a real cell among all that it can draw.
+**After this notebook you can** test whether drawn images differ from real ones, with an error bar; say whether a
+generator lacks quality or variety; find out whether it copies; look for a real cell among all that it can draw.
 
 **You need** notebooks 3 and 4. The notebook computes for about four minutes.
 """
@@ -58,7 +58,8 @@ samples is the first test, and a bad one: one sees what one hopes for, and nobod
 def train(iterations):
     """DCGAN on Tea1, up to so many iterations: its generator."""
     command = ["-d", DATA, "-p", "Tea1", "-m", "DCGAN", "-e", iterations, "-M", 1000, "--preset", "fast", "--resume"]
-    done = subprocess.run([sys.executable, "-m", "biogans.train", *map(str, command)], cwd=WORK, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "biogans.train", *map(str, command)], cwd=WORK,
+                          capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     weights = re.findall(r"^(?:weights: |going on from )([^\s,]+)", done.stdout, re.MULTILINE)[-1]
@@ -85,14 +86,14 @@ plt.show()
 r"""
 ## A classifier as a test
 
-Do two sets of samples come from the same distribution? Train a classifier to tell them apart, and see how often it is right
-**on samples that it has not seen**. If it is right half of the time, it found no difference; if always, the sets have
-nothing in common. That is the *classifier two-sample test*, C2ST (Lopez-Paz & Oquab 2017).
+Do two sets of samples come from the same distribution? Train a classifier to tell them apart, and see how often it is
+right **on samples that it has not seen**. If it is right half of the time, it found no difference; if always, the
+sets have nothing in common. That is the *classifier two-sample test*, C2ST (Lopez-Paz & Oquab 2017).
 
 ## Exercise 1: C2ST
 
-`LogisticRegression().fit(x, labels)` trains a linear classifier, `.score(x, labels)` is the fraction that it gets right.
-Shuffle each set with `rng.permutation`, train on the first half of both, score on the second half of both.
+`LogisticRegression().fit(x, labels)` trains a linear classifier, `.score(x, labels)` is the fraction that it gets
+right. Shuffle each set with `rng.permutation`, train on the first half of both, score on the second half of both.
 """
 
 # %% slide [markdown]
@@ -128,7 +129,7 @@ _same = two_sample_accuracy(_r.standard_normal((2000, 2)), _r.standard_normal((2
 assert abs(_same - 0.5) < 0.06, f"two samples of the same distribution: about 0.5, yours is {_same:.2f}"
 _apart = two_sample_accuracy(_r.standard_normal((200, 2)), 9 + _r.standard_normal((200, 2)), _r)
 assert _apart > 0.98, f"far apart: about 1, yours is {_apart:.2f}"
-_noise = np.mean([two_sample_accuracy(_r.standard_normal((60, 300)), _r.standard_normal((60, 300)), _r) for _ in range(5)])
+_noise = np.mean([two_sample_accuracy(*_r.standard_normal((2, 60, 300)), _r) for _ in range(5)])
 assert abs(_noise - 0.5) < 0.2, f"{_noise:.2f} for noise of 300 numbers: did you score the half that it was trained on?"
 _sorted = np.linspace(0, 1, 400)[:, None]
 assert abs(two_sample_accuracy(_sorted, _sorted, _r) - 0.5) < 0.12, "sorted samples: shuffle before you halve"
@@ -161,10 +162,10 @@ print("✓ exercise 2")
 # %% [markdown]
 r"""
 For images a linear classifier is too weak, and a large network too strong: it finds *some* difference always, and all
-generators get the same bad mark. Osokin et al. (2017) use the critic of WGAN-GP, trained from scratch for a fixed number of
-updates; its score is its gain on the unseen half (notebook 3): 0 if nothing lasting was found, and larger the further the
-images are apart. `biogans.c2st.score` computes one split; `evaluate.py` does it properly. Four candidates:
-the two generators, real images of the training set, and **copies**: training images with a little noise.
+generators get the same bad mark. Osokin et al. (2017) use the critic of WGAN-GP, trained from scratch for a fixed
+number of updates; its score is its gain on the unseen half (notebook 3): 0 if nothing lasting was found, and larger
+the further the images are apart. `biogans.c2st.score` computes one split; `evaluate.py` does it properly. Four
+candidates: the two generators, real images of the training set, and **copies**: training images with a little noise.
 """
 
 # %% figure scores
@@ -178,7 +179,8 @@ def score_of(samples):
     def score(split):
         rng = np.random.default_rng(split)
         (real, unseen_real), (seen, unseen) = (
-            [c2st.mirrored(half) for half in np.array_split(rng.permutation(images), 2)] for images in (held_out, samples))
+            [c2st.mirrored(half) for half in np.array_split(rng.permutation(images), 2)]
+            for images in (held_out, samples))
         return c2st.score(seen, real, unseen, unseen_real, c2st.fast(), split)
     return score
 
@@ -199,15 +201,15 @@ two-sample test can't tell a generator that has learnt from one that has memoris
 
 ## Exercise 3: does it copy?
 
-For each sample find the nearest training image (root of the mean squared difference of all pixels, scaled to $[0, 1]$). A
-generator that copies is nearer to the training images than held-out cells are. `cdist(a, b)` of SciPy
+For each sample find the nearest training image (root of the mean squared difference of all pixels, scaled to
+$[0, 1]$). A generator that copies is nearer to the training images than held-out cells are. `cdist(a, b)` of SciPy
 gives all distances $\lVert a_i - b_j \rVert$ of two sets of vectors.
 """
 
 # %% exercise
 # Exercise 3
 def nearest_distance(samples, training):
-    """For each of `samples` (count, ...), uint8: root mean squared difference to the nearest of `training`, in [0, 1]."""
+    """Of each of `samples` (count, ...), uint8: root mean squared difference to the nearest of `training`."""
     ### BEGIN SOLUTION
     a, b = (images.reshape(len(images), -1) / 255 for images in (samples, training))
     return cdist(a, b).min(axis=1) / np.sqrt(a.shape[1])
@@ -220,7 +222,7 @@ _a = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 2), dtype="uint8")
 assert np.allclose(nearest_distance(_a[:2], _a), 0), "an image of the training set has distance 0"
 _b = _a.copy()
 _b[0] = np.where(_a[0] < 128, _a[0] + 51, _a[0] - 51)
-assert np.isclose(nearest_distance(_b[:1], _a)[0], 0.2), "an image that is off by 51 of 255 in every pixel: distance 0.2"
+assert np.isclose(nearest_distance(_b[:1], _a)[0], 0.2), "an image that is 51 of 255 off in every pixel: distance 0.2"
 print("✓ exercise 3")
 
 # %% figure copies
@@ -236,10 +238,10 @@ plt.show()
 r"""
 ## Exercise 4: quality and variety apart
 
-One number mixes two faults: samples that look wrong, and kinds of samples that are missing. **Precision** is the fraction of
-drawn samples that are among the real ones, **recall** the fraction of real ones that are among the drawn
-(Kynkäänniemi et al. 2019). "Among the real ones" means: within reach of at least one of them, where a real sample reaches as
-far as its own $k$-th nearest real neighbour.
+One number mixes two faults: samples that look wrong, and kinds of samples that are missing. **Precision** is the
+fraction of drawn samples that are among the real ones, **recall** the fraction of real ones that are among the drawn
+(Kynkäänniemi et al. 2019). "Among the real ones" means: within reach of at least one of them, where a real sample
+reaches as far as its own $k$-th nearest real neighbour.
 """
 
 # %% exercise
@@ -271,12 +273,13 @@ def ring(count, rng, modes=8, spread=0.05):
 # %% check
 _r = np.random.default_rng(0)
 _real = ring(400, _r)
-for _name, _drawn in {"the ring": ring(400, _r), "three modes": ring(400, _r, modes=3), "blurred": ring(400, _r, spread=0.5)}.items():
+_sets = {"the ring": ring(400, _r), "three modes": ring(400, _r, modes=3), "blurred": ring(400, _r, spread=0.5)}
+for _name, _drawn in _sets.items():
     _yours, _product = precision_recall(_real, _drawn), metrics.precision_recall_density_coverage(_real, _drawn)
     assert np.allclose(_yours, (_product["precision"], _product["recall"]), atol=0.01), \
-        f"{_name}: evaluate.py finds precision {_product['precision']:.2f}, recall {_product['recall']:.2f}; you {_yours}"
+        f"{_name}: evaluate.py finds {_product['precision']:.2f} and {_product['recall']:.2f}; you {_yours}"
     print(f"{_name:12} precision {_yours[0]:.2f}, recall {_yours[1]:.2f}")
-print("✓ exercise 4: a collapsed generator has precision and no recall, a blurred one recall and no precision")
+print("✓ exercise 4: a collapsed generator has precision and little recall, a blurred one the opposite")
 
 # %% slide [markdown]
 r"""
@@ -296,13 +299,14 @@ r"""
 r"""
 ## Exercise 5: can it draw this cell?
 
-The last test turns the question round: take a *real, unseen* cell, and search the latent $z$ whose drawing is nearest to it,
+The last test turns the question round: take a *real, unseen* cell, and search the latent $z$ whose drawing is nearest
+to it,
 
 $$ \min_z \; \operatorname{mean}\bigl((G(z) - x)^2\bigr) $$
 
-(Metz et al. 2017; Osokin et al. 2017, section 5.2). The weights of $G$ stay as they are; it is $z$ that walks downhill. Use
-`tf.GradientTape` and Adam as in notebook 1, with $z$ as a `tf.Variable`. `reconstruct.py` does it with several starts and a
-better optimizer.
+(Metz et al. 2017; Osokin et al. 2017, table 3). The weights of $G$ stay as they are; it is $z$ that walks
+downhill. Use `tf.GradientTape` and Adam as in notebook 1, with $z$ as a `tf.Variable`. `reconstruct.py` does it with
+several starts and a better optimizer.
 """
 
 # %% exercise
@@ -347,7 +351,8 @@ errors = {name: np.sqrt(((images / 255 - targets / 255) ** 2).mean()) for name, 
 plt.figure(figsize=(9, 4.6))
 plt.imshow(figures.real_picture(rows, palette="magenta-green"))
 plt.axis("off")
-plt.title("root mean squared error: " + ", ".join(f"{name} {error:.3f}" for name, error in list(errors.items())[1:]), fontsize=9)
+del errors["real, unseen"]
+plt.title("root mean squared error: " + ", ".join(f"{name} {error:.3f}" for name, error in errors.items()), fontsize=9)
 plt.show()
 
 # %% slide [markdown]
@@ -358,7 +363,7 @@ $$ \min_z \; \lVert G(z) - x \rVert^2 $$
 
 ![](reconstruction.png)
 
-Metz et al. 2017; Osokin et al. 2017, section 5.2
+Metz et al. 2017; Osokin et al. 2017, table 3
 """
 
 # %% [markdown]
@@ -374,7 +379,8 @@ A generator that has learnt comes near to cells it never saw. One that memorised
 
 ## Sources
 
-- Lopez-Paz & Oquab (2017), *Revisiting classifier two-sample tests*, [arXiv:1610.06545](https://arxiv.org/abs/1610.06545)
+- Lopez-Paz & Oquab (2017), *Revisiting classifier two-sample tests*,
+  [arXiv:1610.06545](https://arxiv.org/abs/1610.06545)
 - Osokin et al. (2017), *GANs for biological image synthesis*, [arXiv:1708.04692](https://arxiv.org/abs/1708.04692)
 - Kynkäänniemi et al. (2019), *Improved precision and recall metric for assessing generative models*,
   [arXiv:1904.06991](https://arxiv.org/abs/1904.06991)
@@ -385,13 +391,14 @@ A generator that has learnt comes near to cells it never saw. One that memorised
 r"""
 ## For the instructor
 
-**Timing** (45 minutes): samples 5, exercises 1 and 2 12, the product's test 5, exercise 3 8, exercise 4 8, exercise 5 7.
+**Timing** (45 minutes): samples 5, exercises 1 and 2 12, the product's test 5, exercise 3 8, exercise 4 8, exercise 5
+7.
 
-**Answers.** 1: the critic learnt its half by heart; on the other half that costs penalty and gains nothing. With few images
-the score scatters: here by several units. 2: the distance to training images, precision; not recall, and not a
-two-sample test with enough samples. 3: critic, its number of updates, batch size, the held-out images and their number: scores
-compare only under the same settings. 4: one that predicts something measurable and new: another marker, a mutant, a
-measured length or count.
+**Answers.** 1: the critic learnt its half by heart; on the other half that costs penalty and gains nothing. With few
+images the score scatters: here by several units. 2: the distance to training images, precision; not recall, and not a
+two-sample test with enough samples. 3: critic, its number of updates, batch size, the held-out images and their
+number: scores compare only under the same settings. 4: one that predicts something measurable and new: another
+marker, a mutant, a measured length or count.
 """
 
 # %% slide [markdown]

@@ -131,7 +131,8 @@ def teach(table, whole):
     table, whole = np.asarray(table, float), np.asarray(whole, bool)
     fewest = int(min(whole.sum(), (~whole).sum()))
     if fewest < EXAMPLES:
-        raise InputError(f"{whole.sum()} whole cells and {(~whole).sum()} others to learn from: give {EXAMPLES} or more of each")
+        raise InputError(f"{whole.sum()} whole cells and {(~whole).sum()} others to learn from: give "
+                         f"{EXAMPLES} or more of each")
     model = make_pipeline(StandardScaler(), FunctionTransformer(_terms),
                           LogisticRegression(class_weight="balanced", max_iter=2000))
     folds = StratifiedKFold(min(5, fewest), shuffle=True, random_state=0)
@@ -156,7 +157,8 @@ def read_filter(path):
             raise ValueError("other features")
         return taught
     except (OSError, ValueError, TypeError) as problem:
-        raise InputError(f"{path}: not a filter of cells.py ({type(problem).__name__}): make one with --teach") from None
+        raise InputError(f"{path}: not a filter of cells.py ({type(problem).__name__}): make one with "
+                         f"--teach") from None
 
 
 # ---------------------------------------------------------------------------------------------- many fields
@@ -262,13 +264,15 @@ def parser():
         epilog="A field is an image file; of a stack, every frame is one. The output is as that of preprocess.py.\n\n"
                "examples:\n"
                "  cells.py -i fields -o candidates                     all that looks like a cell\n"
-               "  cells.py -i candidates --teach whole not -o whole.json         copies of some, sorted into two folders\n"
+               "  cells.py -i candidates --teach whole not -o whole.json      copies of some, sorted into two folders\n"
                "  cells.py -i fields -o data --filter whole.json       only what looks like the first folder\n"
                "  cells.py -i fields -o data --channels 1,3 --find 2 --size 64   find in the second of these channels\n"
                "then: train.py -d data")
     p.add_argument("-i", "--input", metavar="FOLDER", required=True,
-                   help="folder of fields, or of one folder of them for each class; with --teach the candidates; required")
-    p.add_argument("-o", "--output", metavar="DATA", required=True, help="the data folder, with --teach a .json file; required")
+                   help="folder of fields, or of one folder of them for each class; with --teach the candidates; "
+                        "required")
+    p.add_argument("-o", "--output", metavar="DATA", required=True,
+                   help="the data folder, with --teach a .json file; required")
     p.add_argument("--teach", nargs=2, metavar=("WHOLE", "NOT"),
                    help="learn a filter from copies of some candidates in two folders: whole cells, and others")
     p.add_argument("--filter", metavar="FILE.json", help="keep only what this filter takes for a whole cell")
@@ -280,7 +284,8 @@ def parser():
                    help="how cells are told from background; default=otsu")
     p.add_argument("--smallest", type=command_line._positive_int, default=100, metavar="PX",
                    help="area of a cell, at least; default=100")
-    p.add_argument("--size", type=preprocess._size, default=(48, 80), metavar="SIDE|HxW", help="of the images; default=48x80")
+    p.add_argument("--size", type=preprocess._size, default=(48, 80), metavar="SIDE|HxW",
+                   help="of the images; default=48x80")
     p.add_argument("--face", action="store_true", help="turn the brighter end of the first channel to the left")
     p.add_argument("--pixel-size", type=command_line._positive_float, default=None, metavar="UM", help="micrometres")
     p.add_argument("--name", default="", metavar="NAME", help="of the data set; default: that of the folder")

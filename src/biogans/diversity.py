@@ -29,16 +29,16 @@ def parser():
                "Two images are near-duplicates if they are nearer than 95 % of the held-out images are to the nearest\n"
                "training image, in principal components of the pixels and whichever way they are mirrored.\n\n"
                "different         images that remain when near-duplicates of others are left out\n"
-               "effective number  one over the chance that two images are near-duplicates (birthday estimate): N modes\n"
-               "                  of equal weight have N\n"
+               "effective number  one over the chance that two images are near-duplicates (birthday estimate): N\n"
+               "                  modes of equal weight have N\n"
                "modes             the same where it does not depend on what counts as near; none for a continuum\n"
-               "copies            images that are near-duplicates of a training image (another one); 5 % of held-out ones are\n"
+               "copies            near-duplicates of a training image (another one); 5 % of the held-out images are\n"
                "z                 far below 0: nearer to the training images than held-out images are, or than\n"
                "                  training images are to one another. Both below -3: the generator copies\n"
                "different bins    of a clustering of the training images, with another share of images than there",
                epilog=(
                    "diversity/summary.json            all numbers\n"
-                   "diversity/nearest_pairs….png      the pairs that are nearest: look at them before you believe a number\n"
+                   "diversity/nearest_pairs….png      the pairs that are nearest: look at them first\n"
                    "diversity/effective_number.png    how many images are different, by what counts as near\n\n"
                    "examples:\n"
                    "  diversity.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -d data\n"
@@ -46,8 +46,8 @@ def parser():
                    "  diversity.py -i generated -d data -o diversity-of-the-folder"))
     what = p.add_argument_group("what to compare")
     what.add_argument("-i", "--input_file", metavar="FILE", required=True,
-                      help="the generated images, required: a stack of predict.py, a folder of images, or a weights file "
-                           "with which to draw them")
+                      help="the generated images, required: a stack of predict.py, a folder of images, or a weights "
+                           "file with which to draw them")
     what.add_argument("-d", "--data", metavar="DATAROOT", required=True,
                       help="folder of real images, required: *_train, on which the generator was trained, and *_test "
                            "beside it")
@@ -125,7 +125,7 @@ def check(options, name, generated, training, held_out):
                              f"diversity: give more")
     if generated.shape[1:] != training.shape[1:]:
         there, here = ("{}x{} pixels with {} channel(s)".format(*each.shape[1:]) for each in (generated, training))
-        raise InputError(f"{options.input_file} has {there} and {options.data} has {here}: compare images that are alike")
+        raise InputError(f"{options.input_file} has {there} and {options.data} has {here}: compare like with like")
 
 
 class Comparison:

@@ -99,8 +99,8 @@ class Devices:
         self._waiting = contextlib.nullcontext
         if team.number > 1:
             self.strategy, self._waiting = _strategy_of(team), _noticing_lost_tasks
-            self._total = tf.function(lambda numbers: self.strategy.reduce(
-                tf.distribute.ReduceOp.SUM, self.strategy.run(lambda: tf.identity(numbers)), axis=None), autograph=False)
+            self._total = tf.function(autograph=False, func=lambda numbers: self.strategy.reduce(
+                tf.distribute.ReduceOp.SUM, self.strategy.run(lambda: tf.identity(numbers)), axis=None))
         elif number > 1:
             # The usual collectives can pair sums of different towers of the star, which devices reach in any order.
             self.strategy = tf.distribute.MirroredStrategy(
@@ -201,7 +201,7 @@ def _noticing_lost_tasks():
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
             tf.errors.DeadlineExceededError) as problem:
-        raise Lost(str(problem).splitlines()[0]) from None
+        raise Lost(type(problem).__name__) from None
 
 
 def _logical_devices():

@@ -41,7 +41,8 @@ function complain(problem) {
 
 const shown = () => channels.map((_, k) => $$(`channel${k}`)?.checked ?? true);
 const colours = () => coloursOf(shown(), $$("palette").value);
-const paintAs = (canvas, pixels) => paint(canvas, pixels, size, colours(), Number($$("gain").value));
+const paintAs = (canvas, pixels) => paint(canvas, pixels, size, colours(), Number($$("gain").value),
+                                          areMany(shown(), $$("palette").value));
 
 /* Show the cell `next` ({z, number, name}); drawing is skipped where a later change overtakes this one. */
 async function show(next) {
@@ -84,7 +85,8 @@ function repaint() {
     });
     const names = channels.filter((_, k) => colour[k]);
     $$("name").textContent = cell.name;
-    $$("cell").setAttribute("aria-label", `Generated image of ${cell.name}, showing ${names.join(", ") || "no channel"}`);
+    $$("cell").setAttribute("aria-label",
+                            `Generated image of ${cell.name}, showing ${names.join(", ") || "no channel"}`);
     $$("command").textContent = commandLine();
 }
 
@@ -110,6 +112,8 @@ const numberedCell = number => ({
     z: numbered.slice(number * nz, (number + 1) * nz), number, name: `cell ${number}`,
 });
 
+const anyNumber = () => Math.floor(Math.random() * facts.numbered);
+
 function showNumber(number) {
     remember();
     $$("number").value = number;
@@ -117,7 +121,7 @@ function showNumber(number) {
 }
 
 function random() {
-    const number = Math.floor(Math.random() * facts.numbered);
+    const number = anyNumber();
     stopWalk();
     showNumber(number);
     say(`Cell ${number}`);
@@ -188,7 +192,7 @@ function buildGroup(group) {
     const most = group.strengths[0];
     const rows = group.strengths.map((strength, k) => slider({
         name: `${group.short} ${k + 1}`, strength: strength / most, range: [-3, 3],
-        spoken: `${group.title}, direction ${k + 1}: changes pixels by ${strength.toFixed(2)} gray levels a unit`,
+        spoken: `${group.title}, direction ${k + 1}: ${Math.round(100 * strength / most)} % of the strongest`,
         value: z => coordinate(z, group, k), moved: (z, number) => movedAlong(z, group, k, number),
     }));
     const later = rows.slice(STRONGEST);
@@ -202,7 +206,7 @@ function buildGroup(group) {
         all.textContent = open ? `Show the strongest ${STRONGEST}` : `Show all ${rows.length}`;
         drawPreviews();
     });
-    return section(group.title, `${group.note}: up to ${most.toFixed(1)} gray levels a unit`, ...rows, all);
+    return section(group.title, group.note, ...rows, all);
 }
 
 function section(title, note, ...content) {
@@ -231,7 +235,8 @@ function buildCode(code) {
         return element("label", {}, canvas, input, `${k}`);
     });
     categories.push({code, inputs});
-    return element("fieldset", {}, element("legend", {}, code.name), element("div", {className: "categories"}, ...labels));
+    return element("fieldset", {}, element("legend", {}, code.name),
+                   element("div", {className: "categories"}, ...labels));
 }
 
 /* What the ends of each slider would draw, for those in sight, while nothing else is to be done. */
@@ -265,7 +270,7 @@ async function walk() {
     say("Walking");
     for (let leg = 0; walking; leg++) {
         const start = {z: cell.z, name: cell.name};
-        const end = kept.length > 1 ? kept[leg % kept.length] : numberedCell(Math.floor(Math.random() * facts.numbered));
+        const end = kept.length > 1 ? kept[leg % kept.length] : numberedCell(anyNumber());
         await travel(start, end);
     }
     previewing = setTimeout(drawPreviews, 250);
@@ -309,7 +314,11 @@ function showKept() {
         const canvas = element("canvas");
         paintAs(canvas, one.pixels);
         const back = element("button", {type: "button", className: "back", title: "show it again"}, canvas, one.name);
-        back.addEventListener("click", () => (stopWalk(), remember(), show({z: one.z, number: one.number, name: one.name})));
+        back.addEventListener("click", () => {
+            stopWalk();
+            remember();
+            show({z: one.z, number: one.number, name: one.name});
+        });
         const choices = element("div", {className: "choices"}, choice(one, "first", "A"), choice(one, "second", "B"),
                                 dropButton(one));
         return element("li", {}, back, choices);
@@ -397,7 +406,7 @@ function way() {
         return Array.from({length: turn}, (_, k) => moved(
             cell.z, (low + high) / 2 - (high - low) / 2 * Math.cos(2 * Math.PI * k / turn)));
     }
-    const others = Array.from({length: 2}, () => numberedCell(Math.floor(Math.random() * facts.numbered)).z);
+    const others = Array.from({length: 2}, () => numberedCell(anyNumber()).z);
     return around([cell.z, ...others]);
 }
 
@@ -452,7 +461,8 @@ async function load(file) {
     const other = loaded.network && loaded.network.sha256 !== facts.network.sha256;
     await show({z: Float32Array.from(z), number: Number.isInteger(loaded.number) && !other ? loaded.number : null,
                 name: typeof loaded.name === "string" ? loaded.name.slice(0, 80) : file.name.replace(/\.json$/, "")});
-    say(other ? `${file.name} was made with another network: this one draws something else from it` : `Loaded ${file.name}`);
+    say(other ? `${file.name} was made with another network: this one draws something else from it`
+        : `Loaded ${file.name}`);
 }
 
 // ------------------------------------------------------------------------------------------------ the controls
@@ -509,7 +519,10 @@ function build() {
     $$("about").textContent = `${network.architecture}, ${network.algorithm}, ${network.iteration.toLocaleString("en")} `
         + `iterations; ${size.width} × ${size.height} pixels${channels.length > 1 ? `, ${channels.length} channels` : ""}; `
         + `${nz} numbers make a cell.`;
-    $$("palette").append(...Object.keys(PALETTES).map(name => element("option", {}, name)));
+    $$("palette").parentElement.hidden = channels.length === 1;
+    const palettes = Object.keys(PALETTES).map(name => element("option", {}, name));
+    $$("palette").append(element("optgroup", {label: "for all eyes"}, ...palettes.slice(0, FOR_ALL_EYES)),
+                         element("optgroup", {label: "others"}, ...palettes.slice(FOR_ALL_EYES)));
     $$("number").max = facts.numbered - 1;
     $$("number").title = `0 to ${facts.numbered - 1}: the cells that predict.py draws with -s`;
     $$("cell").width = size.width;
@@ -532,6 +545,15 @@ function build() {
     }
     for (const group of groups) $$("sliders").append(buildGroup(group));
     showKept();
+}
+
+/* A marker whose ground is bright, as in transmitted light, is gray: magenta or red would flood the picture. */
+function choosePalette() {
+    const marker = cell.pixels.slice(0, size.height * size.width).sort();
+    if (marker[marker.length >> 1] > -0.5) {
+        $$("palette").value = "gray, green";
+        viewChanged();
+    }
 }
 
 function listen() {
@@ -573,6 +595,7 @@ try {
     numbered = floatsOf("numbered");
     draw = await openNetwork();
     await show(numberedCell(0));
+    choosePalette();
     $$("loading").hidden = true;
     listen();
     document.documentElement.dataset.ready = "";

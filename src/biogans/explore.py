@@ -6,12 +6,10 @@ if not __package__:                     # a copy of this folder, run as `python 
     launch.run_copy(__file__)
 
 import base64
-import functools
 import getpass
 import gzip
 import hashlib
 import html
-import http.server
 import json
 import socket
 import string
@@ -71,8 +69,9 @@ def groups_of(generator, spec):
         return [Group("Noise", "noise", f"all that is not a code: {note}", 0, noise) if spec.codes else
                 Group("Directions", "direction", note, 0, noise)]
     red = spec.red_nz
-    return [Group("Red half", "red", "what the growth marker is drawn from, and the factors with it", 0, red),
-            Group("Green half", "green", "what only the factors are drawn from", red, spec.nz - red)]
+    order = "the strongest directions first"
+    return [Group("Red half", "red", f"what the growth marker is drawn from, and the factors with it; {order}", 0, red),
+            Group("Green half", "green", f"what only the factors are drawn from; {order}", red, spec.nz - red)]
 
 
 def directions(generator, groups, seed=0):
@@ -82,7 +81,7 @@ def directions(generator, groups, seed=0):
     cells, where J is the derivative of the pixels by the group's part of z, taken by differences (Wang & Ponce 2021,
     "The geometry of deep generative image models and its applications", eq. 3 and sec. 3, with squared differences of
     pixels as the distance). The strength is the root of the eigenvalue, per pixel: the root mean squared change of
-    the pixels of all channels, in gray levels of 256, for a step of 1.
+    the pixels of all channels, in gray levels of 256, for a unit of a small step; a large one saturates.
     """
     from tqdm import tqdm
     from .engine import draw
@@ -100,7 +99,7 @@ def directions(generator, groups, seed=0):
 
 
 def _strongest_first(matrix):
-    """(eigenvectors as rows, roots of the eigenvalues), the largest first; of a row's numbers the largest is positive."""
+    """(eigenvectors as rows, roots of the eigenvalues), the largest first; a row's largest number is positive."""
     values, vectors = np.linalg.eigh(matrix)
     rows = vectors.T[::-1]
     largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
@@ -131,13 +130,15 @@ def page_of(path, generator, spec, facts):
         "runtime-wasm": (HERE / "onnxruntime-web.wasm.gz").read_bytes(),
     }
     template = string.Template((HERE / "explore.html").read_text())
+    scripts = [*(f"explore_{part}" for part in SCRIPTS), "explore"]
+    elements = [f'<script type="application/octet-stream" id="{name}">{base64.b64encode(content).decode()}</script>'
+                for name, content in data.items()]
     return template.substitute(
         title=html.escape(f"{spec.architecture}, {facts['training']['algorithm']}"),
         style=(HERE / "explore.css").read_text(),
-        script="\n".join((HERE / f"{name}.js").read_text() for name in [*(f"explore_{part}" for part in SCRIPTS), "explore"]),
+        script="\n".join((HERE / f"{name}.js").read_text() for name in scripts),
         facts=json.dumps(about).replace("<", r"\u003c"),        # so that no name in it ends the element
-        data="\n".join(f'<script type="application/octet-stream" id="{name}">{base64.b64encode(content).decode()}</script>'
-                       for name, content in data.items())).encode()
+        data="\n".join(elements)).encode()
 
 
 def numbered(spec):
@@ -150,8 +151,23 @@ def numbered(spec):
 
 def serve(page, port):
     """Offer the bytes `page` on this machine only, until Ctrl-C. Raises InputError if the port is taken."""
+    from http import server as http
+
+    class Page(http.BaseHTTPRequestHandler):
+        """Answers with the page, whatever the address."""
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_):
+            """Visits are not told."""
+
     try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_Page, page))
+        server = http.ThreadingHTTPServer(("127.0.0.1", port), Page)
     except OSError as problem:
         raise InputError(f"--port {port} can't be had ({problem.strerror}): choose another, or 0 for any that is "
                          f"free") from None
@@ -164,24 +180,6 @@ def serve(page, port):
             server.serve_forever()
         except KeyboardInterrupt:
             print()
-
-
-class _Page(http.server.BaseHTTPRequestHandler):
-    """Answers with one page, whatever the address."""
-
-    def __init__(self, page, *arguments):
-        self.page = page
-        super().__init__(*arguments)
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(self.page)))
-        self.end_headers()
-        self.wfile.write(self.page)
-
-    def log_message(self, *_):
-        """Visits are not told."""
 
 
 def parser():

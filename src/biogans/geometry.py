@@ -37,7 +37,7 @@ def measure(image):
         return result
     regions = regionprops(label(mask, connectivity=2))
     sizes = np.array([region.area for region in regions])
-    radius = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] - 0.5      # from a pixel's middle to the edge of the mask
+    radius = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] - 0.5      # from a pixel's middle to the mask's edge
     skeleton = skeletonize(mask)
     paths, branch_points = trace(skeleton)
     length = skeleton_length(skeleton)
@@ -76,7 +76,7 @@ def bright(image):
 
 
 def skeleton_length(skeleton):
-    """Length in pixels of the lines between neighbouring pixels of a skeleton; a diagonal that cuts a corner is none."""
+    """Length in pixels of the lines between neighbouring pixels of a skeleton; diagonals that cut a corner don't count."""
     straight = (skeleton[1:] & skeleton[:-1]).sum() + (skeleton[:, 1:] & skeleton[:, :-1]).sum()
     corner = skeleton[1:, :-1] | skeleton[:-1, 1:], skeleton[:-1, :-1] | skeleton[1:, 1:]
     diagonal = (skeleton[1:, 1:] & skeleton[:-1, :-1] & ~corner[0]).sum() + (
@@ -122,7 +122,7 @@ def curvature(path):
 
 
 def beading(radii):
-    """Standard deviation over mean of the radii along a branch; NaN if short. Its tips, where any tube ends, are left out."""
+    """Standard deviation over mean of the radii along a branch; NaN if short. Tips are left out."""
     inside = radii[STRETCH:-STRETCH]
     return float(inside.std() / inside.mean()) if len(inside) > STRETCH else np.nan
 

@@ -35,7 +35,7 @@ class Monitor:
     """
 
     def __init__(self, engine, images, held_out, best=None):
-        self.engine, self.best, self.warned = engine, best, set()
+        self.engine, self.best, self.warned, self.suspected = engine, best, set(), False
         architecture, rng = ARCHITECTURES[engine.spec.architecture], np.random.default_rng(0)
         self.training, self.held_out = (_groups(some, architecture, rng) for some in (images, held_out))
         self.number = max(map(len, self.held_out))
@@ -86,7 +86,9 @@ class Monitor:
                 f"warning: the distance to held-out images is {scores.held_out_distance:.3g}, and was "
                 f"{self.best[0]:.3g} in iteration {self.best[1]}: the training may have collapsed or diverged; that "
                 f"generator is kept as the best one")
-        if scores.critic_overfitting > BY_HEART:
+        # At a training's start the critic tells nothing apart, and the ratio is one of chance: once is not enough.
+        suspected, self.suspected = self.suspected, scores.critic_overfitting > BY_HEART
+        if suspected and self.suspected:
             wrong["overfitting"] = (
                 f"warning: the critic scores held-out images more like generated ones than like those it was trained "
                 f"on ({scores.critic_overfitting:.2f}): it learns them by heart; more images would help, or --augment "

@@ -173,7 +173,7 @@ def nearer(distance, baseline):
 
 
 def bins(features, number, seed=0, rounds=30):
-    """Centres (bins, components) of a k-means clustering (Lloyd) of images, each turned to its centre's mirror image."""
+    """Centres (bins, components) of a k-means clustering (Lloyd) of images, each mirrored as its centre is."""
     rng = np.random.default_rng(seed)
     centres = features[0, [rng.integers(features.shape[1])]]
     while len(centres) < number:                        # k-means++ (Arthur & Vassilvitskii 2007)

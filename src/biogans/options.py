@@ -171,11 +171,12 @@ def train_parser():
 def predict_parser():
     parser = Parser(prog="predict.py", description="Draw new cells with a trained generator.", epilog=(
         "Architecture, algorithm, sizes and factors come from the input file; an option that contradicts it is an\n"
-        "error.\n\n"
+        "error. A drawing that was killed goes on when the command is repeated.\n\n"
         "examples:\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
         "  predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5 -n 16 -s 1\n"
         "  predict.py -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -n 16 --code c0=3,u1=-0.5\n"
+        "  predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -n 30000 --format png\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -e -d data"))
     output = parser.add_argument_group("what to draw")
     _add_generator(output)
@@ -189,6 +190,9 @@ def predict_parser():
     output.add_argument("--code", metavar="NAME=VALUE,…",
                         help="codes of an InfoGAN, such as c0=3,u1=-0.5; those not given are drawn at random, or as in "
                              "the file of --z")
+    output.add_argument("--format", choices=("h5", "png", "tiff"), default="h5",
+                        help="h5 (a stack for visualize.py) | png (a data folder for train.py, a folder of images for each "
+                             "factor) | tiff (one OME-TIFF, for Fiji); default=h5")
     _add_factors(output)
     _add_batch_size(output)
     evaluation = parser.add_argument_group("evaluation")

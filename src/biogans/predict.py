@@ -5,14 +5,16 @@ if not __package__:                     # a copy of this folder, run as `python 
     import launch
     launch.run_copy(__file__)
 
+import hashlib
 import json
+import math
 import secrets
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from . import __version__, c2st, checkpoint, codes, launch, options as command_line, scoring, seal
+from . import __version__, c2st, checkpoint, codes, drawing, launch, options as command_line, scoring
 from .errors import InputError
 from .files import replacing
 
@@ -32,24 +34,41 @@ def predict(options):
     channels = chosen_channels(path, spec, options.polarity_factors)
     if options.debug or options.verbose:
         print(f"{path}: {facts}")
-    seed = secrets.randbelow(2**31) if options.seed is None else options.seed
-    batch_size = options.batch_size or 64
-    if options.z:
-        given = read_z(options.z, spec.nz)
-        number, source = len(given), {"z_from": options.z}
-        z = np.split(given, range(batch_size, number, batch_size))
-    else:
-        number, source = options.number, {"seed": seed}
-        z = (codes.from_normal(normal, spec.codes) for normal in latents(number, spec.nz, seed, batch_size))
-    chosen = codes.parse(options.code, spec.codes)
-    z = (codes.with_values(batch, chosen) for batch in z)
     held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
-    stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    write_stack(stack, generator, number, z, channels, stack_attributes(path, spec, facts, channels) | source)
-    print(f"Output image stack to file: {stack}")
+    seed = draw(options, path, generator, spec, facts, channels)
     if options.evaluate:
         evaluate(scoring.Generated(generator, spec), held_out,
                  scoring.load_real(options.data, spec.factors, "train", facts), seed)
+
+
+def draw(options, path, generator, spec, facts, channels):
+    """Draw into the file or folder that the options ask for, or go on with it; returns the seed. Raises InputError."""
+    kind = drawing.FORMATS[options.format]
+    stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}{kind.suffix}"
+    given = read_z(options.z, spec.nz) if options.z else None
+    chosen = codes.parse(options.code, spec.codes)
+    number, batch_size = options.number if given is None else len(given), options.batch_size or 64
+    unfinished = drawing.Unfinished(stack, {
+        "weights": hashlib.sha256(path.read_bytes()).hexdigest(), "channels": channels, "number": number,
+        "batch_size": batch_size, "seed": options.seed, "code": options.code, "version": __version__,
+        "z": None if given is None else hashlib.sha256(given).hexdigest()})
+    done, seed = unfinished.read()
+    if done:
+        print(f"going on with {stack} after {done:,} of {number:,} cells")
+    else:
+        seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    z = ((codes.from_normal(normal, spec.codes) for normal in latents(number, spec.nz, seed, batch_size))
+         if given is None else np.split(given, range(batch_size, number, batch_size)))
+    source = {"seed": seed} if given is None else {"z_from": options.z}
+    shape = (spec.height, spec.width, len(channels))
+    several = {"factors": factors_of(spec, channels)} if kind is drawing.Folder else {}
+    with unfinished.taken(kind.size_of_a_number * number * math.prod(shape), keep=done) as temporary:
+        sink = kind(temporary, number, shape, spec.nz, stack_attributes(path, spec, facts, channels) | source,
+                    go_on=bool(done), **several)
+        drawing.fill(sink, generator, number, (codes.with_values(batch, chosen) for batch in z), channels, done,
+                     lambda end: unfinished.tell(end, seed))
+    print(f"Output image stack to file: {stack}")
+    return seed
 
 
 def check_expectations(path, options, facts):
@@ -75,6 +94,11 @@ def chosen_channels(path, spec, factors):
     if len({view[0] for view in chosen}) > 1:
         raise InputError(f"{path} draws each factor in a cell of its own: choose one with -p: {', '.join(known)}")
     return [chosen[0][0], *(channel for view in chosen for channel in view[1:])]
+
+
+def factors_of(spec, channels):
+    """Names of the folders of images: those of the factors among `channels`, or one for all cells."""
+    return [name for name, view in zip(spec.shows, spec.views) if {*view[1:]} <= {*channels}] or ["cells"]
 
 
 def stack_attributes(path, spec, facts, channels):
@@ -123,28 +147,10 @@ def write_stack(path, generator, number, latents, channels, attributes, **more):
     The file holds `stack`, float32 (number, height, width, channels) in [0, 1], and `z`, float32 (number, nz). Memory
     does not grow with the number of cells.
     """
-    import h5py
-    from tqdm import tqdm
-    from .engine import draw
-
-    (nz,), (height, width, _) = generator.input_shape[1:], generator.output_shape[1:]
-    size = 4 * number * (height * width * len(channels) + nz)
-    with replacing(path, size) as temporary, \
-            tqdm(total=number, desc="drawing", unit="cell", disable=None, leave=False) as bar:
-        with h5py.File(temporary, "w") as file:
-            stack = file.create_dataset("stack", (number, height, width, len(channels)), np.float32)
-            drawn_from = file.create_dataset("z", (number, nz), np.float32)
-            for name, values in more.items():
-                file.create_dataset(name, data=values)
-            stack.attrs.update(attributes)
-            start = 0
-            for z in latents:
-                end = start + len(z)
-                drawn_from[start:end] = z
-                stack[start:end] = (draw(generator, z, len(z))[..., channels] + 1) / 2
-                bar.update(len(z))
-                start = end
-        seal.add(temporary)
+    shape = (*generator.output_shape[1:3], len(channels))
+    nz = generator.input_shape[1]
+    with replacing(path, 4 * number * (math.prod(shape) + nz)) as temporary:
+        drawing.fill(drawing.Stack(temporary, number, shape, nz, attributes, **more), generator, number, latents, channels)
 
 
 def evaluate(generated, held_out, training, seed):

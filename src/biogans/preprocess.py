@@ -114,9 +114,9 @@ def measure(video, done, settings):
     every = max(1, (video.length or 0) // NOISE_FRAMES)
     for number, frame in video.frames():
         if frame[0].size == 0 or min(frame.shape[1:]) < max(settings.size):
-            raise InputError(f"{video.path}: frames of {frame.shape[1]}x{frame.shape[2]} pixels are smaller than a crop "
-                             f"of {settings.size[0]}x{settings.size[1]}: lower --size; or say with --axes in which order "
-                             f"its axes are")
+            raise InputError(f"{video.path}: frames of {frame.shape[1]}x{frame.shape[2]} pixels are smaller than a "
+                             f"crop of {settings.size[0]}x{settings.size[1]}: lower --size; or say with --axes "
+                             f"in which order its axes are")
         image = frame[0].astype(np.float32)
         drift.append(tracker.measure(image) if "drift" in done else np.zeros(2))
         levels.append(steps.level(image))
@@ -144,13 +144,13 @@ def refer(video, measured, done, settings):
     covered = [mask.any() for mask in masks]
     if not any(covered):
         return Reference(above, [1.0] * len(sample[0]), 0.0), {}
-    white = [max(1e-12, float(np.quantile(np.concatenate([images[k][mask] for images, mask in zip(sample, masks)]), BRIGHTEST)))
-             for k in range(len(sample[0]))]
+    inside = [np.concatenate([images[k][mask] for images, mask in zip(sample, masks)]) for k in range(len(sample[0]))]
+    white = [max(1e-12, float(np.quantile(values, BRIGHTEST))) for values in inside]
     sharp = np.median([steps.sharpness(images[0], mask) for images, mask in zip(sample, masks) if mask.any()])
     reference = Reference(above, white, float(sharp))
     middle = len(wanted) // 2
-    return reference, panels_of(shown, [wanted[0], wanted[-1]], measured, sample[middle], masks[middle], reference, done,
-                                settings)
+    ends = [wanted[0], wanted[-1]]
+    return reference, panels_of(shown, ends, measured, sample[middle], masks[middle], reference, done, settings)
 
 
 def clean(frame, number, measured, done, settings, above=None, show=None):
@@ -238,7 +238,8 @@ def around_structures(mask, valid, settings):
     inside = np.zeros_like(density)
     centres = np.s_[top + high // 2:bottom - high + high // 2 + 1, left + wide // 2:right - wide + wide // 2 + 1]
     inside[centres] = density[centres]
-    found = peak_local_max(inside, min_distance=min(high, wide) // 2, threshold_abs=settings.least / 4, exclude_border=False)
+    found = peak_local_max(inside, min_distance=min(high, wide) // 2, threshold_abs=settings.least / 4,
+                           exclude_border=False)
     return [(down - high // 2, across - wide // 2) for down, across in found]
 
 
@@ -317,7 +318,8 @@ def write_panels(path, panels):
     names = PngInfo()
     names.add_text("names", "|".join(name for name, _ in panels))
     with replacing(path) as temporary:
-        Image.fromarray(np.concatenate([np.asarray(tile) for tile in tiles], axis=1)).save(temporary, format="PNG", pnginfo=names)
+        strip = Image.fromarray(np.concatenate([np.asarray(tile) for tile in tiles], axis=1))
+        strip.save(temporary, format="PNG", pnginfo=names)
 
 
 def contact_sheet(output, sources):
@@ -409,9 +411,10 @@ def preprocess(settings):
     """Do what the command line asks for. Raises InputError for a user's mistake."""
     launch.announce()
     output = Path(settings.output)
-    if any(side % settings.shrink or side // settings.shrink % 4 or side // settings.shrink < 12 for side in settings.size):
-        raise InputError(f"--size {settings.size[0]}x{settings.size[1]} --shrink {settings.shrink}: the networks halve sides "
-                         f"twice: after shrinking, they must be multiples of 4, 12 or more")
+    shrink = settings.shrink
+    if any(side % shrink or side // shrink % 4 or side // shrink < 12 for side in settings.size):
+        raise InputError(f"--size {settings.size[0]}x{settings.size[1]} --shrink {shrink}: the networks "
+                         f"halve sides twice: after shrinking, they must be multiples of 4, 12 or more")
     if len(settings.channels) > 3:
         raise InputError("--channels: at most three fit into a PNG")
     sources = split(videos.find(settings.input), settings.test, settings.seed)
@@ -438,13 +441,14 @@ def run_all(sources, settings, output):
     from tqdm import tqdm
     if not sources:
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     jobs = min(len(sources), settings.jobs or len(os.sched_getaffinity(0)))
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     with concurrent.futures.ProcessPoolExecutor(jobs, context, _single_threaded) as pool:
         try:
             running = [pool.submit(process, source, settings, output) for source in sources]
-            for each in tqdm(concurrent.futures.as_completed(running), total=len(running), unit=" videos", disable=None):
+            done = concurrent.futures.as_completed(running)
+            for each in tqdm(done, total=len(running), unit=" videos", disable=None):
                 each.result()
         except concurrent.futures.process.BrokenProcessPool:
             raise InputError(f"{output}: a process died, perhaps for lack of memory: repeat the command with --jobs 1; "
@@ -454,6 +458,8 @@ def run_all(sources, settings, output):
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _single_threaded():
@@ -473,12 +479,12 @@ def tell(output, sources, records, settings):
         if not record["rows"]:
             print(f"warning: {source.path}: no crop of this video was kept", file=sys.stderr)
     if not totals["train"]:
-        raise InputError(f"{output}: no crop was kept: look at contact_sheet.png and lower --least or --focus, or choose "
-                         f"another --threshold")
+        raise InputError(f"{output}: no crop was kept: look at contact_sheet.png and lower --least or --focus, or "
+                         f"choose another --threshold")
     contact_sheet(output, sources)
     empty, blurred = (sum(record["video"][fate] for record in records) for fate in ("empty", "out_of_focus"))
-    print(f"{totals['train']} crops for training, {totals['test']} for tests, of {len(sources)} videos; left out: {empty} "
-          f"empty, {blurred} out of focus")
+    print(f"{totals['train']} crops for training, {totals['test']} for tests, of {len(sources)} videos; left out: "
+          f"{empty} empty, {blurred} out of focus")
     if not totals["test"]:
         print("warning: no video is held out for tests: give more than one video of each class", file=sys.stderr)
     for name in ("manifest.csv", "videos.csv", "settings.json", "contact_sheet.png"):
@@ -522,8 +528,8 @@ def read_settings(path):
     try:
         return {str(name): str(value) for name, value in json.loads(Path(path).read_text())["preprocess"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise InputError(f"{path}: not a settings file of preprocess.py ({type(problem).__name__}): give the settings.json "
-                         f"of an earlier run") from None
+        raise InputError(f"{path}: not a settings file of preprocess.py ({type(problem).__name__}): give the "
+                         f"settings.json of an earlier run") from None
 
 
 def arguments_of(stored, known):
@@ -549,7 +555,7 @@ def _steps(text):
 
 
 def _fraction(text):
-    return command_line._number(float, lambda value: 0 <= value < 1, "a number from 0 up to, but not including, 1")(text)
+    return command_line._decay(text)
 
 
 def parser():
@@ -557,8 +563,8 @@ def parser():
     p = command_line.Parser(
         prog="preprocess.py",
         description="Make images to train on from fluorescence videos: registered, cleaned, cropped, split by video.",
-        epilog="Videos are TIFF stacks, OME-TIFF, AVI, MP4, or folders of frames; a folder of them, or a folder for each\n"
-               "class. What is done before is kept: repeat a command that was stopped, and it goes on.\n\n"
+        epilog="Videos are TIFF stacks, OME-TIFF, AVI, MP4, or folders of frames; a folder of them, or a folder for\n"
+               "each class. What is done before is kept: repeat a command that was stopped, and it goes on.\n\n"
                "DATA/<name>_train/<class>/*.png, DATA/<name>_test/…    the crops; a video is in one of the two\n"
                "DATA/manifest.csv, DATA/videos.csv    where each crop is from; drift, noise, threshold of each video\n"
                "DATA/settings.json       the settings, to repeat with --settings\n"
@@ -576,8 +582,8 @@ def parser():
                         help="channels to use, counted from 1; the first one decides about drift, mask and crops; "
                              "default: the first, or the mean of the colours")
     source.add_argument("--axes", default="", metavar="LETTERS",
-                        help="axes of a TIFF that is wrong about them, slowest first, such as YXT or ZTYX: T time, Z depth, "
-                             "C channel, S colour, Y down, X right")
+                        help="axes of a TIFF that is wrong about them, slowest first, such as YXT or ZTYX: T time, "
+                             "Z depth, C channel, S colour, Y down, X right")
     source.add_argument("--z", choices=videos.DEPTH, default="max",
                         help="of z stacks: the maximum of the slices, or each slice as a frame; default=max")
     source.add_argument("--every", type=command_line._positive_int, default=1, metavar="N",
@@ -600,7 +606,8 @@ def parser():
                       help="area below which a bright spot is no structure; default=12")
     work.add_argument("--binary", action="store_true", help="crops of the mask itself, white on black")
     crop = p.add_argument_group("the crops")
-    crop.add_argument("--size", type=_size, default=(64, 64), metavar="SIDE|HxW", help="pixels of the video; default=64x64")
+    crop.add_argument("--size", type=_size, default=(64, 64), metavar="SIDE|HxW",
+                      help="pixels of the video; default=64x64")
     crop.add_argument("--shrink", type=command_line._positive_int, default=1, metavar="N",
                       help="average NxN pixels into one at the end; default=1")
     crop.add_argument("--crops", choices=("structures", "grid"), default="structures",
@@ -616,7 +623,8 @@ def parser():
                      help="of each class's videos that are held out; default=0.2")
     out.add_argument("-s", "--seed", type=command_line._seed, default=42, metavar="N",
                      help="which videos are held out; default=42")
-    out.add_argument("--settings", metavar="FILE.json", help="settings of an earlier run; options given here come first")
+    out.add_argument("--settings", metavar="FILE.json",
+                     help="settings of an earlier run; options given here come first")
     out.add_argument("-j", "--jobs", type=command_line._positive_int, default=None, metavar="N",
                      help="videos at a time; default: as many as there are cores")
     out.add_argument("--overwrite", action="store_true", help="replace images of other settings in DATA")

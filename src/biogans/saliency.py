@@ -38,7 +38,7 @@ def parser():
                + "\n".join(f"  {name:12} {what}" for name, what in geometry.MEASURES.items()),
                epilog=(
                    "saliency/correlations.csv, .png   the ranked table, and its picture\n"
-                   "saliency/maps.png                 images of high, middle and low score, with outline, skeleton, maps\n"
+                   "saliency/maps.png                 images of high, middle and low score, their outlines and maps\n"
                    "saliency/summary.json             all numbers\n\n"
                    "examples:\n"
                    "  saliency.py -i checkpoints/weights.combined_model.DCGAN.WGAN-GP.1.h5 -d data\n"
@@ -50,8 +50,8 @@ def parser():
                       help="folder of real images, required: those of *_test are scored")
     _add_factors(what)
     what.add_argument("--channel", type=_positive_int, metavar="N",
-                      help="channel of the image whose geometry is measured, counted from 1; default: the last one, the "
-                           "polarity factor where there is one")
+                      help="channel of the image whose geometry is measured, counted from 1; default: the last one, "
+                           "the polarity factor where there is one")
     what.add_argument("-n", "--number", type=_positive_int, default=500, metavar="N",
                       help="images of each set, at most; default=500")
     what.add_argument("-s", "--seed", type=_seed, default=0, metavar="N", help="random seed; default=0")
@@ -68,7 +68,9 @@ def saliency(options):
     launch.announce()
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     critics, spec, facts = checkpoint.load_critics(path)
-    generator, _, _ = checkpoint.load_generator(path)
+    generator, _, of_generator = checkpoint.load_generator(path)
+    if of_generator != facts:
+        raise InputError(f"{path} was written anew while it was read: repeat the command")
     if len(critics) < len(spec.views):
         raise InputError(f"{path} has one critic, of cells with all factors, and no image shows such a cell: give a "
                          f"model whose critics judge images")
@@ -84,8 +86,8 @@ def saliency(options):
         order = np.random.default_rng(options.seed).permutation(len(pixels))[:options.number]
         sets = {"real": pixels[np.sort(order)], "generated": drawn[name][0]}
         if min(map(len, sets.values())) < FEWEST:
-            raise InputError(f"{name}: {len(order)} held-out and {options.number} generated images: a correlation takes "
-                             f"at least {FEWEST} of each")
+            raise InputError(f"{name}: {len(order)} held-out and {options.number} generated images: a correlation "
+                             f"takes at least {FEWEST} of each")
         scores = {each: score(critic, images) for each, images in sets.items()}
         measured = {each: geometry.measures(images[..., channel] / 255) for each, images in sets.items()}
         rows = rank(scores, measured, options.seed)
@@ -142,9 +144,9 @@ def integrated_gradients(critic, images, steps=STEPS):
 
 
 def completeness(critic, images, attributions):
-    """|sum of the attributions - difference of the scores| over that difference, for each image."""
+    """|sum of the attributions - difference of the scores|, for each image, over the largest of these differences."""
     difference = score(critic, images) - score(critic, np.full_like(features.scaled(images[:1]), BASELINE))
-    return np.abs(attributions.sum(axis=(1, 2, 3)) - difference) / np.maximum(np.abs(difference), 1e-6)
+    return np.abs(attributions.sum(axis=(1, 2, 3)) - difference) / max(np.abs(difference).max(), 1e-6)
 
 
 def complete_gradients(critic, images):
@@ -188,7 +190,7 @@ def spread(falls, height, width):
 class Maps:
     """Both maps of some images of each set: of the highest, the middle and the lowest score.
 
-    completeness   largest share of a difference of scores that is missing from the integrated gradients
+    completeness   of the integrated gradients: the most that is missing, over the largest difference of scores
     agreement      mean over the images of the rank correlation of both maps, square by square
     """
 
@@ -216,7 +218,7 @@ class Maps:
 
         height, width = self.images.shape[1:3]
         gradients, falls = self.attributions.sum(axis=-1), spread(self.falls, height, width)
-        figure = Figure(figsize=(13, 0.35 + 2.55 * height / width * 4 / 3 * len(self.images)), dpi=DPI,
+        figure = Figure(figsize=(13, 0.35 + (0.1 + 2.6 * height / width) * len(self.images)), dpi=DPI,
                         layout="constrained")
         panels = figure.subplots(len(self.images), 4, squeeze=False)
         for axes, title in zip(panels[0], ("image", "outline and skeleton", "integrated gradients", "occlusion")):
@@ -228,7 +230,7 @@ class Maps:
             panels[k, 1].imshow(gray(image[..., channel]))
             if mask.any():
                 panels[k, 1].contour(mask, [0.5], colors="#ff9e1a", linewidths=0.8)
-                panels[k, 1].plot(*np.argwhere(skeletonize(mask)).T[::-1], ",", color="#59b8ff")
+                panels[k, 1].plot(*np.argwhere(skeletonize(mask)).T[::-1], "s", color="#59b8ff", markersize=1.5)
             for axes, values in zip(panels[k, 2:], (gradients[k], falls[k])):
                 most = np.quantile(np.abs(values), 0.995) or 1
                 axes.imshow(gray(image[..., channel]) * 0.5, vmin=0, vmax=1)
@@ -236,8 +238,8 @@ class Maps:
                                     alpha=np.clip(np.abs(values) / most, 0, 1))
                 figure.colorbar(shown, ax=axes, shrink=0.7)
             numbers = "\n".join(f"{row.measure} {measured[name][row.measure][position]:.3g}" for row in rows[:3])
-            panels[k, 0].set_ylabel(f"{name}\nscore {self.scores[k]:.3g}\n{numbers}", rotation=0, ha="right", va="center",
-                                    fontsize=9, **PLAIN)
+            panels[k, 0].set_ylabel(f"{name}\nscore {self.scores[k]:.3g}\n{numbers}", rotation=0, ha="right",
+                                    va="center", fontsize=9, **PLAIN)
         for axes in panels.flat:
             axes.set_xticks([])
             axes.set_yticks([])
@@ -269,7 +271,8 @@ class Correlation(NamedTuple):
 def rank(scores, measured, seed=0):
     """Correlations, the strongest first, from {set: scores} and {set: {measure: values}} of the same images.
 
-    Measures without values, or that never vary, are left out; images without a value too.
+    Measures without values, or that never vary, are left out; images without a value too, and a set of fewer than 20
+    images with one: its columns are NaN.
     """
     rows = [_correlate(name, scores, {each: values[name] for each, values in measured.items()}, seed)
             for name in geometry.MEASURES]
@@ -280,23 +283,25 @@ def _correlate(name, scores, values, seed):
     from scipy.stats import rankdata
 
     known = {each: np.isfinite(of_set) for each, of_set in values.items()}
-    if min(where.sum() for where in known.values()) < FEWEST:
+    pairs = {each: (scores[each][where], values[each][where]) for each, where in known.items() if where.sum() >= FEWEST}
+    if not pairs:
         return None
-    pairs = [(scores[each][known[each]], values[each][known[each]]) for each in ("real", "generated")]
-    score_ranks, value_ranks = (rankdata(np.concatenate(each)) for each in zip(*pairs))
+    score_ranks, value_ranks = (rankdata(np.concatenate(both)) for both in zip(*pairs.values()))
     if np.ptp(value_ranks) == 0:
         return None
     rng = np.random.default_rng(seed)
-    real, generated = (len(values) for _, values in pairs)
+    counts = [len(of_set) for of_set, _ in pairs.values()]
+    starts = np.cumsum([0, *counts])
     drawn = []
     for _ in range(RESAMPLES):              # of each set as many as there are
-        chosen = np.concatenate([rng.integers(real, size=real), real + rng.integers(generated, size=generated)])
+        chosen = np.concatenate([start + rng.integers(count, size=count) for start, count in zip(starts, counts)])
         drawn.append(_pearson(score_ranks[chosen], value_ranks[chosen]))
     low, high = np.quantile(drawn, (0.025, 0.975))
-    alone = [_pearson(*map(rankdata, pair)) for pair in pairs]
+    alone = {each: _pearson(*map(rankdata, pair)) for each, pair in pairs.items()}
+    means = {each: float(of_set.mean()) for each, (_, of_set) in pairs.items()}
     return Correlation(name, _pearson(score_ranks, value_ranks), float(low), float(high),
-                       float(np.average(alone, weights=(real, generated))), *alone,
-                       *(float(each.mean()) for _, each in pairs))
+                       float(np.average(list(alone.values()), weights=counts)),
+                       *(either.get(each, np.nan) for either in (alone, means) for each in ("real", "generated")))
 
 
 def _pearson(x, y):
@@ -308,13 +313,14 @@ def _pearson(x, y):
 
 def table(name, rows, scores, maps):
     """What is printed of one critic."""
-    means = ", ".join(f"{each} {values.mean():.3g} ± {values.std():.3g} ({len(values)})" for each, values in scores.items())
+    means = ", ".join(f"{each} {values.mean():.3g} ± {values.std():.3g} ({len(values)})"
+                      for each, values in scores.items())
     lines = [f"{name}: scores {means}",
              f"integrated gradients: {maps.completeness:.1%} missing at most, {maps.steps} steps; "
              f"occlusion agrees: {'–' if maps.agreement is None else f'{maps.agreement:.2f}'}",
              "   correlation with the score   95 % limits   within      real generated   mean: real  generated"]
-    lines += [f"{k:2} {row.measure:14} {row.pooled:9.2f}  {row.low:6.2f} to {row.high:5.2f} {row.within:8.2f}{row.real:10.2f}"
-              f"{row.generated:10.2f}{row.real_mean:13.4g}{row.generated_mean:11.4g}" for k, row in enumerate(rows, 1)]
+    lines += [f"{k:2} {row.measure:14} {row.pooled:9.2f}  {row.low:6.2f} to {row.high:5.2f} {row.within:8.2f}"
+              f"{row.real:10.2f}{row.generated:10.2f}{row.real_mean:13.4g}{row.generated_mean:11.4g}" for k, row in enumerate(rows, 1)]
     return "\n".join(lines)
 
 
@@ -340,9 +346,11 @@ def draw_correlations(path, rows, name):
     axes = figure.subplots()
     places, pooled = np.arange(len(rows)), np.array([row.pooled for row in rows])
     limits = np.abs(np.array([(row.low, row.high) for row in rows]).reshape(-1, 2).T - pooled)
-    axes.barh(places, pooled, xerr=limits, color="#9ecae1", ecolor="#08519c", capsize=3, label="all images, 95 % limits")
+    axes.barh(places, pooled, xerr=limits, color="#9ecae1", ecolor="#08519c", capsize=3,
+              label="all images, 95 % limits")
     axes.plot([row.real for row in rows], places, "o", color="#d95f0e", markersize=5, label="held-out images alone")
-    axes.plot([row.generated for row in rows], places, "D", color="#31a354", markersize=5, label="generated images alone")
+    axes.plot([row.generated for row in rows], places, "D", color="#31a354", markersize=5,
+              label="generated images alone")
     axes.set_yticks(places, [row.measure for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(-1, 1)

@@ -334,11 +334,13 @@ def write_video(folder, truth, seed, index, frames, shape, meter):
                 yield frame.counts
 
         with replacing(folder / f"{name}.ome.tif") as image:
-            tifffile.imwrite(image, pages(), shape=(frames, *shape), dtype=np.uint16, ome=True, photometric="minisblack",
+            tifffile.imwrite(image, pages(), shape=(frames, *shape), dtype=np.uint16, ome=True,
+                             photometric="minisblack",
                              metadata={"axes": "TYX", "PhysicalSizeX": PIXEL, "PhysicalSizeXUnit": "µm",
                                        "PhysicalSizeY": PIXEL, "PhysicalSizeYUnit": "µm", "Name": "simulated"})
         file["drift"], file["focused"] = drifts, focused
-        file.attrs.update(vars(microscope) | {"seed": seed, "index": index, "version": __version__, "source": "simulated"})
+        file.attrs.update(vars(microscope) | {"seed": seed, "index": index, "version": __version__,
+                                               "source": "simulated"})
 
 
 def contact_sheet(target, seed, frames, shape, columns=6, rows=3):
@@ -360,9 +362,9 @@ def parser():
     """The command line."""
     p = Parser(
         prog="simulate_videos.py",
-        description="Make sample videos: simulated mitochondria that move, fuse, split and bead while the stage drifts.",
-        epilog="Beside the videos (16-bit OME-TIFF) there is the folder truth with an HDF5 file for each: masks, drift\n"
-               "and focus of every frame, and the microscope's photons, gain and read noise as attributes.\n\n"
+        description="Make sample videos: simulated mitochondria that fuse, split and bead while the stage drifts.",
+        epilog="Beside the videos (16-bit OME-TIFF) there is the folder truth with an HDF5 file for each: masks,\n"
+               "drift and focus of every frame, and the microscope's photons, gain and read noise as attributes.\n\n"
                "examples:\n"
                "  simulate_videos.py -o movies                           6 videos of 12 frames, 192x192 (5 MB)\n"
                "  simulate_videos.py -o movies -n 20 --frames 30 --size 512      as many as a laboratory has (300 MB)\n"

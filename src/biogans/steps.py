@@ -24,7 +24,7 @@ class Drift:
     then in tiles, of which the median counts, so that structures that move by themselves don't pull at it.
     """
 
-    tiles = 4                           # along each side
+    tiles = 4                           # along each side, and as many again, less one, between them
 
     def __init__(self):
         self.shift, self.reference, self.seen = np.zeros(2), None, 0
@@ -44,11 +44,11 @@ class Drift:
 
     def _of_tiles(self, detail):
         """The median displacement of those tiles in which there is something to see."""
-        high, wide = (max(32, side // self.tiles) for side in detail.shape)
+        high, wide = (max(64, side // self.tiles) for side in detail.shape)
         enough = 0.3 * self.reference.std()
         shifts = []
-        for top in range(0, detail.shape[0] - high + 1, high):
-            for left in range(0, detail.shape[1] - wide + 1, wide):
+        for top in range(0, detail.shape[0] - high + 1, high // 2):
+            for left in range(0, detail.shape[1] - wide + 1, wide // 2):
                 here = np.s_[top:top + high, left:left + wide]
                 if self.reference[here].std() > enough and detail[here].std() > 0:
                     shifts.append(displacement(self.reference[here], detail[here]))
@@ -56,7 +56,7 @@ class Drift:
 
 
 def displacement(reference, image):
-    """How far (down, right) what is in `reference` has gone in `image`, to a twentieth of a pixel (Guizar-Sicairos 2008)."""
+    """How far (down, right) what is in `reference` has gone in `image`, to 1/20 pixel (Guizar-Sicairos 2008)."""
     from skimage.registration import phase_cross_correlation
     window = np.hanning(len(image))[:, None] * np.hanning(image.shape[1])       # hides that the borders differ
     if not (reference.any() and image.any()):
@@ -99,7 +99,7 @@ def level(image):
 
 
 def bleaching(levels):
-    """Factors that undo an exponential decay of `levels`, 1 for the first frame; a robust slope (Theil 1950, Sen 1968)."""
+    """Factors, 1 for the first frame, that undo an exponential decay of `levels` (a robust slope: Sen 1968)."""
     from scipy.stats import theilslopes
     levels = np.asarray(levels)
     times = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), 400)).astype(int))
@@ -122,12 +122,13 @@ class Noise(NamedTuple):
 
 
 def estimate_noise(image):
-    """Noise of an image, from its brightness by brightness (Foi et al. 2008) and a mask that no smooth structure passes.
+    """Noise of an image: what a mask that smooth structure does not pass lets through, brightness by brightness.
 
-    The mask is that of Immerkaer (1996), the median of whose response ignores what structure is left.
+    As Immerkaer (1996), but of fourth differences, whose medians ignore what structure is left; and with a variance
+    that is linear in the brightness, as that of photons is (Foi et al. 2008).
     """
     from scipy.ndimage import convolve, uniform_filter
-    mask = np.outer([1, -2, 1], [1, -2, 1]).astype(np.float32) / 6
+    mask = np.outer([1, -4, 6, -4, 1], [1, -4, 6, -4, 1]).astype(np.float32) / 70
     image = image.astype(np.float32)
     response, mean = (each[2:-2, 2:-2].ravel() for each in (np.abs(convolve(image, mask)), uniform_filter(image, 5)))
     order = np.argsort(mean)
@@ -139,6 +140,8 @@ def estimate_noise(image):
 
 def fit_noise(means, variances):
     """The Noise through points (mean, variance); a variance is about as uncertain as it is large."""
+    if variances.max(initial=0) <= 1e-10 * np.max(means ** 2, initial=0):           # rounding of this arithmetic
+        return Noise(0.0, 0.0)
     weights = 1 / np.maximum(variances, max(variances.max(initial=0), 1e-12) * 1e-3)
     if len(means) > 1 and np.ptp(means) > 0:
         gain, base = np.polyfit(means, variances, 1, w=weights)

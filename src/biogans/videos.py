@@ -38,7 +38,8 @@ def find(folder):
         return {folder.resolve().name: videos}
     classes = {path.name: videos for path in _entries(folder) if path.is_dir() and (videos := _videos(path))}
     if not classes:
-        raise InputError(f"{folder}: no videos here: expected TIFF stacks, {', '.join(MOVIES)} files or folders of frames")
+        raise InputError(f"{folder}: no videos here: expected TIFF stacks, {', '.join(MOVIES)} files or "
+                         f"folders of frames")
     return classes
 
 
@@ -170,8 +171,9 @@ class Stack:
         shape, stated = self.series.shape, self.series.axes
         if axes:
             if sorted(set(axes)) != sorted(axes) or len(axes) != len(shape) or not {"Y", "X"} <= set(axes):
-                raise InputError(f"{self.path}: --axes {axes} does not suit an array of {'x'.join(map(str, shape))}: give "
-                                 f"one letter out of TZCSYX for each axis, slowest first, among them Y and X")
+                raise InputError(f"{self.path}: --axes {axes} does not suit an array of "
+                                 f"{'x'.join(map(str, shape))}: give one letter out of TZCSYX for each axis, "
+                                 f"slowest first, among them Y and X")
             if not {*axes[-len(self.series.keyframe.shape):]} >= {"Y", "X"} and len(shape) > 2:
                 return self._reordered(axes)
             return axes
@@ -202,7 +204,8 @@ class Stack:
                               self.file.ome_metadata or "")
             return float(found[1]) if found else None
         tag = self.file.pages[0].tags.get("XResolution")
-        if (self.file.imagej_metadata or {}).get("unit") in ("micron", "um", "µm", "\\u00B5m") and tag and tag.value[0]:
+        if (self.file.imagej_metadata or {}).get("unit") in ("micron", "um", "µm", "\\u00B5m") and tag and \
+                tag.value[0]:
             return tag.value[1] / tag.value[0]
         return None
 
@@ -223,7 +226,7 @@ class _Page:
 
 
 class Movie:
-    """An AVI or MP4 file, decoded by ffmpeg. How many frames it has is known when it has been read: `length` is None."""
+    """An AVI or MP4 file, decoded by ffmpeg. `length` is None: it is known when the file has been read."""
 
     length, is_depth, pixel_size_um = None, False, None
 
@@ -292,7 +295,8 @@ class Folder:
             if wanted is None or number in wanted:
                 frame = self._read(file)
                 if frame.shape != (self.colours, *self.shape):
-                    raise InputError(f"{file} has {frame.shape[1]}x{frame.shape[2]} pixels and {len(frame)} channel(s), but "
+                    raise InputError(f"{file} has {frame.shape[1]}x{frame.shape[2]} pixels and "
+                                     f"{len(frame)} channel(s), but "
                                      f"{self.files[0].name} {self.shape[0]}x{self.shape[1]} and {self.colours}: all "
                                      f"frames of a video must be alike: move it to a folder of its own")
                 yield number, _mixed(frame, self.channels)
@@ -346,8 +350,9 @@ def _one_line_for(path, where="the file"):
         raise
     except Exception as problem:        # decoders raise anything
         lines = [line for line in str(problem).splitlines() if line.strip() and "===" not in line]
-        raise InputError(f"{path}: {where} can't be read ({lines[-1].strip() if lines else type(problem).__name__}): the "
-                         f"video is damaged or incomplete: copy it again, or remove it") from None
+        raise InputError(f"{path}: {where} can't be read "
+                         f"({lines[-1].strip() if lines else type(problem).__name__}): the video "
+                         f"is damaged or incomplete: copy it again, or remove it") from None
     finally:
         logger.removeHandler(heard)
 

@@ -1,8 +1,8 @@
 """The tasks of a Slurm step that train together: how they find each other, what they tell each other, how they end.
 
-The first task listens on a port that follows from the job's number; every other one has a connection to it for as long as
-it lives. Over these go values that all must have, and how a task ends. One whose connection breaks is lost: the others,
-who would wait for it in vain, end at once with status 75, and what was saved stays as it is.
+The first task listens on a port that follows from the job's number; every other one has a connection to it for as long
+as it lives. Over these go values that all must have, and how a task ends. One whose connection breaks is lost: the
+others, who would wait for it in vain, end at once with status 75, and what was saved stays as it is.
 """
 
 import contextlib
@@ -112,7 +112,7 @@ class Team:
         self._say({"end": _status(problem)})
 
     def stop(self, status, message=""):
-        """End this process and the other tasks, whatever they wait for: written files are old or new ones, and whole."""
+        """End this process and the other tasks, whatever they wait for: files are old or new ones then, and whole."""
         self._say({"end": status})
         if message:
             print(f"train.py: {message}: stopped; what was saved is kept, go on with -w", file=sys.stderr)
@@ -132,7 +132,7 @@ class Team:
                 connection.sendall(json.dumps(message).encode() + b"\n")
 
     def _hear(self, rank):
-        """Keep what task `rank` says. If it is lost, or ends before its time, so does this process, unless it does already."""
+        """Keep what task `rank` says; end this process, unless it ends already, if that is lost or ends too early."""
         with contextlib.suppress(OSError, ValueError), self._connections[rank].makefile("rb") as lines:
             while line := lines.readline(LONGEST_MESSAGE):
                 message = json.loads(line)
@@ -155,7 +155,7 @@ class Team:
                 try:
                     connection, _ = server.accept()
                 except TimeoutError:
-                    raise InputError(f"{len(found) + 1} of the step's {self.number} tasks came within {JOIN_SECONDS} s: "
+                    raise InputError(f"{len(found) + 1} of the step's {self.number} tasks came in {JOIN_SECONDS} s: "
                                      f"start them with srun, or one alone with srun --ntasks=1") from None
                 rank = _greeted(connection, {"step": _step()})
                 if rank in range(1, self.number) and rank not in found:
@@ -176,8 +176,8 @@ class Team:
                         return {0: connection}
                     connection.close()
             time.sleep(0.2)
-        raise InputError(f"task {self.rank} can't reach the first one on {host}, ports {_ports()}: the nodes of a job must "
-                         f"reach each other, and all tasks run train.py")
+        raise InputError(f"task {self.rank} can't reach the first one on {host}, ports {_ports()}: the nodes of a job "
+                         f"must reach each other, and all tasks run train.py")
 
 
 def _greeted(connection, answer):

@@ -41,11 +41,13 @@ def test_two_nodes_learn_what_one_process_does(cluster, work):
     assert two.log.count("biogans 1.0.0") == 1
     several, alone = losses(work / "checkpoints" / LOG), losses(work / "one" / LOG)
     largest = abs(several - alone).max()
-    show("a job on two nodes:", *story(two.log), f"10 iterations; largest difference to the losses of one process: {largest:.1e}")
+    show("a job on two nodes:", *story(two.log),
+         f"10 iterations; largest difference to the losses of one process: {largest:.1e}")
     assert len(several) == len(alone) == 10 and largest < 1e-4
     scratch = work / "scratch"
     scratch.mkdir()
-    one_node = (*SBATCH, "--nodes=1", "--ntasks-per-node=2", *MULTINODE[len(SBATCH):])     # both nodes have one disk here
+    # On one node, because the two of these tests have the same disk.
+    one_node = (*SBATCH, "--nodes=1", "--ntasks-per-node=2", *MULTINODE[len(SBATCH):])
     staged = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *one_node, "-e", 12, "-w")
     assert staged.wait() == "COMPLETED", staged.log
     assert "data copied to" in staged.log and "2 tasks share" in staged.log and iterations(staged.log) == [10]

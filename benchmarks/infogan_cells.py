@@ -1,0 +1,68 @@
+"""Do codes follow the DNA of cells, and are the images good? A table of trained InfoGANs, both measures side by side.
+
+    benchmarks/infogan_cells.py -d ifc --channels 1,2 runs/*/checkpoints/weights.generator.InfoGAN.*.h5
+
+The kernel distance is between features of a classifier of the class folders, of all held-out images and of as many
+drawn ones, times 1000 (a mean over draws); for scale there is that of training images. The correlation is the largest
+of any continuous code's answers for held-out images with the light of channel 2, with the spread of these answers.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from biogans import checkpoint, clusters, codes, dataloader, evaluate, features, metrics, scoring
+
+DRAWS = 10
+
+
+def distance(classifier, real, draw):
+    """Mean and standard deviation, times 1000, over DRAWS of the kernel distance; draw(k) gives uint8 images."""
+    seen = features.extract(classifier, real)[0]
+    values = [1000 * metrics.kernel_distance(seen, features.extract(classifier, draw(k))[0]) for k in range(DRAWS)]
+    return np.mean(values), np.std(values, ddof=1)
+
+
+def best_code(path, spec, held_out):
+    """(name, correlation with the light of channel 2, spread of the answers) of the continuous code that follows it."""
+    answers = codes.read(checkpoint.load_recognizer(path), features.scaled(held_out.pixels), spec.codes)
+    light = clusters.measured(held_out.pixels)["light 2"]
+    found = [(code.name, clusters.rank_correlation(answers[code.name], light), answers[code.name].std())
+             for code in spec.codes if not code.is_categorical]
+    return max(found, key=lambda row: abs(row[1]), default=("none", 0.0, 0.0))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-d", "--data", required=True, help="data folder with *_train and *_test")
+    parser.add_argument("--channels", default="1,2", help="of the trainings; default=1,2")
+    parser.add_argument("-o", "--output", type=Path, default=Path("evaluation"), help="folder of the classifier")
+    parser.add_argument("files", nargs="*", help="weights.generator files of InfoGANs, their recognizers beside them")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    channels = tuple(int(channel) for channel in options.channels.split(","))
+    training, held_out = (dataloader.load(options.data, split=split, channels=channels) for split in ("train", "test"))
+    classifier, _ = evaluate.find_classifier(options.output, training, held_out)
+
+    number = len(held_out.pixels)
+    others = [np.random.default_rng(k).permutation(len(training.pixels))[:number] for k in range(DRAWS)]
+    mean, deviation = distance(classifier, held_out.pixels, lambda k: training.pixels[others[k]])
+    print(f"{'kernel distance':>18}  code  correlation  spread\n{mean:10.0f} ±{deviation:5.0f}  {'':25}  training images")
+    component = clusters.principal_components(training.pixels, held_out.pixels)[:, 0]
+    light = clusters.measured(held_out.pixels)["light 2"]
+    print(f"{'':18}  {'':4}  {clusters.rank_correlation(component, light):+11.2f}  {'':6}  first principal component")
+    for path in options.files:
+        generator, spec, facts = checkpoint.load_generator(path)
+        subject = scoring.Generated(generator, spec)
+        mean, deviation = distance(classifier, held_out.pixels,
+                                   lambda k: subject.cells(number, np.random.default_rng(k)))
+        name, correlation, spread = best_code(path, spec, held_out)
+        print(f"{mean:10.0f} ±{deviation:5.0f}  {name:>4}  {correlation:+11.2f}  {spread:6.2f}  "
+              f"{path}, {facts['iteration']} iterations", flush=True)
+
+
+if __name__ == "__main__":
+    main()
