@@ -15,6 +15,7 @@ import numpy as np
 from . import models
 from .gan import ALGORITHMS
 from .lazy import keras
+from .workers import Team
 
 SPLITS = 10
 
@@ -139,7 +140,7 @@ def compiled(network, optimizer, algorithm):
     """(update, loss) of a critic as compiled functions of uint8 batches and alpha."""
     from .engine import backend, input_gradient
 
-    devices, scoring = backend.Devices(1, "float32"), backend.twice_differentiable(network)
+    devices, scoring = backend.Devices(1, "float32", Team()), backend.twice_differentiable(network)
     weights, state = network.trainable_variables, [*network.weights, *optimizer.variables]
 
     def critic_loss(critic, real, samples, alpha):
