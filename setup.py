@@ -44,7 +44,7 @@ setup(
         "biogans-interpolate = biogans.interpolate:main",
         "biogans-traverse = biogans.traverse:main",
         "biogans-pseudotime = biogans.pseudotime:main",
-        "biogans-get-data = biogans.get_data:main",
+        "biogans-get_data = biogans.get_data:main",
         "biogans-simulate = biogans.simulate:main",
         "biogans-collect = biogans.collect:main",
     ]},
