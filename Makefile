@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN = $(CURDIR)/bin
 SAMPLE = $(CURDIR)/data_48-80/data
 DEMO_ITERATIONS ?= 1000
+MITOGAN_ITERATIONS ?= 1500
 TENSORFLOW ?= tensorflow-cpu
 .DELETE_ON_ERROR:
 
@@ -28,6 +29,16 @@ demo: .venv/installed
 	@echo "  stack7.DCGAN-starshaped.WGAN-GP.png                 one of its cells in detail"
 	@echo "  losses.DCGAN-starshaped.WGAN-GP.6.png               the game between the two networks"
 
+# From videos of (simulated) mitochondria to 30,000 drawn images, how many differ, and what the critic looks at.
+demo-mitogan: .venv/installed
+	mkdir -p demo-mitogan && rm -rf demo-mitogan/images/stack1.DCGAN.WGAN-GP
+	cd demo-mitogan && $(BIN)/simulate_videos.py -o movies -n 12 --frames 20 --overwrite
+	cd demo-mitogan && $(BIN)/preprocess.py -i movies/videos -o data
+	cd demo-mitogan && $(BIN)/train.py -d data -m DCGAN --preset fast --augment translation,cutout -e $(MITOGAN_ITERATIONS)
+	cd demo-mitogan && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5 -n 30000 --format png
+	cd demo-mitogan && $(BIN)/diversity.py -i images/stack1.DCGAN.WGAN-GP -d data
+	cd demo-mitogan && $(BIN)/saliency.py -i checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5 -d data
+
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
 
@@ -35,16 +46,32 @@ test: .venv/installed
 test-durability: .venv/installed
 	.venv/bin/python tests/durability.py
 
+# With Jupyter in the environment: the notebooks; all of them made anew, with documents and slides; tested.
+COURSE = "jupyterlab>=4" "scikit-learn>=1.5" "latex2mathml>=3.77"
+.venv/course: .venv/installed
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock $(COURSE)
+	touch $@
+
+lab: .venv/course
+	.venv/bin/jupyter lab --notebook-dir=course
+
+course: .venv/course
+	.venv/bin/python course/build.py --execute
+
+test-course: .venv/course
+	.venv/bin/python -m pytest -m course --durations=0 tests/test_course.py
+
 # With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
 HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/installed
 	hpc/test-tools.sh .hpc-tools
 	$(HPC_TESTS) tests/hpc tests/test_modulefile.py
 
-# Without what downloads much: modules and Slurm.
+# Without what downloads much or takes long: modules and Slurm, in some minutes.
 test-hpc-short: .venv/installed
 	hpc/test-tools.sh .hpc-tools slurm modules
-	$(HPC_TESTS) tests/hpc/test_slurm.py tests/hpc/test_docs.py tests/test_modulefile.py
+	$(HPC_TESTS) tests/test_modulefile.py tests/hpc/test_slurm.py \
+	    tests/hpc/test_multinode.py::test_two_nodes_learn_what_one_process_does
 
 # What a site installs, with an environment of its own; nothing is written there at run time, and it may be moved. Take a
 # PYTHON that all nodes have. For GPUs: TENSORFLOW=tensorflow[and-cuda]; to add Jupyter: PACKAGES=jupyterlab
@@ -52,8 +79,8 @@ install:
 	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
-	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs "$(PREFIX)"
-	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__
+	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
+	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__ "$(PREFIX)"/course/cells*
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
 	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
@@ -71,35 +98,73 @@ bench: .venv/installed
 	.venv/bin/python benchmarks/train_step.py
 	.venv/bin/python benchmarks/compare.py --rounds 3 $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
+# The models of the paper's comparison, trained and evaluated: an hour of one core; it says how long at its start.
+paper-table: .venv/installed
+	.venv/bin/python benchmarks/paper_table.py
+
+# What preprocess.py finds in simulated videos beside the truth; time and memory: some minutes, 400 MB of disk.
+bench-preprocess: .venv/installed
+	.venv/bin/python benchmarks/preprocess.py
+
 # Time and memory by the size of everything: a quarter of an hour, and 4 GB of disk for a while.
 scale: .venv/installed
 	.venv/bin/python benchmarks/scale.py -o docs/scale.png
+
+# Pages of explore.py with the paper's networks: bytes, and milliseconds from a slider to the canvas, in Chromium.
+pages: .venv/installed
+	.venv/bin/python benchmarks/explore.py
+
+# What the tests of pages drive; without them they are skipped. As root on Debian.
+browsers:
+	apt-get install -y --no-install-recommends chromium firefox-esr
+
+# ONNX Runtime Web as it lies in src/biogans, got again with npm; the test compares it with the notice beside it.
+RUNTIME = 1.30.0
+runtime: .venv/installed
+	mkdir -p build
+	npm pack --silent --pack-destination build onnxruntime-web@$(RUNTIME)
+	tar -xzf build/onnxruntime-web-$(RUNTIME).tgz -C build
+	cp build/package/dist/ort.wasm.bundle.min.mjs src/biogans/onnxruntime-web.mjs
+	gzip -9nc build/package/dist/ort-wasm-simd-threaded.wasm > src/biogans/onnxruntime-web.wasm.gz
+	.venv/bin/python -m pytest -q tests/test_explore.py -k notice
 
 # Four seeds, one a core, 10 minutes on 4 cores; with MNIST's idx files, else with scikit-learn's digits.
 MNIST ?= $(wildcard $(or $(BG_REAL_DATA),../shared/data)/mnist)
 infogan-digits: .venv/installed
 	rm -rf infogan-digits
 	.venv/bin/python benchmarks/infogan_digits.py $(if $(MNIST),--mnist "$(MNIST)")
+# Images/s of 1, 2 and 4 workers, on as many cores; the table in docs/scaling.md: some minutes.
+scaling: .venv/installed
+	.venv/bin/python benchmarks/scaling.py -o docs/scaling.md
 
 sample: .venv/installed
 	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
 
 clean:
-	rm -rf .venv demo infogan-digits build src/*.egg-info .pytest_cache
+	rm -rf .venv demo demo-mitogan infogan-digits build src/*.egg-info .pytest_cache
 
 help:
 	@echo "make            create the environment (.venv)"
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
+	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: docs/mitogan.md"
 	@echo "make test       the tests"
+	@echo "make lab        the notebooks of the course, in JupyterLab"
+	@echo "make course     run the notebooks; make their documents and slides: ten minutes"
+	@echo "make test-course  run them with and without solutions: half an hour on one core"
 	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
 	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own"
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
+	@echo "make bench-preprocess  preprocess.py on simulated videos, beside the truth: some minutes"
 	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
+	@echo "make pages      time the pages of explore.py in a browser (make browsers installs those that the tests use)"
 	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
+	@echo "make paper-table  train and evaluate the models of the paper's comparison on simulated cells: an hour of one"
+	@echo "                core, divided among those there are; again to go on where it was interrupted"
+	@echo "make scaling    how training scales with workers, measured and estimated: docs/scaling.md"
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo test test-durability test-hpc test-hpc-short install nine bench scale infogan-digits sample clean help
+.PHONY: all demo demo-mitogan test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample clean help

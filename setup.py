@@ -15,6 +15,7 @@ setup(
     python_requires=">=3.10",
     package_dir={"": "src"},
     packages=["biogans"],
+    package_data={"biogans": ["explore*.*", "onnxruntime-web.*"]},
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.13.2",        # earlier ones have holes in the reading of HDF5 files
@@ -24,16 +25,20 @@ setup(
         "h5py>=3.11",
         "pillow>=10.1",
         "tifffile>=2023.7",
+        "scikit-image>=0.22",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.5",  # its wheel holds the program ffmpeg, which writes MP4
         "matplotlib>=3.8",
         "tqdm>=4.66",
+        "onnx>=1.16",
         "tensorboard>=2.18",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "jax": ["jax>=0.5"],    # earlier ones draw other initial weights from the same seed
-        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100"],
+        "course": ["jupyterlab>=4", "latex2mathml>=3.77", "matplotlib>=3.10"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "onnxruntime>=1.18", "playwright>=1.45",
+                 "websocket-client>=1.8"],
     },
     entry_points={"console_scripts": [
         "biogans-train = biogans.train:main",
@@ -44,8 +49,14 @@ setup(
         "biogans-interpolate = biogans.interpolate:main",
         "biogans-traverse = biogans.traverse:main",
         "biogans-pseudotime = biogans.pseudotime:main",
-        "biogans-get_data = biogans.get_data:main",
+        "biogans-get-data = biogans.get_data:main",
+        "biogans-explore = biogans.explore:main",
+        "biogans-diversity = biogans.diversity:main",
+        "biogans-saliency = biogans.saliency:main",
         "biogans-simulate = biogans.simulate:main",
         "biogans-collect = biogans.collect:main",
+        "biogans-preprocess = biogans.preprocess:main",
+        "biogans-cells = biogans.cells:main",
+        "biogans-simulate-videos = biogans.simulate_videos:main",
     ]},
 )

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time the drawing of cells: images/s by architecture and batch size, and peak memory by the number of cells."""
+"""Time the drawing of cells: images/s by architecture and batch size, by format, and peak memory by number."""
 
 import argparse
 import os
@@ -14,7 +14,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from biogans import launch, models, options as command_line
 from biogans.lazy import keras
-from biogans.models import ARCHITECTURES
 from own_process import measured
 
 SHAPE, FACTORS = (48, 80, 2), ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
@@ -53,13 +52,33 @@ def stack(architecture, ngf, number, batch_size):
         return {"rate": number / (time.perf_counter() - start), "gigabytes": path.stat().st_size / 1e9}
 
 
+def output(kind, ngf, number):
+    """Draw one-channel images of 48x80 pixels with a DCGAN into a file or folder of this format, as predict.py does."""
+    from biogans import drawing
+    from biogans.predict import latents
+    spec = models.NetworkSpec("DCGAN", *SHAPE[:2], 1, ("cells",), ngf=ngf)
+    network, sort = models.build_generator(spec), drawing.FORMATS[kind]
+    several = {"factors": ["cells"]} if kind == "png" else {}
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        path, start = Path(folder) / f"stack{sort.suffix}", time.perf_counter()
+        sink = sort(path, number, (*SHAPE[:2], 1), spec.nz, {"channel_names": ["red"]}, **several)
+        drawing.fill(sink, network, number, latents(number, spec.nz, 0, 64), [0])
+        sink.close(True)
+        return {"rate": number / (time.perf_counter() - start)}
+
+
 def benchmark(options):
-    """Print the two tables row by row; returns None, for an exit status of 0."""
+    """Print the three tables row by row; returns None, for an exit status of 0."""
     print(f"images/s by batch size, {SHAPE[0]}x{SHAPE[1]} pixels, ngf {options.ngf}, load before "
           f"{os.getloadavg()[0]:.1f}\n{'':<17}" + "".join(f"{size:>10}" for size in options.batches), flush=True)
-    for architecture in ARCHITECTURES:
+    for architecture in ("DCGAN", "DCGAN-separable", "DCGAN-starshaped"):
         row = measured(rates, architecture, options.ngf, options.batches, options.seconds)
         print(f"{architecture:<17}" + "".join(f"{rate:>10.1f}" for rate in row["rates"]), flush=True)
+    print(f"\n{options.images} images of one channel, DCGAN, ngf {options.ngf}, batches of 64\n"
+          f"{'':<10}{'images/s':>10}", flush=True)
+    for kind in ("h5", "tiff", "png"):
+        row = measured(output, kind, options.ngf, options.images)
+        print(f"{kind:<10}{row['rate']:>10.1f}", flush=True)
     print(f"\nstacks by number of cells, DCGAN-starshaped, ngf {options.stack_ngf}, batches of 256, in this folder\n"
           f"{'cells':>10}{'images/s':>10}{'GB':>8}{'peak MB':>10}", flush=True)
     for number in options.cells:
@@ -72,7 +91,8 @@ def parser():
     result.add_argument("--ngf", type=int, default=64, metavar="N", help="filters in the first table; default=64")
     result.add_argument("--batches", type=numbers, default=(1, 64, 1024), metavar="N,N", help="default=1,64,1024")
     result.add_argument("--seconds", type=float, default=5.0, metavar="S", help="for each of its cells; default=5")
-    result.add_argument("--stack-ngf", type=int, default=8, metavar="N", help="filters in the second; default=8")
+    result.add_argument("--images", type=int, default=30_000, metavar="N", help="in the second; default=30000")
+    result.add_argument("--stack-ngf", type=int, default=8, metavar="N", help="filters in the third; default=8")
     result.add_argument("--cells", type=numbers, default=(1000, 10_000, 100_000), metavar="N,N",
                         help="default=1000,10000,100000 (11 GB, deleted again)")
     return result

@@ -264,7 +264,6 @@ def scale(options):
     begin = time.perf_counter()
     print(f"{len(os.sched_getaffinity(0))} CPU cores, load average before: {os.getloadavg()[0]:.1f}")
     results = {name: table(name, SERIES[name]) for name in options.only or SERIES}
-    print("\nworkers: training on several computers is not in this version; devices above share one computer")
     estimate()
     plot(Path(options.output), results)
     print(f"\nplot: {options.output}; {(time.perf_counter() - begin) / 60:.1f} minutes, load average after: "

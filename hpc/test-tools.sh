@@ -15,6 +15,7 @@ wanted=" $* "
 export tools
 rm -f "$tools"/*.failed
 export DEBIAN_FRONTEND=noninteractive
+network=(-o Acquire::http::Timeout=20 -o Acquire::Retries=1)
 
 download() {                # download TOOL COMMAND...: say so if it fails
     local tool=$1
@@ -30,10 +31,10 @@ download() {                # download TOOL COMMAND...: say so if it fails
 debian() {                  # debian TOOL PACKAGE...
     local tool=$1
     shift
-    dpkg -s "$@" > /dev/null 2>&1 || download "$tool" apt-get install -y --no-install-recommends "$@"
+    dpkg -s "$@" > /dev/null 2>&1 || download "$tool" apt-get install -y "${network[@]}" --no-install-recommends "$@"
 }
 
-[ -n "$(find /var/lib/apt/lists -name '*Packages*' -mtime -1 -print -quit)" ] || download lists apt-get -q update || true
+[ -n "$(find /var/lib/apt/lists -name '*Packages*' -mtime -1 -print -quit)" ] || download lists apt-get "${network[@]}" -q update || true
 
 wanted() {
     [[ $wanted == *" $1 "* ]]
@@ -92,7 +93,13 @@ get_base() {                # what singularity.def begins from where no image ca
 }
 export -f get_lmod get_apptainer get_base
 
-if wanted slurm; then debian slurm slurmctld slurmd slurm-client munge || true; fi
+if wanted slurm; then
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "slurm: only root can start it here" | tee "$tools/slurm.failed"
+    else
+        debian slurm slurmctld slurmd slurm-client munge || true
+    fi
+fi
 if wanted modules; then
     debian environment-modules environment-modules python3-venv make || true
     if debian lmod lua5.3 lua-filesystem lua-json lua-posix lua-term tcl; then

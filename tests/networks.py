@@ -5,10 +5,13 @@ import dataclasses
 import numpy as np
 
 from biogans import dataloader, models, options
-from biogans.gan import ALGORITHMS
+from biogans.gan import ALGORITHMS, PAPER
 
 FACTORS = ("Alp14", "Tea1")
-PAIRS = [(architecture, algorithm) for architecture in models.ARCHITECTURES for algorithm in ALGORITHMS]
+NINE = [(architecture, algorithm) for architecture in ("DCGAN", "DCGAN-separable", "DCGAN-starshaped")
+        for algorithm in PAPER]
+PAIRS = [*NINE, *((architecture, "WGAN-GP") for architecture in models.ARCHITECTURES
+                  if architecture not in dict(NINE)), ("DCGAN", "hinge"), ("DCGAN", "R1")]
 
 
 def settings(algorithm="WGAN-GP", **changes):
@@ -32,4 +35,4 @@ def images(number=20, size=(16, 24), channels=2, seed=0):
 
 def batches(architecture, run, seed=42):
     """The batches that a run of these settings uses."""
-    return dataloader.Batches(images(), run.batch_size, seed, models.ARCHITECTURES[architecture].per_factor)
+    return dataloader.batches(images(), run.batch_size, seed, models.ARCHITECTURES[architecture])

@@ -22,7 +22,8 @@ def changed(images, numbers, *policies):
 
 def test_in_the_middle_of_their_range_nothing_changes():
     images = noise(3, 16, 24, 2)
-    np.testing.assert_allclose(changed(images, np.full((3, augment.how_many(NEUTRAL)), 0.5), *NEUTRAL), images, atol=1e-5)
+    middle = np.full((3, augment.how_many(NEUTRAL)), 0.5)
+    np.testing.assert_allclose(changed(images, middle, *NEUTRAL), images, atol=1e-5)
     assert np.array_equal(changed(images, np.zeros((3, 0))), images)
 
 
@@ -42,8 +43,8 @@ def test_affine_against_scipy(numbers):
     angle, scale, centre = np.radians(10 * angle), 1 + 0.1 * scale, np.array([9.5, 11.5])
     inverse = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) / scale
     offset = centre - inverse @ (centre + 2 * np.array([down, right]))
-    expected = np.stack([ndimage.affine_transform(image[0, ..., k], inverse, offset, order=1, mode="grid-constant", cval=-1)
-                         for k in range(2)], axis=-1)
+    expected = np.stack([ndimage.affine_transform(image[0, ..., k], inverse, offset, order=1, mode="grid-constant",
+                                                  cval=-1) for k in range(2)], axis=-1)
     np.testing.assert_allclose(changed(image, [numbers], "affine")[0], expected, atol=1e-4)
 
 
@@ -107,7 +108,7 @@ def test_gradients_are_those_of_differences(policy):
 
 @pytest.mark.parametrize("algorithm, architecture", [("WGAN-GP", "DCGAN-starshaped"), ("GAN", "DCGAN")])
 def test_all_that_is_learnt_goes_through_the_augmentation(algorithm, architecture, monkeypatch):
-    """If nothing passes it, real and generated images look the same to the critics, and the generator learns nothing."""
+    """If nothing passes it, real and generated images look the same to the critics, and nothing teaches the generator."""
     monkeypatch.setattr(augment, "apply", lambda images, numbers, policies: 0 * images)
     run = Engine(spec(architecture, algorithm), settings(algorithm, augment=("affine",), num_G_iters=2, num_D_iters=1))
     grey, alpha = tf.zeros((4, 16, 24, 2)), tf.zeros((4, 1, 1, 1))

@@ -17,8 +17,9 @@ from PIL import Image
 from biogans import models
 from biogans.engine import Engine
 from biogans.errors import InputError
+from biogans.gan import ALGORITHMS
 from conftest import ROOT, write_images
-from networks import PAIRS, settings, spec
+from networks import NINE, PAIRS, settings, spec
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import compare
@@ -62,7 +63,7 @@ def test_work_of_the_generators(architecture, forward, first):
 @pytest.mark.parametrize("algorithm, updates, generators, critics, firsts, lasts", [
     ("GAN", 1, 3, 8, 2, 0), ("WGAN", 5, 7, 32, 10, 0), ("WGAN-GP", 5, 7, 52, 10, 10)])
 def test_flop_of_an_iteration(algorithm, updates, generators, critics, firsts, lasts):
-    game = train_step.ALGORITHMS[algorithm](settings(algorithm))
+    game = ALGORITHMS[algorithm](settings(algorithm))
     pair = models.build_generator(paper("DCGAN")), models.build_critics(paper("DCGAN"))
     expected = generators * GENERATOR - 100 * 15 * 512 + critics * CRITIC - firsts * 2 * FINEST - lasts * SCORE
     assert counting.iteration_flop(*pair, game, updates, batch_size=64) == 2 * 64 * expected
@@ -309,7 +310,7 @@ def test_nine_refuses_losses_that_are_not_finite(tmp_path):
 def test_sheet_has_each_grid_in_its_place():
     """Grids of one colour each; those of the third architecture are twice as wide, and are scaled down."""
     sizes = {"DCGAN": (60, 40), "DCGAN-separable": (60, 40), "DCGAN-starshaped": (120, 60)}
-    grids = {pair: Image.new("RGB", sizes[pair[0]], (20 * k, 255 - 20 * k, 99)) for k, pair in enumerate(PAIRS)}
+    grids = {pair: Image.new("RGB", sizes[pair[0]], (20 * k, 255 - 20 * k, 99)) for k, pair in enumerate(NINE)}
     picture = nine.sheet([nine.Run(*pair, 1.0, 1.0, (0, 0), (0, 0), grid) for pair, grid in grids.items()], "nine")
     assert picture.width == nine.MARGIN + 3 * (60 + nine.MARGIN)
     tops = [nine.TITLE + nine.LABEL + k * (nine.LABEL + 40 + nine.MARGIN) for k in range(3)]

@@ -18,8 +18,9 @@ def tab(command, word, previous):
 
 
 @pytest.mark.parametrize("command, word, previous, expected", [
-    ("train.py", "dcgan-s", "-m", ["DCGAN-separable", "DCGAN-starshaped"]),
-    ("train.py", "", "--gan_algorithm", ["GAN", "WGAN", "WGAN-GP"]),
+    ("train.py", "dcgan-s", "-m", ["DCGAN-separable", "DCGAN-starshaped", "DCGAN-separable-multichannel",
+                                "DCGAN-separable-independent"]),
+    ("train.py", "", "--gan_algorithm", ["GAN", "WGAN", "WGAN-GP", "hinge", "R1"]),
     ("train.py", "--num", "data", ["--num_D_iters", "--num_G_iters", "--num_gpus"]),
     ("train.py", "", "-d", []),                         # a file: bash's own completion
     ("train.py", "da", "train.py", []),

@@ -470,6 +470,65 @@ def test_too_few_images_for_a_batch(sizes, batch_size, per_factor, name):
         Batches(numbered(sizes), batch_size, 0, per_factor)
 
 
+# ---------------------------------------------------------------------------------------------- composites
+
+def coloured(counts, channels=2, seed=0):
+    """Images of 4x6 pixels whose reds are of few brightnesses, 0 in places; every pixel of a green is its image's number."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    pixels = np.empty((len(labels), 4, 6, channels), np.uint8)
+    pixels[..., 0] = rng.integers(0, 4, pixels.shape[:3]) * 60
+    pixels[..., 1:] = 1 + np.arange(len(labels))[:, None, None, None]
+    return Images(pixels, labels, tuple(f"factor {k}" for k in range(len(counts))))
+
+
+def slow_neighbours(images, image, factor):
+    """The positions of the images of a factor, the nearest in red first, one after another."""
+    distances = {k: sum((int(a) - int(b)) ** 2 for a, b in zip(images.pixels[image, ..., 0].flat,
+                                                              images.pixels[k, ..., 0].flat))
+                 for k in np.flatnonzero(images.labels == factor)}
+    return sorted(distances, key=distances.get)[:dataloader.NEIGHBOURS]
+
+
+@pytest.mark.parametrize("counts, channels, block", [((9, 7, 12), 2, 1024), ((9, 7, 12), 2, 4), ((4, 3), 3, 1024),
+                                                     ((12,), 2, 1024), ((6, 6, 6, 6, 6, 6, 6), 2, 1024)])
+def test_composites_borrow_greens_of_similar_red(counts, channels, block, monkeypatch):
+    """Red and the own greens are the image's; each other one is that of one of its five neighbours; dark without red."""
+    monkeypatch.setattr(dataloader, "BLOCK", block)
+    images = coloured(counts, channels)
+    made = dataloader.Composites(images, 4, 42)
+    assert made.take(0, 2).shape == (2, 1, 4, 4, 6, 1 + len(counts) * (channels - 1)) and made.take(0, 1).dtype == np.uint8
+    seen = [set() for _ in counts]
+    for position in range(40):
+        batch = made.take(position, 1)[0, 0]
+        for image, composite in zip(made._indices(0, position), batch):
+            assert np.array_equal(composite[..., 0], images.pixels[image, ..., 0])
+            lit = composite[..., 0] > 0
+            for k in range(len(counts)):
+                green = composite[..., 1 + k * (channels - 1):1 + (k + 1) * (channels - 1)]
+                (donor,) = np.unique(green[lit]) - 1
+                assert not green[~lit].any()
+                own = images.labels[image] == k
+                assert donor == image if own else donor in slow_neighbours(images, image, k)
+                seen[k].add((image, donor))
+    if len(counts) > 1:         # every neighbour has its turn
+        image = made._indices(0, 0)[0]
+        other = int(images.labels[image] == 0)
+        assert {donor for each, donor in seen[other] if each == image} <= set(slow_neighbours(images, image, other))
+        assert len(seen[other]) > counts[other] * 2
+
+
+def test_composites_are_a_function_of_seed_and_position():
+    """So a run that goes on sees those of one that was not interrupted."""
+    images = coloured((9, 7, 12))
+    together, used = (dataloader.Composites(images, 4, 42) for _ in range(2))
+    together = together.take(30, 5)
+    used.take(3, 4)
+    for k in reversed(range(5)):
+        assert np.array_equal(used.take(30 + k, 1)[0], together[k])
+    assert not np.array_equal(dataloader.Composites(images, 4, 43).take(30, 5), together)
+
+
 # ---------------------------------------------------------------------------------------------- real images
 
 def test_real_cells(real_cells):

@@ -77,7 +77,7 @@ def test_without_average_the_last_weights_are_drawn():
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(run.average.weights, run.generator.weights))
 
 
-@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP"])
+@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP", "R1"])
 def test_critics_without_second_derivative_learn_the_same(algorithm):
     """The same loss, and its gradient with respect to every weight equal to that of the plain critic to 1e-6."""
     run = engine(algorithm=algorithm)
@@ -195,8 +195,10 @@ for devices in (1, 2):
     data = batches(architecture, run.settings)
     for iteration in range(30, 33):
         losses = run.iterate(iteration, data)
-    weights.append([variable.numpy() for network in
-                    filter(None, (run.generator, run.average, *run.critics, run.recognizer)) for variable in network.weights])
+    networks = filter(None, (run.generator, run.average, *run.critics, run.recognizer))
+    weights.append([variable.numpy() for network in networks for variable in network.weights])
+    weights[-1].append(run.draw(run.grid_latents(1, 3)))
+assert weights[1][-1].shape[0] == 3
 print(max(abs(one - two).max() for one, two in zip(*weights)))
 """
 
@@ -204,7 +206,7 @@ print(max(abs(one - two).max() for one, two in zip(*weights)))
 @pytest.mark.parametrize("architecture, algorithm, policies", [
     ("DCGAN", "GAN", ()), ("DCGAN-starshaped", "WGAN-GP", ("affine", "cutout")), ("DCGAN-separable", "WGAN", ()), ("InfoGAN", "GAN", ())])
 def test_two_devices_learn_what_one_does(architecture, algorithm, policies):
-    """Also the running averages of batch normalisation, whose statistics are over both."""
+    """Also the running averages of batch normalisation, whose statistics are over both, and what is drawn."""
     here = Path(__file__).parent
     result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm, *policies], capture_output=True,
                             text=True, cwd=here)

@@ -14,9 +14,8 @@ import pytest
 from biogans import checkpoint, lazy, models
 from biogans.engine import Engine, draw
 from biogans.errors import InputError
-from biogans.gan import ALGORITHMS
 from conftest import SMALL
-from networks import batches, images, settings, spec
+from networks import PAIRS, batches, images, settings, spec
 from test_engine import TWO_DEVICES
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
@@ -32,6 +31,11 @@ def child(code, *arguments, **environment):
                           env={**JAX, **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def algorithms(architecture):
+    """Those that it is tested with."""
+    return [algorithm for each, algorithm in PAIRS if each == architecture]
 
 
 def built(architecture, algorithm, folder):
@@ -55,7 +59,7 @@ import json, sys
 from test_engine_jax import *
 architecture, start, end = sys.argv[1:]
 told = {}
-for algorithm in ALGORITHMS:
+for algorithm in algorithms(architecture):
     run, files, facts = built(architecture, algorithm, start)
     checkpoint.restore(files.combined, run, facts)
     losses = iterated(run, FIRST, LAST)
@@ -80,7 +84,7 @@ def test_the_backends_go_on_from_each_other(architecture, tmp_path):
     start, end, here = tmp_path / "start", tmp_path / "end", {}
     start.mkdir()
     end.mkdir()
-    for algorithm in ALGORITHMS:
+    for algorithm in algorithms(architecture):
         run, files, facts = built(architecture, algorithm, start)
         checkpoint.save(files, run, facts, FIRST)
         before = state(run)

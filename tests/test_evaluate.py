@@ -13,6 +13,7 @@ from PIL import Image
 from biogans import c2st, dataloader, evaluate, features, report, scoring, train
 from biogans.errors import InputError
 from conftest import SMALL, train_small_networks, write_images
+from networks import spec
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 PLAIN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -77,6 +78,36 @@ def test_a_model_beside_real_images(here, capsys, monkeypatch):
     said = capsys.readouterr().out
     for name in ("c2st", "correlations", "localisation"):
         assert Image.open(f"evaluation/{name}.png").width > 500 and f"Output: evaluation/{name}.png" in said
+
+
+@pytest.mark.parametrize("architecture", ["DCGAN-multichannel", "DCGAN-separable-independent"])
+def test_other_models_of_all_factors_beside_true_cells(here, architecture):
+    """Every factor has a score, and the cells with all greens are compared, in the channels' order."""
+    train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2", "-c", "others"])
+    assert run("-i", f"others/weights.generator.{architecture}.WGAN-GP.2.h5", "--joint", "joint.h5", "--split", "0") == 0
+    result = stored(f"{architecture}.WGAN-GP.2")
+    assert result["scores"].keys() == {"Alp14", "Tea1"} == set(result["source"]["factors"])
+    joint_scores = result["joint_scores"][f"{architecture} WGAN-GP 2"]
+    assert np.shape(joint_scores["correlations"]) == (3, 3) and np.isfinite(joint_scores["c2st"])
+
+
+def test_samples_of_a_factor_have_its_own_red():
+    """And all of a cell's the first one's: of networks whose channels are of one brightness each."""
+    for architecture, own in (("DCGAN-independent", True), ("DCGAN-starshaped", False)):
+        shape = spec(architecture)
+        levels = np.linspace(-1, 1, len(shape.channel_names))
+
+        class Flat:
+            def predict_on_batch(self, z):
+                return np.broadcast_to(levels, (len(z), 4, 6, len(levels)))
+
+        drawn = scoring.Generated(Flat(), shape)
+        bright = np.rint((levels + 1) * 127.5)
+        for k, (name, (training, held_out)) in enumerate(drawn.samples(3, 2, 0, 0).items()):
+            assert name == shape.factors[k] and len(training) == 3 and len(held_out) == 2
+            assert training[0, 0, 0].tolist() == [bright[2 * k if own else 0], bright[2 * k + 1 if own else 1 + k]]
+        assert drawn.cells(2, np.random.default_rng(0))[0, 0, 0, shape.cell].tolist() == [
+            bright[k] for k in ((0, 1, 3) if own else (0, 1, 2))]
 
 
 def test_splits_as_jobs_are_the_same_as_one_run(here):
@@ -156,6 +187,17 @@ def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
         file["classifier/0000"][0, 0, 0, 0] += 1
     with pytest.raises(InputError, match="damaged"):
         features.load(path)
+
+
+def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch):
+    """Its rate falls to 0: a black last batch moves no weight. At a constant rate a chance last step is what is kept."""
+    images, kernels, scaled = dataloader.load(write_images(tmp_path / "LIN_train")), [], features.scaled
+    for last in (30, 31):
+        calls = iter(range(100))
+        monkeypatch.setattr(features, "scaled", lambda pixels: scaled(pixels * (next(calls) != last - 1)))
+        kernels.append(features.train(images, updates=30).get_layer("logits").kernel.numpy())
+    assert abs(kernels[0] - kernels[1]).max() < 3e-5
+    assert abs(kernels[0] - features.network(16, 24, 2, 2).get_layer("logits").kernel.numpy()).max() > 0.01
 
 
 # ---------------------------------------------------------------------------------------------- mistakes

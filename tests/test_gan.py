@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from biogans.engine import input_gradient
-from biogans.gan import ALGORITHMS, GAN, WGAN, WGANGP
+from biogans.gan import ALGORITHMS, GAN, WGAN, WGANGP, Hinge, PAPER, R1
 from biogans.lazy import keras, tensorflow as tf
 from biogans import models
 from networks import settings, spec
@@ -116,10 +116,32 @@ def test_the_penalty_of_a_constant_critic_has_a_derivative(critic):
     assert all(np.isfinite(gradient).all() for gradient in tape.gradient(loss, critic.trainable_variables))
 
 
+def test_hinge_losses(critic):
+    """E max(0, 1 - f(x)) + E max(0, 1 + f(G(z))); an image that is told by more than 1 counts no further."""
+    algorithm = Hinge(settings("hinge"))
+    real, fake = noise(5, 12, 12, 2), noise(5, 12, 12, 2, seed=1)
+    f_real, f_fake = critic(real).numpy(), critic(fake).numpy()
+    assert (abs(f_real) > 1).any() and (abs(f_real) < 1).any()      # both branches
+    expected = np.maximum(0, 1 - f_real).mean() + np.maximum(0, 1 + f_fake).mean()
+    assert float(algorithm.critic_loss(critic, real, fake, None, input_gradient)) == pytest.approx(expected, rel=1e-9)
+    assert float(algorithm.generator_loss(critic(fake))) == pytest.approx(-f_fake.mean(), rel=1e-9)
+
+
+def test_r1_penalty_against_numerical_derivatives(critic):
+    """The discriminator's loss and gamma / 2 E |grad f|^2 at real images alone; the generator's is that of GAN."""
+    real, fake = noise(3, 12, 12, 2), noise(3, 12, 12, 2, seed=1)
+    squares = [np.square(numerical_gradient(critic, image)).sum() for image in real]
+    plain, penalised = GAN(settings("GAN")), R1(settings("R1", r1_gamma=3.0))
+    losses = [float(one.critic_loss(critic, tf.constant(real), tf.constant(fake), None, input_gradient))
+              for one in (plain, penalised)]
+    assert losses[1] - losses[0] == pytest.approx(1.5 * np.mean(squares), rel=1e-7)
+    assert float(penalised.generator_loss(critic(fake))) == float(plain.generator_loss(critic(fake)))
+
+
 def test_the_papers_defaults():
     """Osokin et al.'s training scripts, and the three papers."""
     expected = {"GAN": ("adam", 2e-4, 0.5, 0.999, 1, True), "WGAN": ("rmsprop", 5e-5, 0.0, 0.9, 5, True),
                 "WGAN-GP": ("adam", 1e-4, 0.0, 0.9, 5, False)}
-    for name, algorithm in ALGORITHMS.items():
-        d = algorithm.defaults
+    for name in PAPER:
+        d = ALGORITHMS[name].defaults
         assert (d.optimizer, d.lr_d, d.beta_1, d.beta_2, d.critic_updates, d.critic_batch_norm) == expected[name]

@@ -7,9 +7,11 @@ import imageio.v3
 import numpy as np
 import pytest
 from conftest import train_small_networks
+from networks import spec
 from PIL import Image
 
 from biogans import interpolate, predict
+from biogans.engine import draw, drawing_generator
 from biogans.errors import InputError
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
@@ -120,6 +122,21 @@ def test_the_cell_cycle_grows_one_cell():
 def test_what_grows_does_not_depend_on_the_number_of_key_frames():
     few, many = (interpolate.cell_cycle(Rods(), SimpleNamespace(nz=8), number, seed=0)[0] for number in (3, 9))
     np.testing.assert_array_equal(few[[0, -1]], many[[0, -1]])
+
+
+def test_the_cell_cycle_of_a_factor_with_its_own_red(monkeypatch):
+    """That red is measured."""
+    shape = spec("DCGAN-independent")
+    generator = drawing_generator(shape)
+
+    def measured(red, z):
+        np.testing.assert_allclose(draw(red, z[:4].astype("float32"))[..., 0],
+                                   draw(generator, z[:4].astype("float32"))[..., 2], atol=1e-6)
+        return np.stack([z[:, 0], *np.zeros((4, len(z)))], axis=1)
+
+    monkeypatch.setattr(interpolate, "_measured", measured)
+    z, lengths = interpolate.cell_cycle(generator, shape, 3, seed=0, red=2)
+    assert (np.diff(lengths) > 1).all()
 
 
 @pytest.mark.parametrize("image, words", [(0, "can be measured"), (rod(30), "no cell grows")])

@@ -13,8 +13,9 @@ import biogans
 import pytest
 from conftest import ROOT, SMALL
 
-COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate", "traverse",
-            "pseudotime", "get_data")
+COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate", "explore",
+            "traverse", "pseudotime", "get_data", "diversity", "saliency", "preprocess", "cells",
+            "simulate_videos")
 SOURCES = ROOT / "src" / "biogans"
 
 

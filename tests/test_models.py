@@ -41,14 +41,19 @@ def test_parameters_of_the_critic_at_48x80():
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 @pytest.mark.parametrize("height, width, channels", [(48, 80, 2), (96, 160, 2), (40, 40, 3), (64, 64, 4), (28, 28, 2)])
 def test_shapes_follow_the_images(architecture, height, width, channels):
-    small = spec(architecture, height=height, width=width, channels=channels)
+    small = spec(architecture, height=height, width=width, channels=channels, nz=8, ngf=8)
     small.check()
-    towers = 2 if architecture == "DCGAN-starshaped" else 1
-    generator, critics = models.build_generator(small), models.build_critics(small)
-    assert generator.output_shape == (None, height, width, 1 + towers * (channels - 1))
-    assert len(critics) == towers
-    assert critics[0].input_shape == (None, height, width, channels) and critics[0].output_shape == (None,)
-    assert len(small.channel_names) == generator.output_shape[-1]
+    drawn, critics, judged = {
+        "DCGAN": (channels, 1, channels), "DCGAN-separable": (channels, 1, channels),
+        "DCGAN-starshaped": (2 * channels - 1, 2, channels),
+        "DCGAN-multichannel": (2 * channels - 1, 1, 2 * channels - 1),
+        "DCGAN-separable-multichannel": (2 * channels - 1, 1, 2 * channels - 1),
+        "DCGAN-independent": (2 * channels, 2, channels),
+        "DCGAN-separable-independent": (2 * channels, 2, channels)}[architecture]
+    generator, built = models.build_generator(small), models.build_critics(small)
+    assert generator.output_shape == (None, height, width, drawn) and len(small.channel_names) == drawn
+    assert [critic.input_shape for critic in built] == [(None, height, width, judged)] * critics
+    assert built[0].output_shape == (None,)
 
 
 def test_one_channel_needs_no_red_and_green():
@@ -63,16 +68,76 @@ def test_sides_that_cannot_be_halved_twice_are_refused(height, width):
         spec(height=height, width=width).check()
 
 
-@pytest.mark.parametrize("architecture", ["DCGAN-separable", "DCGAN-starshaped"])
-@pytest.mark.parametrize("nz", [6, 7])
+def test_parameters_of_the_multichannel_generators():
+    """All that a pair's network has 3.5 times as wide, and 7 channels; red has a seventh, as wide as that of a pair."""
+    wide = dataclasses.replace(FULL, architecture="DCGAN-multichannel", nz=350, ngf=224, ndf=224)
+    widths = [1792, 896, 448, 224]
+    kernels = 16 * (sum(a * b for a, b in zip(widths, widths[1:])) + 224 * 7)
+    assert models.build_generator(wide).count_params() == 350 * 15 * 1792 + kernels + NORMALIZED * sum(widths)
+    separable = dataclasses.replace(wide, architecture="DCGAN-separable-multichannel")
+    red = 50 * 15 * 256 + 16 * (256 * 128 + 128 * 64 + 64 * 32 + 32 * 1) + NORMALIZED * (256 + 128 + 64 + 32)
+    greens = [width * 6 // 7 for width in widths]
+    green = (350 * 15 * greens[0] + 16 * (sum(a * b for a, b in zip(widths, greens[1:])) + 224 * 6)
+             + NORMALIZED * sum(greens))
+    assert separable.red_nz == 50 and models.build_generator(separable).count_params() == red + green
+
+
+def test_parameters_of_independent_generators():
+    """A whole generator for each factor."""
+    for kind in ("DCGAN", "DCGAN-separable"):
+        one, six = (dataclasses.replace(FULL, architecture=f"{kind}{name}") for name in ("", "-independent"))
+        assert models.build_generator(six).count_params() == 6 * models.build_generator(one).count_params()
+
+
+def test_what_a_cell_of_two_factors_is():
+    """Where each factor has a red of its own, a cell has the first one's and all greens."""
+    star, apart = spec("DCGAN-starshaped", channels=3), spec("DCGAN-independent", channels=3)
+    assert star.views == [[0, 1, 2], [0, 3, 4]] and star.cell == [0, 1, 2, 3, 4]
+    assert star.channel_names == ("red", "Alp14 1", "Alp14 2", "Tea1 1", "Tea1 2")
+    assert apart.views == [[0, 1, 2], [3, 4, 5]] and apart.cell == [0, 1, 2, 4, 5]
+    assert apart.channel_names == ("red Alp14", "Alp14 1", "Alp14 2", "red Tea1", "Tea1 1", "Tea1 2")
+    assert spec("DCGAN-multichannel").views == [[0, 1], [0, 2]] and spec("DCGAN").views == [[0, 1]]
+    assert spec("DCGAN-independent", factors=("Alp14",)).channel_names == ("red", "Alp14")
+    assert [spec(name).greens for name in models.ARCHITECTURES] == [1, 1, 2, 2, 2, 2, 2]
+
+
+def test_the_images_of_independent_generators_share_nothing():
+    """Another network for one factor changes that factor's image, red and green, and nothing else."""
+    for architecture in ("DCGAN-independent", "DCGAN-separable-independent"):
+        generator = drawing_generator(spec(architecture))
+        z = np.random.default_rng(0).standard_normal((4, 6)).astype("float32")
+        before = generator(z, training=False).numpy()
+        for layer in generator.layers:
+            if layer.name.startswith(("factor1", "red1", "green1")):
+                layer.set_weights([2 * weight + 0.1 for weight in layer.get_weights()])
+        after = generator(z, training=False).numpy()
+        assert np.array_equal(before[..., :2], after[..., :2])
+        assert not np.allclose(before[..., 2], after[..., 2]) and not np.allclose(before[..., 3], after[..., 3])
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+def test_a_generator_that_draws_some_of_its_channels(architecture):
+    shape = spec(architecture)
+    generator = drawing_generator(shape)
+    z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
+    whole = generator(z, training=False).numpy()
+    for channels in (*shape.views, [shape.views[-1][1]], shape.cell):
+        part = models.drawing_only(generator, channels)(z, training=False).numpy()
+        np.testing.assert_allclose(part, whole[..., channels], atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture, nz", [("DCGAN-separable", 6), ("DCGAN-separable", 7), ("DCGAN-starshaped", 6),
+                                              ("DCGAN-starshaped", 7), ("DCGAN-separable-multichannel", 7)])
 def test_red_does_not_depend_on_green_noise(architecture, nz):
-    """To the last bit; and green does depend on both halves of z."""
-    generator = drawing_generator(spec(architecture, nz=nz))
+    """To the last bit; and green does depend on both parts of z."""
+    shape = spec(architecture, nz=nz)
+    generator, red_nz = drawing_generator(shape), shape.red_nz
+    assert red_nz == (nz // 3 if "multichannel" in architecture else nz // 2)
     rng = np.random.default_rng(0)
     z = rng.standard_normal((4, nz)).astype("float32")
     other_green, other_red = z.copy(), z.copy()
-    other_green[:, nz // 2:] = rng.standard_normal((4, nz - nz // 2))
-    other_red[:, :nz // 2] = rng.standard_normal((4, nz // 2))
+    other_green[:, red_nz:] = rng.standard_normal((4, nz - red_nz))
+    other_red[:, :red_nz] = rng.standard_normal((4, red_nz))
     cells, of_other_green, of_other_red = (generator(latent, training=False).numpy()
                                            for latent in (z, other_green, other_red))
     assert np.array_equal(cells[..., 0], of_other_green[..., 0])

@@ -15,7 +15,8 @@ from biogans import models, options
 from biogans.gan import ALGORITHMS
 
 COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py",
-            "traverse.py", "pseudotime.py", "get_data.py")
+            "explore.py", "traverse.py", "pseudotime.py", "get_data.py", "diversity.py", "saliency.py",
+            "preprocess.py", "cells.py", "simulate_videos.py")
 
 
 def parsed(*arguments):
@@ -41,15 +42,21 @@ def test_defaults_that_do_not_depend_on_anything():
     given = vars(parsed())
     assert given | {
         "data": "data", "checkpoints_dir": "checkpoints", "polarity_factors": (), "network_model": "DCGAN-starshaped",
-        "num_gpus": 1, "seed": 42, "nz": 100, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
+        "num_gpus": 1, "seed": 42, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
         "use_pretrained_weights": False, "verbose": False, "precision": "float32", "cache": None, "epochs": 50000,
         "skip_bad_images": False, "channels": (), "preset": "paper"} == given
-    assert options.preset(parsed(), "ngf", 64) == options.preset(parsed(), "ndf", 64) == 64
+    assert options.sizes(parsed(), 1) == {"nz": 100, "ngf": 64, "ndf": 64}
+
+
+def test_networks_of_seven_channels_are_three_and_a_half_times_as_wide():
+    """As in the paper; of what the preset says, too, and what is given stays."""
+    assert options.sizes(parsed(), 7 / 2) == {"nz": 350, "ngf": 224, "ndf": 224}
+    assert options.sizes(parsed("--preset", "fast", "-z", "100"), 7 / 2) == {"nz": 100, "ngf": 56, "ndf": 56}
 
 
 @pytest.mark.parametrize("algorithm, optimizer, beta_1, beta_2, lr_d, updates", [
     ("GAN", "adam", 0.5, 0.999, 2e-4, 1), ("WGAN", "rmsprop", None, None, 5e-5, 5),
-    ("WGAN-GP", "adam", 0, 0.9, 1e-4, 5)])
+    ("WGAN-GP", "adam", 0, 0.9, 1e-4, 5), ("hinge", "adam", 0, 0.9, 2e-4, 5), ("R1", "adam", 0, 0.99, 1e-4, 1)])
 def test_defaults_of_the_algorithms(algorithm, optimizer, beta_1, beta_2, lr_d, updates):
     settings = training("-a", algorithm)
     assert (settings.algorithm, settings.optimizer) == (algorithm, optimizer)
@@ -78,9 +85,9 @@ def test_wgan_trains_its_critic_longer_at_times(iteration, updates):
     assert ALGORITHMS["WGAN-GP"](settings).critic_updates(iteration) == 7
 
 
-def test_only_the_critic_of_wgan_gp_has_no_batch_normalisation():
+def test_critics_whose_slope_is_penalised_have_no_batch_normalisation():
     assert {name: algorithm.defaults.critic_batch_norm for name, algorithm in ALGORITHMS.items()} == {
-        "GAN": True, "WGAN": True, "WGAN-GP": False}
+        "GAN": True, "WGAN": True, "WGAN-GP": False, "hinge": True, "R1": False}
 
 
 def test_the_fast_preset_gives_way_to_what_is_given():
@@ -98,7 +105,7 @@ def test_the_fast_preset_gives_way_to_what_is_given():
 @pytest.mark.parametrize("option, value, name", [
     ("-b", 32, "batch_size"), ("--lrD", 0.1, "lrD"), ("--lrG", 0.1, "lrG"), ("--num_D_iters", 3, "num_D_iters"),
     ("--num_G_iters", 2, "num_G_iters"), ("--wgan_clip_value", 0.5, "wgan_clip_value"),
-    ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("-s", 0, "seed"), ("--average", 0, "average"),
+    ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("--r1_gamma", 2.5, "r1_gamma"), ("-s", 0, "seed"), ("--average", 0, "average"),
     ("--precision", "tf32", "precision")])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_what_is_given_counts(algorithm, option, value, name):
@@ -140,7 +147,7 @@ NONSENSE = [(option, value) for option, values in {
     "-b": (-1, 0, "nan", 1.5, "x", 10**20, ""), "-z": (0, -5, "nan"), "-e": (0, -1, "1e3"), "-g": (0, -1), "-M": (0,),
     "--ngf": (0,), "--ndf": (-3,), "--num_D_iters": (0,), "--num_G_iters": (0,), "-s": (-1, 2**31, "x"),
     "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
-    "--wgangp_lambda": (-1, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
+    "--wgangp_lambda": (-1, "nan"), "--r1_gamma": (0, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
     "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",), "--preset": ("slow",), "--save_minutes": (0, "nan"),
     "--keep": (0, -1, "x"), "--augment": ("rotation", "x,affine"), "--keep_every": (0, "nan"),
 }.items() for value in values]
@@ -217,20 +224,29 @@ LONG_OPTIONS = {
     "train.py": "gan_algorithm batch_size checkpoints_dir data epochs num_gpus lrD lrG network_model monitor_progress "
                 "num_D_iters num_G_iters ngf ndf optimizer polarity_factors seed use_pretrained_weights nz "
                 "wgan_clip_value wgangp_lambda verbose help",
-    "predict.py": "input_file batch_size checkpoints_dir data debug evaluate lrD lrG network_model ndf ngf optimizer "
+    "predict.py": "input_file z batch_size checkpoints_dir data debug evaluate lrD lrG network_model ndf ngf optimizer "
                   "polarity_factors seed verbose use_pretrained_weights wgan_clip_value wgangp_lambda nz help",
     "visualize.py": "input_file output verbose help",
     "simulate.py": "output full seed help",
     "reconstruct.py": "input_file data number order restarts iterations seed polarity_factors help",
     "interpolate.py": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
+    "explore.py": "input_file output checkpoints_dir serve port help",
     "collect.py": "data output seed help",
     "traverse.py": "input_file code number steps reach training seed help",
     "pseudotime.py": "input_file data along channel code seed help",
     "get_data.py": "from output test number seed help",
+    "preprocess.py": "input output settings channels axes z every without threshold binary size crops least focus test "
+                     "seed jobs overwrite help",
+    "cells.py": "input output teach filter channels find threshold smallest size face help",
+    "simulate_videos.py": "output number frames size seed help",
+    "diversity.py": "input_file data number seed output checkpoints_dir help",
+    "saliency.py": "input_file data polarity_factors channel number seed output checkpoints_dir help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
-           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh",
-           "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh"}
+           "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh", "explore.py": "ioch",
+           "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh",
+           "preprocess.py": "iosjh", "cells.py": "iosh", "simulate_videos.py": "onsh",
+           "diversity.py": "idnsoch", "saliency.py": "idpnsoch"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -256,7 +272,7 @@ def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
                               capture_output=True, text=True)
         imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
         assert {"biogans.launch", "biogans.errors"} <= imported
-        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio)\b", name)}
+        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio|skimage|sklearn)\b", name)}
 
 
 def test_help_names_the_defaults_of_the_paper(run):

@@ -32,8 +32,8 @@ def network(architecture="DCGAN-starshaped", seed=1):
 def drawn_images(generator, shape, labels, seed=0):
     """dataloader.Images that `generator` draws of random z, each of red and of the factor of its label."""
     cells = draw(generator, np.random.default_rng(seed).standard_normal((len(labels), shape.nz), np.float32))
-    towers = labels if shape.towers > 1 else [0] * len(labels)
-    pairs = [cell[..., [0, 1 + tower]] for cell, tower in zip(cells, towers)]
+    towers = labels if shape.shows else [0] * len(labels)
+    pairs = [cell[..., shape.views[tower]] for cell, tower in zip(cells, towers)]
     return dataloader.Images(np.rint((np.array(pairs) + 1) * 127.5).astype("uint8"), np.array(labels), FACTORS)
 
 
@@ -140,7 +140,9 @@ def test_parts_of_a_generator_are_its_channels():
 
 
 @pytest.mark.parametrize("architecture, order", [("DCGAN", "joint"), ("DCGAN-separable", "joint"),
-                                                 ("DCGAN-starshaped", "joint"), ("DCGAN-starshaped", "red-first")])
+                                                 ("DCGAN-starshaped", "joint"), ("DCGAN-starshaped", "red-first"),
+                                                 ("DCGAN-multichannel", "joint"),
+                                                 ("DCGAN-separable-independent", "red-first")])
 def test_a_drawn_cell_is_found_again(architecture, order):
     generator, shape = network(architecture)
     images = drawn_images(generator, shape, [0, 1, 1, 0])
@@ -156,8 +158,8 @@ def error_between(images, others):
 
 
 def drawn_of(generator, shape, z, labels):
-    towers = labels if shape.towers > 1 else np.zeros_like(labels)
-    return np.array([cell[..., [0, 1 + tower]] for cell, tower in zip((draw(generator, z) + 1) / 2, towers)])
+    towers = labels if shape.shows else np.zeros_like(labels)
+    return np.array([cell[..., shape.views[tower]] for cell, tower in zip((draw(generator, z) + 1) / 2, towers)])
 
 
 def test_red_first_does_not_look_at_green():
@@ -238,7 +240,7 @@ def folder(tmp_path_factory):
     """A user's folder after training a star of two factors and a DCGAN for 2 iterations."""
     folder = tmp_path_factory.mktemp("reconstruct")
     write_images(folder / "others", size=(32, 32))
-    train_small_networks(folder)
+    train_small_networks(folder, ("DCGAN-starshaped", "DCGAN", "DCGAN-multichannel", "DCGAN-independent"))
     return folder
 
 
@@ -276,6 +278,26 @@ def test_a_network_that_draws_all_channels_together(here, capsys):
     assert reconstruct.main(["-i", DCGAN, "-d", "data", "-n", "4", "--restarts", "1", "--iterations", "5"]) == 0
     out = capsys.readouterr().out
     assert "images/reconstructed2.joint.DCGAN.WGAN-GP.h5" in out and "red-first" not in out and "factors" not in out
+
+
+def test_a_multichannel_network_shows_all_factors_of_a_real_cell(here, capsys):
+    path = "checkpoints/weights.generator.DCGAN-multichannel.WGAN-GP.2.h5"
+    assert reconstruct.main(["-i", path, "-d", "data", "-n", "4", "--restarts", "1", "--iterations", "5"]) == 0
+    out = capsys.readouterr().out
+    assert "reconstructed3.joint" in out and "reconstruction_factors.DCGAN-multichannel.WGAN-GP.png" in out
+
+
+def test_independent_networks_reconstruct_one_factor(here, capsys):
+    """With the network of that factor, and its red."""
+    command = ["-i", "checkpoints/weights.generator.DCGAN-independent.WGAN-GP.2.h5", "-d", "data", "-n", "3",
+               "--restarts", "1", "--iterations", "5"]
+    assert reconstruct.main(command) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "choose one with -p: Alp14, Tea1" in line
+    assert reconstruct.main([*command, "-p", "Tea1"]) == 0
+    with h5py.File("images/reconstructed2.joint.DCGAN-independent.WGAN-GP.h5") as file:
+        np.testing.assert_allclose(error_between(file["stack"][()], file["target"][()]), file["error"][()], atol=1e-5)
+        assert list(file["stack"].attrs["channel_names"]) == ["red Tea1", "Tea1"]
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -81,6 +81,16 @@ def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
     assert same(state(here / "halves")[0], halves)
 
 
+@pytest.mark.parametrize("arguments, command", [
+    ("-d data -e 5", "train.py -d data -e 5 -w"), ("--data /scratch/cells -w", "train.py --data cells -w")])
+def test_the_command_that_goes_on(monkeypatch, arguments, command):
+    """A batch job reads a copy of its data, which is gone later: the command has the folder that was copied."""
+    monkeypatch.setattr(sys, "argv", ["/apps/bin/train.py", *arguments.split()])
+    if "scratch" in arguments:
+        monkeypatch.setenv("BG_DATA_FROM", "cells")
+    assert train.again() == command
+
+
 def test_resume_begins_and_then_goes_on(here, capsys):
     """The same command line does for the first and for every later start of a batch job."""
     arguments = ("-m", "DCGAN", "-a", "GAN", "--resume")

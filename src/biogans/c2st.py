@@ -23,7 +23,7 @@ SPLITS = 10
 class Critic:
     """How the critic is built and trained; two scores compare only if they agree in all of it.
 
-    algorithm    a name in ALGORITHMS; its defaults give the optimizer
+    algorithm    a name in gan.PAPER; its defaults give the optimizer
     iterations   updates of the critic
     ndf          its features (models.critic)
     lr           learning rate; None for that of the algorithm's paper

@@ -25,6 +25,7 @@ from . import __version__, codes, models, seal
 from .errors import InputError
 from .files import Lock, check_room, link, remove_leftovers, write
 from .gan import ALGORITHMS
+from .lazy import keras
 from .options import Training
 
 FORMAT = 1
@@ -45,6 +46,7 @@ class Damaged(InputError):
 class Files:
     """The names of the files of one run, in its checkpoints folder, and how many checkpoints it keeps.
 
+    best            the generator as it was at its lowest distance to held-out images (monitor.py)
     combined        the newest complete checkpoint; weights.generator and the others are those of the same iteration
     keep            checkpoints to keep: the newest, and those before it as …previous-<iteration>.h5
     keep_every      checkpoints of multiples of so many iterations are kept for good as ….<iteration>.h5; 0 for none
@@ -59,6 +61,7 @@ class Files:
         self.generator = self.folder / f"weights.generator.{self.run}.h5"
         self.model = self.folder / f"model.generator.{self.run}.h5"
         self.recognizer = self.folder / f"weights.recognizer.{self.run}.h5"
+        self.best = self.folder / f"weights.best_generator.{self.run}.h5"
         self.log = self.folder / f"log.{self.run}.csv"
         self.tensorboard = self.folder / "tensorboard" / self.run
 
@@ -152,6 +155,25 @@ def save(files, engine, facts, iteration):
     _keep(files)
     for path, network, holds in _networks(files, engine):
         _write_network(path, network, facts | holds, with_architecture=path == files.model)
+
+
+def save_best(files, engine, facts, iteration, distance):
+    """Write the generator as it is now, with its `distance` to held-out images, as the best one. Raises NoRoom."""
+    facts = facts | {"iteration": iteration, "position": engine.position, "held_out_distance": distance}
+    _, (_, average, holds), *_ = _networks(files, engine)
+    _write_network(files.best, average, facts | holds)
+
+
+def read_best(files, facts):
+    """(distance, iteration) of the best generator of the run that `facts` describe, None if there is no such file.
+
+    The file may be of an iteration after the newest checkpoint, if the run was killed: going on, it comes to the same.
+    """
+    try:
+        stored = read(files.best)[1]
+    except InputError:
+        return None
+    return None if _differences(stored, facts) else (stored["held_out_distance"], stored["iteration"])
 
 
 def _keep(files):
@@ -266,6 +288,22 @@ def load_recognizer(path):
 def _of_layers(network):
     return [(f"model_weights/{layer.name}/{variable.path}", variable)
             for layer in network.layers for variable in layer.weights]
+
+
+def load_critics(path):
+    """([the critic of each tower], NetworkSpec, facts) from a weights.combined_model file. Raises InputError."""
+    arrays, stored = read(path)
+    if "holds" in stored:
+        raise InputError(f"{path} holds one network: give the weights.combined_model file of the same folder, which has "
+                         f"the critics and the generator")
+    spec = network_spec(path, stored)
+    keras.config.set_dtype_policy("float32")
+    critics = models.build_critics(spec)
+    for k, critic in enumerate(critics):
+        prefix = f"critic{k}/"
+        _assign(path, {name: array for name, array in arrays.items() if name.startswith(prefix)},
+                [(f"{prefix}{n:04d}", variable) for n, variable in enumerate(critic.weights)])
+    return critics, spec, stored
 
 
 def network_spec(path, stored):

@@ -150,17 +150,15 @@ def decisiveness(probabilities):
     return float(_entropy(probabilities.mean(axis=0)) - _entropy(probabilities).mean())
 
 
-def diagnosis(generator, recognizer, codes, z, real):
-    """{quantity: number} that tell whether codes are learnt, from images drawn of z and `real` ones in [-1, 1].
+def diagnosis(recognizer, codes, z, drawn, real):
+    """{quantity: number} that tell whether codes are learnt, from images `drawn` of z and `real` ones in [-1, 1].
 
     <code> bits, <code> R2       what Q recovers from drawn images
     <code> entropy               mean entropy of its answers for real ones, in bits
     <code> decisiveness          the score to choose among seeds; of a continuous code:
     <code> spread                standard deviation of its answers for real ones (0.58 if they are as uniform as drawn)
     """
-    from .engine import draw
-
-    known = recovered(read(recognizer, draw(generator, z), codes), z, codes)
+    known = recovered(read(recognizer, drawn, codes), z, codes)
     answers, result = read(recognizer, real, codes), {}
     for code in codes:
         answer = answers[code.name]

@@ -14,7 +14,7 @@ import numpy as np
 from . import checkpoint, codes, dataloader, figures, launch, metrics, options as command_line
 from .errors import InputError
 from .files import replacing
-from .progress import COLUMNS
+from .progress import BEFORE, COLUMNS
 
 CELLS = 12              # columns of the sheet
 
@@ -22,7 +22,7 @@ CELLS = 12              # columns of the sheet
 def parser():
     result = command_line.Parser(prog="collect.py", description=__doc__, epilog=(
         "The table has a row for each run and a column for each setting in which they differ. On the sheet row N shows\n"
-        "cells of run N, drawn from the same latents; of DCGAN-starshaped all factors of a cell, then the next cell.\n\n"
+        "cells of run N, drawn from the same latents; of several factors all of a cell, then the next cell.\n\n"
         "examples:\n"
         "  collect.py runs\n"
         "  collect.py runs -d data -o sweep"))
@@ -78,19 +78,18 @@ def last_losses(path):
     log = path.with_name(path.name.replace("weights.generator.", "log.")).with_suffix(".csv")
     try:
         with open(log, newline="") as file:
-            rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)]
+            rows = [row for row in csv.reader(file) if len(row) in (BEFORE, len(COLUMNS))]
     except FileNotFoundError:
         return {}
     return dict(zip(COLUMNS[1:], rows[-1][1:]))
 
 
 def drawn(generator, spec, count, seed):
-    """Generated pairs (red, green), float (count, towers, height, width, channels) in [-1, 1]."""
+    """Generated pairs (red, green), float (count, len(spec.views), height, width, channels) in [-1, 1]."""
     from .engine import draw
     z = codes.from_normal(np.random.default_rng(seed).standard_normal((count, spec.nz), np.float32), spec.codes)
     images = draw(generator, z, 64)
-    greens = np.split(images[..., 1:], spec.towers, axis=-1)
-    return np.stack([np.concatenate([images[..., :1], green], axis=-1) for green in greens], axis=1)
+    return np.stack([images[..., view] for view in spec.views], axis=1)
 
 
 def cells(generator, spec, seed):
@@ -105,7 +104,7 @@ def distance(generator, spec, facts, options):
     if real.pixels.shape[1:] != (spec.height, spec.width, spec.channels):
         raise InputError(f"{options.data}: these images are not of the size or channels of the training's: give others")
     fake = drawn(generator, spec, int(np.bincount(real.labels).max()), options.seed)
-    truths = [real.pixels] if spec.towers == 1 else [real.pixels[real.labels == k] for k in range(spec.towers)]
+    truths = [real.pixels[real.labels == k] for k in range(len(spec.shows))] or [real.pixels]
     return np.mean([metrics.sliced_wasserstein(truth / np.float32(127.5) - 1, fake[:, k])
                     for k, truth in enumerate(truths)])
 

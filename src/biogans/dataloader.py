@@ -25,6 +25,8 @@ from .files import replacing
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 FORMATS = ("PNG", "TIFF", "JPEG", "BMP")        # not EPS: Pillow would run Ghostscript on it
 LARGEST_SIDE = 4096
+NEIGHBOURS = 5          # of similar red, from which a composite takes its greens (k of the paper)
+BLOCK = 1024            # images whose reds are compared with as many others at a time
 LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF of less than a hundredth of that may have
 warnings.filterwarnings("ignore", module=r"PIL\.")        # remarks on odd metadata
 Image.MAX_IMAGE_PIXELS = None                   # _check_sides refuses large images, without a warning on top
@@ -60,7 +62,8 @@ class Images:
         return digest.hexdigest()
 
 
-def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False, cache=None, progress=iter):
+def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False, cache=None, progress=iter,
+         most=None):
     """Decode all images that `-d dataroot -p factors` means; returns Images.
 
     split      "train" or "test": which of the folders *_train and *_test is read
@@ -68,12 +71,15 @@ def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False
     cache      a .npy file that keeps the decoded images; they are read from it as needed (memory-mapped), so they may
                be more than fits into memory
     progress   wraps the list of files and shows progress, like tqdm
+    most       read no more than so many files of each factor, evenly spaced among them
 
     8-bit values are kept; others are scaled so that the largest value of each channel becomes 255.
     Raises InputError for a missing folder, no images, an unknown factor, an unreadable image (unless
     skip_bad_images), and images that differ in size or kind.
     """
     found = find(dataroot, factors, split)
+    if most:
+        found = {name: files[::math.ceil(len(files) / most)] for name, files in found.items()}
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
     if cache:
@@ -415,9 +421,9 @@ class Batches:
                                  f"lower --batch_size or add images")
         self._orders = {}
 
-    def take(self, position, count):
-        """uint8 (count, groups, batch, height, width, channels): batches number position, position + 1, …"""
-        chosen = [[self._indices(g, position + k) for g in range(len(self.groups))] for k in range(count)]
+    def take(self, position, count, part=slice(None)):
+        """uint8 (count, groups, batch, height, width, channels): batches number position, position + 1, …, or a part."""
+        chosen = [[self._indices(g, position + k)[part] for g in range(len(self.groups))] for k in range(count)]
         return self.images.pixels[np.array(chosen)]
 
     def _indices(self, g, position):
@@ -425,3 +431,59 @@ class Batches:
         if self._orders.get(g, (None,))[0] != epoch:
             self._orders[g] = epoch, np.random.default_rng((self.seed, g, epoch)).permutation(self.groups[g])
         return self._orders[g][1][batch * self.batch_size:(batch + 1) * self.batch_size]
+
+
+class Composites(Batches):
+    """Batches of images with the greens of all factors, (batch, height, width, 1 + factors * (channels - 1)).
+
+    Each is one image's red and, at its factor's place, its own greens; those of every other factor are of one of the
+    NEIGHBOURS images of that factor whose red is nearest, at random. All is 0 where the red is (Osokin et al. 2017,
+    sec. 4.2, and their code). Which ones are chosen is a function of (seed, position), too.
+    """
+
+    def __init__(self, images, batch_size, seed, progress=iter):
+        super().__init__(images, batch_size, seed, per_factor=False)
+        self.neighbours = [nearest_red(images, k) for k in progress(range(len(images.factors)))]
+
+    def take(self, position, count, part=slice(None)):
+        """uint8 (count, 1, batch, height, width, 1 + greens): batches number position, position + 1, …, or a part."""
+        return np.stack([self._composites(position + k)[part] for k in range(count)])[:, None]
+
+    def _composites(self, position):
+        own = self._indices(0, position)
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(position,)))
+        pixels = self.images.pixels[own]
+        greens = []
+        for k, neighbours in enumerate(self.neighbours):
+            chosen = neighbours[own, rng.integers(neighbours.shape[1], size=len(own))]
+            greens.append(self.images.pixels[np.where(self.images.labels[own] == k, own, chosen)][..., 1:])
+        return np.concatenate([pixels[..., :1], *greens], axis=-1) * (pixels[..., :1] > 0)
+
+
+def nearest_red(images, factor):
+    """Positions (images, at most NEIGHBOURS) of the images of `factor` whose red is nearest to each one's (L2).
+
+    Those of images of the factor itself, which need none, are any.
+    """
+    lit = images.pixels[..., 0].any(axis=0)
+    candidates, others = np.flatnonzero(images.labels == factor), np.flatnonzero(images.labels != factor)
+    there = _numbers(images.pixels[candidates, :, :, 0][:, lit])
+    squares = (there ** 2).sum(axis=1)
+    nearest = np.zeros((len(images.labels), min(NEIGHBOURS, len(candidates))), int)
+    for rows in (others[start:start + BLOCK] for start in range(0, len(others), BLOCK)):
+        here = _numbers(images.pixels[rows, :, :, 0][:, lit])
+        distance = squares - 2 * here @ there.T         # less the square of each of `here`, the same in its row
+        nearest[rows] = candidates[np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]]
+    return nearest
+
+
+def _numbers(pixels):
+    """Numbers whose sums and products are exact, so that every machine finds the same neighbours."""
+    return pixels.astype(np.float64)
+
+
+def batches(images, batch_size, seed, architecture, progress=iter):
+    """Batches of `images` as a models.Architecture is shown them; `progress` is for what takes a while."""
+    if architecture.composites:
+        return Composites(images, batch_size, seed, progress)
+    return Batches(images, batch_size, seed, architecture.per_factor)

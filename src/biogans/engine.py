@@ -8,12 +8,13 @@ from . import augment, codes, engine_jax, engine_tensorflow, lazy, models
 from .errors import InputError
 from .gan import ALGORITHMS, information_loss
 from .lazy import keras
+from .workers import Team
 
 backend = {"tensorflow": engine_tensorflow, "jax": engine_jax}[lazy.backend()]
 device_name, input_gradient, latent_gradient = backend.device_name, backend.input_gradient, backend.latent_gradient
 
 # What a stream of random numbers is for; each is a function of (seed, purpose, position) and so needs no state.
-_LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION = range(6)
+_LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
 
 class Update(NamedTuple):
@@ -31,7 +32,6 @@ class Engine:
 
     generator, average   Keras models: as trained, and the moving average of its weights
     critics              list of Keras models, one for each tower of the generator
-    recognizer           Q, which reads the codes of an image; None where there are no codes
     recognizer           Q, a Keras model that reads the codes of an image; None where there are no codes
     optimizers           {"generator": …, "critic": …}, of Keras
     position             batches of real images used so far
@@ -40,15 +40,23 @@ class Engine:
 
     batch_axes = Update(1, 1, 0, 1, 0)
 
-    def __init__(self, spec, settings, devices=1):
-        """Build networks (models.NetworkSpec) and optimizers (options.Training). Raises InputError if devices lack."""
+    def __init__(self, spec, settings, devices=1, team=Team()):
+        """Build networks (models.NetworkSpec) and optimizers (options.Training). Raises InputError if devices lack.
+
+        The tasks of a `team` do this at the same time, and each iteration: everyone has its part of each batch.
+        """
         self.spec, self.settings = spec, settings
+        self._part = team.part(settings.batch_size)
         self.algorithm = ALGORITHMS[settings.algorithm](settings)
         self.position = 0
         keras.utils.set_random_seed(settings.seed)
         keras.config.set_dtype_policy("mixed_bfloat16" if settings.precision == "bfloat16" else "float32")
-        _check_devices(devices, settings.batch_size)
-        self._devices = backend.Devices(devices, settings.precision)
+        if team.number == 1:
+            _check_devices(devices, settings.batch_size)
+        elif devices > 1:
+            raise InputError(f"-g {devices} in each of {team.number} tasks: give every GPU a task of its own, as with "
+                             f"srun --ntasks-per-node={devices} --gpus-per-task=1, and leave out -g")
+        self._devices = backend.Devices(devices, settings.precision, team)
         with self._devices.scope():
             self.generator = models.build_generator(spec)
             self.critics = models.build_critics(spec)
@@ -58,11 +66,13 @@ class Engine:
             self.optimizers = {"generator": self._optimizer(settings.lrG), "critic": self._optimizer(settings.lrD)}
             self.optimizers["generator"].build(self.generator.trainable_variables)
             self.optimizers["critic"].build(self._critic_weights + self._head_weights)
+        self._shared, self._alone = devices * team.number > 1, {}
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
         if self.recognizer:
             self._judge = backend.twice_differentiable(
                 keras.Model(self.recognizer.input, [self.critics[0].output, self.recognizer.output]))
-        batch = np.zeros((1, len(self.critics), settings.batch_size, spec.height, spec.width, spec.channels), np.uint8)
+        own = len(range(settings.batch_size)[self._part])
+        batch = np.zeros((1, len(self.critics), own, *self.critics[0].input_shape[1:]), np.uint8)
         self._compiled = self._devices.compile(self, *self._given(batch))
 
     @property
@@ -99,7 +109,7 @@ class Engine:
         Returns the losses of the critic, in its last update, and of the generator.
         """
         updates = self.algorithm.critic_updates(iteration)
-        given, more = self._given(batches.take(self.position, updates))
+        given, more = self._given(batches.take(self.position, updates, self._part))
         decay = min(self.settings.average, (1 + iteration) / (10 + iteration)) if self.settings.average else 0.0
         losses = self._compiled(given, more, np.float32(decay))
         self.position += updates
@@ -108,16 +118,19 @@ class Engine:
     def _given(self, real):
         """Random numbers for `real` (critic updates, towers, batch, …): an Update of as many, and more latents.
 
-        These, (num_G_iters - 1, batch, nz), are for the generator's updates after its first.
+        These, (num_G_iters - 1, batch, nz), are for the generator's updates after its first. Those of the whole batch
+        are drawn, so that they do not depend on the number of tasks.
         """
-        positions = range(self.position, self.position + len(real))
-        (towers, batch), nz = real.shape[1:3], self.spec.nz
-        mirrored = [self._random(_MIRRORING, k).random((towers, batch, 2)) < 0.5 * self.settings.flips for k in positions]
-        latent = [self._latents((batch, nz), _LATENT, k) for k in positions]
-        alpha = [self._random(_INTERPOLATION, k).random((towers, batch, 1, 1, 1), np.float32) for k in positions]
+        positions, part = range(self.position, self.position + len(real)), self._part
+        towers, batch, nz = real.shape[1], self.settings.batch_size, self.spec.nz
+        mirrored = [self._random(_MIRRORING, k).random((towers, batch, 2))[:, part] < 0.5 * self.settings.flips
+                    for k in positions]
+        latent = [self._latents((batch, nz), _LATENT, k)[part] for k in positions]
+        alpha = [self._random(_INTERPOLATION, k).random((towers, batch, 1, 1, 1), np.float32)[:, part]
+                 for k in positions]
         numbers = augment.how_many(self.settings.augment)
-        changes = [self._random(_AUGMENTATION, k).random((batch, 2, numbers), np.float32) for k in positions]
-        more = self._latents((self.settings.num_G_iters - 1, batch, nz), _MORE_LATENTS, positions[-1])
+        changes = [self._random(_AUGMENTATION, k).random((batch, 2, numbers), np.float32)[part] for k in positions]
+        more = self._latents((self.settings.num_G_iters - 1, batch, nz), _MORE_LATENTS, positions[-1])[:, part]
         return Update(real, *map(np.array, (mirrored, latent, alpha, changes))), more
 
     def _latents(self, shape, *purpose):
@@ -181,11 +194,10 @@ class Engine:
 
     def _pairs(self, images):
         """The generator's cells as the critics see them: one (red, greens) for each tower."""
-        greens = self.spec.channels - 1
         if len(self.critics) == 1:
             return [images]
-        return [keras.ops.concatenate([images[..., :1], images[..., 1 + k * greens:1 + (k + 1) * greens]], axis=-1)
-                for k in range(len(self.critics))]
+        return [keras.ops.concatenate([images[..., red:red + 1], images[..., greens[0]:greens[-1] + 1]], axis=-1)
+                for red, *greens in self.spec.views]
 
     def _augmented(self, real, mirrored):
         """uint8 (towers, batch, height, width, channels) -> float32 in [-1, 1], mirrored (towers, batch, 2) or not."""
@@ -204,10 +216,34 @@ class Engine:
         """The generator's cells (batch, height, width, channels) as the critics are shown them in training."""
         return augment.apply(cells, given.changes[:, 1], self.settings.augment)
 
+    def draw_pairs(self, number):
+        """What the average draws of `number` latents that are the same in every call, as each critic sees it: a list of
+        float32 (number, height, width, channels) in [-1, 1].
+        """
+        cells = self.draw(self._latents((number, self.spec.nz), _MEASURING))
+        return [keras.ops.convert_to_numpy(pair) for pair in self._pairs(cells)]
+
+    def total(self, numbers):
+        """The sums of some numbers over all tasks of the team."""
+        return self._devices.total(numbers)
+
+    def draw(self, z):
+        """Images of the moving average, float32 (len(z), height, width, channels) in [-1, 1], for z (cells, nz)."""
+        return draw(self.alone(self.average), z)
+
+    def alone(self, network):
+        """A network for predictions in this process: Keras would have one of several devices compute in all of them."""
+        if not self._shared:
+            return network
+        if network not in self._alone:
+            self._alone[network] = keras.models.clone_model(network)
+        self._alone[network].set_weights(network.get_weights())
+        return self._alone[network]
+
     def grid_latents(self, groups, group_size):
-        """z (groups * group_size, nz), the same in every call; those of a group share the half that belongs to red."""
+        """z (groups * group_size, nz), the same in every call; those of a group share the part that belongs to red."""
         z = self._random(_GRID).standard_normal((groups, group_size, self.spec.nz), np.float32)
-        z[:, :, :self.spec.nz // 2] = z[:, :1, :self.spec.nz // 2]
+        z[:, :, :self.spec.red_nz] = z[:, :1, :self.spec.red_nz]
         return codes.from_normal(z.reshape(groups * group_size, -1), self.spec.codes)
 
 

@@ -5,11 +5,11 @@ to variables: within it they have the values given, and new values are noted in 
 """
 
 import contextlib
-import os
 
 import numpy as np
 
-from .lazy import jax, keras
+from .errors import InputError
+from .lazy import jax, keras, threads
 
 
 def input_gradient(critic, images):
@@ -61,14 +61,17 @@ def available():
 def device_name():
     """What the networks run on, in words: one line for the log."""
     if jax.default_backend() == "cpu":
-        return f"no GPU found by JAX: running on {len(os.sched_getaffinity(0))} CPU core(s)"
+        return f"no GPU found by JAX: running on {threads()} CPU core(s)"
     return "GPUs (JAX): " + ", ".join(device.device_kind for device in jax.local_devices())
 
 
 class Devices:
     """The first `number` devices, each with its part of every batch."""
 
-    def __init__(self, number, precision):
+    def __init__(self, number, precision, team):
+        if team.number > 1:
+            raise InputError("KERAS_BACKEND=jax trains in one task only: start it with srun --ntasks=1, or set "
+                             "KERAS_BACKEND=tensorflow")
         # By default JAX takes the fastest products that a GPU has, which is TF32 on many.
         jax.config.update("jax_default_matmul_precision", "tensorfloat32" if precision == "tf32" else "float32")
         self.mesh = jax.sharding.Mesh(jax.local_devices()[:number], "batch")
@@ -88,6 +91,10 @@ class Devices:
         (loss, (rest, new)), gradients = jax.value_and_grad(loss_of, has_aux=True)(_values(variables), _values(others))
         _assign(others, new)
         return loss, rest, gradients
+
+    def total(self, numbers):
+        """The sums of some numbers over all tasks: there is one."""
+        return numbers
 
     def compiled(self, function, variables):
         """A `function` of numpy arrays, which may assign to Keras `variables`, compiled."""

@@ -1,8 +1,11 @@
 """What TensorFlow is asked to do: devices, precision, gradients, and one compiled function an iteration."""
 
+import contextlib
 import os
+import signal
 
-from .lazy import keras, no_garbage_collection, tensorflow as tf
+from .lazy import keras, no_garbage_collection, tensorflow as tf, threads
+from .workers import Lost
 
 
 def input_gradient(critic, images):
@@ -79,21 +82,26 @@ def device_name():
     """What the networks run on, in words: one line for the log."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return f"no GPU found: running on {len(os.sched_getaffinity(0))} CPU core(s)"
+        return f"no GPU found: running on {threads()} CPU core(s)"
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
     return "GPUs: " + ", ".join(names)
 
 
 class Devices:
-    """The first `number` devices, each with its part of every batch."""
+    """The first `number` devices, or one in each task of a team, each with its part of every batch."""
 
-    def __init__(self, number, precision):
+    def __init__(self, number, precision, team):
         tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
         self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
         # On CPUs rewriting the graph takes seconds and gains nothing; XLA makes it many times slower.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not self.on_gpu})
-        self.number, self.strategy = number, tf.distribute.get_strategy()
-        if number > 1:
+        self.number, self.replicas, self.strategy = number, number * team.number, tf.distribute.get_strategy()
+        self._waiting = contextlib.nullcontext
+        if team.number > 1:
+            self.strategy, self._waiting = _strategy_of(team), _noticing_lost_tasks
+            self._total = tf.function(autograph=False, func=lambda numbers: self.strategy.reduce(
+                tf.distribute.ReduceOp.SUM, self.strategy.run(lambda: tf.identity(numbers)), axis=None))
+        elif number > 1:
             # The usual collectives can pair sums of different towers of the star, which devices reach in any order.
             self.strategy = tf.distribute.MirroredStrategy(
                 [device.name for device in _logical_devices()[:number]], tf.distribute.ReductionToOneDevice())
@@ -111,7 +119,7 @@ class Devices:
             for variable in variables:
                 tape.watch(variable.value)
             loss, rest = function()
-            share = loss / self.number
+            share = loss / self.replicas
         return loss, rest, tape.gradient(share, variables)
 
     def compiled(self, function, variables):
@@ -120,7 +128,7 @@ class Devices:
 
     def compile(self, engine, given, more):
         """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""
-        if self.number > 1:
+        if self.replicas > 1:
             _normalise_over_all_devices(filter(None, [engine.generator, *engine.critics, engine.recognizer]))
 
         def last_update(given, more, decay):
@@ -128,7 +136,7 @@ class Devices:
 
         def iteration(given, more, decay):
             last = tf.shape(given.real)[0] - 1
-            if self.number == 1:
+            if self.replicas == 1:
                 def update(k):
                     engine.critic_update(_number(given, k))
                     return k + 1
@@ -138,11 +146,11 @@ class Devices:
 
         several = tf.nest.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), given)
         signature = (several, tf.TensorSpec(more.shape, more.dtype), tf.TensorSpec((), tf.float32))
-        compiled = tf.function(iteration, jit_compile=self.on_gpu and self.number == 1, autograph=False,
+        compiled = tf.function(iteration, jit_compile=self.on_gpu and self.replicas == 1, autograph=False,
                                input_signature=signature)
         with no_garbage_collection():
             compiled.get_concrete_function()
-        if self.number == 1:
+        if self.replicas == 1:
             return compiled
         one = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape[1:], array.dtype), given)
         update = tf.function(lambda given: self.strategy.run(
@@ -150,10 +158,18 @@ class Devices:
             input_signature=(one,))
 
         def call_by_call(given, more, decay):       # devices can't wait for each other within a loop of the graph
-            for k in range(len(given.real) - 1):
-                update(_number(given, k))
-            return compiled(_number(given, slice(-1, None)), more, decay)
+            with self._waiting():
+                for k in range(len(given.real) - 1):
+                    update(_number(given, k))
+                return [loss.numpy() for loss in compiled(_number(given, slice(-1, None)), more, decay)]
         return call_by_call
+
+    def total(self, numbers):
+        """The sums of some numbers over all tasks."""
+        if self.replicas == self.number:
+            return numbers
+        with self._waiting():
+            return self._total(tf.constant(numbers, tf.float32)).numpy()
 
     def _own_part(self, values, axes):
         """The part of a whole batch that this device works on."""
@@ -162,6 +178,30 @@ class Devices:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return tf.nest.map_structure(
             lambda value, axis: tf.gather(tf.split(value, self.number, axis=axis), replica), values, axes)
+
+
+def _strategy_of(team):
+    """One device in each task, a GPU of its own where the node has as many. Raises InputError, or Lost."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        tf.config.set_visible_devices(gpus[int(os.environ.get("SLURM_LOCALID", 0)) % len(gpus)], "GPU")
+    cluster = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": team.addresses()}), task_type="worker", task_id=team.rank, rpc_layer="grpc")
+    handler = signal.getsignal(signal.SIGTERM)
+    with _noticing_lost_tasks():
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster)
+    signal.signal(signal.SIGTERM, handler)      # which TensorFlow has put its own in place of
+    return strategy
+
+
+@contextlib.contextmanager
+def _noticing_lost_tasks():
+    """Raise Lost where the tasks of a team can't go on because one of them does not answer."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
+            tf.errors.DeadlineExceededError) as problem:
+        raise Lost(type(problem).__name__) from None
 
 
 def _logical_devices():

@@ -20,7 +20,7 @@ import numpy as np
 from . import __version__, c2st, checkpoint, clusters, codes, dataloader, features, joint, launch, report, scoring
 from .errors import InputError
 from .files import replacing
-from .gan import ALGORITHMS
+from .gan import PAPER
 from .options import Parser, _positive_int, _seed
 
 CLASSIFIER = "weights.classifier.h5"
@@ -68,8 +68,8 @@ def parser():
                       help="the row's name; models of one factor each and of one name make up one row; default: "
                            "architecture, algorithm and iteration")
     how = p.add_argument_group("how")
-    how.add_argument("--critic", metavar="NAME", choices=list(ALGORITHMS), default="WGAN-GP",
-                     help=f"the critic's algorithm: {' | '.join(ALGORITHMS)}; default=WGAN-GP")
+    how.add_argument("--critic", metavar="NAME", choices=PAPER, default="WGAN-GP",
+                     help=f"the critic's algorithm: {' | '.join(PAPER)}; default=WGAN-GP")
     how.add_argument("--fast", action="store_true",
                      help="minutes on a CPU: the critic has {ndf} filters and {iterations} updates on batches of "
                           "{batch_size} (otherwise, as in the paper, {full.ndf}, {full.iterations} and "
@@ -187,7 +187,7 @@ class Model:
         self.source = {"file": str(path), "sha256": _sha256(path.read_bytes()), "factors": list(self.subject.factors),
                        **{part: self.facts[part] for part in ("network", "training", "iteration", "weights")
                           if part in self.facts}}
-        self.joint = _joint(options, spec.channel_names)
+        self.joint = _joint(options, [spec.channel_names[k] for k in spec.cell])
 
     def classifier(self, folder):
         """The classifier whose features are compared, or None where there are no several factors to tell apart."""
@@ -200,6 +200,7 @@ class Model:
                                                 _progress)}
         if self.joint is not None:
             cells = self.subject.cells(2 * len(self.joint[0]), np.random.default_rng((seed, split, 1)))
+            cells = cells[..., self.subject.spec.cell]
             result["joint_scores"] = {self.name: scoring.score_joint(cells, self.joint[0], critic, seed, split)}
             result["channels"] = self.joint[1]
         return result

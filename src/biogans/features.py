@@ -44,7 +44,9 @@ def train(images, updates=UPDATES):
     rng = np.random.default_rng(SEED)
     classifier = network(*images.pixels.shape[1:], len(images.factors))
     logits = keras.Model(classifier.input, classifier.output[1])
-    logits.compile(optimizer=keras.optimizers.Adam(2e-3), jit_compile=False,
+    # At a constant rate the weights, and the running averages of the normalisation, are those of a chance last step.
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, updates)
+    logits.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False,
                    loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     groups = [np.flatnonzero(images.labels == k) for k in range(len(images.factors))]
     for _ in range(updates):

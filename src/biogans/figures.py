@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .errors import InputError
 from .files import replacing
+from .monitor import Scores
 
 PALETTES = {                            # the colours that a merge gives to the red marker and to the green factor
     "red-green": ((1, 0, 0), (0, 1, 0)),
@@ -80,10 +81,10 @@ def real_picture(examples, palette="red-green"):
     return _lattice(rows, names=list(examples))
 
 
-def table(rows, header, names, palette="red-green"):
+def table(rows, header, names=(), palette="red-green"):
     """Return the picture of `rows` of images, each (H, W, channels) in [0, 1] and drawn as `tile` does.
 
-    `header` names the columns, `names` the rows.
+    `header` names the columns, `names` the rows, if given.
     """
     return _lattice([[tile(image, palette) for image in row] for row in rows], header=header, names=names)
 
@@ -359,7 +360,8 @@ def _round_below(value):
 def loss_curves(path, log):
     """Draw every column of the CSV file `log` that ends in _loss, against its iteration, to the PNG file `path`.
 
-    Thin: each iteration; thick: the running mean over a fiftieth of the training. Lines that are incomplete (a job
+    Thin: each iteration; thick: the running mean over a fiftieth of the training. Scores on held-out images, where
+    there are any, are points, the distance in logarithms if it is positive. Lines that are incomplete (a job
     was killed while it wrote) are left out. Raises InputError if nothing is left to draw.
     """
     from matplotlib.figure import Figure
@@ -369,6 +371,13 @@ def loss_curves(path, log):
     figure = Figure(figsize=(8 * columns, max(4, 2.6 * lines + 0.6)), dpi=DPI, layout="constrained")
     panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
     for axes, (name, values) in zip(panels.flat, losses.items()):
+        if not name.endswith("_loss"):
+            known = np.isfinite(values)
+            axes.plot(iterations[known], values[known], "o-", color="#08519c", markersize=4, linewidth=1)
+            axes.set_yscale("log" if name.endswith("_distance") and (values[known] > 0).all() else "linear")
+            axes.set_ylabel(name.replace("_", " "), **PLAIN)
+            axes.grid(alpha=0.3)
+            continue
         axes.plot(iterations, values, color="#9ecae1", linewidth=0.6, label="each iteration")
         axes.plot(iterations, _smooth(values), color="#08519c", linewidth=1.8, label="running mean")
         _limit(axes, values)
@@ -397,6 +406,10 @@ def _read_log(log):
         raise InputError(f"{log}: no losses in this file yet; give the CSV file that train.py writes, with columns "
                          "iteration and ..._loss")
     values = {name: np.array([_number(line[name]) for line in lines], "float64") for name in names}
+    for name in Scores._fields:
+        scores = np.array([_number(line.get(name)) for line in lines], "float64")
+        if np.isfinite(scores).any():
+            values[name] = scores
     return np.array([_number(line["iteration"]) for line in lines]), values
 
 

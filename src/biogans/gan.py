@@ -119,6 +119,40 @@ class WGANGP(Algorithm):
         return -keras.ops.mean(fake_scores)
 
 
+class Hinge(Algorithm):
+    """The hinge loss (Lim & Ye 2017; Miyato et al. 2018, eq. 16 and 17): images that are told well enough don't count.
+
+    Optimizer and updates are those of Miyato et al.; they bound the critic by spectral normalisation, and here it has
+    batch normalisation.
+    """
+
+    defaults = Defaults(optimizer="adam", lr_d=2e-4, beta_1=0.0, beta_2=0.9, critic_updates=5)
+
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """E max(0, 1 - f(x)) + E max(0, 1 + f(G(z)))."""
+        return (keras.ops.mean(keras.ops.relu(1 - critic(real, training=True)))
+                + keras.ops.mean(keras.ops.relu(1 + critic(fake, training=True))))
+
+    def generator_loss(self, fake_scores):
+        """-E f(G(z))."""
+        return -keras.ops.mean(fake_scores)
+
+
+class R1(GAN):
+    """The non-saturating game with R1 (Mescheder et al. 2018, eq. 9): the discriminator is flat at real images.
+
+    Adam as in their largest experiment, with no batch normalisation, as the penalty is of each image.
+    """
+
+    defaults = Defaults(optimizer="adam", lr_d=1e-4, beta_1=0.0, beta_2=0.99, critic_updates=1, critic_batch_norm=False)
+
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """-E log D(x) - E log(1 - D(G(z))) + gamma / 2 E |grad D(x)|^2, the gradient being that of the score."""
+        slopes = keras.ops.sum(keras.ops.square(input_gradient(critic, real)), axis=(1, 2, 3))
+        penalty = self.settings.r1_gamma / 2 * keras.ops.mean(slopes)
+        return super().critic_loss(critic, real, fake, alpha, input_gradient) + penalty
+
+
 def information_loss(answers, z, codes, settings):
     """What InfoGAN adds to the loss of either network: minus the information that Q recovers, Chen et al. (2016), eq. 6.
 
@@ -138,4 +172,5 @@ def information_loss(answers, z, codes, settings):
     return loss
 
 
-ALGORITHMS = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP}
+ALGORITHMS = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP, "hinge": Hinge, "R1": R1}
+PAPER = ("GAN", "WGAN", "WGAN-GP")          # those that Osokin et al. compare

@@ -47,7 +47,7 @@ def interpolate(options):
     codes.refuse(path, spec.codes)
     channels = predict.chosen_channels(path, spec, options.polarity_factors)
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
-    keys = key_frames(options, generator, spec, facts, seed)
+    keys = key_frames(options, generator, spec, facts, seed, channels[0])
     chosen = "" if options.seeds or options.stack else f"; seed {seed}"
     print(f"key frames: {', '.join(keys.names)}{chosen}", flush=True)
     cells = _drawn(generator, way(keys.z, options.frames, keys.closed))[..., channels]
@@ -109,11 +109,11 @@ def way(keys, frames, closed):
 
 # ---------------------------------------------------------------------------------------------- the key frames
 
-def key_frames(options, generator, spec, facts, seed):
-    """The Keys that the options choose. Raises InputError."""
+def key_frames(options, generator, spec, facts, seed, red=0):
+    """The Keys that the options choose; `red` is the channel to measure with --cycle. Raises InputError."""
     number = options.number or (8 if options.cycle else 4)
     if options.cycle:
-        z, lengths = cell_cycle(generator, spec, number, seed)
+        z, lengths = cell_cycle(generator, spec, number, seed, red)
         micrometres = facts["pixel_size_um"]
         return Keys(z, [f"{length * micrometres:.1f} um" if micrometres else f"{length:.0f} px" for length in lengths],
                     closed=False)
@@ -168,7 +168,7 @@ def _real(options, generator, spec, facts, number, seed):
 
 # ---------------------------------------------------------------------------------------------- the cell cycle
 
-def cell_cycle(generator, spec, number, seed):
+def cell_cycle(generator, spec, number, seed, red=0):
     """(z (number, nz), lengths in pixels) of one cell that grows: key frames of which none is shorter than one before.
 
     The direction of growth in the space of z is the slope of a linear model of the length of random cells. Random
@@ -177,7 +177,7 @@ def cell_cycle(generator, spec, number, seed):
     InputError if the generator draws no cells that can be measured, or none that grows.
     """
     rng = np.random.default_rng(seed)
-    red = models.drawing_only(generator, [0]) if models.draws_apart(generator) else generator
+    red = models.drawing_only(generator, [red]) if red or models.draws_apart(generator) else generator
     z = rng.standard_normal((SAMPLE, spec.nz))
     known = _measured(red, z)
     found = np.isfinite(known[:, 0])

@@ -72,6 +72,11 @@ def no_garbage_collection():
             gc.enable()
 
 
+def threads():
+    """How many threads compute: as many as the job was given, else one for each core that this process may use."""
+    return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or len(os.sched_getaffinity(0))
+
+
 keras = _AtFirstUse("keras")
 tensorflow = _AtFirstUse("tensorflow")
 jax = _AtFirstUse("jax")

@@ -55,13 +55,47 @@ class NetworkSpec:
 
     @property
     def towers(self):
-        """How many (red, green) pairs the generator draws of one cell, each judged by its own critic."""
+        """How many critics there are: one for each factor, or one for all that is drawn."""
         return len(self.factors) if ARCHITECTURES[self.architecture].per_factor else 1
+
+    @property
+    def shows(self):
+        """Names of the factors that the generator draws apart; none if its green is that of whatever factor."""
+        known = ARCHITECTURES[self.architecture]
+        return self.factors if known.per_factor or known.composites or len(self.factors) == 1 else ()
+
+    @property
+    def views(self):
+        """Channels (positions) of the generator's that are one training image: a list for each factor, or for all."""
+        count, greens = max(1, len(self.shows)), self.channels - 1
+        if ARCHITECTURES[self.architecture].own_reds:
+            return [list(range(k * self.channels, (k + 1) * self.channels)) for k in range(count)]
+        return [[0, *range(1 + k * greens, 1 + (k + 1) * greens)] for k in range(count)]
+
+    @property
+    def cell(self):
+        """Channels (positions) of the generator's that are one cell with all it draws: red, that of the first factor
+        where each has its own, and every green."""
+        return [0, *(channel for view in self.views for channel in view[1:])]
 
     @property
     def greens(self):
         """Green channels that the generator draws; the number in the names of the files."""
-        return self.towers * (self.channels - 1)
+        return len(self.views) * (self.channels - 1)
+
+    @property
+    def critic_channels(self):
+        """Channels of the images that a critic judges, real or drawn."""
+        return 1 + self.greens if ARCHITECTURES[self.architecture].composites else self.channels
+
+    @property
+    def red_nz(self):
+        """How many numbers of z, the first ones, belong to red where it is apart from green."""
+        return self.red_part(self.nz)
+
+    def red_part(self, features):
+        """How many of some features are red's: half, or a channel's share of a composite's (1/7 in the paper's code)."""
+        return features // (self.critic_channels if ARCHITECTURES[self.architecture].composites else 2)
 
     @property
     def halvings(self):
@@ -73,10 +107,16 @@ class NetworkSpec:
 
     @property
     def channel_names(self):
-        """Names of the generator's channels: red, then the factors (numbered where one has several channels)."""
-        names = self.factors if self.towers == len(self.factors) else ("green",)
-        per_tower = self.channels - 1
-        return ("red", *(name if per_tower == 1 else f"{name} {k + 1}" for name in names for k in range(per_tower)))
+        """Names of the generator's channels: red, then the factors (numbered where one has several channels).
+
+        With own reds the channels of each factor follow one another, its red first.
+        """
+        greens = self.channels - 1
+        names = [[name if greens == 1 else f"{name} {k + 1}" for k in range(greens)]
+                 for name in self.shows or ("green",)]
+        if ARCHITECTURES[self.architecture].own_reds and len(names) > 1:
+            return tuple(name for factor, own in zip(self.shows, names) for name in (f"red {factor}", *own))
+        return ("red", *(name for own in names for name in own))
 
     def check(self):
         """Raise InputError if no network of this shape can be built."""
@@ -87,14 +127,16 @@ class NetworkSpec:
         if height * width > 1024:
             raise InputError(f"images of {self.height}x{self.width} pixels can be halved only to {height}x{width}: "
                              f"crop or pad both sides to multiples of {2 ** (n + 2)}")
-        apart = ARCHITECTURES[self.architecture].generator is dcgan_starshaped
-        if apart and self.channels < 2:
+        known = ARCHITECTURES[self.architecture]
+        apart = known.generator in (dcgan_starshaped, dcgan_separable_independent)
+        if self.channels < 2 and (apart or known.composites or known.per_factor):
             raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
                              f"-m DCGAN")
-        if apart and min(self.nz, self.ngf) < 2:
-            raise InputError(f"{self.architecture} gives half of z and of the filters to red: --nz and --ngf must be at "
-                             f"least 2")
-        if self.codes and not ARCHITECTURES[self.architecture].has_codes:
+        least = self.critic_channels if known.composites else 2
+        if apart and min(self.nz, self.ngf) < least:
+            raise InputError(f"{self.architecture} gives red a part of z and of the filters: --nz and --ngf must be at "
+                             f"least {least}")
+        if self.codes and not known.has_codes:
             raise InputError(f"{self.architecture} has no codes: leave out --categorical and --continuous, or use "
                              f"-m InfoGAN")
         if self.codes and self.codes[0].start < 1:
@@ -103,12 +145,12 @@ class NetworkSpec:
 
 
 def dcgan(spec):
-    """z (batch, nz) -> images (batch, height, width, channels), every layer shared by all channels.
+    """z (batch, nz) -> images (batch, height, width, spec.critic_channels), every layer shared by all channels.
 
     Radford et al. (2016): a dense layer to the smallest feature map, then transposed convolutions 4x4 with stride 2.
     """
     z = keras.Input((spec.nz,), name="z")
-    return keras.Model(z, _all_channels(z, spec), name="generator")
+    return keras.Model(z, _shared(z, spec, "all"), name="generator")
 
 
 def infogan(spec):
@@ -119,77 +161,89 @@ def infogan(spec):
     z = keras.Input((spec.nz,), name="z")
     hidden = keras.layers.Dense(8 * spec.ngf, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                                 name="hidden_projection")(z)
-    return keras.Model(z, _all_channels(_activated(hidden, spec, "hidden"), spec), name="generator")
+    return keras.Model(z, _shared(_activated(hidden, spec, "hidden"), spec, "all"), name="generator")
 
 
 def dcgan_starshaped(spec):
-    """z (batch, nz) -> one cell with all factors (batch, height, width, 1 + towers * (channels - 1)).
+    """z (batch, nz) -> one cell with all factors (batch, height, width, 1 + spec.greens).
 
-    Osokin et al. (2017), sec. 3.2 and fig. 3: a red tower that reads red features only, and a tower for each factor,
+    Osokin et al. (2017), sec. 3.2 and fig. 3: a red tower that reads red features only, and a tower for each critic,
     every layer of which reads the red features and its own green ones. So all factors are drawn in the same cell,
     although no image shows two of them. With one tower it is the separable generator (sec. 3.1).
     """
     z = keras.Input((spec.nz,), name="z")
-    nz_red = spec.nz // 2
-    z_red = keras.layers.Reshape((spec.nz, 1), name="z_column")(z)
-    z_red = keras.layers.Cropping1D((0, spec.nz - nz_red), name="z_red_column")(z_red)
-    z_red = keras.layers.Reshape((nz_red,), name="z_red")(z_red)
+    channels = _star(z, _red_half(z, spec), spec, "red", [f"green{k}" for k in range(spec.towers)])
+    return keras.Model(z, _side_by_side(channels), name="generator")
 
-    towers = [f"green{k}" for k in range(spec.towers)]
-    red_width, green_width = _widest(spec) // 2, _widest(spec) - _widest(spec) // 2
-    red = _activated(_project(z_red, spec, red_width, "red"), spec, "red_0")
-    greens = [_activated(_project(z, spec, green_width, tower), spec, f"{tower}_0") for tower in towers]
-    for level in range(1, spec.halvings[2]):
-        width = _widest(spec) >> level
-        both = [keras.layers.Concatenate(name=f"{tower}_{level}_input")([red, green])
-                for tower, green in zip(towers, greens)]
-        red = _activated(_upsample(red, width // 2, spec, f"red_{level}"), spec, f"red_{level}")
-        greens = [_activated(_upsample(pair, width - width // 2, spec, f"{tower}_{level}"), spec, f"{tower}_{level}")
-                  for tower, pair in zip(towers, both)]
-    both = [keras.layers.Concatenate(name=f"{tower}_image_input")([red, green]) for tower, green in zip(towers, greens)]
-    channels = [_to_image(red, 1, spec, "red")]
-    channels += [_to_image(pair, spec.channels - 1, spec, tower) for tower, pair in zip(towers, both)]
-    return keras.Model(z, keras.layers.Concatenate(dtype=_full_precision(), name="image")(channels), name="generator")
+
+def dcgan_independent(spec):
+    """z (batch, nz) -> an image of each factor (batch, height, width, towers * channels), from a network of its own.
+
+    All read the same z, as in the paper's code, yet nothing makes one image's red that of another's.
+    """
+    z = keras.Input((spec.nz,), name="z")
+    return keras.Model(z, _side_by_side([_shared(z, spec, f"factor{k}") for k in range(spec.towers)]), name="generator")
+
+
+def dcgan_separable_independent(spec):
+    """The same as `dcgan_independent` of separable generators."""
+    z = keras.Input((spec.nz,), name="z")
+    z_red = _red_half(z, spec)
+    channels = [image for k in range(spec.towers) for image in _star(z, z_red, spec, f"red{k}", [f"green{k}"])]
+    return keras.Model(z, _side_by_side(channels), name="generator")
 
 
 class Architecture(NamedTuple):
-    """How an architecture draws (generator) and what it is shown (per_factor: as many images of each factor).
+    """How an architecture draws, and what it is shown.
 
-    has_codes   its critic has a layer "trunk", on which a recognizer of codes can stand
+    generator    spec -> Keras model
+    per_factor   it is shown as many images of each factor, and each factor has a critic of its own
+    composites   it is shown cells with the greens of all factors, borrowed from others (dataloader.Composites)
+    own_reds     it draws a red channel for each factor, not one for all
+    has_codes    its critic has a layer "trunk", on which a recognizer of codes can stand
     """
 
     generator: Callable
-    per_factor: bool
+    per_factor: bool = False
+    composites: bool = False
+    own_reds: bool = False
     has_codes: bool = False
 
 
 ARCHITECTURES = {
-    "DCGAN": Architecture(dcgan, per_factor=False),
-    "DCGAN-separable": Architecture(dcgan_starshaped, per_factor=False),
+    "DCGAN": Architecture(dcgan),
+    "DCGAN-separable": Architecture(dcgan_starshaped),
     "DCGAN-starshaped": Architecture(dcgan_starshaped, per_factor=True),
-    "InfoGAN": Architecture(infogan, per_factor=False, has_codes=True),
+    "DCGAN-multichannel": Architecture(dcgan, composites=True),
+    "DCGAN-separable-multichannel": Architecture(dcgan_starshaped, composites=True),
+    "DCGAN-independent": Architecture(dcgan_independent, per_factor=True, own_reds=True),
+    "DCGAN-separable-independent": Architecture(dcgan_separable_independent, per_factor=True, own_reds=True),
+    "InfoGAN": Architecture(infogan, has_codes=True),
 }
 
 
 def build_generator(spec):
-    """The generator of `spec`: z (batch, nz) -> images (batch, height, width, 1 + spec.greens) in [-1, 1]."""
+    """The generator of `spec`: z (batch, nz) -> images (batch, height, width, len(spec.channel_names)) in [-1, 1]."""
     return ARCHITECTURES[spec.architecture].generator(spec)
 
 
 def draws_apart(generator):
-    """Whether red and the greens of each tower have layers of their own, as in separable and star-shaped networks."""
-    return any(layer.name == "image" for layer in generator.layers)
+    """Whether red has layers of its own that read nothing of green, as in separable and star-shaped networks."""
+    return any(layer.name.startswith("red") for layer in generator.layers)
 
 
-def drawing_only(generator, parts):
-    """The same generator, of the same weights, drawing `parts` of its image: 0 is red, k + 1 the greens of tower k.
+def drawing_only(generator, channels):
+    """The same generator, of the same weights, drawing only these `channels` (positions, ascending) of its image.
 
-    The other towers are not computed. `draws_apart` tells whether a generator has such parts.
+    Towers that none of them needs are not computed.
     """
-    channels = [generator.get_layer("image").input[part] for part in parts]
-    if len(channels) > 1:
-        channels = [keras.layers.Concatenate(name="image")(channels)]
-    return keras.Model(generator.input, channels[0], name="generator")
+    whole = [layer.input for layer in generator.layers if layer.name == "image"] or [[generator.output]]
+    parts, start = [], 0
+    for image in whole[0]:
+        wanted = [channel - start for channel in channels if start <= channel < start + image.shape[-1]]
+        parts += [image] if len(wanted) == image.shape[-1] else [image[..., k:k + 1] for k in wanted]
+        start += image.shape[-1]
+    return keras.Model(generator.input, _side_by_side(parts) if len(parts) > 1 else parts[0], name="generator")
 
 
 def build_critics(spec):
@@ -199,11 +253,11 @@ def build_critics(spec):
 
 
 def critic(spec, name):
-    """images (batch, height, width, channels) -> scores (batch,), any real number, higher for more real.
+    """images (batch, height, width, critic_channels) -> scores (batch,), any real number, higher for more real.
 
     Radford et al. (2016): convolutions 4x4 with stride 2, doubling the features, then one that covers the whole map.
     """
-    image = keras.Input((spec.height, spec.width, spec.channels), name="image")
+    image = keras.Input((spec.height, spec.width, spec.critic_channels), name="image")
     height, width, n = spec.halvings
     features = image
     for level in range(n):
@@ -260,13 +314,46 @@ def _widest(spec):
     return spec.ngf << (spec.halvings[2] - 1)
 
 
-def _all_channels(z, spec):
-    """z, or features (batch, any) made of it -> images, every layer shared by all channels."""
-    features = _activated(_project(z, spec, _widest(spec), "all"), spec, "all_0")
+def _shared(z, spec, name):
+    """An image (batch, height, width, critic_channels) of z, or of features (batch, any) made of it.
+
+    `name` is what its layers' names begin with.
+    """
+    features = _activated(_project(z, spec, _widest(spec), name), spec, f"{name}_0")
     for level in range(1, spec.halvings[2]):
-        name = f"all_{level}"
-        features = _activated(_upsample(features, _widest(spec) >> level, spec, name), spec, name)
-    return _to_image(features, spec.channels, spec, "all")
+        features = _activated(_upsample(features, _widest(spec) >> level, spec, f"{name}_{level}"), spec,
+                              f"{name}_{level}")
+    return _to_image(features, spec.critic_channels, spec, name)
+
+
+def _star(z, z_red, spec, red_tower, towers):
+    """[red, greens of each of `towers`], images of z and its red part; the names are those that layers' begin with."""
+    red_width = spec.red_part(_widest(spec))
+    red = _activated(_project(z_red, spec, red_width, red_tower), spec, f"{red_tower}_0")
+    greens = [_activated(_project(z, spec, _widest(spec) - red_width, tower), spec, f"{tower}_0") for tower in towers]
+    for level in range(1, spec.halvings[2]):
+        width = _widest(spec) >> level
+        red_width = spec.red_part(width)
+        both = [keras.layers.Concatenate(name=f"{tower}_{level}_input")([red, green])
+                for tower, green in zip(towers, greens)]
+        red = _activated(_upsample(red, red_width, spec, f"{red_tower}_{level}"), spec, f"{red_tower}_{level}")
+        greens = [_activated(_upsample(pair, width - red_width, spec, f"{tower}_{level}"), spec, f"{tower}_{level}")
+                  for tower, pair in zip(towers, both)]
+    both = [keras.layers.Concatenate(name=f"{tower}_image_input")([red, green]) for tower, green in zip(towers, greens)]
+    return [_to_image(red, 1, spec, red_tower),
+            *(_to_image(pair, spec.critic_channels - 1, spec, tower) for tower, pair in zip(towers, both))]
+
+
+def _red_half(z, spec):
+    """The part of z that belongs to red."""
+    z_red = keras.layers.Reshape((spec.nz, 1), name="z_column")(z)
+    z_red = keras.layers.Cropping1D((0, spec.nz - spec.red_nz), name="z_red_column")(z_red)
+    return keras.layers.Reshape((spec.red_nz,), name="z_red")(z_red)
+
+
+def _side_by_side(images):
+    """One image of the channels of all."""
+    return keras.layers.Concatenate(dtype=_full_precision(), name="image")(images)
 
 
 def _project(z, spec, features, tower):

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import sys
+import textwrap
 
 from .augment import POLICIES
 from .gan import ALGORITHMS
@@ -45,17 +46,26 @@ class Training:
     average: float
     seed: int
     precision: str
-    augment: tuple = ()         # what has a default here came later: older checkpoints were trained so
+    # What has a default here came later: older checkpoints were trained so.
+    augment: tuple = ()
+    r1_gamma: float = 10.0
     flips: bool = True
     categorical_weight: float = 1.0
     continuous_weight: float = 0.5
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help in which a name such as DCGAN-starshaped stays in one piece."""
+
+    def _split_lines(self, text, width):
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line."""
 
     def __init__(self, **arguments):
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **arguments)
+        super().__init__(formatter_class=Help, allow_abbrev=False, **arguments)
 
     def error(self, message):
         sys.exit(print(f"{self.prog}: {' '.join(message.split())} ({self.prog} -h explains every option)",
@@ -69,7 +79,8 @@ def train_parser():
         "  train.py -d data --preset fast -e 1000 -M 100        something to look at within minutes on a CPU\n"
         "  train.py -d data -p Alp14 -m DCGAN -a GAN -e 2000    one polarity factor, the simplest model\n"
         "  train.py -d data -m InfoGAN -a GAN --preset infogan  codes that mean something, found without labels\n"
-        "  train.py -d data -e 4000 -w                          go on from the checkpoint of the same options\n\n"
+        "  train.py -d data -e 4000 -w                          go on from the checkpoint of the same options\n"
+        "  srun --nodes=2 --ntasks-per-node=1 train.py -d data  one training on two nodes of a Slurm cluster\n\n"
         "exit status: 0 done, 2 a mistake in the options or files, 75 stopped by SIGTERM or SIGUSR1 and 130 by Ctrl-C,\n"
         "both after saving: repeat the command with -w to go on"))
     data = parser.add_argument_group("the images")
@@ -104,9 +115,11 @@ def train_parser():
                                "default=50000, as in the paper")
     _add_algorithm(learning)
     _add_learning(learning)
+    learning.add_argument("--r1_gamma", type=_positive_float, default=10.0, metavar="G",
+                          help="weight of R1's gradient penalty; default=10")
     learning.add_argument("--num_D_iters", type=_positive_int, default=None, metavar="N",
-                          help="updates of the discriminator/critic in one iteration; default: 1 for GAN, 5 for WGAN and "
-                               "WGAN-GP (WGAN: 100 in each of the first 25 iterations and in every 500th)")
+                          help="updates of the discriminator/critic in one iteration; default: 1 for GAN and R1, 5 for "
+                               "WGAN, WGAN-GP and hinge (WGAN: 100 in each of the first 25 iterations and in every 500th)")
     learning.add_argument("--num_G_iters", type=_positive_int, default=1, metavar="N",
                           help="updates of the generator in one iteration; default=1")
     learning.add_argument("--categorical_weight", type=_positive_float, default=1.0, metavar="L",
@@ -130,7 +143,8 @@ def train_parser():
     machine = parser.add_argument_group("the machine")
     machine.add_argument("-g", "--num_gpus", type=_positive_int, default=1, metavar="N",
                          help="number of GPUs; each takes an equal part of every batch; default=1 "
-                              "(the CPU where there is no GPU)")
+                              "(the CPU where there is no GPU). Under srun with several tasks leave it out: each task "
+                              "has one GPU, and a part of every batch")
     machine.add_argument("--precision", type=_one_of(PRECISIONS), default="float32", metavar="NAME",
                          help="float32 | tf32 (GPUs: faster, products rounded to 10 bits) | bfloat16 (faster, 8 bits, "
                               "weights stay float32); default=float32")
@@ -157,20 +171,28 @@ def train_parser():
 def predict_parser():
     parser = Parser(prog="predict.py", description="Draw new cells with a trained generator.", epilog=(
         "Architecture, algorithm, sizes and factors come from the input file; an option that contradicts it is an\n"
-        "error.\n\n"
+        "error. A drawing that was killed goes on when the command is repeated.\n\n"
         "examples:\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
         "  predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5 -n 16 -s 1\n"
         "  predict.py -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -n 16 --code c0=3,u1=-0.5\n"
+        "  predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -n 30000 --format png\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -e -d data"))
     output = parser.add_argument_group("what to draw")
     _add_generator(output)
     output.add_argument("-n", "--number", type=_positive_int, default=1, metavar="N",
                         help="number of cells; default=1")
-    output.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
-                        help="random seed, for the same cells again; by default every run draws fresh ones")
+    cells = output.add_mutually_exclusive_group()
+    cells.add_argument("-s", "--seed", type=_seed, default=None, metavar="N",
+                       help="random seed, for the same cells again; by default every run draws fresh ones")
+    cells.add_argument("--z", metavar="FILE.json", help="draw the cell whose numbers z the page of explore.py saved, or "
+                                                        "a list of lists of such numbers")
     output.add_argument("--code", metavar="NAME=VALUE,…",
-                        help="codes of an InfoGAN, such as c0=3,u1=-0.5; those not given are drawn at random")
+                        help="codes of an InfoGAN, such as c0=3,u1=-0.5; those not given are drawn at random, or as in "
+                             "the file of --z")
+    output.add_argument("--format", choices=("h5", "png", "tiff"), default="h5",
+                        help="h5 (a stack for visualize.py) | png (a data folder for train.py, a folder of images for each "
+                             "factor) | tiff (one OME-TIFF, for Fiji); default=h5")
     _add_factors(output)
     _add_batch_size(output)
     evaluation = parser.add_argument_group("evaluation")
@@ -303,16 +325,23 @@ def _add_factors(group):
 
 def _add_batch_size(group):
     group.add_argument("-b", "--batch_size", type=_positive_int, default=None, metavar="N",
-                       help="images in a batch (over all GPUs together; of each factor for DCGAN-starshaped); default=64")
+                       help="images in a batch (over all GPUs and tasks together; of each factor where each has a critic); "
+                            "default=64")
 
 
 def _add_model(group):
     group.add_argument("-m", "--network_model", type=_one_of(ARCHITECTURES), default="DCGAN-starshaped", metavar="NAME",
-                       help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped")
-    group.add_argument("--ngf", type=_positive_int, default=None, metavar="N", help="generator filters; default=64")
-    group.add_argument("--ndf", type=_positive_int, default=None, metavar="N", help="discriminator filters; default=64")
-    group.add_argument("-z", "--nz", type=_positive_int, default=100, metavar="N",
-                       help="size of the latent z vector, codes included; default=100")
+                       help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped. Separable: red is "
+                            "drawn without a look at green; starshaped: all factors in one cell; multichannel: the same, "
+                            "trained on cells that borrow greens from others of similar red; independent: a network and "
+                            "a cell for each factor")
+    group.add_argument("--ngf", type=_positive_int, default=None, metavar="N",
+                       help="generator filters; default=64, or 3.5 times as many, 224, where multichannel networks draw "
+                            "7 channels, not 2")
+    group.add_argument("--ndf", type=_positive_int, default=None, metavar="N",
+                       help="discriminator filters; default=64, likewise 224")
+    group.add_argument("-z", "--nz", type=_positive_int, default=None, metavar="N",
+                       help="size of the latent z vector, codes included; default=100, likewise 350")
 
 
 def _add_algorithm(group):
@@ -357,7 +386,7 @@ def training(options):
         num_D_iters=preset(options, "num_D_iters", defaults.critic_updates), num_G_iters=options.num_G_iters,
         wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
         average=preset(options, "average", 0.99), seed=options.seed, precision=options.precision,
-        augment=preset(options, "augment", ()), flips=not options.no_flips,
+        r1_gamma=options.r1_gamma, augment=preset(options, "augment", ()), flips=not options.no_flips,
         categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight)
 
 
@@ -366,6 +395,12 @@ def preset(options, name, default):
     chosen = FAST_GAN if (options.preset, options.gan_algorithm) == ("fast", "GAN") else PRESETS[options.preset]
     given = getattr(options, name)
     return chosen.get(name, default) if given is None else given
+
+
+def sizes(options, wider):
+    """{nz, ngf, ndf} of the networks: as given, else `wider` times the preset's or the default."""
+    return {name: getattr(options, name) or round(wider * preset(options, name, default))
+            for name, default in (("nz", 100), ("ngf", 64), ("ndf", 64))}
 
 
 def _in_words(settings):

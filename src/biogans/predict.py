@@ -5,13 +5,16 @@ if not __package__:                     # a copy of this folder, run as `python 
     import launch
     launch.run_copy(__file__)
 
+import hashlib
+import json
+import math
 import secrets
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from . import __version__, c2st, checkpoint, codes, launch, options as command_line, scoring, seal
+from . import __version__, c2st, checkpoint, codes, drawing, launch, options as command_line, scoring
 from .errors import InputError
 from .files import replacing
 
@@ -23,24 +26,49 @@ def predict(options):
     launch.announce()
     if options.evaluate and not options.data:
         raise InputError("-e compares with real images: give their folder with -d")
+    if options.z and options.number != 1:
+        raise InputError("-n is the number of random cells: leave it out with --z, which draws all that the file holds")
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
     check_expectations(path, options, facts)
     channels = chosen_channels(path, spec, options.polarity_factors)
     if options.debug or options.verbose:
         print(f"{path}: {facts}")
-    seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
-    stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}.h5"
-    chosen = codes.parse(options.code, spec.codes)
-    z = (codes.with_values(codes.from_normal(normal, spec.codes), chosen)
-         for normal in latents(options.number, spec.nz, seed, options.batch_size or 64))
-    write_stack(stack, generator, options.number, z, channels,
-                stack_attributes(path, spec, facts, channels) | {"seed": seed})
-    print(f"Output image stack to file: {stack}")
+    seed = draw(options, path, generator, spec, facts, channels)
     if options.evaluate:
         evaluate(scoring.Generated(generator, spec), held_out,
                  scoring.load_real(options.data, spec.factors, "train", facts), seed)
+
+
+def draw(options, path, generator, spec, facts, channels):
+    """Draw into the file or folder that the options ask for, or go on with it; returns the seed. Raises InputError."""
+    kind = drawing.FORMATS[options.format]
+    stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}{kind.suffix}"
+    given = read_z(options.z, spec.nz) if options.z else None
+    chosen = codes.parse(options.code, spec.codes)
+    number, batch_size = options.number if given is None else len(given), options.batch_size or 64
+    unfinished = drawing.Unfinished(stack, {
+        "weights": hashlib.sha256(path.read_bytes()).hexdigest(), "channels": channels, "number": number,
+        "batch_size": batch_size, "seed": options.seed, "code": options.code, "version": __version__,
+        "z": None if given is None else hashlib.sha256(given).hexdigest()})
+    done, seed = unfinished.read()
+    if done:
+        print(f"going on with {stack} after {done:,} of {number:,} cells")
+    else:
+        seed = secrets.randbelow(2**31) if options.seed is None else options.seed
+    z = ((codes.from_normal(normal, spec.codes) for normal in latents(number, spec.nz, seed, batch_size))
+         if given is None else np.split(given, range(batch_size, number, batch_size)))
+    source = {"seed": seed} if given is None else {"z_from": options.z}
+    shape = (spec.height, spec.width, len(channels))
+    several = {"factors": factors_of(spec, channels)} if kind is drawing.Folder else {}
+    with unfinished.taken(kind.size_of_a_number * number * math.prod(shape), keep=done) as temporary:
+        sink = kind(temporary, number, shape, spec.nz, stack_attributes(path, spec, facts, channels) | source,
+                    go_on=bool(done), **several)
+        drawing.fill(sink, generator, number, (codes.with_values(batch, chosen) for batch in z), channels, done,
+                     lambda end: unfinished.tell(end, seed))
+    print(f"Output image stack to file: {stack}")
+    return seed
 
 
 def check_expectations(path, options, facts):
@@ -55,17 +83,22 @@ def check_expectations(path, options, facts):
 
 
 def chosen_channels(path, spec, factors):
-    """Positions of red and of the greens that -p asks for, all by default."""
-    names = spec.channel_names
-    if not factors:
-        return list(range(len(names)))
-    known = spec.factors if spec.towers == len(spec.factors) else ()
+    """Positions of red and of the greens that -p asks for, all by default. Raises InputError."""
+    names, known = spec.channel_names, spec.shows
     for factor in factors:
         if factor not in known:
             raise InputError(f"{path} can't draw {factor} by itself: it draws {', '.join(known or names[1:])}")
-    per_tower = spec.channels - 1
-    return [0] + [1 + known.index(factor) * per_tower + k
-                  for factor in known if factor in factors for k in range(per_tower)]
+    if not factors and len(names) == len(spec.cell):
+        return list(range(len(names)))
+    chosen = [view for factor, view in zip(known, spec.views) if not factors or factor in factors]
+    if len({view[0] for view in chosen}) > 1:
+        raise InputError(f"{path} draws each factor in a cell of its own: choose one with -p: {', '.join(known)}")
+    return [chosen[0][0], *(channel for view in chosen for channel in view[1:])]
+
+
+def factors_of(spec, channels):
+    """Names of the folders of images: those of the factors among `channels`, or one for all cells."""
+    return [name for name, view in zip(spec.shows, spec.views) if {*view[1:]} <= {*channels}] or ["cells"]
 
 
 def stack_attributes(path, spec, facts, channels):
@@ -83,6 +116,28 @@ def latents(number, nz, seed, batch_size):
         yield rng.standard_normal((min(batch_size, number - start), nz), np.float32)
 
 
+def read_z(path, nz):
+    """z (cells, nz), float32, from a JSON file: one list of nz numbers, a list of such, or either under "z".
+
+    Raises InputError.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: give --z a JSON file that the page of explore.py saved") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: this is not a JSON file: give --z one that the page of explore.py saved") from None
+    numbers = content.get("z") if isinstance(content, dict) else content
+    try:
+        z = np.array(numbers, np.float32, ndmin=2)
+    except (ValueError, TypeError, OverflowError):
+        z = np.empty(0)
+    if z.ndim != 2 or z.shape[1] != nz or not len(z) or not np.isfinite(z).all():
+        raise InputError(f"{path}: its z is not {nz} numbers, or a list of such lists, as this generator needs: give "
+                         f"a file that was saved with this generator")
+    return z
+
+
 def write_stack(path, generator, number, latents, channels, attributes, **more):
     """Draw cells batch by batch into an HDF5 file, whose datasets and `attributes` are those of a stack.
 
@@ -92,28 +147,10 @@ def write_stack(path, generator, number, latents, channels, attributes, **more):
     The file holds `stack`, float32 (number, height, width, channels) in [0, 1], and `z`, float32 (number, nz). Memory
     does not grow with the number of cells.
     """
-    import h5py
-    from tqdm import tqdm
-    from .engine import draw
-
-    (nz,), (height, width, _) = generator.input_shape[1:], generator.output_shape[1:]
-    size = 4 * number * (height * width * len(channels) + nz)
-    with replacing(path, size) as temporary, \
-            tqdm(total=number, desc="drawing", unit="cell", disable=None, leave=False) as bar:
-        with h5py.File(temporary, "w") as file:
-            stack = file.create_dataset("stack", (number, height, width, len(channels)), np.float32)
-            drawn_from = file.create_dataset("z", (number, nz), np.float32)
-            for name, values in more.items():
-                file.create_dataset(name, data=values)
-            stack.attrs.update(attributes)
-            start = 0
-            for z in latents:
-                end = start + len(z)
-                drawn_from[start:end] = z
-                stack[start:end] = (draw(generator, z, len(z))[..., channels] + 1) / 2
-                bar.update(len(z))
-                start = end
-        seal.add(temporary)
+    shape = (*generator.output_shape[1:3], len(channels))
+    nz = generator.input_shape[1]
+    with replacing(path, 4 * number * (math.prod(shape) + nz)) as temporary:
+        drawing.fill(drawing.Stack(temporary, number, shape, nz, attributes, **more), generator, number, latents, channels)
 
 
 def evaluate(generated, held_out, training, seed):

@@ -5,13 +5,16 @@ import functools
 import io
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 
 from .files import noticing_a_full_disk, replacing
+from .monitor import Scores
 
 SECONDS_BETWEEN_LINES = 30
-COLUMNS = ("iteration", "critic_loss", "generator_loss", "seconds")
+COLUMNS = ("iteration", "critic_loss", "generator_loss", "seconds", *Scores._fields)
+BEFORE = len(COLUMNS) - len(Scores._fields)         # columns of logs from before there were scores
 
 
 def reading(what):
@@ -26,12 +29,14 @@ class Progress:
     def __init__(self, done, total):
         from tqdm import tqdm
         self.total, self.first, self.start = total, done, time.monotonic()
-        self.next_line = 0.0
+        self.next_line, self.distance = 0.0, ""
         self.bar = tqdm(initial=done, total=total, unit="it", disable=None, dynamic_ncols=True, smoothing=0.05)
 
-    def update(self, done, critic_loss, generator_loss):
-        """Tell that `done` iterations are done, the last one with these losses."""
-        losses = f"critic {critic_loss:.4g}, generator {generator_loss:.4g}"
+    def update(self, done, critic_loss, generator_loss, scores=None):
+        """Tell that `done` iterations are done, the last one with these losses and, if measured, monitor.Scores."""
+        if scores:
+            self.distance = f", held-out distance {scores.held_out_distance:.3g}"
+        losses = f"critic {critic_loss:.4g}, generator {generator_loss:.4g}{self.distance}"
         if not self.bar.disable:
             self.bar.set_postfix_str(losses, refresh=False)
             self.bar.update()
@@ -44,6 +49,11 @@ class Progress:
             left = f"{days} d {left}" if days else left
             print(f"iteration {done}/{self.total}  {losses}  {rate:.3g} it/s  {left} left", flush=True)
             self.next_line = now + SECONDS_BETWEEN_LINES
+
+    def warn(self, lines):
+        """Tell lines that are no part of the progress, on standard error."""
+        for line in lines:
+            self.bar.write(line, file=sys.stderr)
 
     def close(self):
         self.bar.close()
@@ -64,13 +74,16 @@ class Log:
         self.writer = csv.writer(self.file)
         self.events = _Events(tensorboard)
 
-    def losses(self, iteration, critic_loss, generator_loss, seconds):
-        """Add a row; `seconds` is the time that this iteration took."""
+    def losses(self, iteration, critic_loss, generator_loss, seconds, scores=None):
+        """Add a row; `seconds` is the time that this iteration took, `scores` are monitor.Scores if there are any."""
         self.seconds += seconds
         with noticing_a_full_disk(self.path):
-            self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}"))
+            self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}",
+                                  *([f"{score:.9g}" for score in scores] if scores else [""] * len(Scores._fields))))
         self.events.add(iteration, tag="loss/critic", simple_value=critic_loss)
         self.events.add(iteration, tag="loss/generator", simple_value=generator_loss)
+        for name, score in scores._asdict().items() if scores else ():
+            self.events.add(iteration, tag=f"score/{name}", simple_value=score)
 
     def codes(self, iteration, quantities):
         """Add a row to the table of what codes mean, {quantity: number}, and print it."""
@@ -128,6 +141,7 @@ class _Events:
 def _rows_until(path, done, columns=COLUMNS):
     try:
         with open(path, newline="") as file:
-            return [row for row in list(csv.reader(file))[1:] if len(row) == len(columns) and int(row[0]) <= done]
+            rows = [row for row in list(csv.reader(file))[1:] if len(row) in (BEFORE, len(columns))]
+            return [row + [""] * (len(columns) - len(row)) for row in rows if int(row[0]) <= done]
     except FileNotFoundError:       # the checkpoint was copied here without its log
         return []

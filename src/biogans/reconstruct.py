@@ -45,6 +45,8 @@ def reconstruct(options):
     generator, spec, facts = checkpoint.load_generator(path)
     codes.refuse(path, spec.codes)
     orders = _orders(path, generator, options.order)
+    whole_cells = len(spec.channel_names) == len(spec.cell)
+    channels = predict.chosen_channels(path, spec, () if whole_cells else options.polarity_factors)
     held_out, training = (scoring.load_real(options.data, spec.factors, split, facts)
                           for split in ("test", "train"))
     targets = choose(held_out, options.number, options.polarity_factors, options.seed)
@@ -58,7 +60,6 @@ def reconstruct(options):
               f"{time.monotonic() - start:.0f} s", flush=True)
     print(summary(targets, distances, found))
     name = f"{spec.architecture}.{facts['training']['algorithm']}"
-    channels = list(range(1 + spec.greens))
     for order, best in found.items():
         stack = predict.IMAGES / f"reconstructed{len(channels)}.{order}.{name}.h5"
         batch_size = options.batch_size or MOST_TOGETHER
@@ -127,9 +128,9 @@ def nearest_neighbours(images, training):
 def search(generator, spec, images, order="joint", starts=5, iterations=100, seed=42, together=MOST_TOGETHER):
     """Minimise the squared error of drawn images over z (Osokin et al. 2017, table 3); returns a Reconstruction.
 
-    images       dataloader.Images; of a star shape only red and the image's own factor are compared
-    order        "joint": all of z for all channels; "red-first": the red half of z for the red channel, then, with that
-                 kept, the green half for the greens (needs a generator of separate halves)
+    images       dataloader.Images; of a generator of several factors only red and the image's own one are compared
+    order        "joint": all of z for all channels; "red-first": the red part of z for the red channel, then, with that
+                 kept, the green part for the greens (needs a generator that draws red apart)
     starts       random z that the search starts from, for each image
     iterations   of L-BFGS, at most, in each step of the order
     """
@@ -138,7 +139,7 @@ def search(generator, spec, images, order="joint", starts=5, iterations=100, see
     z = np.random.default_rng(seed).standard_normal((len(images.labels), starts, spec.nz))
     squared = np.empty(z.shape[:2])
     objective = functools.cache(functools.partial(_objective, generator, spec))
-    towers = images.labels if spec.towers == len(spec.factors) else np.zeros_like(images.labels)
+    towers = images.labels if spec.shows else np.zeros_like(images.labels)
     with tqdm(total=squared.size * len(ORDERS[order]), desc=order, unit="search", disable=None, leave=False) as bar:
         for tower in np.unique(towers):
             rows = np.flatnonzero(towers == tower)
@@ -161,11 +162,10 @@ def _objective(generator, spec, tower, part):
     """(engine.latent_gradient, the channels of a target that it is about, the numbers of z that it may change)."""
     from .engine import latent_gradient
 
-    red, green = slice(0, spec.nz // 2), slice(spec.nz // 2, None)
-    parts, channels, free = {"pair": ([0, tower + 1], slice(None), slice(None)), "red": ([0], slice(0, 1), red),
-                             "green": ([tower + 1], slice(1, None), green)}[part]
-    drawn = models.drawing_only(generator, parts) if models.draws_apart(generator) else generator
-    return latent_gradient(drawn), channels, free
+    red, green = slice(0, spec.red_nz), slice(spec.red_nz, None)
+    channels, free = {"pair": (slice(None), slice(None)), "red": (slice(0, 1), red),
+                      "green": (slice(1, None), green)}[part]
+    return latent_gradient(models.drawing_only(generator, spec.views[tower][channels])), channels, free
 
 
 def _minimize(function, targets, z, free, iterations, together, done):
@@ -284,15 +284,13 @@ def _draw(name, generator, spec, targets, neighbours, found, palette):
     real, nearest = targets.pixels[rows] / np.float32(255), neighbours[rows] / np.float32(255)
     cells = [(draw(generator, best.z[rows]) + 1) / 2 for best in found.values()]
     names = [targets.factors[label] for label in targets.labels[rows]]
-    per_tower = spec.channels - 1
-    towers = targets.labels[rows] if spec.towers == len(spec.factors) else np.zeros(len(rows), int)
-    pairs = [[cell[..., [0, *range(1 + k * per_tower, 1 + (k + 1) * per_tower)]] for k, cell in zip(towers, drawn)]
-             for drawn in cells]
+    towers = targets.labels[rows] if spec.shows else np.zeros(len(rows), int)
+    pairs = [[cell[..., spec.views[k]] for k, cell in zip(towers, drawn)] for drawn in cells]
     path = predict.IMAGES / f"reconstruction.{name}.png"
     figures.write_picture(path, figures.table(list(zip(real, nearest, *pairs)),
                                               ["real", "nearest neighbour", *found], names, palette))
     print(f"Output picture to file: {path}")
-    if spec.towers > 1 and per_tower == 1:
+    if len(spec.shows) > 1 and len(spec.channel_names) == 1 + len(spec.shows):
         path = predict.IMAGES / f"reconstruction_factors.{name}.png"
         figures.write_picture(path, figures.table(
             [[image, *(cell[..., [0, k]] for k in range(1, cell.shape[-1]))] for image, cell in zip(real, cells[0])],

@@ -20,7 +20,8 @@ FEATURES = {"frechet": "Fréchet", "kernel": "kernel", "precision": "precision",
             "density": "density", "coverage": "coverage", "right_factor": "right factor"}
 JOINT = {"c2st": "C2ST, all channels", "correlation_error": "correlations", "profile_error": "localisation",
          "spot_error": "spots"}
-COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c4513",
+           "#9acd32", "#4b0082")
 
 
 class Combined(NamedTuple):

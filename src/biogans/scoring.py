@@ -14,14 +14,14 @@ ERRORS = ("correlation_error", "profile_error", "spot_error")
 
 @dataclasses.dataclass(frozen=True)
 class Generated:
-    """What a generator draws; `spec` is its NetworkSpec. With a tower for each factor it has samples of each."""
+    """What a generator draws; `spec` is its NetworkSpec. Where that tells factors apart it has samples of each."""
 
     generator: object
     spec: object
 
     @property
     def factors(self):
-        return self.spec.factors if self.spec.towers == len(self.spec.factors) else (EVERYTHING,)
+        return self.spec.shows or (EVERYTHING,)
 
     def cells(self, count, rng):
         """uint8 (count, height, width, channels): rounded as real images are, or a critic could tell them by that."""
@@ -33,9 +33,7 @@ class Generated:
     def samples(self, training, held_out, seed, split):
         """{factor: (`training`, `held_out`) many samples}; each cell is seen with all its factors."""
         cells = self.cells(training + held_out, np.random.default_rng((seed, split)))
-        greens = self.spec.channels - 1
-        pairs = {name: cells[..., [0, *range(1 + k * greens, 1 + (k + 1) * greens)]]
-                 for k, name in enumerate(self.factors)}
+        pairs = {name: cells[..., view] for name, view in zip(self.factors, self.spec.views)}
         return {name: (pair[:training], pair[training:]) for name, pair in pairs.items()}
 
 

@@ -6,6 +6,8 @@ if not __package__:                     # a copy of this folder, run as `python 
     launch.run_copy(__file__)
 
 import contextlib
+import dataclasses
+import json
 import math
 import os
 import shlex
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, codes, dataloader, figures, launch, models, options as command_line
+from . import checkpoint, codes, dataloader, figures, launch, models, monitor, options as command_line, workers
 from .errors import InputError
 from .files import NoRoom, make_writable, shared
 from .gan import ALGORITHMS
@@ -34,7 +36,7 @@ def train(options):
 
     Raises InputError for a user's mistake.
     """
-    with StopRequest() as stop:
+    with StopRequest() as stop, workers.joined() as team:
         launch.announce()
         backend()               # a mistake in its choice is told before the images are read
         settings = command_line.training(options)
@@ -42,20 +44,30 @@ def train(options):
             if rate >= 1:
                 print(f"warning: a learning rate of {rate:g} is far above the usual 1e-5 to 1e-2", file=sys.stderr)
         with stop.at_once():
+            if team.rank and options.cache:
+                team.share(None)        # the first task writes that file
             images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
                                      options.skip_bad_images, options.cache, reading("reading images"))
+            if not team.rank and options.cache:
+                team.share(None)
+            held_out = None if team.rank else monitor.load_held_out(options, images)
         spec = network_spec(options, settings, images)
         print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
               f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
-        batches = dataloader.Batches(images, settings.batch_size, settings.seed,
-                                     models.ARCHITECTURES[spec.architecture].per_factor)
+        with stop.at_once():
+            batches = dataloader.batches(images, settings.batch_size, settings.seed,
+                                         models.ARCHITECTURES[spec.architecture], reading("looking for similar cells"))
         files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm, options.keep, options.keep_every)
+        facts = checkpoint.about(spec, settings, images)
+        check_agreement(team, facts)
+        if team.rank:
+            return follow(options, settings, spec, batches, files, facts, stop, team)
         make_writable(files.folder, IMAGES)
         with files.locked(), shared(IMAGES, files.run):
-            return start(options, settings, spec, images, batches, files, stop)
+            return start(options, settings, spec, images, held_out, batches, files, facts, stop, team)
 
 
-def start(options, settings, spec, images, batches, files, stop):
+def start(options, settings, spec, images, held_out, batches, files, facts, stop, team):
     """Build the networks, restore them if -w asks for it, and train; returns the exit status."""
     begun = any(path.is_file() for path in files.checkpoints())
     options.use_pretrained_weights |= options.resume and begun
@@ -63,17 +75,19 @@ def start(options, settings, spec, images, batches, files, stop):
         raise InputError(f"{files.combined}: no such checkpoint to go on from: leave out -w to start anew")
 
     from .engine import Engine, device_name
-    engine = Engine(spec, settings, options.num_gpus)
+    engine = Engine(spec, settings, options.num_gpus, team)
     print(device_name())
+    if team.number > 1:
+        print(f"{team.number} tasks share each batch of {settings.batch_size}")
     if options.verbose:
         print(settings)
         for network in (engine.generator, engine.critics[0]):
             network.summary()
     stop.check()
     checkpoint.check_space(files, engine)
-    done, facts = 0, checkpoint.about(spec, settings, images)
+    done = checkpoint.go_on(files, engine, facts) if options.use_pretrained_weights else 0
+    team.share(done)
     if options.use_pretrained_weights:
-        done = checkpoint.go_on(files, engine, facts)
         print(f"going on from {files.combined}, iteration {done}")
         if done >= options.epochs:
             print(f"it has the {options.epochs} iterations of -e already: nothing left to do")
@@ -81,42 +95,81 @@ def start(options, settings, spec, images, batches, files, stop):
     elif aside := files.set_aside():
         print(f"files of an earlier run moved to {aside}")
     draw_real(IMAGES / f"real_samples.{files.run}.png", images)
-    return loop(options, engine, batches, files, facts, done, stop)
+    meter = monitor.Monitor(engine, images, held_out, checkpoint.read_best(files, facts)) if held_out else None
+    return loop(options, engine, batches, files, facts, done, stop, meter)
 
 
-def loop(options, engine, batches, files, facts, done, stop):
+def loop(options, engine, batches, files, facts, done, stop, meter):
     """Iterate until `options.epochs` iterations are done or `stop` is requested; returns the exit status."""
     log, progress = Log(files.log, files.tensorboard, done), Progress(done, options.epochs)
-    last_save = time.monotonic()
+    last_save, stopping = time.monotonic(), False
     try:
-        while done < options.epochs and not stop.requested:
+        while done < options.epochs and not stopping:
             start = time.monotonic()
             losses = engine.iterate(done, batches)
+            seconds = time.monotonic() - start
             done += 1
+            stopping = stop.agreed(engine)
             check_finite(losses, done, files)
+            look = done % options.monitor_progress == 0 or done == options.epochs
             with saving_without_room(files, engine, facts, done):
-                log.losses(done, *losses, time.monotonic() - start)
-                progress.update(done, *losses)
-                if done % options.monitor_progress == 0 or done == options.epochs:
+                scores = measure(meter, engine, files, facts, done) if meter and look else None
+                log.losses(done, *losses, seconds, scores)
+                progress.update(done, *losses, scores)
+                progress.warn(meter.warnings(scores) if scores else ())
+                if look:
                     log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
                     if engine.recognizer:
                         log.codes(done, diagnose(engine, batches.images))
             save_is_due = (time.monotonic() - last_save > 60 * options.save_minutes
                            or options.keep_every and done % options.keep_every == 0)
-            if save_is_due or stop.requested or done == options.epochs:
+            if save_is_due or stopping or done == options.epochs:
                 checkpoint.save(files, engine, facts, done)
                 last_save = time.monotonic()
     finally:
         log.close()
         progress.close()
-    if stop.requested:
-        saved = f", saved in {files.folder}; to go on: {again()}" if done else ""
-        print(f"stopped by {stop.name} after {done} iterations{saved}")
+    if stopping:
+        print(f"stopped by {stop.name} after {done} iterations, saved in {files.folder}; to go on: {again()}")
         return stop.status
     figures.loss_curves(IMAGES / f"losses.{files.run}.png", files.log)
+    if meter and meter.best:
+        print(f"best:    {files.best} (held-out distance {meter.best[0]:.3g} in iteration {meter.best[1]})")
     print(f"weights: {files.generator}\nmodel:   {files.model}\nimages:  {IMAGES}/fake_samples.{files.run}.{done}.png\n"
           f"losses:  {IMAGES}/losses.{files.run}.png")
     return 0
+
+
+def measure(meter, engine, files, facts, done):
+    """The monitor.Scores of the engine; keeps the generator if it is the best so far."""
+    scores = meter.measure()
+    if meter.is_best(scores, done):
+        checkpoint.save_best(files, engine, facts, done, scores.held_out_distance)
+    return scores
+
+
+def follow(options, settings, spec, batches, files, facts, stop, team):
+    """What tasks after the first do: iterate as it does, without files, pictures and words; returns the exit status."""
+    from .engine import Engine
+    engine = Engine(spec, settings, options.num_gpus, team)
+    stopping, done = False, team.share(None)
+    if done and checkpoint.restore(files.combined, engine, facts) != done:
+        raise InputError(f"{files.combined} is another file here than for the first task: give -c a folder that all "
+                         f"nodes share")
+    while done < options.epochs and not stopping:
+        engine.iterate(done, batches)
+        done += 1
+        stopping = stop.agreed(engine)
+    return stop.status if stopping else 0
+
+
+def check_agreement(team, facts):
+    """Raise InputError if the tasks of the team were given different options, or see different images."""
+    facts = json.dumps(facts)
+    others = [rank for rank, theirs in enumerate(team.gather(facts)) if theirs != facts]
+    if others:
+        raise InputError(f"tasks {', '.join(map(str, others))} have other images or options than task {team.rank}: give "
+                         f"all nodes the same")
 
 
 @contextlib.contextmanager
@@ -144,12 +197,12 @@ def network_spec(options, settings, images):
     has_codes = models.ARCHITECTURES[options.network_model].has_codes
     categorical, continuous = options.categorical, options.continuous
     spec = models.NetworkSpec(
-        options.network_model, height, width, channels, images.factors, options.nz,
+        options.network_model, height, width, channels, images.factors,
         categorical=(10,) * has_codes if categorical is None else categorical,
         continuous=2 * has_codes if continuous is None else continuous,
-        ngf=command_line.preset(options, "ngf", 64), ndf=command_line.preset(options, "ndf", 64),
         critic_batch_norm=ALGORITHMS[settings.algorithm].defaults.critic_batch_norm,
         init=command_line.preset(options, "init", "paper"))
+    spec = dataclasses.replace(spec, **command_line.sizes(options, spec.critic_channels / channels))
     spec.check()
     return spec
 
@@ -165,22 +218,24 @@ def draw_samples(path, engine):
 
     With codes, each row has another value of the first code, and each column one z besides it.
     """
-    from .engine import draw
-    groups, group_size = STAR_GRID if engine.spec.towers > 1 else GRID
-    names = engine.spec.channel_names[1:]
+    spec = engine.spec
+    groups, group_size = STAR_GRID if len(spec.shows) > 1 else GRID
     z = engine.grid_latents(groups, group_size)
-    if engine.spec.codes:
-        code = engine.spec.codes[0]
-        z = codes.traversal(z[::group_size], code, code.values(GRID[0]))
-    cells = draw(engine.average, z)
-    return figures.sample_grid(path, cells, names if len(names) == engine.spec.towers else (), columns=group_size)
+    if spec.codes:
+        z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
+    cells = engine.draw(z)
+    if len(spec.channel_names) > len(spec.cell):        # a red channel for each factor
+        return figures.write_picture(path, figures.table(
+            [[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2], spec.shows))
+    names = spec.channel_names[1:]
+    return figures.sample_grid(path, cells, names if len(names) == len(spec.views) else (), columns=group_size)
 
 
 def diagnose(engine, images):
     """What the recognizer makes of drawn images and of real ones, always the same: see codes.diagnosis."""
     z = engine.grid_latents(DIAGNOSED, 1)
     real = images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)] / np.float32(127.5) - 1
-    return codes.diagnosis(engine.average, engine.recognizer, engine.spec.codes, z, real)
+    return codes.diagnosis(engine.alone(engine.recognizer), engine.spec.codes, z, engine.draw(z), real)
 
 
 class StopRequest:
@@ -225,6 +280,13 @@ class StopRequest:
             print(f"stopped by {self.name} before the first iteration")
             sys.exit(self.status)
 
+    def agreed(self, engine):
+        """Whether a signal asks this task, or another of its team, to stop: then all do, after the same iteration."""
+        votes = engine.total([float(self.signal == number) for number in launch.STOP_SIGNALS])
+        told = [number for number, count in zip(launch.STOP_SIGNALS, votes) if count]
+        self.signal = told[0] if told else self.signal
+        return bool(told)
+
     @property
     def requested(self):
         return self.signal is not None
@@ -246,6 +308,9 @@ class Stopped(BaseException):
 def again():
     """The command that goes on with this run."""
     given = sys.argv[1:]
+    for k, word in enumerate(given[:-1]):
+        if word in ("-d", "--data"):    # train.sbatch reads a copy on the node, which goes with the job
+            given[k + 1] = os.environ.get("BG_DATA_FROM", given[k + 1])
     return shlex.join([Path(sys.argv[0]).name, *given, *([] if "-w" in given else ["-w"])])
 
 

@@ -50,7 +50,8 @@ def slurm(folder, port):
     (folder / "gres.conf").write_text("".join(f"NodeName=n[1-2] Name=gpu Type=fake File={gpu}\n" for gpu in gpus))
     (folder / "munge.key").write_bytes(os.urandom(1024))
     (folder / "munge.key").chmod(0o600)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith(("SLURM_", "SBATCH_", "TF_NUM"))}
     environment |= {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     commands = [["munged", "--foreground", "--force", f"--key-file={folder}/munge.key", f"--socket={folder}/munge.socket",
                  f"--pid-file={folder}/munge.pid", f"--seed-file={folder}/munge.seed"],
@@ -67,7 +68,10 @@ def slurm(folder, port):
         for daemon in reversed(daemons):
             daemon.terminate()
         for daemon in daemons:
-            daemon.wait(timeout=30)
+            try:
+                daemon.wait(timeout=30)
+            except subprocess.TimeoutExpired:       # it waits for the jobs that a failed test has left
+                daemon.kill()
 
 
 def idle(environment):
@@ -117,7 +121,7 @@ class Job:
     def reason(self):
         return self.run("squeue", "-h", "-t", "all", "-j", self.number, "-o", "%T (%r)").stdout.strip()
 
-    def wait_for_log(self, text, seconds=120):
+    def wait_for_log(self, text, seconds=240):
         wait_for(lambda: text in self.log, seconds, lambda: f"{text!r} in the log, job {self.reason}:\n{self.log}")
 
     def wait(self, seconds=240):

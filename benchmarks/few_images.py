@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Algorithms, preprocessing and augmentation on few images: final losses, and distance to frames of held-out videos.
+
+    simulate_videos.py -o movies -n 10 --frames 20
+    python benchmarks/few_images.py -i movies/videos            trains what is not in the folder few_images yet
+    python benchmarks/few_images.py --table                     prints the table of what is there
+
+Each row is train.py -m DCGAN with the fast preset (without --augment, or with the policies of AUGMENT) and its losses
+over the last tenth of the iterations. Distances are sliced Wasserstein ones to the crops of held-out videos, in units of
+that of the training crops, so that 1 is as good as more crops of the training videos, and that rows of different
+preprocessing compare. «Copies» are drawn images that are nearer to a training image than 95 % of the held-out ones are.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from biogans import checkpoint, dataloader, metrics, neighbours, scoring
+
+ROOT = Path(__file__).resolve().parents[1]
+PREPROCESSING = {"all steps": (), "no denoising, no edges": ("--without", "denoise,edges"), "masks": ("--binary",)}
+AUGMENT = "translation,cutout"
+RUNS = [("WGAN-GP", "all steps", False), ("WGAN-GP", "all steps", True), ("GAN", "all steps", False),
+        ("GAN", "all steps", True), ("WGAN", "all steps", False), ("WGAN-GP", "no denoising, no edges", False),
+        ("WGAN-GP", "masks", False)]
+DRAWN = 1000
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-i", "--input", metavar="VIDEOS")
+    parser.add_argument("-o", "--output", type=Path, default=Path("few_images"))
+    parser.add_argument("-e", "--iterations", type=int, default=500)
+    parser.add_argument("--table", action="store_true")
+    asked = parser.parse_args()
+    if asked.table:
+        return print(table(results(asked.output)))
+    if not asked.input:
+        parser.error("-i: give the folder of the videos")
+    for run in RUNS:
+        path = asked.output / f"{name_of(*run)}.json"
+        if not path.exists():
+            row = measure(*run, asked.input, asked.output, asked.iterations)
+            path.write_text(json.dumps(row, indent=1))
+            print(table([row]), flush=True)
+
+
+def name_of(algorithm, preprocessing, augmented):
+    return f"{algorithm}.{preprocessing.replace(',', '').replace(' ', '_')}{'.augmented' if augmented else ''}"
+
+
+def measure(algorithm, preprocessing, augmented, videos, output, iterations):
+    """Preprocess, train, draw, compare: one row as a dict."""
+    data = output / "data" / preprocessing.replace(",", "").replace(" ", "_")
+    checkpoints = output / "checkpoints" / name_of(algorithm, preprocessing, augmented)
+    run("preprocess.py", "-i", videos, "-o", data, *PREPROCESSING[preprocessing])
+    run("train.py", "-d", data, "-m", "DCGAN", "-a", algorithm, "--preset", "fast", "-e", iterations, "-M", iterations,
+        "-c", checkpoints, *(("--augment", AUGMENT) if augmented else ()), "--resume")
+    with open(next(checkpoints.glob("log.*.csv")), newline="") as file:
+        log = list(csv.DictReader(file))
+    last = log[-max(1, len(log) // 10):]
+    losses = {name: float(np.mean([float(line[f"{name}_loss"]) for line in last])) for name in ("critic", "generator")}
+    generator, spec, facts = checkpoint.load_generator(next(checkpoints.glob("weights.generator.*")))
+    training, held_out = (dataloader.load(data, split=split, channels=facts["images"]["channels"]).pixels
+                          for split in ("train", "test"))
+    drawn = scoring.Generated(generator, spec).cells(DRAWN, np.random.default_rng(0))
+    unit = metrics.sliced_wasserstein(held_out, training)
+    space = neighbours.Space(training, drawn)
+    near = [neighbours.nearest(space.features(images), space.features(training)).distance
+            for images in (held_out, drawn)]
+    return {"algorithm": algorithm, "preprocessing": preprocessing, "augment": AUGMENT if augmented else "none",
+            "images": len(training), "iterations": iterations, "seconds": float(log[-1]["seconds"]), **losses,
+            "distance": metrics.sliced_wasserstein(held_out, drawn) / unit,
+            "copies": float((near[1] < np.quantile(near[0], 0.05)).mean())}
+
+
+def run(script, *arguments):
+    done = subprocess.run([sys.executable, ROOT / "bin" / script, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(done.stderr)
+
+
+def results(folder):
+    order = [name_of(*run) for run in RUNS]
+    paths = sorted(folder.glob("*.json"), key=lambda path: order.index(path.stem))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def table(rows):
+    """Markdown."""
+    lines = ["| algorithm | preprocessing | --augment | critic loss | generator loss | distance | copies |",
+             "|---|---|---|---|---|---|---|"]
+    lines += ["| {algorithm} | {preprocessing} | {augment} | {critic:.2f} | {generator:.2f} | {distance:.2f} | "
+              "{copies:.1%} |".format(**row) for row in rows]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

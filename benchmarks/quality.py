@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""What training settings are worth: trainings of equal processor time, scored against held-out images.
+
+    simulate.py -o truth --train 1020 --test 1800
+    python benchmarks/quality.py -d truth --seconds 60 --seeds 3         trains what is not in the folder quality yet
+    python benchmarks/quality.py --table                                 prints the table of what is there
+
+Each variant is the fast preset with other options. Its star is trained for so many seconds of processor time (compiling
+and scoring not counted; so other work on the machine hardly matters) and scored at six times: the Fréchet and the
+kernel distance of evaluate.py, between features of its classifier, of as many cells as there are held-out images of a
+factor, averaged over the factors; for the moving average of the weights and for the last ones. At the end also the two-sample
+test in its fast mode, one split. «Faster» is how much earlier than the baseline a variant reaches the baseline's last
+Fréchet distance (medians over seeds, interpolated between the times in logarithms), «slower» than 1 if later.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from biogans import c2st, dataloader, features, models, options, scoring, train
+from biogans.engine import Engine
+from biogans.lazy import keras
+
+FACTORS = "Sid2,Tea1"               # two of six, so that a core trains a star of them in a minute
+TIMES = 6
+FEW = 10                            # images of a factor in the variants that have few
+VARIANTS = {
+    "baseline": [],
+    "1 critic update, lrD 2e-3": ["--num_D_iters", "1", "--lrD", "2e-3"],
+    "5 critic updates": ["--num_D_iters", "5"],
+    "bfloat16": ["--precision", "bfloat16"],
+    "R1, 1 update": ["-a", "R1", "--num_D_iters", "1"],
+    "hinge, 1 update, rates 4e-4": ["-a", "hinge", "--num_D_iters", "1", "--lrD", "4e-4", "--lrG", "4e-4"],
+    f"{FEW} images": [],
+    f"{FEW} images, color,translation,cutout": ["--augment", "color,translation,cutout"],
+}
+LAST_WEIGHTS = "last weights"       # the baseline without its moving average: the same trainings
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-d", "--data")
+    parser.add_argument("-o", "--output", type=Path, default=Path("quality"))
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--table", action="store_true")
+    asked = parser.parse_args()
+    if asked.table:
+        return print(table(results(asked.output)))
+    if not asked.data:
+        parser.error("-d: give the folder of the images")
+    asked.output.mkdir(parents=True, exist_ok=True)
+    judge = Judge(asked.data, asked.output)
+    for seed in range(asked.seeds):
+        for variant in asked.variants:
+            path = asked.output / f"{variant.replace(' ', '_')}.{seed}.json"
+            if not path.exists():
+                path.write_text(json.dumps(measure(judge, asked.data, variant, seed, asked.seconds), indent=1))
+                print(f"{path}: {json.loads(path.read_text())['points'][-1]}", flush=True)
+
+
+class Judge:
+    """Scores generators against the held-out images of the data."""
+
+    def __init__(self, dataroot, folder):
+        everything = dataloader.load(dataroot)
+        self.held_out = dataloader.load(dataroot, tuple(FACTORS.split(",")), "test")
+        path = folder / "weights.classifier.h5"
+        if not path.exists():
+            print(features.save(path, features.train(everything), everything, dataloader.load(dataroot, (), "test")))
+        self.classifier = features.load(path)
+
+    def distances(self, generator, spec):
+        """{frechet, kernel}: means over the factors."""
+        cells = scoring.Generated(generator, spec)
+        count = max(len(scoring.of_factor(self.held_out, name)) for name in spec.factors)
+        drawn = cells.samples(0, count, 0, 0)
+        scores = [scoring.feature_scores(*self.classifier, real, drawn[name][1][:len(real)], name)
+                  for name in spec.factors for real in [scoring.of_factor(self.held_out, name)]]
+        return {metric: float(np.mean([score[metric] for score in scores])) for metric in ("frechet", "kernel")}
+
+    def two_sample(self, generator, spec):
+        scores = scoring.two_sample(scoring.Generated(generator, spec), self.held_out, c2st.fast(), 0, 0)
+        return float(np.mean(list(scores.values())))
+
+
+def measure(judge, dataroot, variant, seed, seconds):
+    """The result of one training, as its file holds it."""
+    parsed = options.train_parser().parse_args(
+        ["-d", dataroot, "-p", FACTORS, "--preset", "fast", "-s", str(seed), *VARIANTS[variant]])
+    settings = options.training(parsed)
+    images = dataloader.load(parsed.data, parsed.polarity_factors)
+    if variant.startswith(f"{FEW} images"):
+        images = first_images(images, FEW)
+    run = Engine(train.network_spec(parsed, settings, images), settings)
+    per_factor = models.ARCHITECTURES[run.spec.architecture].per_factor
+    batches = dataloader.Batches(images, settings.batch_size, seed, per_factor)
+    run.iterate(0, batches)
+    spent, iteration, points = 0.0, 1, []
+    while len(points) < TIMES:
+        start = time.process_time()
+        run.iterate(iteration, batches)
+        spent += time.process_time() - start
+        iteration += 1
+        if spent >= seconds * (len(points) + 1) / TIMES:
+            keras.config.set_dtype_policy("float32")
+            points.append({"seconds": spent, "iterations": iteration})
+            points[-1]["average"] = judge.distances(run.average, run.spec)
+            if variant == "baseline":
+                points[-1][LAST_WEIGHTS] = judge.distances(weights_in_float32(run), run.spec)
+    return {"variant": variant, "seed": seed, "options": VARIANTS[variant], "points": points,
+            "c2st": judge.two_sample(run.average, run.spec)}
+
+
+def weights_in_float32(run):
+    """The generator as trained, drawing in float32."""
+    copy = models.build_generator(run.spec)
+    copy.set_weights(run.generator.get_weights())
+    return copy
+
+
+def first_images(images, number):
+    chosen = np.concatenate([np.flatnonzero(images.labels == k)[:number] for k in range(len(images.factors))])
+    return dataloader.Images(images.pixels[chosen], images.labels[chosen], images.factors, images.channels)
+
+
+def results(folder):
+    """{variant: [results of its seeds]}, the baseline's last weights as a variant of their own."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        result = json.loads(path.read_text())
+        found.setdefault(result["variant"], []).append(result | {"drawn": "average"})
+        if result["variant"] == "baseline":
+            found.setdefault(LAST_WEIGHTS, []).append(result | {"drawn": "last weights"})
+    return {name: found[name] for name in ["baseline", LAST_WEIGHTS, *VARIANTS] if name in found}
+
+
+def table(found):
+    """Markdown: a line for each variant."""
+    lines = ["| variant | seeds | iterations | Fréchet | kernel | C2ST | faster |", "|---|---|---|---|---|---|---|"]
+    for name, runs in found.items():
+        few = f"{FEW} images"
+        base = found.get(few if name.startswith(few) else "baseline")
+        ends = [run["points"][-1][run["drawn"]] for run in runs]
+        frechet, kernel = (spread([end[metric] for end in ends]) for metric in ("frechet", "kernel"))
+        scores = spread([run["c2st"] for run in runs]) if name != LAST_WEIGHTS else "–"
+        iterations = np.median([run["points"][-1]["iterations"] for run in runs])
+        lines.append(f"| {name} | {len(runs)} | {iterations:.0f} | {frechet} | {kernel} | {scores} "
+                     f"| {'' if base is None else faster(curve(base), curve(runs))} |")
+    return "\n".join(lines)
+
+
+def spread(values):
+    return f"{np.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def curve(runs):
+    """(seconds, Fréchet distances) at the TIMES, medians over the runs."""
+    return (np.median([[point["seconds"] for point in run["points"]] for run in runs], axis=0),
+            np.median([[point[run["drawn"]]["frechet"] for point in run["points"]] for run in runs], axis=0))
+
+
+def faster(base, other):
+    """How much earlier `other` reaches the last distance of `base`, curves both; in words where it never does."""
+    seconds, distances = other
+    target, end = base[1][-1], base[0][-1]
+    below = np.flatnonzero(distances <= target)
+    if not len(below):
+        return "not reached"
+    first = below[0]
+    if first == 0:
+        return f"> {end / seconds[0]:.1f} ×"
+    step = np.log(distances[first - 1] / target) / np.log(distances[first - 1] / distances[first])
+    reached = np.exp(np.log(seconds[first - 1]) + step * np.log(seconds[first] / seconds[first - 1]))
+    return f"{end / reached:.2f} ×"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""How much faster several workers train, what their synchronisation costs, and an estimate for many GPUs.
+
+Workers are processes with a fixed core each, which find each other as the tasks of a Slurm step do. Each has the same
+number of images of every batch, so that its work does not change with the number of workers. Their iterations are timed
+twice: together, and apart, when each trains for itself at the same time as the others, on the same caches and memory.
+The difference is the cost of synchronisation. The estimate is not measured: counted operations and bytes, assumed rates.
+"""
+
+import argparse
+import dataclasses
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from biogans import dataloader, launch, models, options as command_line, workers
+from biogans.files import replacing
+from own_process import measured
+
+WORKERS, FILTERS = (1, 2, 4), (8, 16, 32, 64)
+BATCH, USUAL_ITERATION = 8, 26      # images of each worker
+TIMED, SECONDS = 3, 4               # iterations at least, and for how long
+
+
+# ---------------------------------------------------------------------------------------------- measured
+
+def worker(filters):
+    """Milliseconds of an iteration of this worker, apart and together with the others; as a dict."""
+    from biogans.engine import Engine
+    from biogans.train import network_spec
+    with workers.joined() as team:
+        timed = {}
+        for name, members in (("together", team), ("apart", workers.Team())):
+            batch = BATCH * members.number
+            options = command_line.train_parser().parse_args(
+                ["-d", "noise", "-m", "DCGAN", "-b", str(batch), "--ngf", str(filters), "--ndf", str(filters)])
+            settings = command_line.training(options)
+            pixels = np.random.default_rng(0).integers(0, 256, (batch, 48, 80, 2), np.uint8)
+            images = dataloader.Images(pixels, np.zeros(len(pixels), int), ("noise",))
+            batches = dataloader.Batches(images, settings.batch_size, settings.seed, False)
+            engine = Engine(network_spec(options, settings, images), settings, team=members)
+            engine.iterate(USUAL_ITERATION, batches)
+            rounds = max(TIMED, round(team.share(SECONDS / seconds(engine, batches))))
+            team.gather(None)       # nobody begins before the others are there
+            timed[name] = 1000 * float(np.median([seconds(engine, batches) for _ in range(rounds)]))
+            team.gather(None)
+        counts = {name: sum(int(np.prod(weight.shape)) for weight in weights) for name, weights in (
+            ("generator", engine.generator.trainable_variables), ("critic", engine._critic_weights))}
+        if team.rank == 0:
+            print(json.dumps(timed | counts | {"updates": settings.num_D_iters}), file=sys.stderr)
+
+
+def seconds(engine, batches):
+    start = time.perf_counter()
+    engine.iterate(USUAL_ITERATION, batches)
+    return time.perf_counter() - start
+
+
+def measure(number, filters, cores):
+    """What the first of `number` workers measured, each on a core of its own as far as there are as many."""
+    job, tasks = os.getpid(), []
+    for rank in range(number):
+        environment = os.environ | {
+            "SLURM_JOB_ID": str(job), "SLURM_STEP_ID": f"{number}{filters}", "SLURM_STEP_NODELIST": "localhost",
+            "SLURM_STEP_NUM_TASKS": str(number), "SLURM_PROCID": str(rank), "SLURM_CPUS_PER_TASK": "1"}
+        core = {cores[rank % len(cores)]}
+        tasks.append(subprocess.Popen([sys.executable, __file__, "--worker", str(filters)], env=environment, text=True,
+                                      stderr=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, core)))
+    said = [task.communicate()[1] for task in tasks]
+    if any(task.returncode for task in tasks):
+        sys.exit("\n".join(said))
+    return json.loads(said[0].splitlines()[-1])
+
+
+def measurements(numbers, filters):
+    """The lines of the table of `numbers` of workers and `filters`."""
+    cores, load = sorted(os.sched_getaffinity(0)), os.getloadavg()[0]
+    enough = "" if len(cores) >= max(numbers) else " as far as they go"
+    yield (f"{len(cores)} CPU core(s), one for each worker{enough}; "
+           f"load average before: {load:.1f}{', so that these times mean nothing' if load > 2 else ''}")
+    yield (f"DCGAN, WGAN-GP, 48x80 pixels, {BATCH} images of each batch in every worker; images: those that the critic "
+           f"is shown")
+    yield ""
+    yield ("filters   weights  workers   MB sent     ms apart  ms together   cost of      images/s  times one")
+    yield ("                          an iteration                       synchronisation             worker")
+    for size in filters:
+        for number in numbers:
+            one = measure(number, size, cores)
+            sent = ring_bytes(number, one) / 1e6
+            cost = one["together"] - one["apart"]
+            rate = 1000 * one["updates"] * BATCH * number / one["together"]
+            first = rate if number == numbers[0] else first
+            weights = (one["generator"] + one["critic"]) / 1e6
+            yield (f"{size:>7}{weights:>8.2f} M{number:>9}{sent:>10.1f}{one['apart']:>13.0f}{one['together']:>13.0f}"
+                   f"{cost:>9.0f} ms {cost / one['together']:>4.0%}{rate:>10.0f}{rate / first:>11.2f}")
+
+
+def ring_bytes(workers, counts):
+    """Bytes that each worker sends in an iteration for the float32 gradients of all updates, by a ring all-reduce.
+
+    2 (N - 1) / N of the array: Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms for clusters of
+    workstations, 2009.
+    """
+    return 2 * (workers - 1) / workers * 4 * (counts["updates"] * counts["critic"] + counts["generator"])
+
+
+# ---------------------------------------------------------------------------------------------- estimated
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """What is assumed of the GPUs; none was measured here."""
+
+    tflops: float = 156.0           # peak of an NVIDIA A100's TF32 products, dense, from its data sheet
+    efficiency: float = 0.3         # of that peak
+    in_node: float = 300.0          # GB/s each way per GPU: NVLink 3, 600 GB/s in both, same data sheet
+    between: float = 25.0           # GB/s each way per GPU: an InfiniBand HDR link of 200 Gbit/s for each
+    node: int = 8                   # GPUs in a node
+    latency: float = 5e-6           # seconds of one message, in a node or between
+    batch: int = 64                 # of each factor, on each GPU
+
+
+def paper_model():
+    """Operations for an image of each factor, and numbers to exchange, of the paper's star in 48x80 pixels."""
+    from biogans.gan import ALGORITHMS
+    from biogans.lazy import keras
+    from counting import iteration_flop
+    settings = command_line.training(command_line.train_parser().parse_args(["-d", "none"]))
+    algorithm = ALGORITHMS[settings.algorithm](settings)
+    spec = models.NetworkSpec("DCGAN-starshaped", 48, 80, 2, tuple("ABCDEF"))
+    generator, critics = models.build_generator(spec), models.build_critics(spec)
+    updates = algorithm.critic_updates(USUAL_ITERATION)
+    return {"flop": iteration_flop(generator, critics, algorithm, updates, 1), "updates": updates,
+            "factors": spec.towers, "generator": generator.count_params(), "critic": sum(critic.count_params() for critic in critics),
+            "normalisations": sum(isinstance(layer, keras.layers.BatchNormalization) for layer in generator.layers)}
+
+
+def estimate(cluster=Cluster()):
+    """The lines of the estimate for 1 to 512 GPUs."""
+    model = measured(paper_model)
+    compute = model["flop"] * cluster.batch / (cluster.tflops * 1e12 * cluster.efficiency)
+    # Forward in every update: sum, sum of squares, count of each; backward in the generator's: two of each.
+    small = model["normalisations"] * (3 * model["updates"] + 2)
+    yield f"ESTIMATE, not measured: the paper's star, 48x80 pixels, {cluster.batch} images of each factor on each GPU"
+    yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), of which {cluster.efficiency:.0%} is "
+           f"reached; {cluster.in_node:g} GB/s each way per GPU in a node of {cluster.node}")
+    yield (f"         (NVLink 3), {cluster.between:g} GB/s between nodes (InfiniBand HDR), "
+           f"{cluster.latency * 1e6:g} µs a message; nothing overlaps with computing")
+    yield (f"counted  {model['flop'] * cluster.batch / 1e12:.1f} TFLOP for each GPU, "
+           f"{4 * model['critic'] / 1e6:.0f} MB of critic gradients {model['updates']} times, {4 * model['generator'] / 1e6:.0f} MB of the generator's;")
+    yield f"         {small} sums of batch normalisation, each of some hundred numbers"
+    yield "formula  ring: 2 (N-1)/N bytes / bandwidth + 2 (N-1) latency; small sums also by a tree: 2 log2(N) latency"
+    yield ""
+    yield "   GPUs  computing  gradients  normalisation: ring    tree   images/s  times one GPU"
+    for number in (1, cluster.node, 64, 512):
+        bandwidth = 1e9 * (cluster.in_node if number <= cluster.node else cluster.between)
+        messages = model["updates"] + 1
+        gradients = ring_bytes(number, model) / bandwidth + messages * 2 * (number - 1) * cluster.latency
+        ring, tree = (small * 2 * steps * cluster.latency for steps in (number - 1, math.log2(number)))
+        rate = model["updates"] * model["factors"] * cluster.batch * number / (compute + gradients + tree)
+        one = rate if number == 1 else one
+        yield (f"{number:>7}{1000 * compute:>8.0f} ms{1000 * gradients:>8.1f} ms{1000 * ring:>17.0f} ms"
+               f"{1000 * tree:>5.0f} ms{rate:>11.0f}{rate / one:>15.1f}")
+
+
+# ---------------------------------------------------------------------------------------------- the page
+
+def write_block(page, text):
+    """Replace what a page has between its first two lines of three backticks."""
+    before, _, rest = page.read_text().partition("```\n")
+    _, _, after = rest.partition("```\n")
+    with replacing(page) as temporary:
+        temporary.write_text(f"{before}```\n{text}```\n{after}")
+
+
+def scaling(options):
+    """Print the tables, and put them on the page; returns None, for an exit status of 0."""
+    if options.worker:
+        return worker(options.worker)
+    lines, begin = [], time.perf_counter()
+    for line in itertools.chain(measurements(options.workers, options.filters), [""], estimate()):
+        lines.append(line)
+        print(line, flush=True)
+    if options.output:
+        write_block(Path(options.output), "\n".join(lines) + "\n")
+    print(f"{(time.perf_counter() - begin) / 60:.1f} minutes")
+
+
+def parser():
+    result = command_line.Parser(prog="scaling.py", description=__doc__.splitlines()[0])
+    result.add_argument("-o", "--output", metavar="PAGE.md", help="the page whose first block of output is replaced")
+    result.add_argument("--workers", type=int, nargs="+", default=WORKERS, metavar="N", help="default: 1 2 4")
+    result.add_argument("--filters", type=int, nargs="+", default=FILTERS, metavar="N", help="default: 8 16 32 64")
+    result.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(launch.run(scaling, parser().parse_args()))

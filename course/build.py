@@ -1,0 +1,218 @@
+"""Make the course from course/sources/*.py: notebooks with and without solutions, executed documents, slides.
+
+A source is a Python file in the percent format of Jupytext and most editors: "# %%" begins a cell of code,
+"# %% [markdown]" one of text within r\"\"\". A word after the two percent signs says what a cell is:
+
+    exercise    students write what is between ### BEGIN SOLUTION and ### END SOLUTION; they get the lines after
+                ### HANDOUT there, without their "# ", which run but do not pass the check
+    check       tells whether the exercise before it is solved
+    figure NAME its picture is NAME.png in the documents and on the slides
+    answer      text for the notebooks with solutions only
+    slide       text for the slides only, where ![…](NAME.png) is a figure
+"""
+
+import argparse
+import base64
+import html
+import io
+import json
+import re
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+COURSE = Path(__file__).resolve().parent
+DOCUMENTS = COURSE.parent / "docs" / "course"
+SOURCES = sorted((COURSE / "sources").glob("*.py"))
+KINDS = "exercise|check|figure|answer|slide"
+HEADER = re.compile(rf"# %%(?: (?P<kind>{KINDS})(?: (?P<name>\w+))?)?(?P<text> \[markdown\])?")
+SOLUTION = re.compile(r"^ *### BEGIN SOLUTION\n(?P<solution>.*?)^ *### HANDOUT\n(?P<handout>.*?)^ *### END SOLUTION\n",
+                      re.DOTALL | re.MULTILINE)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
+WIDEST = 1400               # pixels of a picture in the documents
+
+
+class Cell(NamedTuple):
+    """kind: a word of the module's docstring, or ""; name: of a figure; is_text: Markdown, else Python."""
+
+    kind: str
+    name: str
+    is_text: bool
+    content: str
+
+
+def read(path):
+    """The cells of a source. Raises ValueError, with the file and line, for a header that is none."""
+    cells, lines = [], path.read_text().splitlines(keepends=True)
+    starts = [number for number, line in enumerate(lines) if line.startswith("# %%")]
+    for start, end in zip(starts, [*starts[1:], len(lines)]):
+        header = HEADER.fullmatch(lines[start].rstrip())
+        if not header:
+            raise ValueError(f"{path}:{start + 1}: no kind of cell: {lines[start].rstrip()}")
+        content = "".join(lines[start + 1:end]).strip()
+        if header["text"]:
+            content = content.removeprefix('r"""').removesuffix('"""').strip()
+        cells.append(Cell(header["kind"] or "", header["name"] or "", bool(header["text"]), content + "\n"))
+    return cells
+
+
+def with_solutions(cells):
+    """The cells of the notebook with solutions."""
+    return [cell._replace(content=SOLUTION.sub(lambda match: match["solution"], cell.content))
+            for cell in cells if cell.kind != "slide"]
+
+
+def for_students(cells):
+    """The cells of the notebook that students get."""
+    return [cell._replace(content=SOLUTION.sub(lambda match: re.sub(r"^( *)# ", r"\1", match["handout"], flags=re.M),
+                                               cell.content))
+            for cell in cells if cell.kind not in ("slide", "answer")]
+
+
+def notebook(cells):
+    """A notebook (nbformat 4.5) of the cells, as the text of its file."""
+    document = {"cells": [], "metadata": {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
+    for number, cell in enumerate(cells):
+        entry = {"cell_type": "markdown" if cell.is_text else "code", "id": f"cell-{number}",
+                 "metadata": {"tags": [cell.kind]} if cell.kind else {},
+                 "source": cell.content.rstrip("\n").splitlines(keepends=True)}
+        if cell.name:
+            entry["metadata"]["name"] = cell.name
+        if not cell.is_text:
+            entry |= {"execution_count": None, "outputs": []}
+        document["cells"].append(entry)
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def notebooks(source):
+    """{path: text} of both notebooks of a source."""
+    cells, name = read(source), f"{source.stem}.ipynb"
+    return {COURSE / name: notebook(for_students(cells)), COURSE / "solutions" / name: notebook(with_solutions(cells))}
+
+
+def execute(text, folder, allow_errors=False):
+    """The notebook of a file's text, executed from top to bottom with `folder` as its working directory."""
+    import nbclient
+    import nbformat
+
+    executed = nbformat.reads(text, as_version=4)
+    nbclient.NotebookClient(executed, timeout=600, allow_errors=allow_errors,
+                            resources={"metadata": {"path": str(folder)}}).execute()
+    return executed
+
+
+def document(executed, folder):
+    """Markdown of an executed notebook; its pictures are written to `folder`, which stands beside the document."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.png"):
+        old.unlink()
+    parts = []
+    for cell in executed.cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        printed = "".join(output.text for output in cell.outputs
+                          if output.output_type == "stream" and output.name == "stdout")
+        if printed.strip():
+            parts.append(f"```text\n{printed.rstrip()}\n```")
+        pictures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+        for number, picture in enumerate(pictures, 1):
+            name = cell.metadata["name"] + (f"_{number}" if len(pictures) > 1 else "") + ".png"
+            write_small(folder / name, base64.b64decode(picture))
+            parts.append(f"![{cell.metadata['name'].replace('_', ' ')}]({folder.name}/{name})")
+    return "\n\n".join(parts) + "\n"
+
+
+def write_small(path, png):
+    """Write a picture (bytes of a PNG) in 256 colours."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture.thumbnail((WIDEST, WIDEST))
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def slides(source):
+    """The slides of a source: one page of HTML that needs nothing but its pictures; formulas are MathML."""
+    from markdown_it import MarkdownIt
+
+    markdown, sheets = MarkdownIt("commonmark", {"html": False}).enable("table"), []
+    for cell in read(source):
+        if cell.kind == "slide":
+            formulas = []
+            text = FORMULA.sub(lambda match: _hold(match, formulas), cell.content)
+            page = markdown.render(text).replace('src="', f'src="{source.stem}/')
+            for number, formula in enumerate(formulas):
+                page = page.replace(f"FORMULA{number}.", formula)
+            sheets.append(f"<section>\n{page}</section>\n")
+    title = re.search(r"<h1>(.*?)</h1>", "".join(sheets))[1]
+    return PAGE.replace("TITLE", html.escape(re.sub("<.*?>", "", title))).replace("SHEETS", "".join(sheets))
+
+
+def _hold(match, formulas):
+    """Keep a formula from Markdown, which would read its underscores."""
+    from latex2mathml.converter import convert
+
+    formulas.append(convert(match[1] or match[2], display="block" if match[1] else "inline"))
+    return f"FORMULA{len(formulas) - 1}."
+
+
+PAGE = textwrap.dedent("""\
+    <!DOCTYPE html>
+    <html lang="en"><head><meta charset="utf-8"><title>TITLE</title>
+    <meta name="viewport" content="width=device-width">
+    <style>
+    @page { size: 32cm 18cm; margin: 0 }
+    html { scroll-snap-type: y mandatory; font: 3.3vh/1.4 "Segoe UI", Helvetica, Arial, sans-serif; color: #222 }
+    body { margin: 0; counter-reset: sheet }
+    section { box-sizing: border-box; height: 100vh; padding: 5vh 7vw; scroll-snap-align: start; overflow: hidden;
+              display: flex; flex-direction: column; position: relative; break-after: page }
+    section::after { counter-increment: sheet; content: counter(sheet); position: absolute; right: 2vw; bottom: 2vh;
+                     color: #888; font-size: 1.8vh }
+    h1 { font-size: 6.5vh; margin: auto 0 2vh }
+    section:has(h1) { background: #0b3c5d; color: #fff; padding-bottom: 22vh }
+    h2 { font-size: 4.6vh; margin: 0 0 2.5vh; color: #0b3c5d }
+    p, ul, ol, pre, table { margin: 0 0 1.8vh } li { margin-bottom: .8vh }
+    p:has(img) { flex: 1; min-height: 0; margin: 0; display: flex; justify-content: center; gap: 2vw }
+    img { max-width: 100%; min-width: 0; max-height: 100%; object-fit: contain }
+    math[display=block] { font-size: 1.15em; margin: 1.5vh 0 2.5vh }
+    code { font: .88em Menlo, Consolas, monospace; background: #f1f3f5; padding: 0 .2em }
+    td, th { padding: .5vh 1.5vw; border-bottom: 1px solid #ccc; text-align: left }
+    </style></head><body>
+    SHEETS<script>
+    addEventListener("keydown", event => {
+      const step = {ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1,
+                    ArrowLeft: -1, ArrowUp: -1, PageUp: -1}[event.key];
+      if (!step) return;
+      event.preventDefault();
+      scrollTo(0, innerHeight * (Math.round(scrollY / innerHeight) + step));
+    });
+    </script></body></html>
+    """)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Make notebooks from course/sources; with --execute, the documents "
+                                                 "and slides in docs/course too (some minutes each).")
+    parser.add_argument("--execute", action="store_true", help="run those with solutions, and keep what they draw")
+    parser.add_argument("names", nargs="*", help="beginnings of names of sources, such as 1; default: all")
+    options = parser.parse_args()
+    for source in SOURCES:
+        if options.names and not source.stem.startswith(tuple(options.names)):
+            continue
+        made = notebooks(source)
+        for path, text in made.items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        if options.execute:
+            executed = execute(made[COURSE / "solutions" / f"{source.stem}.ipynb"], COURSE)
+            text = document(executed, DOCUMENTS / source.stem)
+            (DOCUMENTS / f"{source.stem}.md").write_text(text)
+            (DOCUMENTS / f"{source.stem}.html").write_text(slides(source))
+
+
+if __name__ == "__main__":
+    main()

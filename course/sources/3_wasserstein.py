@@ -1,0 +1,565 @@
+# %% [markdown]
+r"""
+# 3. Why Wasserstein: a quantity that goes down
+
+**After this notebook you can** compute three distances between distributions, and say which of them helps a generator
+that is still far away; explain what a critic is; limit its slope in two ways, by clipping and by a penalty; train a
+WGAN-GP and read its curve.
+
+**You need** notebook 1. The notebook computes for about three minutes.
+"""
+
+# %% slide [markdown]
+r"""
+# Why Wasserstein
+
+Distances between distributions that don't overlap, clipping, gradient penalty, a quantity that goes down
+
+*Deep Learning by Example* · notebook 3
+"""
+
+# %%
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import wasserstein_distance
+
+REAL, DRAWN, JUDGE, OTHER = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
+
+# %% [markdown]
+r"""
+## How far is one distribution from another?
+
+In notebook 1 the generator learnt from a discriminator. With the best discriminator, that game minimises the
+**Jensen-Shannon divergence** of the densities $p$ of real and $q$ of drawn samples (Goodfellow et al. 2014, theorem 1).
+With $m = (p + q)/2$,
+
+$$ \text{JS}(p, q) = \tfrac12 \text{KL}(p, m) + \tfrac12 \text{KL}(q, m), \qquad
+\text{KL}(p, m) = \int p(x) \log\frac{p(x)}{m(x)}\,dx. $$
+
+JS is 0 where $p = q$, and at most $\log 2$.
+
+## Exercise 1: Jensen-Shannon
+
+Write it for two histograms: probabilities of the same bins, each with sum 1. Mind that $0 \log 0$ counts as 0.
+"""
+
+# %% exercise
+# Exercise 1
+def jensen_shannon(p, q):
+    """JS of two arrays of probabilities (bins,), each with sum 1."""
+    ### BEGIN SOLUTION
+    def kl(a, b):
+        some = a > 0
+        return np.sum(a[some] * np.log(a[some] / b[some]))
+
+    m = (p + q) / 2
+    return kl(p, m) / 2 + kl(q, m) / 2
+    ### HANDOUT
+    # return 0 * p.sum()      # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+_p, _q = np.array([0.5, 0.5, 0, 0]), np.array([0.25, 0.25, 0.25, 0.25])
+assert np.isfinite(jensen_shannon(_p, _q)), "not a number: leave out the bins where a probability is 0"
+assert np.isclose(jensen_shannon(_p, _p[::-1]), np.log(2)), "JS of histograms that don't overlap is log 2 = 0.693"
+assert np.isclose(jensen_shannon(_q, _q), 0), "JS of a histogram and itself is 0"
+assert np.isclose(jensen_shannon(_p, _q), jensen_shannon(_q, _p)), "JS is symmetric"
+assert np.isclose(jensen_shannon(_p, _q), 0.2158, atol=1e-3), \
+    f"JS of p and q is 0.2158, yours is {jensen_shannon(_p, _q):.4f}"
+print("✓ exercise 1")
+
+# %% [markdown]
+r"""
+## Exercise 2: the earth mover
+
+Think of $q$ as heaps of earth, and of $p$ as where they should be. The **Wasserstein-1** or *earth mover's* distance
+is the least work, mass times distance, that moves the one into the other. In one dimension, with as many samples of
+each, the best plan is simple: the smallest goes to the smallest, the next to the next, and so on. Write the mean
+distance of that plan.
+"""
+
+# %% slide [markdown]
+r"""
+## Two distances
+
+- **Jensen-Shannon**: how well could the best discriminator tell? At most $\log\, 2$, wherever they don't overlap
+- **Wasserstein-1**, earth mover: least (mass × distance) that turns one into the other
+
+![](distances.png)
+
+Arjovsky et al. 2017, example 1
+"""
+
+# %% exercise
+# Exercise 2
+def earth_mover(a, b):
+    """Wasserstein-1 distance of samples a and b, both (count,)."""
+    ### BEGIN SOLUTION
+    return np.abs(np.sort(a) - np.sort(b)).mean()
+    ### HANDOUT
+    # return 0 * a.mean()     # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+_a, _b = np.random.default_rng(0).normal(0, 1, 500), np.random.default_rng(1).normal(1, 2, 500)
+assert np.isclose(earth_mover(_a, _a[::-1]), 0), "the order of samples should not matter"
+assert np.isclose(earth_mover(_a, _a + 3), 3), "samples that are all moved by 3 are 3 apart"
+assert np.isclose(earth_mover(_a, _b), wasserstein_distance(_a, _b)), "SciPy's wasserstein_distance says otherwise"
+print("✓ exercise 2")
+
+# %% [markdown]
+r"""
+Now move one distribution past another: real samples are uniform in $[0, 1]$, drawn ones uniform in
+$[\theta, \theta + 1]$. On paper: $\text{JS} = \min(|\theta|, 1) \log 2$ (the part that does not overlap is told apart
+with certainty, the rest not at all), $\text{KL} = \infty$ for every $\theta \ne 0$, and $W = |\theta|$. The dots are
+measured with your functions.
+"""
+
+# %% figure distances
+rng = np.random.default_rng(0)
+theta = np.linspace(-3, 3, 61)
+real = rng.random(5000)
+bins = np.linspace(-3, 4, 71)
+js, w = [], []
+for shift in theta:
+    drawn = shift + rng.random(5000)
+    js.append(jensen_shannon(*(np.histogram(samples, bins)[0] / 5000 for samples in (real, drawn))))
+    w.append(earth_mover(real, drawn))
+figure, panels = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
+js_on_paper = np.minimum(abs(theta), 1) * np.log(2)
+for axes, measured, exact, name, colour in ((panels[0], js, js_on_paper, "Jensen-Shannon", DRAWN),
+                                            (panels[1], w, abs(theta), "Wasserstein-1", REAL)):
+    axes.plot(theta, exact, color="black", linewidth=1, label="on paper")
+    axes.plot(theta, measured, "o", markersize=4, color=colour, label="measured")
+    axes.set(title=name, xlabel="shift θ of the drawn samples", ylim=(0, None))
+    axes.legend()
+plt.show()
+
+# %% [markdown]
+r"""
+Where the two do not overlap, JS is flat: it does not say in which direction to go. This is not a rare case. Images
+fill a vanishing part of the space of all arrays of pixels, and so do drawn ones: at first they never overlap
+(Arjovsky & Bottou 2017). $W$ falls towards the real ones from everywhere.
+
+## From a discriminator to a critic
+
+How does one compute $W$ of images, where nothing can be sorted? By a theorem of Kantorovich and Rubinstein,
+
+$$ W(p, q) = \max_{f} \; \mathbb E_{x \text{ real}} f(x) - \mathbb E_{x \text{ drawn}} f(x), \qquad
+|f(a) - f(b)| \le |a - b| \text{ for all } a, b. $$
+
+$f$ is called the **critic**. Like a discriminator it gives high scores to real samples and low ones to drawn ones,
+but its slope must not exceed 1 anywhere (such functions are called 1-*Lipschitz*). Without that condition it could
+make the difference as large as it liked. We let $f$ be a network and train it to make the difference large. What is
+left: how to limit its slope?
+
+**By clipping** (WGAN, Arjovsky et al. 2017): after each update, cut all weights to $[-c, c]$. A network of such
+weights can't be steeper than *some* number.
+
+## Exercise 3: how steep?
+
+Our networks have one input, two hidden layers of `width` numbers with ReLU, and one output. If all weights are at
+most $c$, how steep can the output be? (Follow the slope through the layers: how large is it at most after the first
+layer, in each of its numbers? After the second, where `width` of them are added up? After the third?)
+"""
+
+# %% slide [markdown]
+r"""
+## From a discriminator to a critic
+
+$$ W(p, q) = \max_{f} \; \mathbb{E}_{x \sim p} f(x) - \mathbb{E}_{x \sim q} f(x), \qquad |f(a) - f(b)| \le |a - b| $$
+
+- **Clipping** (WGAN): cut weights to $[-c, c]$: slope below *some* number
+- **Gradient penalty** (WGAN-GP): punish slopes that are not 1
+
+![](slopes.png)
+
+Arjovsky et al. 2017, algorithm 1; Gulrajani et al. 2017, eq. 3
+"""
+
+# %% exercise
+# Exercise 3
+def clip(weights, c):
+    """A list of arrays -> the same arrays with every number cut to [-c, c]."""
+    ### BEGIN SOLUTION
+    return [np.clip(weight, -c, c) for weight in weights]
+    ### HANDOUT
+    # return weights      # your code instead of this line
+    ### END SOLUTION
+
+
+def largest_slope(c, width):
+    """The steepest that a network of two hidden layers of `width` can be if its weights are in [-c, c]."""
+    ### BEGIN SOLUTION
+    return c * (width * c) * (width * c)
+    ### HANDOUT
+    # return 0.0          # your code instead of this line
+    ### END SOLUTION
+
+# %%
+def network(inputs, outputs, width=64):
+    """A network of two hidden layers of `width` numbers each."""
+    return keras.Sequential([keras.Input((inputs,)), keras.layers.Dense(width, activation="relu"),
+                             keras.layers.Dense(width, activation="relu"), keras.layers.Dense(outputs)])
+
+# %% check
+_cut = clip([np.array([[0.5, -0.02]]), np.array([-3.0])], 0.1)
+assert np.allclose(_cut[0], [[0.1, -0.02]]) and np.allclose(_cut[1], [-0.1]), f"clip gives {_cut}"
+for _c, _width in ((0.1, 64), (0.5, 8)):
+    _steepest = network(1, 1, _width)
+    _steepest.set_weights([np.full(weight.shape, _c) for weight in _steepest.get_weights()])
+    _slope = float(_steepest(np.array([[9.0]]))[0, 0] - _steepest(np.array([[8.0]]))[0, 0])
+    assert np.isclose(largest_slope(_c, _width), _slope, rtol=1e-3), \
+        f"width {_width}, all weights {_c}: the slope is {_slope:.4g}, yours is {largest_slope(_c, _width):.4g}"
+print(f"✓ exercise 3: with c = 0.01 our critics have slopes up to {largest_slope(0.01, 64):.4f}, "
+      f"with c = 0.1 up to {largest_slope(0.1, 64):.1f}")
+
+# %% [markdown]
+r"""
+So the clipped critic measures $W$ in units that depend on $c$ and on the network; and with weights at their limits it
+can express little. **By a penalty** (WGAN-GP, Gulrajani et al. 2017, eq. 3): punish slopes that differ from 1,
+
+$$ L_C = \mathbb E_{x \text{ drawn}} f(x) - \mathbb E_{x \text{ real}} f(x)
+ + \lambda\, \mathbb E_{\hat x} \bigl(\lVert \nabla f(\hat x) \rVert - 1\bigr)^2, \qquad
+ \hat x = \alpha\, x_\text{real} + (1 - \alpha)\, x_\text{drawn}, $$
+
+at points $\hat x$ between a real and a drawn sample, with $\alpha$ uniform in $[0, 1]$: there the best critic has slope
+exactly 1. $\lVert\cdot\rVert$ is the length of the gradient, over all coordinates of a sample.
+
+## Exercise 4: the penalty
+
+Write it with TensorFlow, without the factor $\lambda$. `tape.gradient(scores, points)` gives the gradient of the sum of
+scores with respect to the points; as each score depends on its own point only, that is each point's own gradient.
+"""
+
+# %% exercise
+# Exercise 4
+def gradient_penalty(critic, real, drawn, alpha):
+    """Mean of (|grad f| - 1)² at the points between real and drawn samples (batch, size); alpha is (batch, 1)."""
+    ### BEGIN SOLUTION
+    points = alpha * real + (1 - alpha) * drawn
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        scores = critic(points)
+    gradient = tape.gradient(scores, points)
+    slope = tf.sqrt(tf.reduce_sum(gradient ** 2, axis=1) + 1e-12)
+    return tf.reduce_mean((slope - 1) ** 2)
+    ### HANDOUT
+    # return 0.0 * tf.reduce_mean(critic(real))       # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+_real, _drawn = (tf.constant(np.random.default_rng(k).standard_normal((64, 2)), tf.float32) for k in (0, 1))
+_alpha = tf.constant(np.random.default_rng(2).random((64, 1)), tf.float32)
+_linear = lambda x: x @ tf.constant([[3.0], [4.0]])                     # slope 5 everywhere
+assert np.isclose(gradient_penalty(_linear, _real, _drawn, _alpha), 16, atol=1e-3), \
+    "a critic 3x + 4y has slope 5 everywhere: the penalty should be (5 - 1)² = 16"
+_bowl = lambda x: tf.reduce_sum(x ** 2, axis=1, keepdims=True) / 2      # slope |x|
+_points = (_alpha * _real + (1 - _alpha) * _drawn).numpy()
+_expected = ((np.linalg.norm(_points, axis=1) - 1) ** 2).mean()
+assert np.isclose(gradient_penalty(_bowl, _real, _drawn, _alpha), _expected, atol=1e-3), \
+    "for f = |x|²/2 the slope at x is |x|: look at the points between the samples, and take the mean of (slope - 1)²"
+_critic = network(2, 1)
+with tf.GradientTape() as _tape:
+    _penalty = gradient_penalty(_critic, _real, _drawn, _alpha)
+assert _tape.gradient(_penalty, _critic.trainable_variables)[0] is not None, "the weights should feel the penalty"
+print("✓ exercise 4")
+
+# %% [markdown]
+r"""
+## Exercise 5: how exact is the penalty?
+
+The penalty is a price, not a wall: a slope somewhat above 1 pays. In one dimension let real and drawn samples be $w$
+apart, and $f$ a line of slope $s$. Then the critic's gain is
+
+$$ -L_C(s) = s\,w - \lambda\,(s - 1)^2. $$
+
+Which $s$ maximises it, and what is the largest gain?
+"""
+
+# %% exercise
+# Exercise 5
+def best_slope(w, lam):
+    """The slope that maximises the gain, for samples w apart."""
+    ### BEGIN SOLUTION
+    return 1 + w / (2 * lam)
+    ### HANDOUT
+    # return 0 * w        # your code instead of this line
+    ### END SOLUTION
+
+
+def largest_gain(w, lam):
+    """The gain at that slope: what a critic with penalty measures where the distance is w."""
+    ### BEGIN SOLUTION
+    return w + w ** 2 / (4 * lam)
+    ### HANDOUT
+    # return 0 * w        # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+for _w, _lam in ((1.0, 10.0), (4.0, 10.0), (3.0, 0.5)):
+    _s = np.linspace(0, 10, 100001)
+    _gain = _s * _w - _lam * (_s - 1) ** 2
+    assert np.isclose(best_slope(_w, _lam), _s[_gain.argmax()], atol=1e-3), \
+        f"w = {_w}, λ = {_lam}: trying all slopes finds {_s[_gain.argmax()]:.3f}, yours is {best_slope(_w, _lam):.3f}"
+    assert np.isclose(largest_gain(_w, _lam), _gain.max(), atol=1e-3), \
+        f"w = {_w}, λ = {_lam}: the largest gain is {_gain.max():.3f}, yours is {largest_gain(_w, _lam):.3f}"
+print(f"✓ exercise 5: with λ = 10 a distance of 4 is measured as {largest_gain(4.0, 10.0):.2f}")
+
+# %% [markdown]
+r"""
+Now with trained critics: real samples are uniform in a square of side 1, drawn ones in the same square moved by
+$\theta$, so their distance is $\theta$. For each way to limit the slope, and for each $\theta$, a critic is trained
+by 300 updates; what it measures is divided by $\theta$. (Why a square, not an interval? The penalty likes a slope of
+$-1$ as well as one of $+1$. In one dimension a critic that starts with the wrong sign can't get from the one to the
+other; in two it can turn round.)
+"""
+
+# %% figure slopes
+def trained_gain(shift, c=None, lam=10.0, updates=300):
+    """What a critic measures between a square and the same moved by `shift`: clipped to c, or with a penalty."""
+    keras.utils.set_random_seed(0)
+    critic, optimizer = network(2, 1), keras.optimizers.Adam(3e-3, beta_1=0.0, beta_2=0.9)
+    optimizer.build(critic.trainable_variables)
+
+    @tf.function
+    def update():
+        real, drawn = tf.random.uniform((128, 2)), tf.random.uniform((128, 2)) + [shift, 0.0]
+        alpha = tf.random.uniform((128, 1))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(critic(drawn)) - tf.reduce_mean(critic(real))
+            if c is None:
+                loss += lam * gradient_penalty(critic, real, drawn, alpha)
+        optimizer.apply(tape.gradient(loss, critic.trainable_variables), critic.trainable_variables)
+        return -loss
+
+    gains = []
+    for _ in range(updates):
+        gains.append(update())
+        if c is not None:
+            critic.set_weights(clip(critic.get_weights(), c))
+    return np.mean(gains[-50:])
+
+
+shifts = np.array([0.5, 1, 2, 4])
+plt.figure(figsize=(6.5, 3.4))
+for c, marker, colour in ((0.1, "^", OTHER), (0.05, "s", DRAWN), (0.01, "v", "#E69F00")):
+    gains = np.array([trained_gain(shift, c=c) for shift in shifts])
+    plt.loglog(shifts, gains / shifts, marker, color=colour, label=f"clipped to {c}")
+    plt.axhline(max(largest_slope(c, 64), 1e-4), color=colour, linewidth=1, linestyle=":")
+plt.loglog(shifts, [trained_gain(shift) / shift for shift in shifts], "o", color=REAL, label="gradient penalty, λ = 10")
+plt.loglog(shifts, np.maximum(largest_gain(shifts, 10.0), 1e-4) / shifts, color=REAL, linewidth=1)
+plt.xlabel("true distance θ")
+plt.ylabel("measured / true")
+plt.xticks(shifts, [f"{shift:g}" for shift in shifts])
+plt.minorticks_off()
+plt.title("points: trained critics; lines: your formulas")
+plt.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+plt.show()
+
+# %% [markdown]
+r"""
+## Exercise 6: a WGAN-GP
+
+Now the game. The critic minimises $L_C$, the generator minimises $-\mathbb E\, f(G(z))$: it follows the slope of the
+critic, which is about 1 everywhere between drawn and real samples, however far apart they are. Because the critic
+must be good *first* (its gain is a distance only then), it is updated five times for each update of the generator;
+Adam gets no momentum ($\beta_1 = 0$).
+"""
+
+# %% exercise
+# Exercise 6
+def critic_loss(real_scores, drawn_scores, penalty, lam):
+    """L_C of scores (batch, 1) and of the penalty."""
+    ### BEGIN SOLUTION
+    return tf.reduce_mean(drawn_scores) - tf.reduce_mean(real_scores) + lam * penalty
+    ### HANDOUT
+    # return 0.0 * tf.reduce_mean(real_scores)        # your code instead of this line
+    ### END SOLUTION
+
+
+def generator_loss(drawn_scores):
+    """What the generator minimises."""
+    ### BEGIN SOLUTION
+    return -tf.reduce_mean(drawn_scores)
+    ### HANDOUT
+    # return 0.0 * tf.reduce_mean(drawn_scores)       # your code instead of this line
+    ### END SOLUTION
+
+# %%
+CENTRES = 2 * np.stack([np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.arange(8) / 4)], axis=1)
+
+
+def ring(count, rng):
+    """The ring of eight clusters of notebook 1, (count, 2)."""
+    return (CENTRES[rng.integers(0, 8, count)] + 0.05 * rng.standard_normal((count, 2))).astype("float32")
+
+
+def draw(generator, count, seed=1):
+    z = np.random.default_rng(seed).standard_normal((count, generator.input_shape[1])).astype("float32")
+    return generator(z).numpy()
+
+
+def distance(a, b):
+    """Wasserstein-1 distance of two sets of as many points: the cheapest of all plans, found by SciPy."""
+    costs = np.linalg.norm(a[:, None] - b, axis=2)
+    return costs[linear_sum_assignment(costs)].mean()
+
+
+def modes_covered(samples):
+    near = np.linalg.norm(samples[:, None] - CENTRES, axis=2) < 0.3
+    return int((near.mean(axis=0) >= 0.02).sum())
+
+
+def train(generator, critic, iterations, lam=3.0, batch=128, critic_updates=5, critic_rate=3e-3, rate=3e-4, every=50):
+    """Play the game; returns (iteration, critic's gain, measured distance) for each so many iterations, and samples.
+
+    rate    size of the generator's steps: smaller than the critic's, which has to keep up with it
+    """
+    g_optimizer, c_optimizer = (keras.optimizers.Adam(size, beta_1=0.0, beta_2=0.9) for size in (rate, critic_rate))
+    g_optimizer.build(generator.trainable_variables)
+    c_optimizer.build(critic.trainable_variables)
+
+    def noise():
+        return tf.random.normal((batch, generator.input_shape[1]))
+
+    @tf.function
+    def iterate(batches):
+        for real in tf.unstack(batches):
+            drawn = generator(noise())
+            with tf.GradientTape() as tape:
+                penalty = gradient_penalty(critic, real, drawn, tf.random.uniform((batch, 1)))
+                loss = critic_loss(critic(real), critic(drawn), penalty, lam)
+            c_optimizer.apply(tape.gradient(loss, critic.trainable_variables), critic.trainable_variables)
+        with tf.GradientTape() as tape:
+            drawn_loss = generator_loss(critic(generator(noise())))
+        g_optimizer.apply(tape.gradient(drawn_loss, generator.trainable_variables), generator.trainable_variables)
+        return -loss
+
+    rng, gains, history, snapshots = np.random.default_rng(0), [], [], {0: draw(generator, 1000)}
+    for iteration in range(1, iterations + 1):
+        real = ring(critic_updates * batch, rng).reshape(critic_updates, batch, 2)
+        gains.append(float(iterate(tf.constant(real))))
+        if iteration % every == 0:
+            measured = distance(ring(500, np.random.default_rng(9)), draw(generator, 500))
+            history.append((iteration, np.mean(gains[-every // 2:]), measured))
+        if iteration % (iterations // 3) == 0:
+            snapshots[iteration] = draw(generator, 1000)
+    return np.array(history), snapshots
+
+# %% figure wgan
+keras.utils.set_random_seed(0)
+generator, critic = network(inputs=2, outputs=2), network(inputs=2, outputs=1)
+history, snapshots = train(generator, critic, iterations=1200)
+figure, panels = plt.subplots(1, 5, figsize=(16, 3.2), layout="constrained", width_ratios=[1, 1, 1, 1, 1.5])
+for axes, (iteration, samples) in zip(panels, snapshots.items()):
+    axes.scatter(*ring(400, np.random.default_rng(2)).T, s=8, color=REAL, label="real")
+    axes.scatter(*samples.T, s=8, color=DRAWN, alpha=0.4, marker="x", linewidths=0.8, label="drawn")
+    axes.set(title=f"iteration {iteration}: {modes_covered(samples)} of 8", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+panels[0].legend(loc="lower left", fontsize=8)
+panels[-1].plot(history[:, 0], history[:, 1], color=JUDGE, linewidth=2, label="critic's gain, -L_C")
+panels[-1].plot(history[:, 0], history[:, 2], "k--", label="measured distance W")
+panels[-1].axhline(distance(*(ring(500, np.random.default_rng(seed)) for seed in (9, 10))), color=REAL, linestyle=":",
+                   label="W of two real sets")
+panels[-1].set(title="a quantity that goes down", xlabel="iteration", ylim=(0, None))
+panels[-1].legend()
+plt.show()
+
+# %% check
+_real, _drawn = tf.constant([[1.0], [3.0]]), tf.constant([[0.0], [-2.0]])
+assert np.isclose(critic_loss(_real, _drawn, 0.5, 10.0), -1 - 2 + 5), \
+    "scores of real samples 1 and 3, of drawn ones 0 and -2, penalty 0.5, λ 10: L_C should be 2"
+assert np.isclose(generator_loss(_drawn), 1), "for scores 0 and -2 the generator's loss should be 1"
+assert modes_covered(snapshots[1200]) >= 7, f"{modes_covered(snapshots[1200])} of 8 modes: run the cell above again"
+assert history[-1, 2] < history[0, 2] / 1.5 and history[-4:, 1].mean() < history[0, 1] / 1.5, \
+    f"the distance should have gone down: from {history[0, 2]:.2f} it went to {history[-1, 2]:.2f}"
+print(f"✓ exercise 6: {modes_covered(snapshots[1200])} of 8 modes; the distance fell from {history[0, 2]:.2f} to "
+      f"{history[-1, 2]:.2f}, the critic's gain from {history[0, 1]:.2f} to {history[-1, 1]:.2f}")
+
+# %% slide [markdown]
+r"""
+## A quantity that goes down
+
+![](wgan.png)
+
+The critic's gain follows the distance; no collapse. In a GAN neither loss does.
+"""
+
+# %% [markdown]
+r"""
+## The same in the product
+
+`biogans.gan.WGANGP` has exercises 4 and 6 for images. Its loss and yours, of the same critic, samples and $\alpha$:
+"""
+
+# %%
+from types import SimpleNamespace
+
+from biogans import gan
+from biogans.engine import input_gradient
+
+real, drawn = (tf.random.normal((16, 8, 8, 1)) for _ in range(2))
+alpha = tf.random.uniform((16, 1, 1, 1))
+critic = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(32, activation="relu"),
+                           keras.layers.Dense(1), keras.layers.Reshape(())])
+product = gan.WGANGP(SimpleNamespace(wgangp_lambda=10.0)).critic_loss(critic, real, drawn, alpha, input_gradient)
+flat_real, flat_drawn = (tf.reshape(pictures, (16, 64)) for pictures in (real, drawn))
+penalty = gradient_penalty(lambda x: critic(tf.reshape(x, (-1, 8, 8, 1))), flat_real, flat_drawn, alpha[:, :, 0, 0])
+yours = critic_loss(critic(real), critic(drawn), penalty, 10.0)
+print(f"biogans: {float(product):.5f}, yours: {float(yours):.5f}")
+
+# %% [markdown]
+r"""
+## To discuss
+
+1. The gain of the critic of one network is 5, that of another network on the same data is 3. Which generator is
+   better?
+2. Why has a critic under the gradient penalty no batch normalisation? (What is "the gradient of a sample's score" if
+   the score depends on the whole batch?)
+3. WGAN's authors wrote that clipping is "a clearly terrible way" to limit the slope. What in your figure supports
+   them?
+4. The measured distance does not go to 0, even for two sets of real samples. Why? What should a result be compared
+   with?
+
+## Sources
+
+- Arjovsky, Chintala & Bottou (2017), *Wasserstein GAN*, [arXiv:1701.07875](https://arxiv.org/abs/1701.07875)
+- Gulrajani et al. (2017), *Improved training of Wasserstein GANs*, [arXiv:1704.00028](https://arxiv.org/abs/1704.00028)
+- Arjovsky & Bottou (2017), [arXiv:1701.04862](https://arxiv.org/abs/1701.04862)
+- Villani (2009), *Optimal transport: old and new*, theorem 5.10 and remark 6.5 (Kantorovich-Rubinstein)
+"""
+
+# %% answer [markdown]
+r"""
+## For the instructor
+
+**Timing** (50 minutes): distances, exercises 1 and 2 12, the critic 8, exercise 3 5, exercise 4 10, exercise 5 5 (or
+homework), exercise 6 10.
+
+**Answers.** 1: nobody knows: the gain is a distance only up to the network's abilities and training; compare scores
+of the same critic, trained in the same way (`evaluate.py`). 2: the penalty asks for the slope of each score in its
+own sample; with batch normalisation that does not exist. 3: the three clipped critics differ by factors of a
+thousand, and what they measure depends on the width and depth too; where a clipped critic is too flat, the generator
+hardly learns. (They stay below the dotted lines: a unit whose ReLU is off for all samples has no gradient, and never
+helps.) 4: two finite sets of samples differ by chance; compare with the distance of two sets of real samples of the
+same size.
+"""
+
+# %% slide [markdown]
+r"""
+## To discuss
+
+1. Gains of 5 and 3 with two networks on the same data: which generator is better?
+2. Why no batch normalisation in a critic with gradient penalty?
+3. Clipping: "a clearly terrible way". What in the figure supports that?
+4. The distance does not go to 0. What should it be compared with?
+"""

@@ -1,0 +1,200 @@
+"""The notebooks of the course: made from their sources, solvable, and not passed by leaving them as they are."""
+
+import ast
+import importlib.util
+import json
+import re
+import resource
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+COURSE = ROOT / "course"
+SECONDS = 300               # of computing for a notebook, on a CPU
+
+_spec = importlib.util.spec_from_file_location("build", COURSE / "build.py")
+build = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(build)
+
+each_source = pytest.mark.parametrize("source", build.SOURCES, ids=lambda source: source.stem)
+SOURCE = '''# %% [markdown]
+r"""
+# Title with $x_1$
+"""
+
+# %% slide [markdown]
+r"""
+# Title
+
+$$ x_1 $$
+
+![](curve.png)
+"""
+
+# %% exercise
+def double(x):
+    ### BEGIN SOLUTION
+    return 2 * x
+    ### HANDOUT
+    # return x    # your code
+    ### END SOLUTION
+
+# %% check
+assert double(2) == 4, "twice 2 is 4"
+
+# %% answer [markdown]
+r"""
+It is four.
+"""
+
+# %% figure curve
+print("drawn")
+'''
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "9_example.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def run(cells):
+    """Execute the Python of cells; returns the kinds of those that fail."""
+    names, failed = {}, []
+    for cell in cells:
+        try:
+            exec("" if cell.is_text else cell.content, names)
+        except AssertionError:
+            failed.append(cell.kind)
+    return failed
+
+
+def test_students_get_the_exercise_and_instructors_the_solution(source):
+    cells = build.read(source)
+    assert run(build.with_solutions(cells)) == []
+    assert run(build.for_students(cells)) == ["check"]
+    handed_out = build.notebook(build.for_students(cells))
+    assert "2 * x" not in handed_out and "It is four" not in handed_out and "###" not in handed_out
+    assert "It is four" in build.notebook(build.with_solutions(cells))
+
+
+def test_a_source_runs_as_it_stands_with_its_solutions(source):
+    names = {}
+    exec(source.read_text(), names)
+    assert names["double"](2) == 4
+
+
+def test_an_unknown_kind_of_cell_is_told_with_its_line(tmp_path):
+    path = tmp_path / "wrong.py"
+    path.write_text("# %%\nx = 1\n# %% exercize\n")
+    with pytest.raises(ValueError, match=r"wrong.py:3: .*exercize"):
+        build.read(path)
+
+
+@each_source
+def test_the_notebooks_are_those_of_their_source(source):
+    """To make them: make course."""
+    for path, text in build.notebooks(source).items():
+        assert path.read_text() == text, f"{path} is not what {source} makes: python course/build.py"
+
+
+@pytest.mark.parametrize("path", sorted(COURSE.rglob("*.ipynb")), ids=lambda path: str(path.relative_to(COURSE)))
+def test_outputs_are_cleared_and_every_cell_is_python(path):
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+            ast.parse("".join(cell["source"]))
+
+
+@each_source
+def test_every_exercise_has_a_handout_and_a_check_with_reasons(source):
+    cells = build.read(source)
+    code = [cell for cell in cells if not cell.is_text]
+    exercises = [cell for cell in code if cell.kind == "exercise"]
+    checks = [cell for cell in code if cell.kind == "check"]
+    assert len(exercises) == len(checks) >= 4
+    for exercise in exercises:
+        assert build.SOLUTION.search(exercise.content), exercise.content
+    for check in checks:
+        asserts = [node for node in ast.walk(ast.parse(check.content)) if isinstance(node, ast.Assert)]
+        assert asserts and all(node.msg for node in asserts), f"an assertion without a hint: {check.content}"
+
+
+@each_source
+def test_the_document_is_that_of_its_source(source):
+    """To make it: make course."""
+    text = (build.DOCUMENTS / f"{source.stem}.md").read_text()
+    for cell in build.with_solutions(build.read(source)):
+        assert cell.content.rstrip() in text, f"not in the document: {cell.content}"
+
+
+@each_source
+def test_the_slides_show_figures_of_the_notebook(source):
+    cells = build.read(source)
+    drawn = {path.name for path in (build.DOCUMENTS / source.stem).glob("*.png")}
+    assert figures_of(build.DOCUMENTS / source.stem) == {cell.name for cell in cells if cell.kind == "figure"}
+    shown = re.findall(r"!\[\]\((.+?)\)", "".join(cell.content for cell in cells if cell.kind == "slide"))
+    assert shown and set(shown) <= drawn
+
+
+def figures_of(folder):
+    """Names of the figures in a folder; a cell that draws several numbers them."""
+    return {re.sub(r"_\d$", "", path.stem) for path in folder.glob("*.png")}
+
+
+def test_the_pages_of_the_course_name_files_that_exist():
+    pages = [*COURSE.glob("*.md"), *build.DOCUMENTS.glob("*.md"), *build.DOCUMENTS.glob("*.html")]
+    assert len(pages) >= 2 + 2 * len(build.SOURCES)
+    for page in pages:
+        text = re.sub("```.*?```", "", page.read_text(), flags=re.DOTALL)
+        for target in re.findall(r'\]\(([^)#]+)|src="([^"]+)"', text):
+            target = "".join(target)
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page}: {target}"
+
+
+def executed(path, folder, allow_errors):
+    before = computed()
+    notebook = build.execute(path.read_text(), folder, allow_errors)
+    seconds = computed() - before
+    print(f"{path.relative_to(COURSE)}: {seconds:.0f} s of computing")
+    assert seconds < SECONDS
+    return notebook
+
+
+def computed():
+    """Seconds of computing by processes that were started here and have ended; other work on the machine adds none."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.course
+@each_source
+def test_the_solutions_pass_their_checks(source, tmp_path):
+    """Raises nbclient's CellExecutionError otherwise."""
+    notebook = executed(COURSE / "solutions" / f"{source.stem}.ipynb", tmp_path, allow_errors=False)
+    text = build.document(notebook, tmp_path / source.stem)
+    assert text.count("✓ exercise") == sum("check" in cell.metadata.get("tags", ()) for cell in notebook.cells)
+    assert figures_of(tmp_path / source.stem) == {cell.name for cell in build.read(source) if cell.kind == "figure"}
+
+
+@pytest.mark.course
+@each_source
+def test_what_is_not_solved_fails_its_check_and_stops_nothing_else(source, tmp_path):
+    for cell in executed(COURSE / f"{source.stem}.ipynb", tmp_path, allow_errors=True).cells:
+        errors = [output for output in cell.get("outputs", ()) if output.output_type == "error"]
+        if "check" in cell.metadata.get("tags", ()):
+            assert [error.ename for error in errors] == ["AssertionError"], cell.source
+            assert errors[0].evalue, cell.source
+        else:
+            assert not errors, (cell.source, errors)
+
+
+@pytest.mark.course
+@each_source
+def test_the_slides_are_those_of_their_source(source):
+    page = build.slides(source)
+    assert Path(build.DOCUMENTS, f"{source.stem}.html").read_text() == page
+    assert page.count("<section>") >= 5 and "FORMULA" not in page and "$" not in page
