@@ -189,12 +189,14 @@ if keras.backend.backend() == "tensorflow":
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 architecture, algorithm, *policies = sys.argv[1:]
 weights = []
+codes = {"nz": 12, "categorical": (3,), "continuous": 1} if architecture == "InfoGAN" else {}
 for devices in (1, 2):
-    run = Engine(spec(architecture, algorithm), settings(algorithm, augment=tuple(policies)), devices)
+    run = Engine(spec(architecture, algorithm, **codes), settings(algorithm, augment=tuple(policies)), devices)
     data = batches(architecture, run.settings)
     for iteration in range(30, 33):
         losses = run.iterate(iteration, data)
-    weights.append([variable.numpy() for network in (run.generator, run.average, *run.critics) for variable in network.weights])
+    networks = filter(None, (run.generator, run.average, *run.critics, run.recognizer))
+    weights.append([variable.numpy() for network in networks for variable in network.weights])
     weights[-1].append(run.draw(run.grid_latents(1, 3)))
 assert weights[1][-1].shape[0] == 3
 print(max(abs(one - two).max() for one, two in zip(*weights)))
@@ -202,7 +204,7 @@ print(max(abs(one - two).max() for one, two in zip(*weights)))
 
 
 @pytest.mark.parametrize("architecture, algorithm, policies", [
-    ("DCGAN", "GAN", ()), ("DCGAN-starshaped", "WGAN-GP", ("affine", "cutout")), ("DCGAN-separable", "WGAN", ())])
+    ("DCGAN", "GAN", ()), ("DCGAN-starshaped", "WGAN-GP", ("affine", "cutout")), ("DCGAN-separable", "WGAN", ()), ("InfoGAN", "GAN", ())])
 def test_two_devices_learn_what_one_does(architecture, algorithm, policies):
     """Also the running averages of batch normalisation, whose statistics are over both, and what is drawn."""
     here = Path(__file__).parent

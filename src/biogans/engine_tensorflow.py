@@ -129,7 +129,7 @@ class Devices:
     def compile(self, engine, given, more):
         """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""
         if self.replicas > 1:
-            _normalise_over_all_devices([engine.generator, *engine.critics])
+            _normalise_over_all_devices(filter(None, [engine.generator, *engine.critics, engine.recognizer]))
 
         def last_update(given, more, decay):
             return engine.last_update(self._own_part(given, engine.batch_axes), self._own_part(more, 1), decay)
