@@ -49,7 +49,7 @@ setup(
         "biogans-interpolate = biogans.interpolate:main",
         "biogans-traverse = biogans.traverse:main",
         "biogans-pseudotime = biogans.pseudotime:main",
-        "biogans-get-data = biogans.get_data:main",
+        "biogans-get_data = biogans.get_data:main",
         "biogans-explore = biogans.explore:main",
         "biogans-diversity = biogans.diversity:main",
         "biogans-saliency = biogans.saliency:main",
@@ -57,6 +57,6 @@ setup(
         "biogans-collect = biogans.collect:main",
         "biogans-preprocess = biogans.preprocess:main",
         "biogans-cells = biogans.cells:main",
-        "biogans-simulate-videos = biogans.simulate_videos:main",
+        "biogans-simulate_videos = biogans.simulate_videos:main",
     ]},
 )
