@@ -63,7 +63,6 @@ def output(kind, ngf, number):
         path, start = Path(folder) / f"stack{sort.suffix}", time.perf_counter()
         sink = sort(path, number, (*SHAPE[:2], 1), spec.nz, {"channel_names": ["red"]}, **several)
         drawing.fill(sink, network, number, latents(number, spec.nz, 0, 64), [0])
-        sink.close(True)
         return {"rate": number / (time.perf_counter() - start)}
 
 

@@ -30,10 +30,11 @@ TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS))
 from biogans import checkpoint, predict, train, visualize       # noqa: E402
 from biogans.errors import InputError       # noqa: E402
+from biogans.progress import COLUMNS       # noqa: E402
 from conftest import ROOT, SMALL, write_images       # noqa: E402
 from mutations import (HOSTILE, base_images, damaged, damaged_hdf5, hostile_stack, hostile_stacks,       # noqa: E402
                        hostile_weights, image_bombs, is_refusal, quiet, watched)
-from networks import PAIRS       # noqa: E402
+from networks import PAIRS, spec       # noqa: E402
 
 TRAIN = ROOT / "bin" / "train.py"
 SAVE_EVERY = 10         # iterations
@@ -132,14 +133,14 @@ def combined(folder, run):
 
 
 def run_name(architecture, algorithm):
-    return f"{architecture}.{algorithm}.{2 if architecture == 'DCGAN-starshaped' else 1}"
+    return f"{architecture}.{algorithm}.{spec(architecture).greens}"
 
 
 def logged(folder, run):
     """Rows of the log that are complete, each (iteration, critic's loss, generator's loss) as text."""
     try:
         with open(folder / "checkpoints" / f"log.{run}.csv", newline="") as file:
-            return [tuple(row[:3]) for row in list(csv.reader(file))[1:] if len(row) == 4]
+            return [tuple(row[:3]) for row in list(csv.reader(file))[1:] if len(row) == len(COLUMNS)]
     except FileNotFoundError:
         return []
 
@@ -247,7 +248,7 @@ def _verified(folder, run, count):
 
 # ---------------------------------------------------------------------------------------------- exact resume
 
-def resumes(folder, size=18, lanes=2):
+def resumes(folder, size=2 * len(PAIRS), lanes=2):
     """Every architecture and algorithm, on one and on two devices: killed in mid-epoch, and going on."""
     cases = [(pair, devices) for devices in (1, 2) for pair in PAIRS]
     cases = cases[::max(1, len(cases) // size)][:size]

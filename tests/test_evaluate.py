@@ -176,7 +176,7 @@ def test_rows_are_ordered_by_training():
 def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
     write_images(tmp_path / "LIN_train", number=60)
     images = dataloader.load(tmp_path / "LIN_train")
-    trained = features.train(images, updates=200)
+    trained = features.train(images, updates=400)
     path = tmp_path / "weights.classifier.h5"
     assert features.save(path, trained, images, images)["accuracy"] > 0.9
     read, facts = features.load(path)

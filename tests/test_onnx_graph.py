@@ -29,7 +29,7 @@ def trained(generator, seed=0):
 
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 @pytest.mark.parametrize("changes", [{"init": "he"}, {"init": "he", "height": 28, "width": 28, "nz": 7, "ngf": 5},
-                                     {"init": "he", "channels": 3}])
+                                     {"init": "he", "channels": 3, "nz": 8, "ngf": 8}])
 def test_it_draws_what_keras_draws(architecture, changes):
     keras.utils.set_random_seed(0)
     generator = trained(drawing_generator(spec(architecture, **changes)))

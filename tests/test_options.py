@@ -215,7 +215,7 @@ def test_predict_expects_nothing_that_was_not_given():
     """What is None does not contradict the file."""
     given = vars(options.predict_parser().parse_args(["-i", "file"]))
     assert {name: value for name, value in given.items() if value not in (None, False, ())} == {
-        "input_file": "file", "number": 1, "checkpoints_dir": "checkpoints"}
+        "input_file": "file", "number": 1, "format": "h5", "checkpoints_dir": "checkpoints"}
 
 
 # ---------------------------------------------------------------------------------------------- --help
