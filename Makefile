@@ -42,6 +42,10 @@ demo-mitogan: .venv/installed
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
 
+# What takes half a minute or more each: every combination, benchmarks, the walk from videos.
+test-slow: .venv/installed
+	.venv/bin/python -m pytest -n 2 -m slow tests
+
 # Kills, damaged and hostile files, full disks, signals, and what is lost, in a table: half an hour.
 test-durability: .venv/installed
 	.venv/bin/python tests/durability.py
@@ -148,6 +152,7 @@ help:
 	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
 	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: docs/mitogan.md"
 	@echo "make test       the tests"
+	@echo "make test-slow  those that take half a minute or more each"
 	@echo "make lab        the notebooks of the course, in JupyterLab"
 	@echo "make course     run the notebooks; make their documents and slides: ten minutes"
 	@echo "make test-course  run them with and without solutions: half an hour on one core"
@@ -167,4 +172,4 @@ help:
 	@echo "make sample     make the sample data anew with the simulator"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo demo-mitogan test test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample clean help
+.PHONY: all demo demo-mitogan test test-slow test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample clean help

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from biogans import dataloader, models, options
 from biogans.gan import ALGORITHMS, PAPER
@@ -12,6 +13,10 @@ NINE = [(architecture, algorithm) for architecture in ("DCGAN", "DCGAN-separable
         for algorithm in PAPER]
 PAIRS = [*NINE, *((architecture, "WGAN-GP") for architecture in models.ARCHITECTURES
                   if architecture not in dict(NINE)), ("DCGAN", "hinge"), ("DCGAN", "R1")]
+
+QUICK = {("DCGAN", "WGAN-GP"), ("DCGAN", "hinge"), ("DCGAN", "R1"), ("DCGAN-separable", "WGAN"), ("DCGAN-starshaped", "GAN"),
+         ("DCGAN-multichannel", "WGAN-GP"), ("DCGAN-separable-independent", "WGAN-GP"), ("InfoGAN", "WGAN-GP")}
+EVERY_PAIR = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS]
 
 
 def settings(algorithm="WGAN-GP", **changes):

@@ -19,7 +19,7 @@ from biogans.engine import Engine
 from biogans.errors import InputError
 from biogans.gan import ALGORITHMS
 from conftest import ROOT, write_images
-from networks import NINE, PAIRS, settings, spec
+from networks import EVERY_PAIR, NINE, settings, spec
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import compare
@@ -69,7 +69,7 @@ def test_flop_of_an_iteration(algorithm, updates, generators, critics, firsts, l
     assert counting.iteration_flop(*pair, game, updates, batch_size=64) == 2 * 64 * expected
 
 
-@pytest.mark.parametrize("architecture, algorithm", PAIRS)
+@pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
 def test_flop_are_those_of_the_compiled_iteration(architecture, algorithm):
     """With one update of the critic. Keras's leaky ReLU may pass zeros on as its second derivative, which then go back
     through the critic's forward pass for nothing: these aren't counted."""
@@ -117,6 +117,7 @@ def test_combinations():
         train_step.combinations(["ProGAN"])
 
 
+@pytest.mark.slow
 def test_train_step_prints_a_row_for_each_algorithm(tmp_path):
     command = [sys.executable, ROOT / "benchmarks" / "train_step.py", "--iterations", "1", "--only", "DCGAN-separable",
                "--ngf", "4", "--ndf", "4", "-b", "8", "--json", tmp_path / "times.json"]
@@ -130,6 +131,7 @@ def test_train_step_prints_a_row_for_each_algorithm(tmp_path):
     assert all(row["gflop_per_second"] > 0 and row["fraction_of_peak"] > 0 for row in report["rows"])
 
 
+@pytest.mark.slow
 def test_compare_prints_a_table_with_ratios(tmp_path):
     """Ours and the tutorial's, which have to agree in what they compute before they are compared."""
     report = run_compare(tmp_path, "--only", "DCGAN/WGAN-GP", "--only", "starshaped/GAN", "--profile")
@@ -275,6 +277,7 @@ def test_compare_with_the_original(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_gpu_script_on_a_cpu(tmp_path):
     settings = {"PYTHON": sys.executable, "KERAS_BACKEND": "tensorflow", "OUT": str(tmp_path), "PRECISIONS": "bfloat16"}
     settings = {name: value for name, value in os.environ.items() if name != "ORIGINAL"} | settings
@@ -286,6 +289,7 @@ def test_gpu_script_on_a_cpu(tmp_path):
     assert "DCGAN-separable WGAN-GP" in (tmp_path / "bfloat16.batch8.txt").read_text()
 
 
+@pytest.mark.slow
 def test_nine_trains_one(data):
     options = argparse.Namespace(data=data, preset="fast", epochs=3)
     run = nine.train("DCGAN", "WGAN-GP", options)

@@ -13,7 +13,7 @@ from hypothesis import given, settings as examples, strategies as st
 from biogans import checkpoint, seal
 from biogans.engine import Engine, draw
 from biogans.errors import InputError
-from networks import PAIRS, batches, images, settings, spec
+from networks import EVERY_PAIR, batches, images, settings, spec
 
 
 def trained(architecture, algorithm, iterations, folder=None, **changes):
@@ -33,7 +33,7 @@ def state(run):
     return [variable.numpy() for variables in run.variables.values() for variable in variables]
 
 
-@pytest.mark.parametrize("architecture, algorithm", PAIRS)
+@pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
 def test_two_halves_are_one_run(architecture, algorithm, tmp_path):
     """2 N iterations equal N, a save, and N more in new objects, bit for bit: weights, optimizers, averages."""
     whole, _, _ = trained(architecture, algorithm, 6)

@@ -127,7 +127,8 @@ def test_answers_are_probabilities_and_estimates():
 
 # ---------------------------------------------------------------------------------------------- in the training
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [
+    pytest.param(name, marks=() if name in ("GAN", "WGAN-GP") else pytest.mark.slow) for name in ALGORITHMS])
 def test_the_information_reaches_both_networks(algorithm):
     """Another weight of the codes changes what the generator learns in one iteration, and Q's head learns at all."""
     learnt = []

@@ -77,6 +77,7 @@ def test_a_stack_says_the_same_as_a_folder(here):
     assert summary("stack.h5") == summary("collapsed")
 
 
+@pytest.mark.slow
 def test_weights_of_a_star_are_compared_factor_by_factor(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train_small_networks(tmp_path, ["DCGAN-starshaped"], training=24, held_out=24)

@@ -74,7 +74,8 @@ print(json.dumps([told, bool(sys.modules["tensorflow"])]))
 """
 
 
-@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [
+    pytest.param(name, marks=() if name in ("DCGAN", "InfoGAN") else pytest.mark.slow) for name in models.ARCHITECTURES])
 def test_the_backends_go_on_from_each_other(architecture, tmp_path):
     """TensorFlow writes a start; from it 20 iterations have the same losses on both, and move every variable alike.
 

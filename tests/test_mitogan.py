@@ -36,6 +36,7 @@ def walk_from(videos, *how):
     return [dataloader.load("data", split=split) for split in ("test", "train")]
 
 
+@pytest.mark.slow
 def test_simulated_videos(tmp_path, monkeypatch):
     """No video is in both parts, and the crops are gray images that a network takes."""
     monkeypatch.chdir(tmp_path)
@@ -46,6 +47,7 @@ def test_simulated_videos(tmp_path, monkeypatch):
     assert training.pixels.shape[1:] == (32, 32, 1)
 
 
+@pytest.mark.slow
 def test_real_time_lapse(tmp_path, monkeypatch):
     """A time lapse of segmented mitochondria, its halves as two videos: they are binary, so nothing is to be cleaned."""
     frames = sorted((REAL_DATA / "mitochondria" / "timelapse_binary").glob("*.png"))

@@ -43,6 +43,7 @@ def test_training_grows_as_its_operations_do(monkeypatch):
     assert 1.9 < two / one < 2.1
 
 
+@pytest.mark.slow
 def test_devices():
     assert own_process.measured(scale.devices, 2)["ms"] > 0
 
@@ -85,6 +86,7 @@ def test_the_estimate_adds_up(monkeypatch, capsys):
     assert "122,880 images" in printed and "28 hours, 1,778 GPU hours, 6,144 passes" in printed
 
 
+@pytest.mark.slow
 def test_predict_prints_both_tables(tmp_path):
     command = [sys.executable, ROOT / "benchmarks" / "predict.py", "--ngf", "4", "--batches", "1,8", "--seconds", "0.1",
                "--stack-ngf", "4", "--cells", "300"]

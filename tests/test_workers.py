@@ -76,6 +76,7 @@ def test_two_tasks_learn_what_one_does(tmp_path, data, run, architecture, algori
     assert grids[0].size == grids[1].size
 
 
+@pytest.mark.slow
 def test_going_on_in_two_tasks(tmp_path, data):
     """2 iterations and 2 more are 4, bit for bit."""
     arguments = (*SMALL, "-d", data, "-m", "DCGAN", "--resume")
