@@ -154,10 +154,10 @@ class Stack:
         inside = len(self.series.keyframe.shape)            # the last axes are those of a page
         outer, inner = shape[:-inside], shape[-inside:]
         number = int(np.ravel_multi_index([here[axis] for axis in self.axes[:-inside]], outer)) if outer else 0
-        page = self.series.pages[number]
-        if page is None:
-            raise InputError(f"{self.path}: page {number + 1} is missing: copy the file again, or remove it")
         with _one_line_for(self.path, f"page {number + 1}"):
+            page = self.series.pages[number]
+            if page is None:
+                raise InputError(f"{self.path}: page {number + 1} is missing: copy the file again, or remove it")
             pixels = page.asarray().reshape(inner)
         index = tuple(slice(None) if axis in "SYX" else here[axis] for axis in self.axes[-inside:])
         kept = [axis for axis in self.axes[-inside:] if axis in "SYX"]
