@@ -23,7 +23,7 @@ def examples():
 def comparable(text):
     """Without what differs from one machine and run to the next: numbers, and where the installation is."""
     text = text.replace(str(ROOT), "/apps/biogans/1.0.0")
-    return re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "N", text)
+    return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", text)
 
 
 class Shell:
