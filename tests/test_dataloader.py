@@ -567,6 +567,14 @@ def test_changed_bytes_of_an_image_are_read_or_refused(tmp_path_factory, suffix,
         assert result.ndim == 4 and 1 <= result.shape[-1] <= 4 and max(result.shape[1:3]) <= dataloader.LARGEST_SIDE
 
 
+@pytest.mark.parametrize("style", [{}, {"ome": True, "metadata": {"axes": "TYX"}}, {"compression": "zlib"}])
+def test_the_readable_part_of_a_damaged_tiff_is_not_taken_for_all(tmp_path, style):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 4000, (5, 32, 48)).astype(np.uint16), **style)
+    path.write_bytes(path.read_bytes()[:path.stat().st_size * 2 // 3])
+    assert "not a readable image" in str(dataloader._read_or_mistake(path))
+
+
 def test_a_tiff_that_claims_far_more_than_it_holds(tmp_path):
     """Thousands of empty pages compress to a hundredth of a thousandth."""
     page = np.zeros((512, 512), np.uint8)

@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures.process
+import contextlib
 import csv
 import dataclasses
 import difflib
@@ -13,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -327,8 +329,7 @@ def _read_tiff(path):
     """Pages are channels where the file says so, or says nothing and has 2 to 4 of them; otherwise separate images."""
     import tifffile
 
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)        # what is wrong with a file is told in one line
-    with tifffile.TiffFile(path) as file:
+    with strict_tiffs(), tifffile.TiffFile(path) as file:
         series = file.series[0]
         axes = series.axes
         height, width = (series.shape[axes.index(axis)] for axis in "YX")
@@ -347,6 +348,34 @@ def _read_tiff(path):
     if pixels.shape[-1] > 4:
         raise InputError(f"{path}: {pixels.shape[-1]} channels: at most 4 can be used")
     return pixels.reshape(-1, height, width, pixels.shape[-1])
+
+
+@contextlib.contextmanager
+def strict_tiffs():
+    """Raise as a ValueError what tifffile only logs as an error before it returns the readable part of a file."""
+    logger = logging.getLogger("tifffile")
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    heard = _Heard(threading.get_ident())
+    logger.addHandler(heard)
+    try:
+        yield
+    finally:
+        logger.removeHandler(heard)
+    if heard.said:
+        raise ValueError(heard.said[0])
+
+
+class _Heard(logging.Handler):
+    """Keeps what one thread logs."""
+
+    def __init__(self, thread):
+        super().__init__()
+        self.thread, self.said = thread, []
+
+    def emit(self, record):
+        if record.thread == self.thread:
+            self.said.append(record.getMessage())
 
 
 def _check_sides(path, *sides):

@@ -6,14 +6,13 @@ the video is. Axes have tifffile's letters: T time, Z depth, C channel, S colour
 
 import contextlib
 import itertools
-import logging
 import math
 import re
 from pathlib import Path
 
 import numpy as np
 
-from .dataloader import SUFFIXES as IMAGES
+from .dataloader import SUFFIXES as IMAGES, strict_tiffs
 from .errors import InputError
 
 STACKS = (".tif", ".tiff")
@@ -338,14 +337,9 @@ def _checked_values(path, where, pixels):
 @contextlib.contextmanager
 def _one_line_for(path, where="the file"):
     """Tell whatever a damaged file makes a decoder raise or log as one InputError."""
-    heard = _Heard()
-    logger = logging.getLogger("tifffile")
-    logger.addHandler(heard)
-    logger.propagate = False
     try:
-        yield
-        if heard.said:
-            raise ValueError(heard.said[0])
+        with strict_tiffs():
+            yield
     except InputError:
         raise
     except Exception as problem:        # decoders raise anything
@@ -353,16 +347,3 @@ def _one_line_for(path, where="the file"):
         raise InputError(f"{path}: {where} can't be read "
                          f"({lines[-1].strip() if lines else type(problem).__name__}): the video "
                          f"is damaged or incomplete: copy it again, or remove it") from None
-    finally:
-        logger.removeHandler(heard)
-
-
-class _Heard(logging.Handler):
-    """Keeps the errors that are logged."""
-
-    def __init__(self):
-        super().__init__(logging.ERROR)
-        self.said = []
-
-    def emit(self, record):
-        self.said.append(record.getMessage())
