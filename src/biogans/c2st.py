@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 
 from . import models
-from .gan import ALGORITHMS
+from .gan import ALGORITHMS, optimizer
 from .lazy import keras
 from .workers import Team
 
@@ -122,10 +122,7 @@ class _Trainer:
         spec = models.NetworkSpec("DCGAN", height, width, channels, (), ndf=settings.ndf, init=settings.init,
                                   critic_batch_norm=defaults.critic_batch_norm)
         self.network = models.critic(spec, "critic")
-        rate = settings.lr or defaults.lr_d
-        # The same optimizers as in training (engine.py says why).
-        self.optimizer = (keras.optimizers.Adam(rate, defaults.beta_1, defaults.beta_2, epsilon=1e-8)
-                          if defaults.optimizer == "adam" else keras.optimizers.RMSprop(rate, rho=0.99, epsilon=1e-16))
+        self.optimizer = optimizer(defaults.optimizer, settings.lr or defaults.lr_d, defaults.beta_1, defaults.beta_2)
         self.optimizer.build(self.network.trainable_variables)
         self.variables = [*self.network.weights, *self.optimizer.variables]
         self.first = [variable.numpy() for variable in self.variables]

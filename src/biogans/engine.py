@@ -6,7 +6,7 @@ import numpy as np
 
 from . import augment, codes, engine_jax, engine_tensorflow, lazy, models
 from .errors import InputError
-from .gan import ALGORITHMS, information_loss
+from .gan import ALGORITHMS, information_loss, optimizer
 from .lazy import keras
 from .workers import Team
 
@@ -97,11 +97,7 @@ class Engine:
         return parts | {f"{name}_optimizer": optimizer.variables for name, optimizer in self.optimizers.items()}
 
     def _optimizer(self, learning_rate):
-        settings = self.settings
-        if settings.optimizer == "adam":
-            return keras.optimizers.Adam(learning_rate, settings.beta_1, settings.beta_2, epsilon=1e-8)
-        # PyTorch's RMSprop, with which the published models were trained; Keras adds epsilon under the square root.
-        return keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-16)
+        return optimizer(self.settings.optimizer, learning_rate, self.settings.beta_1, self.settings.beta_2)
 
     def iterate(self, iteration, batches):
         """One iteration (counted from 0) on the next of `batches` (dataloader.Batches).

@@ -22,6 +22,16 @@ class Defaults:
     critic_batch_norm: bool = True
 
 
+def optimizer(name, learning_rate, beta_1, beta_2):
+    """The Keras optimizer "adam" (of these decays) or "rmsprop", with PyTorch's constants.
+
+    With them the published models were trained; Keras's RMSprop adds epsilon under the square root.
+    """
+    if name == "adam":
+        return keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon=1e-8)
+    return keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-16)
+
+
 class Algorithm(abc.ABC):
     """What all algorithms share. `settings` is the run's options.Training."""
 

@@ -3,6 +3,7 @@
 Both are functions of the weights alone: to measure changes nothing in the training.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -141,13 +142,19 @@ def random_features(height, width, channels):
 
 
 def _groups(images, architecture, rng):
-    """[up to MOST images for each critic as it is shown them, in [-1, 1] and mirrored at random as in training]."""
+    """[up to MOST images for each critic as it is shown them, in [-1, 1] and mirrored at random as in training].
+
+    Composites are made of up to MOST images of each factor: to look for neighbours among all would take a while.
+    """
+    indices = [np.flatnonzero(images.labels == k) for k in range(len(images.factors))]
+    if not (architecture.per_factor or architecture.composites):
+        indices = [np.arange(len(images.labels))]
+    chosen = [np.sort(rng.permutation(group)[:MOST]) for group in indices]
+    some = [images.pixels[group] for group in chosen]
     if architecture.composites:
-        some = [dataloader.Composites(images, min(MOST, len(images.labels)), 0).take(0, 1)[0, 0]]
-    else:
-        indices = ([np.flatnonzero(images.labels == k) for k in range(len(images.factors))] if architecture.per_factor
-                   else [np.arange(len(images.labels))])
-        some = [images.pixels[np.sort(rng.permutation(group)[:MOST])] for group in indices]
+        few = np.concatenate(chosen)
+        images = dataclasses.replace(images, pixels=np.concatenate(some), labels=images.labels[few])
+        some = [dataloader.Composites(images, min(MOST, len(few)), 0).take(0, 1)[0, 0]]
     groups = []
     for pixels in map(scaled, some):
         for axis in (1, 2):

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, codes, dataloader, figures, launch, models, monitor, options as command_line, workers
+from . import (checkpoint, codes, dataloader, features, figures, launch, models, monitor, options as command_line,
+               workers)
 from .errors import InputError
 from .files import NoRoom, make_writable, shared
 from .gan import ALGORITHMS
@@ -234,7 +235,7 @@ def draw_samples(path, engine):
 def diagnose(engine, images):
     """What the recognizer makes of drawn images and of real ones, always the same: see codes.diagnosis."""
     z = engine.grid_latents(DIAGNOSED, 1)
-    real = images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)] / np.float32(127.5) - 1
+    real = features.scaled(images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)])
     return codes.diagnosis(engine.alone(engine.recognizer), engine.spec.codes, z, engine.draw(z), real)
 
 
