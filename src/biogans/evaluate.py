@@ -151,8 +151,9 @@ def meaning(options, folder):
     name = options.name or f"{spec.architecture} {facts['training']['algorithm']} {facts['iteration']}"
     target = folder / f"codes.{_file_name(name, spec.factors)}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(target, {"file": str(path), "images": len(held_out.pixels), "iteration": facts["iteration"],
-                        "training": facts["training"], "versions": provenance.versions(), "rows": rows})
+    write_json(target, {"format": report.FORMAT, "file": str(path), "images": len(held_out.pixels),
+                        "iteration": facts["iteration"], "training": facts["training"],
+                        "command": provenance.command(), "versions": provenance.versions(), "rows": rows})
     print(f"{len(held_out.pixels)} held-out images\n{clusters.table(rows)}\nOutput: {target}")
 
 

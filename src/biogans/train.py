@@ -224,12 +224,7 @@ def draw_samples(path, engine):
     z = engine.grid_latents(groups, group_size)
     if spec.codes:
         z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
-    cells = engine.draw(z)
-    if len(spec.channel_names) > len(spec.cell):        # a red channel for each factor
-        return figures.write_picture(path, figures.table(
-            [[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2], spec.shows))
-    names = spec.channel_names[1:]
-    return figures.sample_grid(path, cells, names if len(names) == len(spec.views) else (), columns=group_size)
+    return figures.write_picture(path, figures.cells_picture(spec, engine.draw(z), group_size))
 
 
 def diagnose(engine, images):
