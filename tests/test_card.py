@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans import c2st, card, checkpoint, evaluate, models, predict, seal, visualize
+from biogans import c2st, card, checkpoint, evaluate, predict, seal, visualize
 from conftest import ROOT, SMALL, train_small_networks
 
 PLAIN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -174,8 +174,8 @@ def test_mistakes(here, capsys, arguments, words):
     assert words in error and error.count("\n") == 1 and {*here.rglob("*")} == before
 
 
-@pytest.mark.parametrize("architecture", sorted({*models.ARCHITECTURES} - {"DCGAN", "DCGAN-starshaped"}))
-def test_every_architecture_has_a_card_whose_commands_work(here, architecture):
+@pytest.mark.parametrize("architecture", ["InfoGAN", "DCGAN-separable-independent", "DCGAN-multichannel"])
+def test_the_commands_on_the_cards_of_other_architectures_work(here, architecture):
     from biogans import train
     algorithm = "WGAN-GP"
     train.main([*SMALL, "-z", "24", "--ngf", "8", "-d", "data", "-m", architecture, "-e", "1"])

@@ -115,7 +115,7 @@ def _how_to_draw(path, spec, facts):
     more = [] if own_reds else [f"explore.py -i {path}"]
     more += [f"traverse.py -i {path}"] if spec.codes else []
     return ["## How to draw from it", "", "```", f"predict.py -i {path} -n {_cells(spec)} -s {SEED}{one}",
-            f"visualize.py -i {stack}", *more, "```", ""]
+            f"visualize.py -i {stack} -n {_cells(spec)}", *more, "```", ""]
 
 
 def _how_it_was_made(facts):
