@@ -51,6 +51,7 @@ setup(
         "biogans-pseudotime = biogans.pseudotime:main",
         "biogans-get_data = biogans.get_data:main",
         "biogans-explore = biogans.explore:main",
+        "biogans-card = biogans.card:main",
         "biogans-diversity = biogans.diversity:main",
         "biogans-saliency = biogans.saliency:main",
         "biogans-simulate = biogans.simulate:main",
