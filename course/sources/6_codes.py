@@ -170,7 +170,7 @@ In a world of few images it can be compared with the truth. `guess[j, k]` is $Q(
 r"""
 ## Information, and a bound that can be trained
 
-$$ I(c; x) = H(c) - H(c \mid x) \;\ge\; H(c) + \mathbb{E} \log_2 Q(c \mid x) $$
+$$ I(c; x) = H(c) - H(c \mid x) \;\ge\; H(c) + \mathbb{E} \,\log_2 Q(c \mid x) $$
 
 - Mutual information: by how many bits an image $x$ makes its code $c$ less uncertain
 - A recognizer $Q$ guesses the code from the image. Equal if it guesses as well as one can
@@ -477,7 +477,6 @@ r"""
 ## Digits, without labels
 
 ![](traversal.png)
-
 ![](table.png)
 """
 
