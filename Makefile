@@ -94,7 +94,7 @@ install:
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
 	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
-	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__ "$(PREFIX)"/course/cells*
+	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__ "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
 	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
