@@ -126,6 +126,8 @@ def find(name, folder="."):
     shorter = re.sub(r"\.\d+_\d+\.\d+(\.\d+\.h5)$", r"\1", path.name)
     for candidate in (path, path.with_name(shorter), Path(folder, path.name), Path(folder, shorter)):
         if candidate.is_file():
+            if candidate.suffix == ".pth":
+                raise InputError(f"{candidate} is PyTorch's: make a weights file of it (import_torch.py -i {candidate})")
             return candidate
     raise InputError(f"{path}: no such file: give -i a weights or model file, as in the folder {folder}")
 
@@ -161,6 +163,11 @@ def save_best(files, engine, facts, iteration, distance):
     facts = facts | {"iteration": iteration, "position": engine.position, "held_out_distance": distance}
     _, (_, average, holds), *_ = _networks(files, engine)
     _write_network(files.best, average, facts | holds)
+
+
+def save_generator(path, generator, facts, with_architecture=True):
+    """Write a generator alone, as model.generator and, without its architecture, weights.generator hold it."""
+    _write_network(path, generator, {"holds": "generator", "weights": "as trained"} | facts, with_architecture)
 
 
 def read_best(files, facts):
