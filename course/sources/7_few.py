@@ -367,6 +367,8 @@ r"""
 
 ![](overfitting.png)
 
+![](samples.png)
+
 Change what the critic is shown, real **and** drawn, in the updates of both networks, by changes that let gradients
 through. Zhao et al. 2020; overfitting: Karras et al. 2020
 """
