@@ -104,11 +104,12 @@ r"""
 ## Modules
 
 Hundreds of programs in many versions lie on a cluster's disk. `module avail` lists them; `module load biogans` makes
-one of them usable. What does that do? It sets **environment variables**, texts with names that every process inherits
-from the one that started it. The most important is `PATH`: folders, with a colon between them, in which a shell looks
-for commands, the first one first. The module of BioGANs puts the folder `bin` of the installation **in front**, and
-sets `BG_HOME` (the installation) and `BG_BIN` (its commands). As only the shell where it is typed is changed, and
-what that starts, a job must load the module too, or inherit it.
+one of them usable, in the **shell** (the program that reads what one types) where it is typed. What does that do? It
+sets **environment variables**, texts with names that every process inherits from the one that started it. The most
+important is `PATH`: folders, with a colon between them, in which a shell looks for commands, the first one first. The
+module of BioGANs puts the folder `bin` of the installation **in front**, and sets `BG_HOME` (the installation) and
+`BG_BIN` (its commands). As only the shell where it is typed is changed, and what that starts, a job must load the
+module too, or inherit it.
 
 ## Exercise 1: be the module
 
@@ -525,7 +526,8 @@ r"""
 
 One training tells little: is B better than A, or was its seed lucky? Ten seeds of each tell more. So one wants many
 jobs that differ in a word. A **swarm** is a file with a command on each line; each line becomes a job (Slurm calls
-them a *job array*). On Biowulf `swarm -f FILE` runs it, on any Slurm our `hpc/swarm-array -f FILE`.
+them a *job array*). On Biowulf, the cluster of the NIH, `swarm -f FILE` runs it, on any Slurm our
+`hpc/swarm-array -f FILE`.
 
 ## Exercise 6: write the file
 
@@ -631,10 +633,10 @@ print("✓ exercise 7: several workers make the step that one would make")
 
 # %% [markdown]
 r"""
-Batch normalisation (notebook 2) needs care: its mean is over the *whole* batch, so it is summed over the workers too.
-Let us try: two tasks on this machine, which find each other by the variables that `srun` sets for each of its tasks.
-On a cluster it is `sbatch $BG_HOME/hpc/train-multinode.sbatch train.py …`, on two nodes. Batch normalisation is in
-the generator.
+Batch normalisation (a layer of the generator that subtracts the mean over the batch, notebook 2) needs care: that
+mean is over the *whole* batch, so it is summed over the workers too. Let us try: two tasks on this machine, which
+find each other by the variables that `srun` sets for each of its tasks. On a cluster it is
+`sbatch $BG_HOME/hpc/train-multinode.sbatch train.py …`, on two nodes.
 """
 
 # %%
@@ -742,7 +744,7 @@ exchange.
    or 4 hours that come back?
 2. You ask for 32 cores, and the job is no faster than with 4. Who is harmed, and how would you have known before?
 3. Twenty seeds, or one training on twenty GPUs: when which?
-4. A job ended with `oom-kill` after nine hours. What is lost, and what do you change?
+4. A job ended with `oom-kill` (out of memory) after nine hours. What is lost, and what do you change?
 
 ## Sources
 
