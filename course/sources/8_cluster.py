@@ -58,8 +58,10 @@ IS_CLUSTER = subprocess.run("sinfo", shell=True, capture_output=True).returncode
 def on_cluster(command):
     """Run a command of Slurm where there is one; elsewhere only show what one would type."""
     print("$", command)
-    if IS_CLUSTER:
-        done = subprocess.run(command, shell=True, cwd=WORK, env=os.environ | {"BG_HOME": str(HOME)}, text=True,
+    if IS_CLUSTER:          # Jupyter may itself be in a job, of whose variables a new job must know nothing
+        outside = {name: value for name, value in os.environ.items()
+                   if not name.startswith("SLURM_") or name == "SLURM_CONF"}
+        done = subprocess.run(command, shell=True, cwd=WORK, env=outside | {"BG_HOME": str(HOME)}, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         print(done.stdout)
     else:
@@ -165,11 +167,12 @@ To try something out, one asks for a shell on a compute node (on some clusters `
     srun --cpus-per-task=4 --mem=8g --time=2:00:00 --pty bash -l
 
 When it starts, the prompt is that of another machine. Load the module there. TensorFlow takes as many threads as
-`--cpus-per-task` says: BioGANs reads `SLURM_CPUS_PER_TASK`, one of the variables that Slurm sets in a job.
+`--cpus-per-task` says: BioGANs reads `SLURM_CPUS_PER_TASK`, one of the variables that Slurm sets in a job. A command
+in the place of the shell is run there; `--immediate=30` gives up if it can't start within 30 seconds:
 """
 
 # %%
-on_cluster("srun --cpus-per-task=2 --mem=1g --time=1 bash -c 'echo on $(hostname): $SLURM_CPUS_PER_TASK cores'")
+on_cluster("srun --immediate=30 --cpus-per-task=2 --time=1 bash -c 'echo on $(hostname): $SLURM_CPUS_PER_TASK cores'")
 
 # %% [markdown]
 r"""
