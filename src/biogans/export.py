@@ -80,8 +80,8 @@ def difference(trained, drawn, program):
     """The largest difference of pixels that another program has `drawn`. Raises InputError if it is large."""
     largest = np.abs(drawn - trained.cells).max()
     if not largest <= TOLERANCE:
-        raise InputError(f"{trained.path}: {program} draws other pixels than Keras, by up to {largest:.2g}, so nothing was "
-                         f"written: if you changed models.py, see what onnx_graph.py makes of its layers")
+        raise InputError(f"{trained.path}: {program} draws other pixels than Keras, by up to {largest:.2g}, so nothing "
+                         f"was written: if you changed models.py, see what onnx_graph.py makes of its layers")
     return largest
 
 
@@ -200,7 +200,7 @@ def summary(trained):
 def readme(trained, options):
     """The package's README.md."""
     spec, facts = trained.spec, trained.facts
-    source = (f"Imported from PyTorch ({facts['imported']['file']}); the settings are supposed to be those of the paper."
+    source = (f"Imported from PyTorch ({facts['imported']['file']}); the settings are the paper's."
               if "imported" in facts else
               f"{facts['images']['number']} images, SHA-256 of their pixels `{facts['images']['sha256']}`.")
     training = "\n".join(f"| {name} | {value} |" for name, value in facts["training"].items())
