@@ -298,7 +298,7 @@ def parser():
         "      exports/generator.DCGAN-starshaped.WGAN-GP.6.onnx\n"
         "  export.py -i FILE --format savedmodel -o served/1\n"
         "      a folder for TensorFlow Serving and others\n"
-        "  export.py -i FILE --format bioimageio --author 'Ada Lovelace' --github ada --license CC-BY-4.0\n"
+        "  export.py -i FILE --format bioimageio --author 'Your Name' --github you --license CC-BY-4.0\n"
         "      a package for the BioImage Model Zoo (bioimage.io); bioimageio test exports/….zip checks it"))
     what = p.add_argument_group("what")
     command_line._add_generator(what)
