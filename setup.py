@@ -53,6 +53,7 @@ setup(
         "biogans-pseudotime = biogans.pseudotime:main",
         "biogans-get_data = biogans.get_data:main",
         "biogans-explore = biogans.explore:main",
+        "biogans-card = biogans.card:main",
         "biogans-export = biogans.export:main",
         "biogans-import_torch = biogans.import_torch:main",
         "biogans-diversity = biogans.diversity:main",

@@ -21,7 +21,7 @@ from biogans.lazy import keras, tensorflow
 Z = np.random.default_rng(5).standard_normal((3, 6), np.float32)
 SMALL = {"InfoGAN": {"categorical": (3,), "continuous": 1}}
 INFO = 20                   # how the zoo's validator marks what is no fault
-AUTHOR = ("--author", "Ada Lovelace", "--github", "ada", "--license", "CC-BY-4.0")
+AUTHOR = ("--author", "First Author", "--github", "author", "--license", "CC-BY-4.0")
 
 
 @pytest.fixture(autouse=True)

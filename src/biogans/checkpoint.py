@@ -25,7 +25,6 @@ from . import __version__, codes, models, seal
 from .errors import InputError
 from .files import Lock, check_room, link, remove_leftovers, write
 from .gan import ALGORITHMS
-from .lazy import keras
 from .options import Training
 
 FORMAT = 1
@@ -287,7 +286,8 @@ def load_recognizer(path):
     if stored.get("holds") != "recognizer":
         raise InputError(f"{beside} holds no recognizer: give the file of an InfoGAN's generator")
     spec = network_spec(beside, stored)
-    recognizer = models.build_recognizer(spec, models.critic(spec, "critic"))
+    with models.float32():
+        recognizer = models.build_recognizer(spec, models.critic(spec, "critic"))
     _assign(beside, arrays, _of_layers(recognizer))
     return recognizer
 
@@ -304,8 +304,8 @@ def load_critics(path):
         raise InputError(f"{path} holds one network: give the weights.combined_model file of the same folder, which has "
                          f"the critics and the generator")
     spec = network_spec(path, stored)
-    keras.config.set_dtype_policy("float32")
-    critics = models.build_critics(spec)
+    with models.float32():
+        critics = models.build_critics(spec)
     for k, critic in enumerate(critics):
         prefix = f"critic{k}/"
         _assign(path, {name: array for name, array in arrays.items() if name.startswith(prefix)},

@@ -2,7 +2,7 @@
 
 import sys
 
-from . import (cells, collect, diversity, evaluate, explore, export, get_data, import_torch, options, preprocess,
+from . import (card, cells, collect, diversity, evaluate, explore, export, get_data, import_torch, options, preprocess,
                pseudotime, saliency, simulate, simulate_videos, traverse, visualize)
 
 PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parser, "visualize.py": visualize.parser,
@@ -11,7 +11,7 @@ PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parse
            "collect.py": collect.parser, "traverse.py": traverse.parser, "pseudotime.py": pseudotime.parser,
            "get_data.py": get_data.parser, "diversity.py": diversity.parser, "saliency.py": saliency.parser,
            "preprocess.py": preprocess.parser, "cells.py": cells.parser, "simulate_videos.py": simulate_videos.parser,
-           "export.py": export.parser, "import_torch.py": import_torch.parser}
+           "card.py": card.parser, "export.py": export.parser, "import_torch.py": import_torch.parser}
 
 
 def candidates(parser, word, previous):
