@@ -6,6 +6,7 @@ import pickle
 import sys
 from types import SimpleNamespace
 
+import mutations
 import numpy as np
 import pytest
 
@@ -22,7 +23,12 @@ LAYOUTS = {     # our architecture: (network of torch_networks, its factors)
     "DCGAN-independent": (lambda t: t.Independent((24, 40), NZ, NGF, 3), 3),
     "DCGAN-separable-independent": (lambda t: t.Independent((24, 40), NZ, NGF, 3, part=0.5), 3),
 }
-FACTORS = {6: (), 3: ("-p", "Bgs4,Pom1,Tea4")}
+AGES = {        # how files are written
+    "zip": lambda t, state, path: t.torch.save(state, path),
+    "pickles": lambda t, state, path: t.torch.save(state, path, _use_new_zipfile_serialization=False),
+    "2017": lambda t, state, path: t.write_as_in_2017(path, state),
+}
+FACTORS = {6: (), 3: ("-p", "Pom1,Tea1,Tea4")}
 
 
 @pytest.fixture
@@ -77,21 +83,19 @@ def test_every_architecture_of_the_paper_is_read():
     assert {*LAYOUTS} == {*models.ARCHITECTURES} - {"InfoGAN"}
 
 
-def test_files_of_every_age(original, capsys):
+def test_files_of_every_age(original, here, capsys):
     """The zip of today, the pickles of PyTorch 1, and those of 2017, whose arrays have another constructor."""
     network = original.trained(original.dcgan((24, 40), NZ, NGF), NZ)
-    state = network.state_dict()
-    original.torch.save(state, "zip_iter_1.pth")
-    original.torch.save(state, "pickles_iter_1.pth", _use_new_zipfile_serialization=False)
-    original.write_as_in_2017("old_iter_1.pth", state)
-    files = {name: open(name, "rb").read() for name in ("zip_iter_1.pth", "pickles_iter_1.pth", "old_iter_1.pth")}
-    assert files["zip_iter_1.pth"].startswith(b"PK") and b"_rebuild_tensor_v2" in files["pickles_iter_1.pth"]
-    assert b"_rebuild_tensor\n" in files["old_iter_1.pth"] and b"num_batches_tracked" not in files["old_iter_1.pth"]
     z = np.random.default_rng(1).standard_normal((2, NZ), np.float32)
-    for name in files:
-        read(capsys, "-i", name, "-a", "GAN", "-c", name.split("_")[0])
-        generator, _, _ = checkpoint.load_generator(f"{name.split('_')[0]}/model.generator.DCGAN.GAN.1.h5")
+    content = {}
+    for age, write in AGES.items():
+        write(original, network.state_dict(), here / f"{age}_iter_1.pth")
+        content[age] = (here / f"{age}_iter_1.pth").read_bytes()
+        read(capsys, "-i", f"{age}_iter_1.pth", "-a", "GAN", "-c", age)
+        generator, _, _ = checkpoint.load_generator(f"{age}/model.generator.DCGAN.GAN.1.h5")
         np.testing.assert_allclose(draw(generator, z), original.drawn(network, z), atol=1e-5)
+    assert content["zip"].startswith(b"PK") and b"_rebuild_tensor_v2" in content["pickles"]
+    assert b"_rebuild_tensor\n" in content["2017"] and b"num_batches_tracked" not in content["2017"]
 
 
 @pytest.mark.parametrize("folder, arguments, algorithm, rates", [
@@ -157,6 +161,24 @@ def test_files_cut_short_are_refused(original, here, capsys, zipped):
     for part in (0.01, 0.3, 0.7, 0.99):
         (here / "netG.pth").write_bytes(whole[:int(part * len(whole))])
         assert "is not a weights file of PyTorch's" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
+
+
+def test_damaged_files_are_read_or_refused_without_a_trace(original, here, recwarn):
+    """What only changes a number is not noticed: the files of PyTorch have no digest."""
+    contents = []
+    for age, write in AGES.items():
+        write(original, small(original), here / f"{age}.pth")
+        contents.append((here / f"{age}.pth").read_bytes())
+    rng, refusals = np.random.default_rng(0), 0
+    for k in range(150):
+        whole = contents[k % 3]
+        damaged = mutations.flip_bits(bytearray(whole[:2500]), rng) + whole[2500:]      # where the pickles are
+        (here / "netG.pth").write_bytes(damaged)
+        try:
+            import_torch.read(here / "netG.pth")
+        except import_torch.InputError:
+            refusals += 1
+    assert refusals > 50 and not [warning for warning in recwarn if "pickle" in str(warning.message)]
 
 
 @pytest.mark.parametrize("change, words", [

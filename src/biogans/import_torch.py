@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -69,15 +70,16 @@ def read(path):
         raise InputError(f"{path}: no such file: give -i a netG_iter_….pth file of the paper's code")
     torch = _torch()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")         # remarks on odd pickles
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         code = re.search(r"(?:GLOBAL|global:?|class:?)\s+`?([\w.]+\.\w+)", str(problem))
         if not code:
             raise InputError(_unreadable(path)) from None
         raise InputError(f"{path} names code to be run ({code[1]}), and only arrays are read: let its authors save "
                          f"netG.state_dict()") from None
-    except (RuntimeError, OSError, ValueError, EOFError, LookupError, AttributeError, TypeError, ArithmeticError,
-            AssertionError, MemoryError):
+    except Exception:           # of any kind, where a file is damaged
         raise InputError(_unreadable(path)) from None
     if not isinstance(state, dict) or not state or not all(
             isinstance(name, str) and _is_plain(torch, array) for name, array in state.items()):
@@ -275,7 +277,7 @@ def parser():
         "  import_torch.py -i size-48-80_6class_wgangp-star-shaped-adam/netG_iter_50000.pth\n"
         "      checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5, then for example\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
-        "  import_torch.py -i netG_iter_2000.pth -a GAN -p Bgs4,Pom1,Tea4\n"
+        "  import_torch.py -i netG_iter_2000.pth -a GAN -p Pom1,Tea1,Tea4\n"
         "      of one's own training of that code, with other factors"))
     p.add_argument("-i", "--input_file", metavar="FILE.pth", required=True, help="the original's generator, required")
     p.add_argument("-a", "--gan_algorithm", type=command_line._one_of(FOLDERS.values()), default=None, metavar="NAME",
