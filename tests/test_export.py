@@ -203,7 +203,7 @@ def test_the_zoo_accepts_other_channels_and_names(changes, validated, capsys, he
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (("--author", "Ada"), "give --format bioimageio"),
+    (("--author", "Author"), "give --format bioimageio"),
     (("--license", "MIT", "-f", "savedmodel"), "give --format bioimageio"),
     (("-i", "missing.h5"), "missing.h5: no such file")])
 def test_mistakes(arguments, words, capsys):
