@@ -32,6 +32,8 @@ setup(
         "tqdm>=4.66",
         "onnx>=1.16",
         "tensorboard>=2.18",
+        "pooch>=1.7",
+        "requests>=2.28",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
