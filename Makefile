@@ -46,8 +46,8 @@ test: .venv/installed
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -n 2 -m slow tests
 
-# Under the oldest versions that setup.py allows, and under the newest there are: the tests, and the first notebook. Each
-# has a copy of the checkout with an environment of its own in build. VERSION_TESTS="tests/test_gan.py …" chooses tests.
+# Under the oldest versions that setup.py allows, and under the newest there are: the tests, and the first notebook.
+# Each has a copy of the checkout with an environment of its own in build. VERSION_TESTS="tests/test_gan.py …" chooses tests.
 VERSION_TESTS ?= tests
 REQUIRED = sed -n '/install_requires=/,/\]/s/^ *"\([^"]*\)",.*/\1/p' setup.py | sed 's/^tensorflow>/tensorflow-cpu>/'
 build/%/.venv/installed: setup.py
@@ -187,7 +187,7 @@ help:
 	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: docs/mitogan.md"
 	@echo "make test       the tests"
 	@echo "make test-slow  those that take half a minute or more each"
-	@echo "make test-versions  the tests and a notebook under the oldest and the newest TensorFlow and Keras: half an hour each"
+	@echo "make test-versions  the tests and a notebook under the oldest and the newest TensorFlow and Keras"
 	@echo "make lab        the notebooks of the course, in JupyterLab"
 	@echo "make course     run the notebooks; make their documents and slides: ten minutes"
 	@echo "make docs       these documents as a site, in build/site; make test-docs tests it and types the commands on it"

@@ -35,7 +35,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """files: {path: bytes}; asked: [(path, Range)]; version: the ETag, or None; breaks_at: the byte where it breaks off."""
+    """files: {path: bytes}; asked: [(path, Range)]; version: the ETag, or None; breaks_at: the byte where it ends."""
 
     daemon_threads = True
 

@@ -1,4 +1,4 @@
-"""Downloads: in a cache, compared with their digests, gone on with where they broke off, and what goes wrong in one line."""
+"""Downloads: kept, compared with their digests, gone on with where they broke off; what goes wrong is told in one line."""
 
 import hashlib
 
@@ -18,12 +18,13 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 def server(monkeypatch):
     """A server that offers one file as the public data "cells"; its digest is known."""
     with serving({"cells/all.bin": CONTENT}) as server:
-        monkeypatch.setitem(download.PUBLIC, "cells", download.Public(server.url + "/cells/", {"all.bin": DIGEST}, "cells"))
+        monkeypatch.setitem(download.PUBLIC, "cells",
+                            download.Public(server.url + "/cells", {"all.bin": DIGEST}, "cells"))
         yield server
 
 
 def unknown_digest(server):
-    download.PUBLIC["cells"] = download.Public(server.url + "/cells/", {"all.bin": None}, "cells")
+    download.PUBLIC["cells"] = download.Public(server.url + "/cells", {"all.bin": None}, "cells")
 
 
 def mistake(cache, **arguments):

@@ -1,4 +1,4 @@
-"""get_data.py: idx files, montages, LIN's archive, and data folders that train.py reads; with and without a download."""
+"""get_data.py: idx files, montages, LIN's archive, and data folders that train.py reads; with and without download."""
 
 import gzip
 import io
@@ -105,10 +105,12 @@ def test_cells_of_the_flow_cytometer(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, problem", [
-    (("mnist", "--from", "idx", "-o", "data"), "no such file"), (("digits", "--from", ".", "-o", "data"), "leave it out"),
+    (("mnist", "--from", "idx", "-o", "data"), "no such file"),
+    (("digits", "--from", ".", "-o", "data"), "leave it out"),
     (("digits", "--url", "http://127.0.0.1", "-o", "data"), "leave it out"),
     (("lin-48-80", "--from", ".", "-o", "data"), "LIN_Normalized_WT_size-48-80.zip: no such file"),
-    (("ifc", "--from", ".", "-o", "data"), "G1: no montages"), (("digits", "-o", "data", "--test", "1"), "between 0 and 1")])
+    (("ifc", "--from", ".", "-o", "data"), "G1: no montages"),
+    (("digits", "-o", "data", "--test", "1"), "between 0 and 1")])
 def test_mistakes(arguments, problem, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(*arguments) == 2
@@ -129,7 +131,7 @@ def test_pictures_are_gray(mnist, tmp_path):
     assert Image.open(next((tmp_path / "data").glob("*_train/0/*.png"))).mode == "L"
 
 
-# ---------------------------------------------------------------------------------------------- the flow cytometer's montages
+# ---------------------------------------------------------------------------------------------- montages of the cytometer
 
 def write_montages(folder, cells):
     """Montages of 3x4 places, whose last are filled with the edge of a tile; returns the tiles, (12, 40, 40, 3)."""
@@ -253,7 +255,7 @@ def test_a_damaged_archive_leaves_nothing(lin, tmp_path, capsys, damage):
 def test_lin_is_downloaded_from_a_copy_and_kept(lin, tmp_path, capsys):
     with serving({"copy/" + lin.name: lin.read_bytes()}) as server:
         for name in ("a", "b"):
-            assert run("lin-48-80", "--url", server.url + "/copy", "--cache", tmp_path / "cache", "-o", tmp_path / name) == 0
+            assert run("lin-48-80", "--url", f"{server.url}/copy", "--cache", tmp_path / "cache", "-o", tmp_path / name) == 0
     told = capsys.readouterr().out
     assert told.index("Licence: none") < told.index(server.url)             # before the download
     assert "no known one to compare it with" in told and len(server.asked) == 1

@@ -32,12 +32,12 @@ Cite: Dodgson et al., Reconstructing regulatory pathways by systematically mappi
 interdependency networks, bioRxiv 11674, 2017; Osokin et al., GANs for biological image synthesis, ICCV 2017."""
 
 PUBLIC = {
-    "lin-48-80": Public("http://www.di.ens.fr/sierra/research/biogans/", {"LIN_Normalized_WT_size-48-80.zip": None},
+    "lin-48-80": Public("http://www.di.ens.fr/sierra/research/biogans", {"LIN_Normalized_WT_size-48-80.zip": None},
                         _LIN.format("48x80", "438 MB")),
-    "lin-96-160": Public("http://www.di.ens.fr/sierra/research/biogans/", {"LIN_Normalized_WT_size-96-160.zip": None},
+    "lin-96-160": Public("http://www.di.ens.fr/sierra/research/biogans", {"LIN_Normalized_WT_size-96-160.zip": None},
                          _LIN.format("96x160", "1.3 GB")),
     "ifc": Public(
-        "https://raw.githubusercontent.com/minh-doan/MLCP/4b4d93606e6b88654fc0a0697515d63102f60ee7/images/Experiment_1/", {
+        "https://raw.githubusercontent.com/minh-doan/MLCP/4b4d93606e6b88654fc0a0697515d63102f60ee7/images/Experiment_1", {
             "G1/Ch3_CP0008.tif": "373d146c82ce923b953c64165c243bfee48562793cb8bfe170cfca96e3d05f26",
             "G1/Ch4_CP0008.tif": "1d3c32de96b4ebbbeeae98688f1025d81e29b248f30d3b1cc8147fa10b36f519",
             "G1/Ch6_CP0008.tif": "94054f1682116c6cbf4864b577f5dd8e6d3c35c9760e9623c2b2e7828b2f9e6b",
@@ -63,15 +63,15 @@ PUBLIC = {
         "Licence: BSD-3-Clause, github.com/minh-doan/MLCP; whoever passes them on adds its text.\n"
         "Cite: Blasi et al., Label-free cell cycle analysis for high-throughput imaging flow cytometry, Nature\n"
         "Communications 7:10256, 2016; Hennig et al., Methods 112:201, 2017."),
-    "mnist": Public("https://storage.googleapis.com/cvdf-datasets/mnist/", {
+    "mnist": Public("https://storage.googleapis.com/cvdf-datasets/mnist", {
         "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
         "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
         "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
         "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"},
         "MNIST (12 MB): 70,000 handwritten digits of 28x28 pixels.\n"
         "Licence: CC BY-SA 3.0, Yann LeCun and Corinna Cortes: name them, and share alike.\n"
-        "Cite: LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition, Proceedings of\n"
-        "the IEEE 86:2278, 1998."),
+        "Cite: LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition, Proceedings\n"
+        "of the IEEE 86:2278, 1998."),
 }
 
 
@@ -114,11 +114,11 @@ def _retrieve(url, path, digest):
         pooch.retrieve(url, digest, path.name, path.parent, downloader=_Resuming(path))
     except requests.HTTPError as problem:
         answer = f"{problem.response.status_code} {problem.response.reason}"
-        raise InputError(f"{url}: the server answers {answer}: look for the file elsewhere, and give its folder's address "
-                         f"with --url, or the file with --from") from None
+        raise InputError(f"{url}: the server answers {answer}: look for the file elsewhere, and give its folder's "
+                         f"address with --url, or the file with --from") from None
     except requests.RequestException as problem:
-        raise InputError(f"{url}: not reached ({type(problem).__name__}): repeat the command when the network is there, or "
-                         f"get the file on another machine and give it with --from") from None
+        raise InputError(f"{url}: not reached ({type(problem).__name__}): repeat the command when the network is there, "
+                         f"or get the file on another machine and give it with --from") from None
     except ValueError as problem:           # pooch's, about the digest
         reason = str(problem).split(". ")[0]
         raise InputError(f"{url}: it is not the file it should be, and was not kept ({reason}): repeat the command, or "
@@ -166,7 +166,8 @@ class _Resuming:
         import requests
         from tqdm import tqdm
         total = done + int(response.headers.get("Content-Length", 0))
-        print(f"{response.url}  {total / 1e6:.1f} MB" + (f", going on after {done / 1e6:.1f}" if done else ""), flush=True)
+        so_far = f", going on after {done / 1e6:.1f}" if done else ""
+        print(f"{response.url}  {total / 1e6:.1f} MB{so_far}", flush=True)
         whole = True
         with (open(self.part, "ab" if done else "wb") as file, noticing_a_full_disk(self.part),
               tqdm(total=total or None, initial=done, unit="B", unit_scale=True, disable=None, leave=False) as bar):

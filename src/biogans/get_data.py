@@ -29,16 +29,16 @@ LARGEST_PNG = 1 << 22                               # bytes: LIN's have some tho
 FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 PHASES = ("G1", "S_phase", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
 TILE = 40                                           # pixels of a side of a cell in a montage
-RANGES = {"Ch3": (400, 550), "Ch4": (30, 1470), "Ch6": (20, 480)}     # lowest value and extent of brightfield, DNA, scatter
+RANGES = {"Ch3": (400, 550), "Ch4": (30, 1470), "Ch6": (20, 480)}     # brightfield, DNA, scatter: least value, extent
 
 
 def parser():
     """The command line."""
     p = Parser(prog="get_data.py", description=__doc__ + "\n\n"
                "Each is written as train.py reads it, FOLDER/<name>_train/<class>/*.png and FOLDER/<name>_test/…; which\n"
-               "images are for tests is a function of the seed (LIN comes divided). What is downloaded is kept in a cache;\n"
-               "a download that was broken off goes on when the command is repeated. Licence and what to cite are told\n"
-               "before, and in FOLDER/SOURCE.txt.",
+               "images are for tests is a function of the seed (LIN comes divided). What is downloaded is kept in a\n"
+               "cache; a download that was broken off goes on when the command is repeated. Licence and what to cite\n"
+               "are told before, and in FOLDER/SOURCE.txt.",
                epilog=("examples:\n"
                        "  get_data.py lin-48-80 -o lin                   the paper's cells: 438 MB\n"
                        "  get_data.py lin-48-80 --from LIN_Normalized_WT_size-48-80.zip -o lin   downloaded elsewhere\n"
@@ -48,7 +48,8 @@ def parser():
                        "  get_data.py round -o round                     simulated round cells whose age is known\n"
                        "then: train.py -d lin, or train.py -d ifc -m InfoGAN -a GAN --preset infogan --no_flips"))
     p.add_argument("what", choices=list(SOURCES), metavar="WHAT",
-                   help="lin-48-80 | lin-96-160 | ifc | mnist | digits (in scikit-learn, enlarged twice) | round (simulated)")
+                   help="lin-48-80 | lin-96-160 | ifc | mnist | digits (in scikit-learn, enlarged twice) | "
+                        "round (simulated)")
     p.add_argument("-o", "--output", metavar="FOLDER", required=True, help="the data folder to make, required")
     p.add_argument("--from", dest="source", metavar="PATH",
                    help="the file of LIN, or the folder of the files of mnist or ifc, which are then not downloaded")
@@ -145,7 +146,8 @@ def ifc(options):
     images = {phase: _cells(root / phase) for phase in PHASES}
     some = [image for cells in images.values() for image in cells]
     if {image.shape[1:] for image in some} != {(TILE, TILE, len(RANGES))}:
-        raise InputError(f"{root}: its images are not all of {TILE}x{TILE} pixels and {len(RANGES)} channels: get them again")
+        raise InputError(f"{root}: its images are not all of {TILE}x{TILE} pixels and {len(RANGES)} channels: get them "
+                         f"again")
     numbers = [sum(map(len, cells)) for cells in images.values()]
     return np.concatenate(some), np.repeat(np.arange(len(PHASES)), numbers), list(PHASES)
 
@@ -158,8 +160,8 @@ def _cells(folder):
         return [cut_montages(*paths) for paths in zip(*montages)]
     files = sorted(folder.glob("*.png"))
     if not files:
-        raise InputError(f"{folder}: no montages Ch3_*.tif, Ch4_*.tif, Ch6_*.tif and no PNG files here: give --from the "
-                         f"folder of all phases")
+        raise InputError(f"{folder}: no montages Ch3_*.tif, Ch4_*.tif, Ch6_*.tif and no PNG files here: give --from "
+                         f"the folder of all phases")
     return [read_image(path, "get it again") for path in files]
 
 
@@ -173,7 +175,8 @@ def cut_montages(*paths):
     montages = [read_image(path, "get it again")[0, ..., 0] for path in paths]
     height, width = montages[0].shape
     if height % TILE or width % TILE or any(montage.shape != (height, width) for montage in montages):
-        raise InputError(f"{paths[0]}: the montages of the three channels are not of tiles of {TILE}x{TILE}: get them again")
+        raise InputError(f"{paths[0]}: the montages of the three channels are not of tiles of {TILE}x{TILE}: get them "
+                         f"again")
     tiles = np.stack(montages, axis=-1).reshape(height // TILE, TILE, width // TILE, TILE, len(paths))
     tiles = tiles.swapaxes(1, 2).reshape(-1, TILE, TILE, len(paths))
     cells = tiles[(tiles != tiles[:, :1]).any(axis=(1, 2, 3))]
@@ -221,16 +224,16 @@ def unpack(archive, output, factors):
                     (new / path).parent.mkdir(parents=True, exist_ok=True)
                     (new / path).write_bytes(file.read(info))
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, struct.error, ValueError, OSError) as problem:
-        if isinstance(problem, OSError) and problem.errno != errno.EINVAL:      # which is a seek to before the beginning
+        if isinstance(problem, OSError) and problem.errno != errno.EINVAL:      # a seek to before the beginning
             raise
-        raise InputError(f"{archive}: a damaged zip file ({problem}): remove it and repeat the command, which downloads it "
-                         f"again") from None
+        raise InputError(f"{archive}: a damaged zip file ({problem}): remove it and repeat the command, which downloads "
+                         f"it again") from None
     training = sum(path.parts[0].endswith("_train") for path in chosen)
     _report(training, len(chosen) - training, len(wanted), output)
 
 
 def _images_of(file, archive):
-    """{PurePosixPath(<name>_train or _test, <factor>, <file>.png): its entry} of an archive, once all entries were looked at."""
+    """{PurePosixPath(<name>_train or _test, <factor>, <file>.png): its entry}, once all entries were looked at."""
     if len(file.infolist()) > MOST_IMAGES:
         raise InputError(f"{archive}: {len(file.infolist()):,} files in it, more than LIN has: get the right one")
     images = {}
@@ -241,7 +244,8 @@ def _images_of(file, archive):
                              f"authors: remove it")
         if path.suffix == ".png" and len(path.parts) > 2 and path.parts[-3].endswith(("_train", "_test")):
             if info.file_size > LARGEST_PNG:
-                raise InputError(f"{archive}: {info.filename!r} in it has {info.file_size:,} bytes: no image of LIN has")
+                raise InputError(f"{archive}: {info.filename!r} in it has {info.file_size:,} bytes, as no image of LIN: "
+                                 f"remove it")
             images[PurePosixPath(*path.parts[-3:])] = info
     return images
 
