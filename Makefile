@@ -1,11 +1,12 @@
-# make demo     create the environment, train a small model on the sample data, predict, draw
+# make demo     create the environment, draw from the trained model, train a small one on the sample data
 # make test     the tests
 # make help     the other targets
 PYTHON ?= python3
 BIN = $(CURDIR)/bin
 SAMPLE = $(CURDIR)/data_48-80/data
-DEMO_ITERATIONS ?= 1000
-MITOGAN_ITERATIONS ?= 1500
+STAR = DCGAN-starshaped.WGAN-GP
+DEMO_ITERATIONS ?= 600
+MITOGAN_ITERATIONS ?= 8000
 TENSORFLOW ?= tensorflow-cpu
 .DELETE_ON_ERROR:
 
@@ -18,16 +19,25 @@ all: .venv/installed
 	touch $@
 
 demo: .venv/installed
-	mkdir -p demo
-	cd demo && $(BIN)/train.py -d $(SAMPLE) --preset fast -e $(DEMO_ITERATIONS) -M 250
-	cd demo && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5
-	cd demo && $(BIN)/visualize.py -i images/stack7.DCGAN-starshaped.WGAN-GP.h5 -o images/stack7.DCGAN-starshaped.WGAN-GP.png
+	mkdir -p demo/images
+	cd demo && $(BIN)/predict.py -i $(CURDIR)/data_48-80/checkpoints/weights.generator.$(STAR).6.h5
+	cd demo && $(BIN)/visualize.py -i images/stack7.$(STAR).h5 -o images/trained_model.png
+	@echo "A cell of the trained model: demo/images/trained_model.png. Now a training of your own, some minutes:"
+	cd demo && $(BIN)/train.py -d $(SAMPLE) --preset fast -e $(DEMO_ITERATIONS) -M 200
+	cd demo && $(BIN)/predict.py -i checkpoints/weights.generator.$(STAR).6.h5
+	cd demo && $(BIN)/visualize.py -i images/stack7.$(STAR).h5 -o images/stack7.$(STAR).png
 	@echo
 	@echo "Pictures in demo/images:"
-	@echo "  real_samples.DCGAN-starshaped.WGAN-GP.6.png         (simulated) cells that the network was shown"
-	@echo "  fake_samples.DCGAN-starshaped.WGAN-GP.6.$(DEMO_ITERATIONS).png    cells that it draws: one per row, all six factors in each"
-	@echo "  stack7.DCGAN-starshaped.WGAN-GP.png                 one of its cells in detail"
-	@echo "  losses.DCGAN-starshaped.WGAN-GP.6.png               the game between the two networks"
+	@echo "  trained_model.png                                   a cell of the trained model, with all six factors"
+	@echo "  real_samples.$(STAR).6.png         (simulated) cells that your network was shown"
+	@echo "  fake_samples.$(STAR).6.$(DEMO_ITERATIONS).png     cells that it draws: one per row, all six factors in each"
+	@echo "  stack7.$(STAR).png                 one of its cells in detail"
+	@echo "  losses.$(STAR).6.png               the game between the two networks"
+
+# The cards of the trained models, from the files beside them; what no file knows is in notes.*.md there.
+cards: .venv/installed
+	cd data_48-80 && for FILE in checkpoints/weights.generator.*.h5 checkpoints/*/weights.generator.*.h5; do \
+	    $(BIN)/card.py -i $$FILE --evaluation checkpoints/evaluation || exit; done
 
 # From videos of (simulated) mitochondria to 30,000 drawn images, how many differ, and what the critic looks at.
 demo-mitogan: .venv/installed
@@ -118,7 +128,7 @@ install:
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
 	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
-	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__ "$(PREFIX)"/course/cells*
+	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__ "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
 	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
@@ -183,7 +193,7 @@ clean:
 
 help:
 	@echo "make            create the environment (.venv)"
-	@echo "make demo       train a small model on the sample data, predict, draw: a few minutes"
+	@echo "make demo       draw from the trained model; train a small one on the sample data: a few minutes"
 	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: docs/mitogan.md"
 	@echo "make test       the tests"
 	@echo "make test-slow  those that take half a minute or more each"
@@ -206,6 +216,7 @@ help:
 	@echo "                core, divided among those there are; again to go on where it was interrupted"
 	@echo "make scaling    how training scales with workers, measured and estimated: docs/scaling.md"
 	@echo "make sample     make the sample data anew with the simulator"
+	@echo "make cards      write the cards of the trained models anew"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo demo-mitogan test test-slow test-oldest test-newest test-versions test-durability lab course test-course docs test-docs test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample clean help
+.PHONY: all demo demo-mitogan test test-slow test-oldest test-newest test-versions test-durability lab course test-course docs test-docs test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help

@@ -38,7 +38,9 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "jax": ["jax>=0.5"],    # earlier ones draw other initial weights from the same seed
+        "torch": ["torch>=2.10"],       # earlier ones can be made to run code by a weights file (CVE-2026-24747)
         "course": ["jupyterlab>=4", "latex2mathml>=3.77", "matplotlib>=3.10"],
+        "zoo": ["bioimageio.core>=0.11", "pydantic<2.13"],      # with later ones its validator fails
         "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "onnxruntime>=1.18", "playwright>=1.45",
                  "websocket-client>=1.8"],
     },
@@ -53,6 +55,9 @@ setup(
         "biogans-pseudotime = biogans.pseudotime:main",
         "biogans-get_data = biogans.get_data:main",
         "biogans-explore = biogans.explore:main",
+        "biogans-card = biogans.card:main",
+        "biogans-export = biogans.export:main",
+        "biogans-import_torch = biogans.import_torch:main",
         "biogans-diversity = biogans.diversity:main",
         "biogans-saliency = biogans.saliency:main",
         "biogans-simulate = biogans.simulate:main",

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from biogans.lazy import keras, tensorflow as tf
+from biogans.provenance import cpu_model
 
 # Input height, width; channels in, out: the hidden layers of the paper's critic.
 CONVOLUTIONS = ((24, 40, 64, 128), (12, 20, 128, 256), (6, 10, 256, 512))
@@ -21,15 +22,6 @@ GPU_CALLS, CPU_CALLS = 10, 1        # between two waits for the result
 
 
 # ---------------------------------------------------------------------------------------------- names
-
-def cpu_model():
-    """The processor's name, where the system is Linux; elsewhere its kind."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
 
 def versions(*packages):
     """{package: version}, with that of Python."""

@@ -146,8 +146,8 @@ def estimate(cluster=Cluster()):
     """The lines of the estimate for 1 to 512 GPUs."""
     model = measured(paper_model)
     compute = model["flop"] * cluster.batch / (cluster.tflops * 1e12 * cluster.efficiency)
-    # Forward in every update: sum, sum of squares, count of each; backward in the generator's: two of each.
-    small = model["normalisations"] * (3 * model["updates"] + 2)
+    # Forward in every update, mean and variance of each; backward in the generator's, two of each.
+    small = model["normalisations"] * (2 * model["updates"] + 2)
     yield f"ESTIMATE, not measured: the paper's star, 48x80 pixels, {cluster.batch} images of each factor on each GPU"
     yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), of which {cluster.efficiency:.0%} is "
            f"reached; {cluster.in_node:g} GB/s each way per GPU in a node of {cluster.node}")

@@ -136,7 +136,7 @@ def write_small(path, png):
 
 
 def slides(source):
-    """The slides of a source: one page of HTML that needs nothing but its pictures; formulas are MathML."""
+    """The slides of a source: a page of HTML beside its pictures, slides.css and slides.js; formulas are MathML."""
     from markdown_it import MarkdownIt
 
     markdown, sheets = MarkdownIt("commonmark", {"html": False}).enable("table"), []
@@ -163,34 +163,8 @@ def _hold(match, formulas):
 PAGE = textwrap.dedent("""\
     <!DOCTYPE html>
     <html lang="en"><head><meta charset="utf-8"><title>TITLE</title>
-    <meta name="viewport" content="width=device-width">
-    <style>
-    @page { size: 32cm 18cm; margin: 0 }
-    html { scroll-snap-type: y mandatory; font: 3.3vh/1.4 "Segoe UI", Helvetica, Arial, sans-serif; color: #222 }
-    body { margin: 0; counter-reset: sheet }
-    section { box-sizing: border-box; height: 100vh; padding: 5vh 7vw; scroll-snap-align: start; overflow: hidden;
-              display: flex; flex-direction: column; position: relative; break-after: page }
-    section::after { counter-increment: sheet; content: counter(sheet); position: absolute; right: 2vw; bottom: 2vh;
-                     color: #888; font-size: 1.8vh }
-    h1 { font-size: 6.5vh; margin: auto 0 2vh }
-    section:has(h1) { background: #0b3c5d; color: #fff; padding-bottom: 22vh }
-    h2 { font-size: 4.6vh; margin: 0 0 2.5vh; color: #0b3c5d }
-    p, ul, ol, pre, table { margin: 0 0 1.8vh } li { margin-bottom: .8vh }
-    p:has(img) { flex: 1; min-height: 0; margin: 0; display: flex; justify-content: center; gap: 2vw }
-    img { max-width: 100%; min-width: 0; max-height: 100%; object-fit: contain }
-    math[display=block] { font-size: 1.15em; margin: 1.5vh 0 2.5vh }
-    code { font: .88em Menlo, Consolas, monospace; background: #f1f3f5; padding: 0 .2em }
-    td, th { padding: .5vh 1.5vw; border-bottom: 1px solid #ccc; text-align: left }
-    </style></head><body>
-    SHEETS<script>
-    addEventListener("keydown", event => {
-      const step = {ArrowRight: 1, ArrowDown: 1, PageDown: 1, " ": 1,
-                    ArrowLeft: -1, ArrowUp: -1, PageUp: -1}[event.key];
-      if (!step) return;
-      event.preventDefault();
-      scrollTo(0, innerHeight * (Math.round(scrollY / innerHeight) + step));
-    });
-    </script></body></html>
+    <meta name="viewport" content="width=device-width"><link rel="stylesheet" href="slides.css"></head><body>
+    SHEETS<script src="slides.js"></script></body></html>
     """)
 
 

@@ -214,6 +214,43 @@ def test_two_devices_learn_what_one_does(architecture, algorithm, policies):
     assert float(result.stdout) < 1e-5
 
 
+ROUNDING = """
+import sys
+import numpy as np
+from biogans import dataloader, models
+from biogans.engine import Engine
+from biogans.lazy import tensorflow as tf
+from conftest import ROOT
+from networks import settings, spec
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+cells = dataloader.load(ROOT / "data_48-80/data", ("Alp14",))
+changes = {"height": 48, "width": 80, "factors": ("Alp14",), "nz": 100, "ngf": 16, "ndf": 16}
+losses = []
+for devices, last_digit in ((1, 0), (2, 0), (1, 1)):
+    run = Engine(spec("DCGAN", sys.argv[1], **changes), settings(sys.argv[1], batch_size=16), devices)
+    for variable in run.generator.trainable_variables + run.critics[0].trainable_variables:
+        variable.assign(variable.numpy() + last_digit * np.spacing(variable.numpy()))
+    data = dataloader.batches(cells, 16, 42, models.ARCHITECTURES["DCGAN"])
+    losses.append([run.iterate(iteration, data) for iteration in range(30, 40)])
+one, two, changed = np.array(losses)
+print(abs(two - one)[:2].max(), abs(two - one).max(), abs(changed - one).max())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP"])
+def test_two_devices_differ_from_one_by_rounding(algorithm):
+    """Training lets a difference grow: no more, where two devices do the sums, than where each of the first weights of
+    one device had another last digit.
+    """
+    result = subprocess.run([sys.executable, "-c", ROUNDING, algorithm], capture_output=True, text=True,
+                            cwd=Path(__file__).parent)
+    assert result.returncode == 0, result.stderr
+    at_first, later, changed = map(float, result.stdout.split())
+    assert at_first < 1e-4 and later < 10 * changed, result.stdout
+
+
 def test_a_batch_that_cannot_be_shared_out():
     with pytest.raises(InputError, match="multiple|device"):
         engine(devices=3)

@@ -15,7 +15,7 @@ from conftest import ROOT, SMALL
 
 COMMANDS = ("train", "predict", "visualize", "simulate", "reconstruct", "interpolate", "evaluate", "explore",
             "traverse", "pseudotime", "get_data", "diversity", "saliency", "preprocess", "cells",
-            "simulate_videos")
+            "simulate_videos", "card", "export", "import_torch")
 SOURCES = ROOT / "src" / "biogans"
 
 

@@ -70,5 +70,5 @@ def test_the_document_types_what_make_runs():
     target = (ROOT / "Makefile").read_text().split("\ndemo-mitogan:")[1].split("\n\n")[0]
     made = re.findall(r"\$\(BIN\)/(\w+\.py .*)$", target, re.MULTILINE)
     assert [" ".join(command.split()) for command in typed] == [
-        command.replace("$(MITOGAN_ITERATIONS)", "1500").replace(" --overwrite", "") for command in made]
+        command.replace("$(MITOGAN_ITERATIONS)", "8000").replace(" --overwrite", "") for command in made]
     assert Path(ROOT / "docs" / "mitogan_pairs.png").exists()

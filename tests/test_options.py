@@ -16,7 +16,7 @@ from biogans.gan import ALGORITHMS
 
 COMMANDS = ("train.py", "predict.py", "visualize.py", "simulate.py", "reconstruct.py", "interpolate.py", "collect.py",
             "explore.py", "traverse.py", "pseudotime.py", "get_data.py", "diversity.py", "saliency.py",
-            "preprocess.py", "cells.py", "simulate_videos.py")
+            "preprocess.py", "cells.py", "simulate_videos.py", "card.py", "export.py", "import_torch.py")
 
 
 def parsed(*arguments):
@@ -240,13 +240,17 @@ LONG_OPTIONS = {
     "cells.py": "input output teach filter channels find threshold smallest size face help",
     "simulate_videos.py": "output number frames size seed help",
     "diversity.py": "input_file data number seed output checkpoints_dir help",
+    "card.py": "input_file evaluation notes output checkpoints_dir help",
     "saliency.py": "input_file data polarity_factors channel number seed output checkpoints_dir help",
+    "export.py": "input_file format output checkpoints_dir name author github license help",
+    "import_torch.py": "input_file gan_algorithm polarity_factors checkpoints_dir help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
            "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh", "explore.py": "ioch",
            "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onpsh",
            "preprocess.py": "iosjh", "cells.py": "iosh", "simulate_videos.py": "onsh",
-           "diversity.py": "idnsoch", "saliency.py": "idpnsoch"}
+           "diversity.py": "idnsoch", "card.py": "ioch", "saliency.py": "idpnsoch", "export.py": "ifoch",
+           "import_torch.py": "iapch"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

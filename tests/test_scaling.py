@@ -26,8 +26,8 @@ def test_the_estimate(monkeypatch):
     rows = [line.replace("ms", " ").split() for line in lines[-4:]]
     assert [row[0] for row in rows] == ["1", "8", "64", "512"] and rows[0][2:5] == ["0.0", "0", "0"]
     assert float(rows[1][2]) == pytest.approx(1000 * (1.75 * 204e6 / 100e9 + 6 * 14e-6), abs=0.1)
-    assert float(rows[3][3]) == pytest.approx(1000 * 28 * 17 * 2 * 511e-6 / 1, rel=0.01)
-    assert float(rows[3][4]) == pytest.approx(1000 * 28 * 17 * 2 * 9e-6, abs=1)
+    assert float(rows[3][3]) == pytest.approx(1000 * 28 * 12 * 2 * 511e-6 / 1, rel=0.01)
+    assert float(rows[3][4]) == pytest.approx(1000 * 28 * 12 * 2 * 9e-6, abs=1)
     assert all(1 <= float(row[6]) <= int(row[0]) for row in rows)
 
 

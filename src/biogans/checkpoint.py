@@ -25,7 +25,6 @@ from . import __version__, codes, models, seal
 from .errors import InputError
 from .files import Lock, check_room, link, remove_leftovers, write
 from .gan import ALGORITHMS
-from .lazy import keras
 from .options import Training
 
 FORMAT = 1
@@ -127,6 +126,8 @@ def find(name, folder="."):
     shorter = re.sub(r"\.\d+_\d+\.\d+(\.\d+\.h5)$", r"\1", path.name)
     for candidate in (path, path.with_name(shorter), Path(folder, path.name), Path(folder, shorter)):
         if candidate.is_file():
+            if candidate.suffix == ".pth":
+                raise InputError(f"{candidate} is PyTorch's: make a weights file of it (import_torch.py -i {candidate})")
             return candidate
     raise InputError(f"{path}: no such file: give -i a weights or model file, as in the folder {folder}")
 
@@ -162,6 +163,11 @@ def save_best(files, engine, facts, iteration, distance):
     facts = facts | {"iteration": iteration, "position": engine.position, "held_out_distance": distance}
     _, (_, average, holds), *_ = _networks(files, engine)
     _write_network(files.best, average, facts | holds)
+
+
+def save_generator(path, generator, facts, with_architecture=True):
+    """Write a generator alone, as model.generator and, without its architecture, weights.generator hold it."""
+    _write_network(path, generator, {"holds": "generator", "weights": "as trained"} | facts, with_architecture)
 
 
 def read_best(files, facts):
@@ -280,7 +286,8 @@ def load_recognizer(path):
     if stored.get("holds") != "recognizer":
         raise InputError(f"{beside} holds no recognizer: give the file of an InfoGAN's generator")
     spec = network_spec(beside, stored)
-    recognizer = models.build_recognizer(spec, models.critic(spec, "critic"))
+    with models.float32():
+        recognizer = models.build_recognizer(spec, models.critic(spec, "critic"))
     _assign(beside, arrays, _of_layers(recognizer))
     return recognizer
 
@@ -297,8 +304,8 @@ def load_critics(path):
         raise InputError(f"{path} holds one network: give the weights.combined_model file of the same folder, which has "
                          f"the critics and the generator")
     spec = network_spec(path, stored)
-    keras.config.set_dtype_policy("float32")
-    critics = models.build_critics(spec)
+    with models.float32():
+        critics = models.build_critics(spec)
     for k, critic in enumerate(critics):
         prefix = f"critic{k}/"
         _assign(path, {name: array for name, array in arrays.items() if name.startswith(prefix)},

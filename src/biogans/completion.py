@@ -2,15 +2,16 @@
 
 import sys
 
-from . import (cells, collect, diversity, evaluate, explore, get_data, options, preprocess, pseudotime, saliency, simulate,
-               simulate_videos, traverse, visualize)
+from . import (card, cells, collect, diversity, evaluate, explore, export, get_data, import_torch, options, preprocess,
+               pseudotime, saliency, simulate, simulate_videos, traverse, visualize)
 
 PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parser, "visualize.py": visualize.parser,
            "evaluate.py": evaluate.parser, "reconstruct.py": options.reconstruct_parser,
            "interpolate.py": options.interpolate_parser, "explore.py": explore.parser, "simulate.py": simulate.parser,
            "collect.py": collect.parser, "traverse.py": traverse.parser, "pseudotime.py": pseudotime.parser,
            "get_data.py": get_data.parser, "diversity.py": diversity.parser, "saliency.py": saliency.parser,
-           "preprocess.py": preprocess.parser, "cells.py": cells.parser, "simulate_videos.py": simulate_videos.parser}
+           "preprocess.py": preprocess.parser, "cells.py": cells.parser, "simulate_videos.py": simulate_videos.parser,
+           "card.py": card.parser, "export.py": export.parser, "import_torch.py": import_torch.parser}
 
 
 def candidates(parser, word, previous):

@@ -267,12 +267,8 @@ class Judge:
 
 def drawing_generator(spec):
     """A generator in float32, whatever the precision of the training."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
+    with models.float32():
         return models.build_generator(spec)
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def draw(generator, z, batch_size=64):

@@ -7,17 +7,14 @@ if not __package__:                     # a copy of this folder, run as `python 
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
-import platform
-import shlex
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from . import __version__, c2st, checkpoint, clusters, codes, dataloader, features, joint, launch, report, scoring
+from . import c2st, checkpoint, clusters, codes, dataloader, features, joint, launch, provenance, report, scoring
 from .errors import InputError
 from .files import replacing
 from .gan import PAPER
@@ -134,7 +131,7 @@ def compute(options, folder):
             scores = work.scores(critic, options.seed, split, classifier)
             seconds = time.monotonic() - start
             write_json(path, {"format": report.FORMAT, "split": split} | common | {
-                "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "versions": versions(),
+                "command": provenance.command(), "versions": provenance.versions(),
                 "seconds": seconds, "classifier_accuracy": classifier and classifier[1]["accuracy"]} | scores)
             print(f"{path}: {report.summary(scores)} ({seconds:.0f} s)", flush=True)
 
@@ -154,8 +151,9 @@ def meaning(options, folder):
     name = options.name or f"{spec.architecture} {facts['training']['algorithm']} {facts['iteration']}"
     target = folder / f"codes.{_file_name(name, spec.factors)}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(target, {"file": str(path), "images": len(held_out.pixels), "iteration": facts["iteration"],
-                        "training": facts["training"], "versions": versions(), "rows": rows})
+    write_json(target, {"format": report.FORMAT, "file": str(path), "images": len(held_out.pixels),
+                        "iteration": facts["iteration"], "training": facts["training"],
+                        "command": provenance.command(), "versions": provenance.versions(), "rows": rows})
     print(f"{len(held_out.pixels)} held-out images\n{clusters.table(rows)}\nOutput: {target}")
 
 
@@ -278,14 +276,6 @@ def plain(value):
     if isinstance(value, (float, np.floating)):
         return float(f"{value:.6g}") if np.isfinite(value) else None
     return value
-
-
-def versions():
-    """{name: version} of what the numbers depend on."""
-    names = "numpy", "scipy", "keras", "tensorflow", "tensorflow-cpu"
-    found = {name: importlib.metadata.version(name) for name in names
-             if any(True for _ in importlib.metadata.distributions(name=name))}
-    return {"biogans": __version__, "python": platform.python_version(), **found}
 
 
 def _joint(options, names):

@@ -67,6 +67,14 @@ def sample_picture(images, factors=(), columns=8, palette="red-green"):
     return _lattice(rows, caption="red + " + factors[0] if factors else "")
 
 
+def cells_picture(spec, cells, columns=8):
+    """Return the picture of `cells`, float (cells, H, W, channels) in [-1, 1], that a generator of `spec` has drawn."""
+    if len(spec.channel_names) > len(spec.cell):        # a red channel for each factor
+        return table([[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2], spec.shows)
+    names = spec.channel_names[1:]
+    return sample_picture(cells, names if len(names) == len(spec.views) else (), columns)
+
+
 def real_grid(path, examples, palette="red-green"):
     """Write the PNG of `real_picture` to `path` and return the picture."""
     return write_picture(path, real_picture(examples, palette))

@@ -7,6 +7,7 @@ and green are apart, half of every layer's features and of z belong to red.
 To add an architecture write a function `(spec) -> generator` and give it a line in ARCHITECTURES.
 """
 
+import contextlib
 import dataclasses
 from typing import Callable, NamedTuple
 
@@ -388,6 +389,17 @@ def _normalized(features, name):
     """Batch normalisation with the constants of the original code."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalization",
                                            gamma_initializer=keras.initializers.RandomNormal(1.0, 0.02))(features)
+
+
+@contextlib.contextmanager
+def float32():
+    """Networks that are built in it compute in float32, whatever the precision of a training in this process."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def _full_precision():

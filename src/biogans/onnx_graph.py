@@ -11,17 +11,21 @@ OPSET = 17
 IR_VERSION = 8          # that of this opset: the oldest runtime that knows all operators can read the file
 
 
-def serialize(generator):
+def serialize(generator, half=True, channels_last=False, properties=None):
     """The bytes of an ONNX file that draws as `generator` (Keras, of the layers in LAYERS) does.
 
-    Input "z", float32 (batch, nz); output "pixels", float32 (batch, channels, height, width): channels come first, as
-    ONNX's convolutions want them. The kernels of convolutions and dense layers are stored as float16, half the bytes,
-    and cast to float32 before they are used. Raises InputError for a layer that is not in LAYERS.
+    half            store the kernels of convolutions and dense layers as float16, half the bytes, which are cast to
+                    float32 before they are used
+    channels_last   draw (batch, height, width, channels), as Keras does, where ONNX's convolutions have channels first
+    properties      {name: text} that the file says of itself
+
+    Input "z", float32 (batch, nz); output "pixels", float32 (batch, channels, height, width) unless channels_last.
+    Raises InputError for a layer that is not in LAYERS.
     """
     import onnx
     from onnx import TensorProto, helper
 
-    graph = _Graph()
+    graph = _Graph(half)
     for layer in generator.layers:
         kind = type(layer).__name__
         if kind not in LAYERS:
@@ -29,11 +33,17 @@ def serialize(generator):
                              f"(there are {', '.join(LAYERS)})")
         graph.names[id(layer.output)] = LAYERS[kind](graph, layer, *graph.inputs(layer))
     height, width, channels = generator.output_shape[1:]
-    graph.add("Identity", [graph.names[id(generator.output)]], "pixels")
+    drawn, shape = [graph.names[id(generator.output)]], [channels, height, width]
+    if channels_last:
+        graph.add("Transpose", drawn, "pixels", perm=[0, 2, 3, 1])
+        shape = [height, width, channels]
+    else:
+        graph.add("Identity", drawn, "pixels")
     z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", generator.input_shape[1]])
-    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", channels, height, width])
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *shape])
     model = helper.make_model(helper.make_graph(graph.nodes, "generator", [z], [pixels], graph.arrays),
                               opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    helper.set_model_props(model, properties or {})
     onnx.checker.check_model(model)
     return model.SerializeToString()
 
@@ -41,8 +51,8 @@ def serialize(generator):
 class _Graph:
     """Nodes and arrays of a graph that grows layer by layer; `names` has the value of each Keras tensor, by its id."""
 
-    def __init__(self):
-        self.nodes, self.arrays, self.names = [], [], {}
+    def __init__(self, half):
+        self.nodes, self.arrays, self.names, self.half = [], [], {}, half
 
     def inputs(self, layer):
         """The names of what `layer` reads, in its order."""
@@ -64,8 +74,10 @@ class _Graph:
         return name
 
     def kernel(self, name, values):
-        """Add a constant that is stored as float16."""
+        """Add a constant that may be stored as float16."""
         from onnx import TensorProto
+        if not self.half:
+            return self.array(name, values)
         return self.add("Cast", [self.array(f"{name}_half", values.astype("float16"))], name, to=TensorProto.FLOAT)
 
 

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import math
 import os
-import shlex
 import signal
 import sys
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from . import (checkpoint, codes, dataloader, features, figures, launch, models, monitor, options as command_line,
-               workers)
+               provenance, workers)
 from .errors import InputError
 from .files import NoRoom, make_writable, shared
 from .gan import ALGORITHMS
@@ -77,6 +76,7 @@ def start(options, settings, spec, images, held_out, batches, files, facts, stop
 
     from .engine import Engine, device_name
     engine = Engine(spec, settings, options.num_gpus, team)
+    facts = facts | {"made": provenance.of_this_run(device_name())}
     print(device_name())
     if team.number > 1:
         print(f"{team.number} tasks share each batch of {settings.batch_size}")
@@ -224,12 +224,7 @@ def draw_samples(path, engine):
     z = engine.grid_latents(groups, group_size)
     if spec.codes:
         z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
-    cells = engine.draw(z)
-    if len(spec.channel_names) > len(spec.cell):        # a red channel for each factor
-        return figures.write_picture(path, figures.table(
-            [[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2], spec.shows))
-    names = spec.channel_names[1:]
-    return figures.sample_grid(path, cells, names if len(names) == len(spec.views) else (), columns=group_size)
+    return figures.write_picture(path, figures.cells_picture(spec, engine.draw(z), group_size))
 
 
 def diagnose(engine, images):
@@ -308,11 +303,7 @@ class Stopped(BaseException):
 
 def again():
     """The command that goes on with this run."""
-    given = sys.argv[1:]
-    for k, word in enumerate(given[:-1]):
-        if word in ("-d", "--data"):    # train.sbatch reads a copy on the node, which goes with the job
-            given[k + 1] = os.environ.get("BG_DATA_FROM", given[k + 1])
-    return shlex.join([Path(sys.argv[0]).name, *given, *([] if "-w" in given else ["-w"])])
+    return provenance.command() + ("" if "-w" in sys.argv[1:] else " -w")
 
 
 def main(arguments=None):

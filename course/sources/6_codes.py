@@ -1,0 +1,713 @@
+# %% [markdown]
+r"""
+# 6. Codes that mean something, and a page of sliders
+
+**After this notebook you can** say how much one thing tells about another, in bits; make a generator obey *codes*
+(InfoGAN); find kinds of images without labels, and say honestly how well; find the directions in which any generator
+changes most; make a page of sliders that anyone can open.
+
+**You need** notebooks 1 and 2: the loop, both losses, DCGAN. The notebook computes for about two minutes. Run it in a
+folder that you may write to: it makes a folder `work_6` there.
+"""
+
+# %% slide [markdown]
+r"""
+# Codes that mean something
+
+InfoGAN, and a page of sliders
+
+*Deep Learning by Example* · notebook 6
+"""
+
+# %%
+import os
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from scipy.optimize import linear_sum_assignment
+
+from biogans import checkpoint, clusters, codes, dataloader, explore, features, figures, gan, models
+from biogans.engine import draw
+
+tf.get_logger().setLevel("ERROR")               # no advice to programmers
+WORK = Path("work_6")
+WORK.mkdir(exist_ok=True)
+plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
+
+# %% [markdown]
+r"""
+## What does a latent mean?
+
+A generator makes an image of a latent $z$, a vector of random numbers. Which of these numbers makes a digit slanted,
+or a cell long? In a plain GAN none: each changes a little of everything, because nothing in the losses asks for order.
+One would like to have
+
+- a **categorical code** $c$, one of $K$ kinds: which digit, which phase of the cell cycle;
+- **continuous codes** $u$, numbers in $[-1, 1]$: how slanted, how large;
+- and **noise** for all the rest,
+
+and nobody should have to label an image for it. The latent is all of them in a row, $z = (\text{noise}, c, u)$. A
+category is written as $K$ numbers of which one is 1 and the others are 0 (*one-hot*), because a network can't compute
+with names, and a number such as 3 would say that kind 3 lies between kinds 2 and 4.
+
+## Exercise 1: latents with codes
+
+`np.eye(K)[categories]` gives the one-hot rows.
+"""
+
+# %% exercise
+# Exercise 1
+def latents(noise, categories, kinds, continuous=None):
+    """noise (count, n), categories (count,) in 0 … kinds - 1, continuous (count, m) or None -> (count, n + kinds + m).
+
+    The order is noise, one-hot category, continuous codes; float32.
+    """
+    ### BEGIN SOLUTION
+    parts = [noise, np.eye(kinds)[categories]] + ([] if continuous is None else [continuous])
+    return np.concatenate(parts, axis=1).astype("float32")
+    ### HANDOUT
+    # more = kinds + (0 if continuous is None else continuous.shape[1])
+    # return np.concatenate([noise, np.zeros((len(noise), more))], axis=1).astype("float32")    # change this: no codes
+    ### END SOLUTION
+
+# %% check
+_z = np.asarray(latents(np.full((2, 3), 7.0), np.array([1, 3]), 4))
+assert _z.shape == (2, 7), f"3 numbers of noise and 4 kinds are 7 numbers: not {_z.shape}, but (2, 7)"
+assert np.array_equal(_z, [[7, 7, 7, 0, 1, 0, 0], [7, 7, 7, 0, 0, 0, 1]]), \
+    f"noise first, then a single 1: yours is {_z}"
+_z = np.asarray(latents(np.zeros((1, 2)), np.array([0]), 2, np.array([[0.5, -1.0]])))
+assert np.array_equal(_z, [[0, 0, 1, 0, 0.5, -1]]), f"continuous codes come last: yours is {_z}"
+print("✓ exercise 1")
+
+# %% [markdown]
+r"""
+## How much does one thing tell about another?
+
+If the generator ignores a code, nothing tells us the code from the image. So we ask that the image **tells** its code.
+That needs a measure. The **entropy** of a distribution $p$ over kinds says how uncertain one is before looking:
+
+$$ H(p) = -\sum_k p_k \log_2 p_k \quad\text{bits} $$
+
+One of 8 equally likely kinds: 3 bits, the number of yes-or-no questions that it takes. A kind that is certain: 0
+($0 \log 0$ counts as 0). The **mutual information** of two things is by how much seeing one makes the other less
+uncertain,
+
+$$ I(c; x) = H(c) - H(c \mid x), $$
+
+where $H(c \mid x)$ is the entropy that is left when $x$ is known, averaged over the $x$ that occur. It is 0 if $x$
+tells nothing, and at most $H(c)$. (Shannon 1948.)
+
+## Exercise 2: entropy and mutual information
+
+From a table of joint probabilities: row $k$, column $j$ is how often the code is $k$ *and* the image is of kind $j$.
+The shortest way (check it on paper):
+
+$$ I(c; x) = H(c) + H(x) - H(c, x), \qquad H(c, x) \text{: of all entries of the table as one distribution.} $$
+"""
+
+# %% exercise
+# Exercise 2
+def entropy(p):
+    """Bits of the probabilities p, an array of any shape that sums up to 1."""
+    ### BEGIN SOLUTION
+    p = p[p > 0]
+    return -(p * np.log2(p)).sum()
+    ### HANDOUT
+    # return -1.0         # your code instead of this line
+    ### END SOLUTION
+
+
+def mutual_information(table):
+    """Bits that rows tell about columns, of joint probabilities (rows, columns) that sum up to 1."""
+    ### BEGIN SOLUTION
+    return entropy(table.sum(axis=1)) + entropy(table.sum(axis=0)) - entropy(table)
+    ### HANDOUT
+    # return -1.0         # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+assert np.isclose(entropy(np.full(8, 1 / 8)), 3), "one of 8 equally likely kinds: 3 bits"
+assert np.isclose(entropy(np.array([0.0, 1.0])), 0), "a certain kind has entropy 0: leave zeros out of the logarithm"
+assert np.isclose(entropy(np.array([0.5, 0.25, 0.25])), 1.5), "probabilities 1/2, 1/4, 1/4: 1.5 bits"
+assert np.isclose(mutual_information(np.eye(4) / 4), 2), "if either tells the other, of 4 kinds: 2 bits"
+assert np.isclose(mutual_information(np.full((4, 5), 1 / 20)), 0), "independent: 0 bits"
+assert np.isclose(mutual_information(np.array([[0.25, 0.25, 0], [0, 0, 0.5]])), 1), \
+    "rows that are told by columns, not the other way round: still 1 bit, that is, the row"
+print("✓ exercise 2")
+
+# %% [markdown]
+r"""
+## A bound that can be trained
+
+For images nobody can write that table: there are too many images. But a network can *guess*. Let the **recognizer**
+$Q(c \mid x)$ be any guess of the code from the image. Then
+
+$$ I(c; x) \;\ge\; H(c) + \mathbb E \log_2 Q(c \mid x) \;=:\; L_I, $$
+
+where $c$ is the code that $x$ was drawn from, and the two sides are equal if $Q$ is the true probability of the code
+given the image (Chen et al. 2016, eq. 4). The difference is a Kullback-Leibler divergence, which is never negative. So
+whoever makes $L_I$ large, makes the information at least as large. Both networks can: the recognizer by guessing
+better, the generator by drawing images that are easier to guess from.
+
+## Exercise 3: the bound
+
+In a world of few images it can be compared with the truth. `guess[j, k]` is $Q(c = k \mid x = j)$.
+"""
+
+# %% slide [markdown]
+r"""
+## Information, and a bound that can be trained
+
+$$ I(c; x) = H(c) - H(c \mid x) \;\ge\; H(c) + \mathbb{E} \,\log_2 Q(c \mid x) $$
+
+- Mutual information: by how many bits an image $x$ makes its code $c$ less uncertain
+- A recognizer $Q$ guesses the code from the image. Equal if it guesses as well as one can
+- Train $G$ **and** $Q$ to make the right side large: no label is needed, as we chose $c$ ourselves
+
+Chen et al. 2016, eq. 4
+"""
+
+# %% exercise
+# Exercise 3
+def bound(table, guess):
+    """L_I in bits: table (codes, images) of joint probabilities, guess (images, codes), whose rows sum up to 1."""
+    ### BEGIN SOLUTION
+    return entropy(table.sum(axis=1)) + (table * np.log2(guess.T)).sum()
+    ### HANDOUT
+    # return -1.0         # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+_r = np.random.default_rng(0)
+_table = _r.dirichlet(np.ones(20)).reshape(4, 5)
+_truth, _information = (_table / _table.sum(axis=0)).T, mutual_information(_table)
+assert np.isclose(bound(_table, _truth), _information), \
+    f"with the true probabilities the bound is the information, {_information:.3f}; yours: {bound(_table, _truth):.3f}"
+_ignorant = np.tile(_table.sum(axis=1), (5, 1))
+assert np.isclose(bound(_table, _ignorant), 0), "a recognizer that never looks at the image gains 0 bits"
+_guesses = [bound(_table, _r.dirichlet(np.ones(4), 5)) for _ in range(50)]
+assert max(_guesses) <= _information + 1e-9, "no guess may do better than the truth"
+print(f"✓ exercise 3: {_information:.3f} bits; the best of 50 random guesses shows {max(_guesses):.3f} of them")
+
+# %% [markdown]
+r"""
+## Exercise 4: what InfoGAN adds to the losses
+
+$H(c)$ does not change, as we draw the codes. So what is to be *minimised* is, for a categorical code,
+$-\log Q(c \mid x)$, the *cross-entropy*. The recognizer's answers are any numbers $a_k$ (as scores are), and
+
+$$ Q(k \mid x) = \frac{e^{a_k}}{\sum_j e^{a_j}}, $$
+
+the *softmax*, is a probability; `ops.log_softmax(answers)` is its logarithm, computed safely. For a continuous code
+the recognizer answers with a number; if its error is taken to be normal with a fixed width, $-\log Q$ is the squared
+error but for constants. Together, with the weights of the product (and natural logarithms):
+
+$$ -\lambda L_I = -\mathbb E \log Q(c \mid x) \;+\; \tfrac12\, \mathbb E\, (u - \hat u(x))^2 \quad
+\text{(summed over the continuous codes)}. $$
+"""
+
+# %% exercise
+# Exercise 4
+def information_loss(answers, category, continuous):
+    """Mean over the batch: cross-entropy of the category, plus half the squared error of each continuous code.
+
+    answers (batch, kinds + m) of the recognizer: of the kinds, then of the continuous codes
+    category (batch, kinds) one-hot, continuous (batch, m); m may be 0
+    """
+    kinds = category.shape[1]
+    ### BEGIN SOLUTION
+    surprise = -ops.sum(category * ops.log_softmax(answers[:, :kinds]), axis=1)
+    error = ops.sum(ops.square(continuous - answers[:, kinds:]), axis=1)
+    return ops.mean(surprise + error / 2)
+    ### HANDOUT
+    # return 0.0 * ops.mean(answers)      # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+_r = np.random.default_rng(1)
+_c, _u = np.eye(5, dtype="float32")[_r.integers(0, 5, 9)], _r.uniform(-1, 1, (9, 2)).astype("float32")
+_none = np.zeros((9, 0), "float32")
+_loss = float(information_loss(ops.zeros((9, 5)), _c, _none))
+assert np.isclose(_loss, np.log(5)), f"answers that say nothing about 5 kinds: log 5 = 1.609; yours is {_loss:.3f}"
+assert float(information_loss(ops.convert_to_tensor(30 * _c), _c, _none)) < 0.01, "right and certain: about 0"
+_answers = ops.convert_to_tensor(_r.standard_normal((9, 7)).astype("float32"))
+_layout = models.NetworkSpec("InfoGAN", 16, 16, 1, ("a",), categorical=(5,), continuous=2).codes
+_z = np.concatenate([np.zeros((9, _layout[0].start), "float32"), _c, _u], axis=1)
+_product = float(gan.information_loss(_answers, ops.convert_to_tensor(_z), _layout,
+                                      SimpleNamespace(categorical_weight=1.0, continuous_weight=0.5)))
+_yours = float(information_loss(_answers, _c, _u))
+assert np.isclose(_yours, _product, atol=1e-5), f"train.py has {_product:.4f} here, you have {_yours:.4f}"
+print("✓ exercise 4: this is what train.py -m InfoGAN adds to both losses")
+
+# %% [markdown]
+r"""
+## InfoGAN on the ring
+
+The ring of eight clusters of notebook 1 again, with one categorical code of 8 kinds. The recognizer shares the
+discriminator's hidden layers: what tells real from drawn also tells kinds. An iteration is that of notebook 1, and
+generator and recognizer also go downhill on your loss, with a `weight`. Weight 0 is a plain GAN that is *given* a code
+and not asked for it.
+"""
+
+# %%
+KINDS, NOISE = 8, 2
+CENTRES = 2 * np.stack([np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.arange(8) / 4)], axis=1)
+
+
+def ring(count, rng):
+    """`count` points of eight clusters on a ring, shape (count, 2)."""
+    return (CENTRES[rng.integers(0, 8, count)] + 0.05 * rng.standard_normal((count, 2))).astype("float32")
+
+
+def networks():
+    """(generator, discriminator, recognizer); the last two share all but their last layer."""
+    z, x = keras.Input((NOISE + KINDS,)), keras.Input((2,))
+    hidden, trunk = z, x
+    for _ in range(2):
+        hidden, trunk = (keras.layers.Dense(64, activation="relu")(layer) for layer in (hidden, trunk))
+    return (keras.Model(z, keras.layers.Dense(2)(hidden)), keras.Model(x, keras.layers.Dense(1)(trunk)),
+            keras.Model(x, keras.layers.Dense(KINDS)(trunk)))
+
+
+def train_ring(weight, iterations=1500, batch=128):
+    """The networks after so many iterations."""
+    keras.utils.set_random_seed(1)
+    generator, discriminator, recognizer = networks()
+    rules = gan.GAN(settings=None)                          # both losses of notebook 1
+    of_d = list({id(v): v for v in discriminator.trainable_variables + recognizer.trainable_variables}.values())
+    of_g = generator.trainable_variables
+    d_optimizer, g_optimizer = (keras.optimizers.Adam(1e-3, beta_1=0.5) for _ in range(2))
+    d_optimizer.build(of_d)
+    g_optimizer.build(of_g)
+
+    def blurred(points):                                    # the noise of notebook 1, exercise 6
+        return points + 0.3 * tf.random.normal(tf.shape(points))
+
+    @tf.function
+    def iterate(real, z):
+        category, nothing = z[:, NOISE:], tf.zeros((batch, 0))
+        with tf.GradientTape(persistent=True) as tape:
+            fake = generator(z)
+            score = discriminator(blurred(fake))
+            information = weight * information_loss(recognizer(blurred(fake)), category, nothing)
+            d_loss = ops.mean(ops.softplus(-discriminator(blurred(real)))) + ops.mean(ops.softplus(score)) + information
+            g_loss = rules.generator_loss(score) + information
+        d_optimizer.apply(tape.gradient(d_loss, of_d, unconnected_gradients="zero"), of_d)
+        g_optimizer.apply(tape.gradient(g_loss, of_g), of_g)
+
+    rng = np.random.default_rng(0)
+    for _ in range(iterations):
+        z = latents(rng.standard_normal((batch, NOISE)), rng.integers(0, KINDS, batch), KINDS)
+        iterate(tf.constant(ring(batch, rng)), tf.constant(z))
+    return generator, recognizer
+
+# %% figure ring
+figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+kinds = np.repeat(np.arange(KINDS), 100)
+z = latents(np.random.default_rng(3).standard_normal((len(kinds), NOISE)), kinds, KINDS)
+told = {}
+for axes, weight in zip(panels, (0.0, 1.0)):
+    ring_generator, recognizer = train_ring(weight)
+    points = ring_generator(z).numpy()
+    cluster = np.linalg.norm(points[:, None] - CENTRES, axis=2).argmin(axis=1)
+    table = np.zeros((KINDS, 8))
+    np.add.at(table, (kinds, cluster), 1 / len(kinds))
+    told[weight] = mutual_information(table)
+    axes.plot(*CENTRES.T, "o", markersize=26, color="0.9", zorder=0)
+    for k in range(KINDS):
+        axes.scatter(*points[kinds == k].T, s=14, color=plt.cm.tab10(k), marker="osD^v<>P"[k], label=f"c = {k}")
+    axes.set(title=f"weight {weight:.0f}: the cluster tells {told[weight]:.2f} bits of the code", aspect="equal",
+             xlim=(-3, 3), ylim=(-3, 3))
+panels[1].legend(loc="center", fontsize=8)
+plt.show()
+
+# %% [markdown]
+r"""
+On the left the code is there, and the generator does with it what it likes. On the right each kind has a place of its
+own, and nobody has told the network what the clusters are, nor that there are eight (we gave it eight kinds; try 5
+or 12). Something else has changed: a generator that has to show eight kinds can't collapse to one mode.
+
+## Digits
+
+Now images. `get_data.py digits` writes scikit-learn's handwritten digits as a data folder, enlarged to 16×16 pixels;
+`train.py -m InfoGAN` trains DCGAN's networks with one categorical code of ten kinds, `c0`, and two continuous ones,
+`u0` and `u1`. The labels are only the names of the folders; the training does not use them.
+"""
+
+# %% slide [markdown]
+r"""
+## InfoGAN on the ring
+
+![](ring.png)
+
+$$ \min_{G, Q} \; L_G - \lambda L_I, \qquad \min_{D, Q} \; L_D - \lambda L_I $$
+
+A code that has to be told from the sample comes to mean something. Chen et al. 2016, eq. 6
+"""
+
+# %%
+def command(name, *words):
+    """Run a command of BioGANs in the folder WORK, as a terminal would; returns what it printed."""
+    done = subprocess.run([sys.executable, "-m", f"biogans.{name}", *map(str, words)], cwd=WORK, capture_output=True,
+                          text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
+
+
+if not (WORK / "digits").exists():
+    command("get_data", "digits", "-o", "digits")
+command("train", "-d", "digits", "-m", "InfoGAN", "-a", "GAN", "--preset", "infogan", "--no_flips", "-z", 74,
+        "-s", 1, "-e", 2500, "-M", 500, "--resume")
+with open(WORK / "checkpoints" / "codes.InfoGAN.GAN.0.csv") as file:
+    for row in csv.DictReader(file):
+        shown = ("iteration", "c0 bits", "c0 decisiveness", "u0 R2", "u1 R2")
+        print(", ".join(f"{name} {float(row[name]):.4g}" for name in shown))
+
+FILE = WORK / "checkpoints" / "weights.generator.InfoGAN.GAN.0.h5"
+generator, spec, _ = checkpoint.load_generator(FILE)
+recognizer = checkpoint.load_recognizer(FILE)
+print("codes:", [codes.describe(code) for code in spec.codes])
+
+# %% [markdown]
+r"""
+What is printed: `c0 bits` is the bound of exercise 3 for drawn images (at most $\log_2 10 = 3.32$), `R2` the same for a
+continuous code (1: told exactly, 0: not at all), `decisiveness` is explained below.
+
+To see what a code means, change it and keep all else: a **traversal**.
+"""
+
+# %% figure traversal
+noise = np.random.default_rng(0).standard_normal((5, spec.codes[0].start))
+start = latents(noise, np.zeros(5, int), 10, np.zeros((5, 2)))
+cells = draw(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 5, 16, 16, 1)
+plt.figure(figsize=(8, 4.2))
+plt.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"c0={k}" for k in range(10)]))
+plt.axis("off")
+plt.title("kinds across; in each row the noise is the same")
+plt.show()
+
+# %% figure continuous
+figure, panels = plt.subplots(1, 2, figsize=(13, 3.8), layout="constrained")
+steps = np.linspace(-1.5, 1.5, 9)
+start = latents(np.tile(noise[:1], (5, 1)), np.arange(5) * 2, 10, np.zeros((5, 2)))
+for axes, code in zip(panels, spec.codes[1:]):
+    cells = draw(generator, codes.traversal(start, code, steps)).reshape(9, 5, 16, 16, 1)
+    axes.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"{step:+.1f}" for step in steps]))
+    axes.axis("off")
+    axes.set_title(f"{code.name} across; kinds 0, 2, 4, 6, 8 down")
+plt.show()
+
+# %% [markdown]
+r"""
+Name them: what do `u0` and `u1` do? (`traverse.py -i FILE` writes such pictures, and movies, for any InfoGAN.) And look
+at the first picture from row to row: what is left for the noise to do is little. The codes have taken what varies most,
+and nothing in the losses asks the noise to be seen.
+
+## Exercise 5: how well do kinds agree with digits?
+
+Here we happen to have labels, so we can ask. The network's kind 0 need not be the digit 0: kinds have no names. So one
+looks for the best one-to-one **assignment** of kinds to digits, and counts how often a held-out image's kind is the one
+that was assigned to its digit. Trying all of the $10! = 3{,}628{,}800$ assignments would do; the Hungarian algorithm is
+quicker: `rows, columns = linear_sum_assignment(table, maximize=True)` chooses one column for each row such that
+`table[rows, columns].sum()` is largest.
+"""
+
+# %% exercise
+# Exercise 5
+def agreement(labels, kinds):
+    """Share of images whose kind is assigned to their label, under the best assignment; both (images,), 0 … 9."""
+    ### BEGIN SOLUTION
+    table = np.zeros((10, 10))
+    np.add.at(table, (labels, kinds), 1)
+    rows, columns = linear_sum_assignment(table, maximize=True)
+    return table[rows, columns].sum() / len(labels)
+    ### HANDOUT
+    # return -1.0         # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+_labels = np.repeat(np.arange(10), 30)
+assert np.isclose(agreement(_labels, (_labels + 3) % 10), 1), "kinds that are the digits under other names: 1"
+assert np.isclose(agreement(_labels, np.zeros(300, int)), 0.1), "all images in one kind: only one digit gets it, 0.1"
+_r = np.random.default_rng(0)
+for _ in range(3):
+    _kinds = np.where(_r.random(300) < 0.6, (_labels * 7) % 10, _r.integers(0, 10, 300))
+    _product = clusters.accuracy(_labels, _kinds)
+    assert np.isclose(agreement(_labels, _kinds), _product), \
+        f"evaluate.py --codes finds {_product:.3f}, you find {agreement(_labels, _kinds):.3f}"
+print("✓ exercise 5: this is the accuracy of evaluate.py --codes")
+
+# %% figure table
+training, held_out = (dataloader.load(WORK / "digits", split=split) for split in ("train", "test"))
+answers = codes.read(recognizer, features.scaled(held_out.pixels), spec.codes)["c0"]
+kinds = answers.argmax(axis=1)
+table = np.zeros((10, 10), int)
+np.add.at(table, (held_out.labels, kinds), 1)
+_, order = linear_sum_assignment(table, maximize=True)
+plt.figure(figsize=(4.6, 4.2))
+plt.imshow(table[:, order], cmap="cividis")
+for row, column in np.ndindex(10, 10):
+    if table[row, order[column]]:
+        plt.text(column, row, table[row, order[column]], ha="center", va="center", fontsize=8,
+                 color="black" if table[row, order[column]] > 9 else "white")
+plt.xticks(range(10), order)
+plt.yticks(range(10))
+plt.xlabel("kind that the recognizer sees")
+plt.ylabel("digit")
+plt.title(f"{len(kinds)} held-out digits: agreement {agreement(held_out.labels, kinds):.2f}", fontsize=10)
+plt.show()
+grouped = clusters.k_means(training.pixels, held_out.pixels, 10)
+print(f"k-means with 10 clusters: {clusters.accuracy(held_out.labels, grouped):.2f}")
+
+# %% slide [markdown]
+r"""
+## Digits, without labels
+
+![](traversal.png)
+![](table.png)
+"""
+
+# %% [markdown]
+r"""
+`k-means` (which gathers images round ten centres) is what one would try first, so it belongs beside the result. On
+these small digits it is good; on MNIST's larger ones it agrees for half of the images, and InfoGAN for nine in ten
+(`docs/infogan.md`).
+
+Without labels, how does one choose among trainings with different seeds? The recognizer's answers for real images
+should be *sure*, and *different* for different images. With exercise 2: the **decisiveness**
+
+$$ H\bigl(\mathbb E\, Q(c \mid x)\bigr) - \mathbb E\, H\bigl(Q(c \mid x)\bigr) $$
+
+is the information between real images and the recognizer's answers.
+"""
+
+# %%
+sure = entropy(answers.mean(axis=0)) - np.mean([entropy(p) for p in answers])
+print(f"decisiveness: {sure:.2f} of at most {np.log2(10):.2f} bits; train.py finds {codes.decisiveness(answers):.2f}")
+
+# %% [markdown]
+r"""
+## Directions: sliders for any generator
+
+Most generators have no codes. But one can ask in which directions of $z$ the image changes most. Let the matrix $J$
+hold the derivative of each pixel by each number of $z$, in a row for each number: a small step $d$ changes the image by
+$d^\top J$, and its squared size is $d^\top (J J^\top)\, d$. Average $J J^\top$ over some latents. This is a symmetric
+matrix, and its **eigenvectors** are directions at right angles to each other; the one with the largest **eigenvalue**
+changes the image most, the one with the smallest least (Wang & Ponce 2021).
+
+Careful with the order: average $J J^\top$, not $J$. A number that makes one cell brighter and another one darker has a
+mean derivative of 0, and does change cells.
+
+## Exercise 6: the strongest directions
+
+Take differences for derivatives: row $i$ of $J$ is $\bigl(G(z + h e_i) - G(z)\bigr) / h$, with $h$ = `step` and $e_i$
+the row $i$ of `np.eye(n)`. `np.linalg.eigh(matrix)` gives eigenvalues in **ascending** order and eigenvectors as
+**columns**.
+"""
+
+# %% exercise
+# Exercise 6
+def directions(generate, cells, step=0.1):
+    """(directions (n, n) as rows, the strongest first, strengths (n,)).
+
+    generate   latents (count, n) -> images (count, …)
+    cells      latents (any number, n) around which is measured
+    A strength is the root mean square change of a pixel for a unit of a small step: the root of an eigenvalue of the
+    mean of J J^T over the cells, divided by the number of pixels.
+    """
+    n = cells.shape[1]
+    mean = np.zeros((n, n))
+    for z in cells:
+        ### BEGIN SOLUTION
+        images = generate(np.concatenate([z[None], z + step * np.eye(n)]))
+        j = (images[1:] - images[0]).reshape(n, -1) / step
+        mean += j @ j.T / j.shape[1] / len(cells)
+        ### HANDOUT
+        # mean += np.eye(n)       # your code instead of this line: three lines
+        ### END SOLUTION
+    values, vectors = np.linalg.eigh(mean)
+    return vectors.T[::-1], np.sqrt(np.maximum(values[::-1], 0))
+
+# %% check
+_a = np.array([[3.0, 0, 0, 0], [0, 0, 1.0, 0]])
+_rows, _strengths = directions(lambda z: z @ _a, np.zeros((2, 2)))
+assert np.allclose(_strengths, [1.5, 0.5]), \
+    f"G(z) = (3 z0, 0, z1, 0), four pixels: strengths 3/√4 and 1/√4; yours: {_strengths}"
+assert np.allclose(np.abs(_rows), np.eye(2)), f"its strongest direction is z0, then z1; yours: {_rows}"
+_rows, _strengths = directions(lambda z: z ** 2, np.array([[1.0, 0.01], [-1.0, 0.01]]), step=1e-4)
+assert _strengths[0] > 1, "z0² falls at -1 and grows at 1: the mean of J J^T does not cancel, the mean of J does"
+_spec = models.NetworkSpec("DCGAN", 12, 12, 1, ("a",), nz=6, ngf=4, init="he")
+_network = models.build_generator(_spec)
+_product = explore.directions(_network, explore.groups_of(_network, _spec))[0]
+_cells = np.random.default_rng(0).standard_normal((explore.CELLS, 6), np.float32)
+_yours = directions(lambda z: 127.5 * draw(_network, z.astype("float32")), _cells)
+assert np.allclose(_yours[1], _product[1], rtol=0.01), \
+    f"explore.py finds {_product[1].round(2)}, you {_yours[1].round(2)}"
+assert abs(_yours[0][0] @ _product[0][0]) > 0.99, "your strongest direction is not that of explore.py"
+print("✓ exercise 6: these are the sliders of explore.py")
+
+# %% [markdown]
+r"""
+Try it on a generator without codes: a plain DCGAN of the same digits, with 16 numbers of noise.
+"""
+
+# %% figure directions
+command("train", "-d", "digits", "-m", "DCGAN", "-a", "WGAN-GP", "--preset", "fast", "--ngf", 32, "--ndf", 32, "-b", 32,
+        "-z", 16, "--no_flips", "-s", 1, "-e", 1200, "--resume")
+plain, _, _ = checkpoint.load_generator(WORK / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.0.h5")
+
+
+def plain_images(z):
+    """Images of the plain generator; pixels in gray levels of 256."""
+    return 127.5 * (draw(plain, z.astype("float32")) + 1)
+
+
+noise = np.random.default_rng(2).standard_normal((16, 16))
+rows, strengths = directions(plain_images, noise)
+places = (0, 1, 2, len(rows) - 1)
+moved = np.stack([plain_images(noise[0] + np.linspace(-3, 3, 9)[:, None] * rows[k]) for k in places]) / 255
+figure, panels = plt.subplots(1, 2, figsize=(12, 3.6), layout="constrained", width_ratios=[2.4, 1])
+names = [f"direction {k + 1}" for k in places]
+panels[0].imshow(figures.table(moved, [f"{step:+.1f}" for step in np.linspace(-3, 3, 9)], names))
+panels[0].axis("off")
+panels[1].plot(range(1, len(rows) + 1), strengths, "o-", markersize=3, color="#009E73")
+panels[1].set(xlabel="direction", ylabel="gray levels for a unit step", ylim=(0, None))
+plt.show()
+
+# %% slide [markdown]
+r"""
+## Sliders for any generator
+
+![](directions.png)
+
+A plain DCGAN. Eigenvectors of the mean of $J J^T$, where $J$ is the derivative of the pixels by $z$: the directions in
+which a small step changes the image most. Strong, but do they *mean* something? Wang & Ponce 2021
+"""
+
+# %% [markdown]
+r"""
+The strongest direction changes the image much, the last one little; but no direction *means* one thing, as a code
+does: on the way a digit becomes another one. Strength can be had from any generator, meaning has to be asked for.
+
+## The page
+
+`explore.py` writes a page with these sliders: one file with the network in it, which needs no server and no network
+connection. Codes come first, then the directions of the noise.
+"""
+
+# %%
+printed = command("explore", "-i", FILE.relative_to(WORK), "-o", "sliders.html")
+print(printed.splitlines()[-1])
+
+# %% [markdown]
+r"""
+Open `work_6/sliders.html` with a double click (from a cluster, copy it to your computer first). Press `?` for the keys;
+`R` is a random digit, `K` keeps one, and two that are kept can be blended into each other. Send it to a friend: that is
+all they need.
+
+## Exercise 7: a slider of your own
+
+Which direction of the plain generator makes digits **brighter** (more ink)? Not the strongest one: that only changes
+*much*. For many latents measure the ink, and fit a plane $\text{ink} \approx a + z \cdot b$ by least squares;
+$b / \lVert b \rVert$ is the direction (`interpolate.py --cycle` finds the growth of a cell so).
+`np.linalg.lstsq(matrix, values, rcond=None)[0]` are the coefficients of the columns of `matrix`; for $a$ there must
+be a column of ones.
+"""
+
+# %% exercise
+# Exercise 7
+def direction_of(values, z):
+    """The direction, of length 1, in which `values` (count,) grow most, by a linear fit in z (count, n)."""
+    ### BEGIN SOLUTION
+    matrix = np.concatenate([np.ones((len(z), 1)), z], axis=1)
+    slope = np.linalg.lstsq(matrix, values, rcond=None)[0][1:]
+    return slope / np.linalg.norm(slope)
+    ### HANDOUT
+    # return np.zeros(z.shape[1])         # your code instead of this line
+    ### END SOLUTION
+
+# %% check
+_r = np.random.default_rng(2)
+_z = _r.standard_normal((400, 5))
+_found = np.asarray(direction_of(9 + _z @ [0, 3, 0, -4, 0], _z))
+assert np.allclose(_found, [0, 0.6, 0, -0.8, 0]), f"9 + 3 z1 - 4 z3 grows along (0, 0.6, 0, -0.8, 0); yours: {_found}"
+assert np.isclose(np.linalg.norm(direction_of(_r.standard_normal(400), _z)), 1), "the direction should have length 1"
+_noise = _r.standard_normal((600, len(rows)))
+_found = direction_of(plain_images(_noise).mean(axis=(1, 2, 3)), _noise)
+_ink = [plain_images(_noise[:100] + _step * _found).mean() for _step in (-3, 0, 3)]
+assert _ink[0] < _ink[1] < _ink[2], f"ink at -3, 0 and 3 along your direction: {np.round(_ink, 1)}; it should grow"
+print(f"✓ exercise 7: mean gray level {_ink[0]:.1f}, {_ink[1]:.1f}, {_ink[2]:.1f}")
+
+# %% figure ink
+many = np.random.default_rng(4).standard_normal((1000, len(rows)))
+more = direction_of(plain_images(many).mean(axis=(1, 2, 3)), many)
+moved = np.stack([plain_images(noise[k] + np.linspace(-3, 3, 9)[:, None] * more) for k in range(3)]) / 255
+plt.figure(figsize=(9, 3.2))
+plt.imshow(figures.table(moved, [f"{step:+.1f}" for step in np.linspace(-3, 3, 9)]))
+plt.axis("off")
+plt.title("along the direction of ink, three noises")
+plt.show()
+
+# %% [markdown]
+r"""
+## To discuss
+
+1. The bound reaches 3.3 bits long before the kinds are the digits. What else could the kinds be, that is as easy to
+   tell?
+2. An InfoGAN of cells has a code that goes with the DNA content. A colleague calls it *time*. What would have to be
+   true?
+3. You trained ten seeds and show the one whose kinds agree best with the labels. What is wrong with that number?
+4. Why does a code of ten kinds not become, say, the stroke's width in ten steps?
+
+## Sources
+
+- Chen et al. (2016), *InfoGAN: interpretable representation learning by information maximizing generative adversarial
+  nets*, [arXiv:1606.03657](https://arxiv.org/abs/1606.03657)
+- Shannon (1948), *A mathematical theory of communication*,
+  [doi:10.1002/j.1538-7305.1948.tb01338.x](https://doi.org/10.1002/j.1538-7305.1948.tb01338.x)
+- Wang & Ponce (2021), *The geometry of deep generative image models and its applications*,
+  [arXiv:2101.06006](https://arxiv.org/abs/2101.06006)
+- Kuhn (1955), *The Hungarian method for the assignment problem*,
+  [doi:10.1002/nav.3800020109](https://doi.org/10.1002/nav.3800020109)
+"""
+
+# %% answer [markdown]
+r"""
+## For the instructor
+
+**Timing** (45 minutes): codes and exercise 1 5, entropy and exercise 2 8, the bound and exercises 3 and 4 12 (start the
+training of the digits before), ring 3, digits and exercise 5 7, the page 5, exercise 6 5. Exercise 7 suits those who
+are ahead.
+
+**Answers.** 1: anything that can be read off the image: stroke widths in ten steps, or two kinds of slanted 1 and one
+for 7 and 9 together. What is in the images for free (the discriminator's demand that they look real) decides; that is
+why the initial weights matter (`docs/infogan.md`). 2: that DNA content never falls and that cells do not wait; even
+then ranks say nothing of duration. 3: labels were used to choose: choose by decisiveness, or report all ten. 4: it
+can, and sometimes does: of what can be told apart in ten steps, the shapes of digits differ most.
+
+**Numbers.** The agreement varies with the seed and the machine (0.93 in the run that is in `docs/course`, k-means
+0.83). The point of the comparison is that it is made. On the ring the plain GAN's code tells about 0.1 of 3 bits.
+"""
+
+# %% slide [markdown]
+r"""
+## To discuss
+
+1. 3.3 bits, and the kinds are not the digits. What else could they be?
+2. A code goes with DNA content. Is it time?
+3. The best of ten seeds, chosen by labels: what is wrong?
+4. Why digits, and not the stroke's width in ten steps?
+"""
