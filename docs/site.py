@@ -22,10 +22,12 @@ FORMULA = re.compile(r'class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]
 
 
 def on_config(config):
-    pages = [{name.removesuffix(".py"): f"commands/{name.removesuffix('.py')}.md"} for name in sorted(_parsers())]
+    commands = [name.removesuffix(".py") for name in sorted(_parsers())]
+    notebooks = sorted(path.name for path in (ROOT / "docs/course").glob("*.md"))
+    pages = {"Commands": [{name: f"commands/{name}.md"} for name in commands],
+             "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
     for entry in config.nav:
-        if "Commands" in entry:
-            entry["Commands"] = pages
+        entry.update({title: pages[title] for title in entry.keys() & pages.keys()})
     return config
 
 
