@@ -7,6 +7,7 @@ from PIL import Image
 
 from biogans import figures
 from biogans.errors import InputError
+from networks import spec
 
 FACTORS = ["Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"]
 
@@ -104,7 +105,8 @@ def test_real_grid(tmp_path):
 
 
 def test_sample_grid_writes_what_it_returns(tmp_path):
-    picture = figures.sample_grid(tmp_path / "a.png", cells(2, 3, (1,)), ["a very long name of a factor", "two\nlines"])
+    star = spec("DCGAN-starshaped", factors=("a very long name of a factor", "two\nlines"))
+    picture = figures.sample_grid(tmp_path / "a.png", star, cells(2, 3, (1,)))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 

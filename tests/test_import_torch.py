@@ -1,4 +1,4 @@
-"""Generators of the paper's PyTorch code: the same pixels; nothing that a file says is run; one line for each mistake."""
+"""Generators of the paper's PyTorch code: the same pixels; no code of a file is run; one line for each mistake."""
 
 import importlib
 import os
@@ -6,6 +6,7 @@ import pickle
 import sys
 from types import SimpleNamespace
 
+import mutations
 import numpy as np
 import pytest
 
@@ -22,7 +23,12 @@ LAYOUTS = {     # our architecture: (network of torch_networks, its factors)
     "DCGAN-independent": (lambda t: t.Independent((24, 40), NZ, NGF, 3), 3),
     "DCGAN-separable-independent": (lambda t: t.Independent((24, 40), NZ, NGF, 3, part=0.5), 3),
 }
-FACTORS = {6: (), 3: ("-p", "Bgs4,Pom1,Tea4")}
+AGES = {        # how files are written
+    "zip": lambda t, state, path: t.torch.save(state, path),
+    "pickles": lambda t, state, path: t.torch.save(state, path, _use_new_zipfile_serialization=False),
+    "2017": lambda t, state, path: t.write_as_in_2017(path, state),
+}
+FACTORS = {6: (), 3: ("-p", "Pom1,Tea1,Tea4")}
 
 
 @pytest.fixture
@@ -77,21 +83,19 @@ def test_every_architecture_of_the_paper_is_read():
     assert {*LAYOUTS} == {*models.ARCHITECTURES} - {"InfoGAN"}
 
 
-def test_files_of_every_age(original, capsys):
+def test_files_of_every_age(original, here, capsys):
     """The zip of today, the pickles of PyTorch 1, and those of 2017, whose arrays have another constructor."""
     network = original.trained(original.dcgan((24, 40), NZ, NGF), NZ)
-    state = network.state_dict()
-    original.torch.save(state, "zip_iter_1.pth")
-    original.torch.save(state, "pickles_iter_1.pth", _use_new_zipfile_serialization=False)
-    original.write_as_in_2017("old_iter_1.pth", state)
-    files = {name: open(name, "rb").read() for name in ("zip_iter_1.pth", "pickles_iter_1.pth", "old_iter_1.pth")}
-    assert files["zip_iter_1.pth"].startswith(b"PK") and b"_rebuild_tensor_v2" in files["pickles_iter_1.pth"]
-    assert b"_rebuild_tensor\n" in files["old_iter_1.pth"] and b"num_batches_tracked" not in files["old_iter_1.pth"]
     z = np.random.default_rng(1).standard_normal((2, NZ), np.float32)
-    for name in files:
-        read(capsys, "-i", name, "-a", "GAN", "-c", name.split("_")[0])
-        generator, _, _ = checkpoint.load_generator(f"{name.split('_')[0]}/model.generator.DCGAN.GAN.1.h5")
+    content = {}
+    for age, write in AGES.items():
+        write(original, network.state_dict(), here / f"{age}_iter_1.pth")
+        content[age] = (here / f"{age}_iter_1.pth").read_bytes()
+        read(capsys, "-i", f"{age}_iter_1.pth", "-a", "GAN", "-c", age)
+        generator, _, _ = checkpoint.load_generator(f"{age}/model.generator.DCGAN.GAN.1.h5")
         np.testing.assert_allclose(draw(generator, z), original.drawn(network, z), atol=1e-5)
+    assert content["zip"].startswith(b"PK") and b"_rebuild_tensor_v2" in content["pickles"]
+    assert b"_rebuild_tensor\n" in content["2017"] and b"num_batches_tracked" not in content["2017"]
 
 
 @pytest.mark.parametrize("folder, arguments, algorithm, rates", [
@@ -141,8 +145,9 @@ def test_a_whole_network_is_refused(original, capsys):
     assert "names code to be run (torch_networks.Main)" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
 
 
-@pytest.mark.parametrize("content", [b"", b"no network", b"\x80\x02.", b"PK\x03\x04" + bytes(100), b"\x89HDF\r\n\x1a\n" + bytes(99),
-                                     b"\x80\x02K\x01.", bytes(range(256))])
+@pytest.mark.parametrize("content", [
+    b"", b"no network", b"\x80\x02.", b"PK\x03\x04" + bytes(100), b"\x89HDF\r\n\x1a\n" + bytes(99), b"\x80\x02K\x01.",
+    bytes(range(256))])
 def test_other_files_are_refused(original, here, capsys, content):
     (here / "netG.pth").write_bytes(content)
     assert "netG.pth is not a weights file of PyTorch's" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
@@ -150,33 +155,61 @@ def test_other_files_are_refused(original, here, capsys, content):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_files_cut_short_are_refused(original, here, capsys, zipped):
-    original.torch.save(original.dcgan((24, 40), NZ, NGF).state_dict(), "netG.pth", _use_new_zipfile_serialization=zipped)
+    state = original.dcgan((24, 40), NZ, NGF).state_dict()
+    original.torch.save(state, "netG.pth", _use_new_zipfile_serialization=zipped)
     whole = (here / "netG.pth").read_bytes()
     for part in (0.01, 0.3, 0.7, 0.99):
         (here / "netG.pth").write_bytes(whole[:int(part * len(whole))])
-        assert "is not a weights file of PyTorch's, or not a whole one" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
+        assert "is not a weights file of PyTorch's" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
+
+
+def test_damaged_files_are_read_or_refused_without_a_trace(original, here, recwarn):
+    """What only changes a number is not noticed: the files of PyTorch have no digest."""
+    contents = []
+    for age, write in AGES.items():
+        write(original, small(original), here / f"{age}.pth")
+        contents.append((here / f"{age}.pth").read_bytes())
+    rng, refusals = np.random.default_rng(0), 0
+    for k in range(150):
+        whole = contents[k % 3]
+        damaged = mutations.flip_bits(bytearray(whole[:2500]), rng) + whole[2500:]      # where the pickles are
+        (here / "netG.pth").write_bytes(damaged)
+        try:
+            import_torch.read(here / "netG.pth")
+        except import_torch.InputError:
+            refusals += 1
+    assert refusals > 50 and not [warning for warning in recwarn if "pickle" in str(warning.message)]
 
 
 @pytest.mark.parametrize("change, words", [
     (lambda t: t.critic((24, 40), NGF).state_dict(), "holds a critic, which draws nothing"),
-    (lambda t: {f"main.0.{name}": array for name, array in t.critic((24, 40), NGF).state_dict().items()}, "holds a critic"),
-    (lambda t: {"state_dict": t.dcgan((24, 40), NZ, NGF).state_dict()}, "something else than the named arrays"),
+    (lambda t: {f"main.0.{name}": array for name, array in t.critic((24, 40), NGF).state_dict().items()},
+     "holds a critic"),
+    (lambda t: {"state_dict": small(t)}, "something else than the named arrays"),
     (lambda t: [t.torch.zeros(2)], "something else than the named arrays"),
     (lambda t: {}, "something else than the named arrays"),
+    (lambda t: {"main.0.weight": t.torch.eye(3).to_sparse()}, "something else than the named arrays"),
+    (lambda t: {"main.0.weight": t.torch.empty(3, device="meta")}, "something else than the named arrays"),
+    (lambda t: {"main.0.weight": t.nn.Parameter(t.torch.ones(3))}, "holds main.0.weight"),
     (lambda t: {"features.0.weight": t.torch.zeros(3, 3)}, "holds features.0.weight"),
-    (lambda t: t.dcgan((24, 40), NZ, NGF).state_dict() | {"main.extra-layers-0.4.conv.weight": t.torch.zeros(4, 4, 3, 3)},
+    (lambda t: small(t) | {"main.extra-layers-0.4.conv.weight": t.torch.zeros(4, 4, 3, 3)},
      "holds main.extra-layers-0.4.conv.weight"),
-    (lambda t: without(t.dcgan((24, 40), NZ, NGF).state_dict(), "batchnorm.running_var"), "has no main.initial.16.batchnorm"),
-    (lambda t: without(t.dcgan((24, 40), NZ, NGF).state_dict(), "pyramid"), "only generators of the paper's code"),
-    (lambda t: without(t.Star((24, 40), NZ, NGF, 6).state_dict(), "main.1.convt_green.1"), "has no main.1.convt_green.1"),
+    (lambda t: without(small(t), "batchnorm.running_var"), "has no main.initial.16.batchnorm"),
+    (lambda t: without(small(t), "pyramid"), "only generators of the paper's code"),
+    (lambda t: without(t.Star((24, 40), NZ, NGF, 6).state_dict(), "main.1.convt_green.1"),
+     "has no main.1.convt_green.1"),
     (lambda t: t.dcgan((24, 40), 8, 8, part=0.75).state_dict(), "--red_portion"),
     (lambda t: t.Star((24, 40), NZ, NGF, 3).state_dict(), "draws 3 factors: name them with -p"),
     (lambda t: {"main.initial.7-16.convt.weight": t.torch.zeros(1).expand(10**6, 10**6, 3, 5)}, "claim more bytes"),
-    (lambda t: {name: array.reshape(-1) for name, array in t.dcgan((24, 40), NZ, NGF).state_dict().items()},
+    (lambda t: {name: array.reshape(-1) for name, array in small(t).items()},
      "only generators of the paper's code")])
 def test_other_networks_are_refused(original, capsys, change, words):
     original.torch.save(change(original), "netG.pth")
     assert words in refused(capsys, "-i", "netG.pth", "-a", "GAN")
+
+
+def small(original):
+    return original.dcgan((24, 40), NZ, NGF).state_dict()
 
 
 def without(state, word):
@@ -186,7 +219,7 @@ def without(state, word):
 def test_mistakes_of_the_command_line(original, capsys, here):
     assert "missing.pth: no such file" in refused(capsys, "-i", "missing.pth", "-a", "GAN")
     assert "no such file" in refused(capsys, "-i", here, "-a", "GAN")
-    original.torch.save(original.dcgan((24, 40), NZ, NGF).state_dict(), "netG_iter_5.pth")
+    original.torch.save(small(original), "netG_iter_5.pth")
     assert "which algorithm trained it: give -a" in refused(capsys, "-i", "netG_iter_5.pth")
 
 

@@ -137,7 +137,7 @@ def test_equivalent_ways_to_name_the_images(here):
 def test_the_pictures_of_a_run(here, monkeypatch):
     """The samples: factors in columns, and rows that share the red half of z show the same red channel."""
     drawn = []
-    monkeypatch.setattr(figures, "sample_grid", lambda path, cells, names, columns: drawn.append((cells, names, columns))
+    monkeypatch.setattr(figures, "sample_picture", lambda cells, names, columns: drawn.append((cells, names, columns))
                         or np.zeros((4, 4, 3), np.uint8))
     run_train("-e", 1)
     cells, names, columns = drawn[0]

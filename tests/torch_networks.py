@@ -114,7 +114,8 @@ def critic(size, ndf, channels=2):
     """DCGAN_D without batch normalisation."""
     stages = stages_of(size)
     widths = [channels, *(ndf << level for level in range(stages))]
-    modules = {f"{'pyramid' if level else 'initial'}.{inputs}-{outputs}.conv": nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
+    modules = {f"{'pyramid' if level else 'initial'}.{inputs}-{outputs}.conv":
+               nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
                for level, (inputs, outputs) in enumerate(zip(widths, widths[1:]))}
     modules[f"final.{widths[-1]}-1.conv"] = nn.Conv2d(widths[-1], 1, [side >> stages for side in size], bias=False)
     return Main(sequence(modules))

@@ -58,9 +58,9 @@ One would like to have
 - **continuous codes** $u$, numbers in $[-1, 1]$: how slanted, how large;
 - and **noise** for all the rest,
 
-and nobody should have to label an image for it. The latent is all of them in a row, $z = (\text{noise}, c, u)$. A
-category is written as $K$ numbers of which one is 1 and the others are 0 (*one-hot*), because a network can't compute
-with names, and a number such as 3 would say that kind 3 lies between kinds 2 and 4.
+and nobody should have to say of an image what it shows (to *label* it) for that. The latent is all of them in a row,
+$z = (\text{noise}, c, u)$. A category is written as $K$ numbers of which one is 1 and the others are 0 (*one-hot*),
+because a network can't compute with names, and a number such as 3 would say that kind 3 lies between kinds 2 and 4.
 
 ## Exercise 1: latents with codes
 
@@ -157,9 +157,10 @@ $Q(c \mid x)$ be any guess of the code from the image. Then
 $$ I(c; x) \;\ge\; H(c) + \mathbb E \log_2 Q(c \mid x) \;=:\; L_I, $$
 
 where $c$ is the code that $x$ was drawn from, and the two sides are equal if $Q$ is the true probability of the code
-given the image (Chen et al. 2016, eq. 4). The difference is a Kullback-Leibler divergence, which is never negative. So
-whoever makes $L_I$ large, makes the information at least as large. Both networks can: the recognizer by guessing
-better, the generator by drawing images that are easier to guess from.
+given the image (Chen et al. 2016, eq. 4). The difference is the mean over the images of
+$\sum_k p_k \log_2 (p_k / Q_k)$, with these true probabilities $p_k$: a *Kullback-Leibler divergence*, which is never
+negative. So whoever makes $L_I$ large, makes the information at least as large. Both networks can: the recognizer by
+guessing better, the generator by drawing images that are easier to guess from.
 
 ## Exercise 3: the bound
 
@@ -212,7 +213,7 @@ $$ Q(k \mid x) = \frac{e^{a_k}}{\sum_j e^{a_j}}, $$
 
 the *softmax*, is a probability; `ops.log_softmax(answers)` is its logarithm, computed safely. For a continuous code
 the recognizer answers with a number; if its error is taken to be normal with a fixed width, $-\log Q$ is the squared
-error but for constants. Together, with the weights of the product (and natural logarithms):
+error but for constants. Together, with the weights $\lambda$ of the product (and natural logarithms):
 
 $$ -\lambda L_I = -\mathbb E \log Q(c \mid x) \;+\; \tfrac12\, \mathbb E\, (u - \hat u(x))^2 \quad
 \text{(summed over the continuous codes)}. $$
@@ -418,10 +419,11 @@ and nothing in the losses asks the noise to be seen.
 
 ## Exercise 5: how well do kinds agree with digits?
 
-Here we happen to have labels, so we can ask. The network's kind 0 need not be the digit 0: kinds have no names. So one
-looks for the best one-to-one **assignment** of kinds to digits, and counts how often a held-out image's kind is the one
-that was assigned to its digit. Trying all of the $10! = 3{,}628{,}800$ assignments would do; the Hungarian algorithm is
-quicker: `rows, columns = linear_sum_assignment(table, maximize=True)` chooses one column for each row such that
+Here we happen to have labels, so we can ask. The network's kind 0 need not be the digit 0: kinds have no names. So
+one looks for the best one-to-one **assignment** of kinds to digits, and counts how often the kind of a *held-out*
+image (one that no training saw) is the one that was assigned to its digit. Trying all of the $10! = 3{,}628{,}800$
+assignments would do; the Hungarian algorithm is quicker:
+`rows, columns = linear_sum_assignment(table, maximize=True)` chooses one column for each row such that
 `table[rows, columns].sum()` is largest.
 """
 
@@ -483,7 +485,7 @@ r"""
 # %% [markdown]
 r"""
 `k-means` (which gathers images round ten centres) is what one would try first, so it belongs beside the result. On
-these small digits it is good; on MNIST's larger ones it agrees for half of the images, and InfoGAN for nine in ten
+these small digits it is good; on MNIST's (28×28 pixels) it agrees for half of the images, and InfoGAN for nine in ten
 (`docs/infogan.md`).
 
 Without labels, how does one choose among trainings with different seeds? The recognizer's answers for real images
@@ -693,7 +695,7 @@ training of the digits before), ring 3, digits and exercise 5 7, the page 5, exe
 are ahead.
 
 **Answers.** 1: anything that can be read off the image: stroke widths in ten steps, or two kinds of slanted 1 and one
-for 7 and 9 together. What is in the images for free (the discriminator's demand that they look real) decides; that is
+for 7 and 9 together. What is easiest to tell while the images still have to look real decides; that is
 why the initial weights matter (`docs/infogan.md`). 2: that DNA content never falls and that cells do not wait; even
 then ranks say nothing of duration. 3: labels were used to choose: choose by decisiveness, or report all ten. 4: it
 can, and sometimes does: of what can be told apart in ten steps, the shapes of digits differ most.

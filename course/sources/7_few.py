@@ -367,6 +367,8 @@ r"""
 
 ![](overfitting.png)
 
+![](samples.png)
+
 Change what the critic is shown, real **and** drawn, in the updates of both networks, by changes that let gradients
 through. Zhao et al. 2020; overfitting: Karras et al. 2020
 """
@@ -374,8 +376,8 @@ through. Zhao et al. 2020; overfitting: Karras et al. 2020
 # %% [markdown]
 r"""
 Left: does the critic still tell unseen real crops from drawn ones? Without augmentation it soon does not. Right: what
-counts in the end. In a training as short as this one augmentation costs quality; what it saves shows when the plain
-critic has nothing left to teach.
+counts in the end. In a training as short as this one augmentation costs quality. What it gains in longer ones this
+figure does not tell; the two papers measured it.
 
 ## Exercise 5: how many images are there really?
 
@@ -385,7 +387,8 @@ equally frequent, two images drawn at random are of the same kind with probabili
 
 $$ N_\text{eff} = 1 \,/\, \text{share of pairs that are nearer than } r $$
 
-(Arora & Zhang 2018). Write it for features (count, n); each pair counts once, and no image with itself.
+(Arora & Zhang 2018). Write it for points, $n$ numbers for each image that describe it (its *features*); each pair
+counts once, and no image with itself.
 """
 
 # %% exercise

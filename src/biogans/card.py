@@ -60,7 +60,7 @@ def card(options):
     lines = [*_head(path, spec, facts, files, picture, generator.count_params()), *_how_to_draw(path, spec, facts),
              *_how_it_was_made(facts), *_scores(options.evaluation, path, facts),
              *_notes(options.notes, files.folder / f"notes.{files.run}.md")]
-    figures.write_picture(picture, figures.cells_picture(spec, draw(generator, spec), COLUMNS))
+    figures.sample_grid(picture, spec, draw(generator, spec), COLUMNS)
     with replacing(target) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print(f"Output card: {target}\nOutput picture: {picture}")

@@ -80,8 +80,8 @@ def difference(trained, drawn, program):
     """The largest difference of pixels that another program has `drawn`. Raises InputError if it is large."""
     largest = np.abs(drawn - trained.cells).max()
     if not largest <= TOLERANCE:
-        raise InputError(f"{trained.path}: {program} draws other pixels than Keras, by up to {largest:.2g}, so nothing was "
-                         f"written: if you changed models.py, see what onnx_graph.py makes of its layers")
+        raise InputError(f"{trained.path}: {program} draws other pixels than Keras, by up to {largest:.2g}, so nothing "
+                         f"was written: if you changed models.py, see what onnx_graph.py makes of its layers")
     return largest
 
 
@@ -142,9 +142,11 @@ def write_package(target, trained, options):
                  "README.md": readme(trained, options).encode()}
     files["rdf.yaml"] = json.dumps(description(trained, options, files), indent=1).encode()     # JSON is YAML
     with replacing(target, sum(map(len, files.values()))) as temporary:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as package:
+        with zipfile.ZipFile(temporary, "w") as package:
             for name, content in files.items():
-                package.writestr(name, content)
+                member = zipfile.ZipInfo(name)
+                member.external_attr = 0o644 << 16          # else only its owner could read what is unpacked
+                package.writestr(member, content, zipfile.ZIP_DEFLATED)
     return found
 
 
@@ -198,6 +200,9 @@ def summary(trained):
 def readme(trained, options):
     """The package's README.md."""
     spec, facts = trained.spec, trained.facts
+    source = (f"Imported from PyTorch ({facts['imported']['file']}); the settings are the paper's."
+              if "imported" in facts else
+              f"{facts['images']['number']} images, SHA-256 of their pixels `{facts['images']['sha256']}`.")
     training = "\n".join(f"| {name} | {value} |" for name, value in facts["training"].items())
     names = "\n".join(f"| {k} | {name} |" for k, name in enumerate(spec.channel_names))
     channels = len(spec.channel_names)
@@ -229,12 +234,11 @@ cells = session.run(None, {{"z": z}})[0]                  # (cells, {spec.height
 
 How far the cells are from real ones is measured by a classifier's two-sample test, Fréchet distances and others:
 `evaluate.py -i generator.h5 -d FOLDER`, where FOLDER holds images that the training did not see. That they look right
-is no such measure. The network draws no structure that its training images lack, and may leave out some that they have.
+is no such measure: the network may draw what no cell has, and leave out what cells have.
 
 ## Training
 
-{facts['images']['number']} images, SHA-256 of their pixels `{facts['images']['sha256']}`;
-{facts['iteration']} iterations; weights: {facts.get('weights', 'moving average')}; BioGANs {facts['biogans']}.
+{source} {facts['iteration']} iterations; weights: {facts.get('weights', 'moving average')}; BioGANs {facts['biogans']}.
 
 | setting | |
 |---|---|

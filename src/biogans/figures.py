@@ -44,9 +44,16 @@ def merge(red, green, palette="red-green"):
 
 # ---------------------------------------------------------------------------------------------- grids of many cells
 
-def sample_grid(path, images, factors=(), columns=8, palette="red-green"):
-    """Write the PNG of `sample_picture` to `path` and return the picture."""
-    return write_picture(path, sample_picture(images, factors, columns, palette))
+def sample_grid(path, spec, cells, columns=8):
+    """Write the picture of `cells`, float (cells, H, W, channels) in [-1, 1], that a generator of `spec` has drawn.
+
+    It is that of `sample_picture`, or has a column for each factor where each has a red of its own. Returns it.
+    """
+    if len(spec.channel_names) > len(spec.cell):
+        tiles = [[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2]
+        return write_picture(path, table(tiles, spec.shows))
+    names = spec.channel_names[1:]
+    return write_picture(path, sample_picture(cells, names if len(names) == len(spec.views) else (), columns))
 
 
 def sample_picture(images, factors=(), columns=8, palette="red-green"):
@@ -65,14 +72,6 @@ def sample_picture(images, factors=(), columns=8, palette="red-green"):
     tiles = [tile(image, palette) for image in images]
     rows = [tiles[start:start + columns] for start in range(0, len(tiles), columns)]
     return _lattice(rows, caption="red + " + factors[0] if factors else "")
-
-
-def cells_picture(spec, cells, columns=8):
-    """Return the picture of `cells`, float (cells, H, W, channels) in [-1, 1], that a generator of `spec` has drawn."""
-    if len(spec.channel_names) > len(spec.cell):        # a red channel for each factor
-        return table([[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2], spec.shows)
-    names = spec.channel_names[1:]
-    return sample_picture(cells, names if len(names) == len(spec.views) else (), columns)
 
 
 def real_grid(path, examples, palette="red-green"):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make weights files of a generator that the paper's PyTorch code trained, netG_iter_….pth, without running code of it."""
+"""Make weights files of a generator (netG_iter_….pth) that the paper's PyTorch code trained; no code of it is run."""
 
 if not __package__:                     # a copy of this folder, run as `python import_torch.py`
     import launch
@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .errors import InputError
 from .files import make_writable
 
 PAPER_FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
-OLDEST_TORCH = (2, 10)          # before it, arrays alone could run code or spoil memory (CVE-2025-32434, CVE-2026-24747)
+OLDEST_TORCH = (2, 10)          # before it arrays alone could run code, too: CVE-2025-32434, CVE-2026-24747
 FOLDERS = {"gan": "GAN", "wgan": "WGAN", "wgangp": "WGAN-GP"}       # size-48-80_6class_wgangp-star-shaped-adam
 # Which kernels, those that read all features, are an architecture's; the number, if there is one, is the factor's.
 KERNELS = {
@@ -53,8 +54,8 @@ def import_torch(options):
         checkpoint.save_generator(files.model, generator, facts)
         checkpoint.save_generator(files.generator, generator, facts, with_architecture=False)
     supposed = "" if options.polarity_factors else " (those of the paper: give -p if they were others)"
-    print(f"{spec.architecture}, {settings.algorithm}, iteration {facts['iteration']}: {spec.height}x{spec.width} pixels, "
-          f"nz {spec.nz}, ngf {spec.ngf}; factors: {', '.join(spec.factors)}{supposed}\n"
+    print(f"{spec.architecture}, {settings.algorithm}, iteration {facts['iteration']}: {spec.height}x{spec.width} "
+          f"pixels, nz {spec.nz}, ngf {spec.ngf}; factors: {', '.join(spec.factors)}{supposed}\n"
           f"Output weights to file: {files.generator}\nOutput model to file: {files.model}")
 
 
@@ -69,23 +70,31 @@ def read(path):
         raise InputError(f"{path}: no such file: give -i a netG_iter_….pth file of the paper's code")
     torch = _torch()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")         # remarks on odd pickles
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         code = re.search(r"(?:GLOBAL|global:?|class:?)\s+`?([\w.]+\.\w+)", str(problem))
         if not code:
             raise InputError(_unreadable(path)) from None
         raise InputError(f"{path} names code to be run ({code[1]}), and only arrays are read: let its authors save "
                          f"netG.state_dict()") from None
-    except (RuntimeError, OSError, ValueError, EOFError, LookupError, AttributeError, TypeError, ArithmeticError,
-            AssertionError, MemoryError):
+    except Exception:           # of any kind, where a file is damaged
         raise InputError(_unreadable(path)) from None
     if not isinstance(state, dict) or not state or not all(
-            isinstance(name, str) and isinstance(array, torch.Tensor) for name, array in state.items()):
+            isinstance(name, str) and _is_plain(torch, array) for name, array in state.items()):
         raise InputError(f"{path} holds something else than the named arrays of one network: let its authors save "
                          f"netG.state_dict()")
     if sum(array.numel() * array.element_size() for array in state.values()) > path.stat().st_size:
         raise InputError(f"{path}: its arrays claim more bytes than the file has: get it again")
-    return {name: array.float().numpy() for name, array in state.items() if not name.endswith(".num_batches_tracked")}
+    return {name: array.detach().float().numpy() for name, array in state.items()
+            if not name.endswith(".num_batches_tracked")}
+
+
+def _is_plain(torch, array):
+    """Whether it is an array of numbers one after another; others have no equal in NumPy."""
+    return (isinstance(array, torch.Tensor) and array.layout == torch.strided and array.device.type == "cpu"
+            and (array.is_floating_point() or array.dtype == torch.int64))
 
 
 def _unreadable(path):
@@ -231,8 +240,8 @@ def _turned(layer, array):
 
 
 def _unknown(path, names, verb="holds"):
-    return (f"{path} {verb} {', '.join(names[:3])}{', …' if len(names) > 3 else ''}: only generators of the paper's code, "
-            f"whose arrays have other names, can be read")
+    return (f"{path} {verb} {', '.join(names[:3])}{', …' if len(names) > 3 else ''}: only generators of the paper's "
+            f"code, whose arrays have other names, can be read")
 
 
 # ---------------------------------------------------------------------------------------------- what is known of it
@@ -262,13 +271,13 @@ def parser():
     p = command_line.Parser(prog="import_torch.py", description=__doc__, epilog=(
         "The files are those of https://github.com/aosokin/biogans: DCGAN, separable, star-shaped, independent and\n"
         "multichannel generators. All other commands then take the result. What the .pth file does not hold is taken\n"
-        "from its name and from the paper: algorithm, iteration, names of the factors. PyTorch is needed, 2.10 or later:\n"
-        "pip install 'biogans[torch]'.\n\n"
+        "from its name and from the paper: algorithm, iteration, names of the factors. PyTorch is needed, 2.10 or\n"
+        "later: pip install 'biogans[torch]'.\n\n"
         "examples:\n"
         "  import_torch.py -i size-48-80_6class_wgangp-star-shaped-adam/netG_iter_50000.pth\n"
         "      checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5, then for example\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
-        "  import_torch.py -i netG_iter_2000.pth -a GAN -p Bgs4,Pom1,Tea4\n"
+        "  import_torch.py -i netG_iter_2000.pth -a GAN -p Pom1,Tea1,Tea4\n"
         "      of one's own training of that code, with other factors"))
     p.add_argument("-i", "--input_file", metavar="FILE.pth", required=True, help="the original's generator, required")
     p.add_argument("-a", "--gan_algorithm", type=command_line._one_of(FOLDERS.values()), default=None, metavar="NAME",

@@ -224,7 +224,7 @@ def draw_samples(path, engine):
     z = engine.grid_latents(groups, group_size)
     if spec.codes:
         z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
-    return figures.write_picture(path, figures.cells_picture(spec, engine.draw(z), group_size))
+    return figures.sample_grid(path, spec, engine.draw(z), group_size)
 
 
 def diagnose(engine, images):
