@@ -15,6 +15,9 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md",
          "course/README.md": "course/index.md", "course/INSTRUCTOR.md": "course/INSTRUCTOR.md"}
+CARDS = {str(path.relative_to(ROOT)): f"cards/{path.relative_to(ROOT / 'data_48-80/checkpoints')}"
+         for path in sorted((ROOT / "data_48-80/checkpoints").rglob("card.*.md"))}
+PAGES |= CARDS
 SOURCES = {page: source for source, page in PAGES.items()}
 CODE_OR_LINK = re.compile(r"(?P<code>^```.*?^```|`[^`\n]*`)|\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)",
                           re.DOTALL | re.MULTILINE)
@@ -24,10 +27,11 @@ FORMULA = re.compile(r'class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]
 def on_config(config):
     commands = [name.removesuffix(".py") for name in sorted(_parsers())]
     notebooks = sorted(path.name for path in (ROOT / "docs/course").glob("*.md"))
-    pages = {"Commands": [{name: f"commands/{name}.md"} for name in commands],
+    pages = {"Trained models": list(CARDS.values()), "Commands": [{name: f"commands/{name}.md"} for name in commands],
              "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
     for entry in config.nav:
         entry.update({title: pages[title] for title in entry.keys() & pages.keys()})
+    config.nav = [entry for entry in config.nav if [] not in entry.values()]
     return config
 
 

@@ -38,7 +38,8 @@ def lines(page):
     text = page.read_text()
     for match in BLOCK.finditer(text):
         if match["language"] not in ("python", "text"):
-            for line in match["text"].splitlines():
+            values = dict(re.findall(r"""^(\w+)=["'](.*)["']$""", match["text"], re.MULTILINE))
+            for line in re.sub(r"\$(\w+)", lambda name: values.get(name[1], name[0]), match["text"]).splitlines():
                 yield re.split(r"   +", line.strip().removeprefix("$ "))[0], True
     text = BLOCK.sub("", text)
     for line in re.findall(r"^    (\S.*)$", text, re.MULTILINE):
@@ -132,8 +133,8 @@ def test_the_python_of_a_page_is_python(page):
         compile(text, page.name, "exec")
 
 
-def test_the_pages_name_files_that_exist():
-    for page in PAGES + [ROOT / "CHANGELOG.md"]:
+def test_the_pages_beside_the_readme_name_files_that_exist():
+    for page in (ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
         for target in re.findall(r"\]\(([^)#\s]+)", BLOCK.sub("", page.read_text())):
             assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
 
