@@ -121,7 +121,7 @@ def _help(action, parser):
 
 
 def _prose(text):
-    return re.sub(r"([<>*_\[\]])", r"\\\1", text)
+    return re.sub(r"([*_\[\]])", r"\\\1", html.escape(text, quote=False))
 
 
 def _cell(text):
