@@ -56,6 +56,27 @@ test: .venv/installed
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -n 2 -m slow tests
 
+# Under the oldest versions that setup.py allows, and under the newest there are: the tests, and the first notebook.
+# Each has a copy of the checkout with an environment of its own in build. VERSION_TESTS="tests/test_gan.py …" chooses tests.
+VERSION_TESTS ?= tests
+REQUIRED = sed -n '/install_requires=/,/\]/s/^ *"\([^"]*\)",.*/\1/p' setup.py | sed 's/^tensorflow>/tensorflow-cpu>/'
+build/%/.venv/installed: setup.py
+	mkdir -p build/$*
+	$(REQUIRED) | sed '$(if $(filter oldest,$*),s/>=/==/)' > build/$*/requirements.txt
+	$(PYTHON) -m venv build/$*/.venv
+	build/$*/.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --requirement \
+	    build/$*/requirements.txt pytest pytest-xdist hypothesis onnxruntime nbclient ipykernel latex2mathml
+	for packages in build/$*/.venv/lib/python*/site-packages; do echo ../../../../src > $$packages/biogans.pth; done
+	touch $@
+
+test-oldest test-newest: test-%: build/%/.venv/installed
+	git ls-files -z | xargs -0 cp --parents --target-directory build/$*
+	cd build/$* && .venv/bin/python -m pip list --disable-pip-version-check | grep -i -E "^(tensorflow|keras|numpy)"
+	cd build/$* && BG_REAL_DATA=$(abspath $(or $(BG_REAL_DATA),../shared/data)) .venv/bin/python -m pytest $(VERSION_TESTS)
+	cd build/$* && .venv/bin/python -m pytest -m course tests/test_course.py -k 1_game
+
+test-versions: test-oldest test-newest
+
 # Kills, damaged and hostile files, full disks, signals, and what is lost, in a table: half an hour.
 test-durability: .venv/installed
 	.venv/bin/python tests/durability.py
@@ -74,6 +95,19 @@ course: .venv/course
 
 test-course: .venv/course
 	.venv/bin/python -m pytest -m course --durations=0 tests/test_course.py
+
+# The site of docs in build/site, and the test of it and of what its pages tell to type: some minutes.
+DOCS = "mkdocs-material>=9.5" "mkdocs>=1.6" "latex2mathml>=3.77"
+.venv/docs: .venv/installed
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock $(DOCS)
+	touch $@
+
+docs: .venv/docs
+	.venv/bin/python -m mkdocs build --strict
+	@echo "open build/site/index.html; with the search: python3 -m http.server --directory build/site"
+
+test-docs: .venv/docs
+	.venv/bin/python -m pytest -m docs --durations=0 tests/test_docs.py
 
 # With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
 HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
@@ -163,8 +197,10 @@ help:
 	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: docs/mitogan.md"
 	@echo "make test       the tests"
 	@echo "make test-slow  those that take half a minute or more each"
+	@echo "make test-versions  the tests and a notebook under the oldest and the newest TensorFlow and Keras"
 	@echo "make lab        the notebooks of the course, in JupyterLab"
 	@echo "make course     run the notebooks; make their documents and slides: twenty minutes"
+	@echo "make docs       these documents as a site, in build/site; make test-docs tests it and types the commands on it"
 	@echo "make test-course  run them with and without solutions: an hour on one core"
 	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
@@ -183,4 +219,4 @@ help:
 	@echo "make cards      write the cards of the trained models anew"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo demo-mitogan test test-slow test-durability lab course test-course test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help
+.PHONY: all demo demo-mitogan test test-slow test-oldest test-newest test-versions test-durability lab course test-course docs test-docs test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help

@@ -12,7 +12,7 @@ setup(
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     package_dir={"": "src"},
     packages=["biogans"],
     package_data={"biogans": ["explore*.*", "onnxruntime-web.*"]},
@@ -20,18 +20,20 @@ setup(
         "tensorflow>=2.18",
         "keras>=3.13.2",        # earlier ones have holes in the reading of HDF5 files
         "numpy>=1.26",
-        "scipy>=1.11",
+        "scipy>=1.15",
         "scikit-learn>=1.3",
         "h5py>=3.11",
         "pillow>=10.1",
-        "tifffile>=2023.7",
+        "tifffile>=2025.1.10",
         "scikit-image>=0.22",
         "imageio>=2.31",
-        "imageio-ffmpeg>=0.5",  # its wheel holds the program ffmpeg, which writes MP4
+        "imageio-ffmpeg>=0.8",  # its wheel holds the program ffmpeg, which writes MP4
         "matplotlib>=3.8",
         "tqdm>=4.66",
         "onnx>=1.16",
         "tensorboard>=2.18",
+        "pooch>=1.7",
+        "requests>=2.28",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],

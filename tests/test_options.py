@@ -234,7 +234,7 @@ LONG_OPTIONS = {
     "collect.py": "data output seed help",
     "traverse.py": "input_file code number steps reach training seed help",
     "pseudotime.py": "input_file data along channel code seed help",
-    "get_data.py": "from output test number seed help",
+    "get_data.py": "from url cache polarity_factors output test number seed help",
     "preprocess.py": "input output settings channels axes z every without threshold binary size crops least focus test "
                      "seed jobs overwrite help",
     "cells.py": "input output teach filter channels find threshold smallest size face help",
@@ -247,7 +247,7 @@ LONG_OPTIONS = {
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate.py": "oh",
            "reconstruct.py": "idnpsbch", "interpolate.py": "idnpsoch", "collect.py": "dosh", "explore.py": "ioch",
-           "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onsh",
+           "traverse.py": "insch", "pseudotime.py": "idsch", "get_data.py": "onpsh",
            "preprocess.py": "iosjh", "cells.py": "iosh", "simulate_videos.py": "onsh",
            "diversity.py": "idnsoch", "card.py": "ioch", "saliency.py": "idpnsoch", "export.py": "ifoch",
            "import_torch.py": "iapch"}

@@ -294,11 +294,19 @@ def _used_channels(channels, low, high):
     return np.flatnonzero(high > low).tolist() or [0]
 
 
+def read_image(path, remedy):
+    """The images of one file, (images, height, width, channels). Raises InputError, which tells the remedy."""
+    frames = _read_or_mistake(path, remedy)
+    if isinstance(frames, InputError):
+        raise frames
+    return frames
+
+
 def _read_block(paths):
     return [_read_or_mistake(path) for path in paths]
 
 
-def _read_or_mistake(path):
+def _read_or_mistake(path, remedy="replace or remove it, or leave out such images with --skip-bad-images"):
     """Frames (images, height, width, channels) of one file, or the InputError that says why not."""
     try:
         frames = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_picture(path)
@@ -309,8 +317,7 @@ def _read_or_mistake(path):
         return mistake
     except Exception as problem:        # a damaged file can make the decoders raise anything
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        return InputError(f"{path}: not a readable image ({reason}): replace or remove it, or leave out such images "
-                          f"with --skip-bad-images")
+        return InputError(f"{path}: not a readable image ({reason}): {remedy}")
 
 
 def _read_picture(path):

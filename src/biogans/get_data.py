@@ -1,45 +1,62 @@
 #!/usr/bin/env python3
-"""Make data folders: handwritten digits, cells from an imaging flow cytometer, and simulated ones like these."""
+"""Make data folders of public images, which are downloaded, and of simulated ones."""
 
 if not __package__:                     # a copy of this folder, run as `python get_data.py`
     import launch
     launch.run_copy(__file__)
 
+import contextlib
 import csv
+import errno
 import gzip
 import shutil
+import stat
 import struct
 import sys
 import tempfile
+import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import launch, round_cells
+from . import download, launch, round_cells
 from .errors import InputError
-from .options import Parser, _at_least_two, _seed
+from .options import Parser, _at_least_two, _names, _seed
 
 MOST_IMAGES, LARGEST_SIDE = 1 << 20, 1 << 10        # of an idx file: MNIST has 70,000 of 28x28
+LARGEST_PNG = 1 << 22                               # bytes: LIN's have some thousands
+FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 PHASES = ("G1", "S_phase", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
+TILE = 40                                           # pixels of a side of a cell in a montage
+RANGES = {"Ch3": (400, 550), "Ch4": (30, 1470), "Ch6": (20, 480)}     # brightfield, DNA, scatter: least value, extent
 
 
 def parser():
     """The command line."""
     p = Parser(prog="get_data.py", description=__doc__ + "\n\n"
                "Each is written as train.py reads it, FOLDER/<name>_train/<class>/*.png and FOLDER/<name>_test/…; which\n"
-               "images are for tests is a function of the seed. The classes are for evaluate.py: InfoGAN does not see\n"
-               "them.",
+               "images are for tests is a function of the seed (LIN comes divided). What is downloaded is kept in a\n"
+               "cache; a download that was broken off goes on when the command is repeated. Licence and what to cite\n"
+               "are told before, and in FOLDER/SOURCE.txt.",
                epilog=("examples:\n"
-                       "  get_data.py digits -o data                     1,797 digits of 16x16 pixels: no download\n"
-                       "  get_data.py mnist --from FOLDER -o data        idx files of MNIST, as *-ubyte or *-ubyte.gz\n"
-                       "  get_data.py ifc --from ifc_cellcycle -o data   Jurkat cells (Blasi et al. 2016)\n"
-                       "  get_data.py round -o data                      simulated round cells whose age is known\n"
-                       "then: train.py -d data -m InfoGAN -a GAN --preset infogan --no_flips"))
+                       "  get_data.py lin-48-80 -o lin                   the paper's cells: 438 MB\n"
+                       "  get_data.py lin-48-80 --from LIN_Normalized_WT_size-48-80.zip -o lin   downloaded elsewhere\n"
+                       "  get_data.py ifc -o ifc                         Jurkat cells (Blasi et al. 2016): 61 MB\n"
+                       "  get_data.py mnist -o mnist                     70,000 digits: 12 MB\n"
+                       "  get_data.py digits -o digits                   1,797 digits of 16x16 pixels: no download\n"
+                       "  get_data.py round -o round                     simulated round cells whose age is known\n"
+                       "then: train.py -d lin, or train.py -d ifc -m InfoGAN -a GAN --preset infogan --no_flips"))
     p.add_argument("what", choices=list(SOURCES), metavar="WHAT",
-                   help="digits (in scikit-learn, enlarged twice) | mnist | ifc | round (simulated)")
-    p.add_argument("--from", dest="source", metavar="FOLDER", help="where the files of mnist or ifc are")
+                   help="lin-48-80 | lin-96-160 | ifc | mnist | digits (in scikit-learn, enlarged twice) | "
+                        "round (simulated)")
     p.add_argument("-o", "--output", metavar="FOLDER", required=True, help="the data folder to make, required")
+    p.add_argument("--from", dest="source", metavar="PATH",
+                   help="the file of LIN, or the folder of the files of mnist or ifc, which are then not downloaded")
+    p.add_argument("--url", metavar="URL", help="of a folder with copies of these files, to download from instead")
+    p.add_argument("--cache", metavar="FOLDER", help="where downloads are kept; default: ~/.cache/biogans")
+    p.add_argument("-p", "--polarity_factors", type=_names, default=FACTORS, metavar="A,B",
+                   help="factors of LIN, or all; default: the paper's, " + ",".join(FACTORS))
     p.add_argument("--test", type=float, default=0.1, metavar="PART",
                    help="part of the images of each class that is for tests; default=0.1")
     p.add_argument("-n", "--number", type=_at_least_two, default=4000, metavar="N",
@@ -51,18 +68,26 @@ def parser():
 
 def get_data(options):
     """Write the data folder that the parsed `options` ask for. Raises InputError for a user's mistake."""
-    read, name = SOURCES[options.what]
-    comes_along = read in (digits, round_ones)
-    if comes_along and options.source:
-        raise InputError(f"--from: {options.what} needs no files: leave it out")
-    if not comes_along and not (options.source and Path(options.source).is_dir()):
-        raise InputError(f"{options.source or options.what}: no such folder: give the folder of the files with --from")
     if not 0 < options.test < 1:
         raise InputError(f"--test {options.test}: give a part between 0 and 1")
-    images, labels, classes, *known = read(options)
-    height, width = images.shape[1:3]
-    write(Path(options.output), f"{name}_size-{height}-{width}", images, labels, classes, options.test, options.seed,
-          *known)
+    output, public = Path(options.output), download.PUBLIC.get(options.what)
+    check_new(output)
+    if public is None and (options.source or options.url):
+        raise InputError(f"--from, --url: {options.what} needs no files: leave it out")
+    if options.source and not Path(options.source).exists():
+        raise InputError(f"{options.source}: no such file or folder: give --from what was downloaded, or leave it out")
+    if public:
+        print(public.about, flush=True)
+        options.source = options.source or download.fetch(options.what, options.cache, options.url)
+    if options.what.startswith("lin"):
+        unpack(_archive(Path(options.source), public), output, options.polarity_factors)
+    else:
+        read, name = SOURCES[options.what]
+        images, labels, classes, *known = read(options)
+        height, width = images.shape[1:3]
+        write(output, f"{name}_size-{height}-{width}", images, labels, classes, options.test, options.seed, *known)
+    if public:
+        (output / "SOURCE.txt").write_text(public.about + "\n")
 
 
 def digits(options):
@@ -116,16 +141,47 @@ def read_idx(path, dimensions):
 
 def ifc(options):
     """(images uint8 (n, 40, 40, 3), labels, classes): R brightfield, G DNA, B side scatter; classes are the phases."""
-    from PIL import Image
-
     folder = Path(options.source)
     root = folder / "images" if (folder / "images").is_dir() else folder
-    found = {name: sorted((root / name).glob("*.png")) for name in PHASES}
-    if not all(found.values()):
-        missing = ", ".join(name for name in PHASES if not found[name])
-        raise InputError(f"{root}: no PNG files of {missing} here: give --from the folder ifc_cellcycle")
-    images = [np.asarray(Image.open(path).convert("RGB")) for files in found.values() for path in files]
-    return np.array(images), np.repeat(np.arange(len(PHASES)), [len(files) for files in found.values()]), list(PHASES)
+    images = {phase: _cells(root / phase) for phase in PHASES}
+    some = [image for cells in images.values() for image in cells]
+    if {image.shape[1:] for image in some} != {(TILE, TILE, len(RANGES))}:
+        raise InputError(f"{root}: its images are not all of {TILE}x{TILE} pixels and {len(RANGES)} channels: get them "
+                         f"again")
+    numbers = [sum(map(len, cells)) for cells in images.values()]
+    return np.concatenate(some), np.repeat(np.arange(len(PHASES)), numbers), list(PHASES)
+
+
+def _cells(folder):
+    """[uint8 (n, 40, 40, 3), …] of one phase: of montages of each channel, as they are published, or of PNG files."""
+    from .dataloader import read_image
+    montages = [sorted(folder.glob(f"{channel}_*.tif")) for channel in RANGES]
+    if all(montages):
+        return [cut_montages(*paths) for paths in zip(*montages)]
+    files = sorted(folder.glob("*.png"))
+    if not files:
+        raise InputError(f"{folder}: no montages Ch3_*.tif, Ch4_*.tif, Ch6_*.tif and no PNG files here: give --from "
+                         f"the folder of all phases")
+    return [read_image(path, "get it again") for path in files]
+
+
+def cut_montages(*paths):
+    """uint8 (n, 40, 40, 3): the cells of three montages of the same cells, uint16, one for each channel in RANGES.
+
+    The montages' last places are filled with copies of a tile's edge, all of whose rows are alike. Values are scaled
+    alike in all cells, so that brightness of DNA tells how much there is.
+    """
+    from .dataloader import read_image
+    montages = [read_image(path, "get it again")[0, ..., 0] for path in paths]
+    height, width = montages[0].shape
+    if height % TILE or width % TILE or any(montage.shape != (height, width) for montage in montages):
+        raise InputError(f"{paths[0]}: the montages of the three channels are not of tiles of {TILE}x{TILE}: get them "
+                         f"again")
+    tiles = np.stack(montages, axis=-1).reshape(height // TILE, TILE, width // TILE, TILE, len(paths))
+    tiles = tiles.swapaxes(1, 2).reshape(-1, TILE, TILE, len(paths))
+    cells = tiles[(tiles != tiles[:, :1]).any(axis=(1, 2, 3))]
+    lowest, extent = np.array(list(RANGES.values()), np.float32).T
+    return np.uint8(np.rint(255 * np.clip((cells - lowest) / extent, 0, 1)))
 
 
 def round_ones(options):
@@ -138,7 +194,77 @@ def round_ones(options):
     return np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1), labels, classes, known
 
 
-SOURCES = {"digits": (digits, "digits"), "mnist": (mnist, "MNIST"), "ifc": (ifc, "IFC"), "round": (round_ones, "ROUND")}
+def _archive(path, public):
+    return path / next(iter(public.files)) if path.is_dir() else path
+
+
+SOURCES = {"lin-48-80": None, "lin-96-160": None, "ifc": (ifc, "IFC"), "mnist": (mnist, "MNIST"),
+           "digits": (digits, "digits"), "round": (round_ones, "ROUND")}
+
+
+def unpack(archive, output, factors):
+    """Write LIN's images as they are in its zip file: of `factors`, or of ("all",). Raises InputError.
+
+    Nothing is written of an archive with names that lead out of the folder, links, or sizes that no such image has.
+    """
+    if not archive.is_file():
+        raise InputError(f"{archive}: no such file: give --from the zip file, or leave it out")
+    try:
+        with zipfile.ZipFile(archive) as file:
+            images = _images_of(file, archive)
+            there = sorted({path.parts[1] for path in images})
+            wanted = there if factors == ("all",) else factors
+            missing = [factor for factor in wanted if factor not in there]
+            if missing or not wanted:
+                raise InputError(f"{archive}: no images of {', '.join(missing) or 'any factor'} in it: it has "
+                                 f"{', '.join(there) or 'no <name>_train/<factor>/*.png'}")
+            chosen = {path: info for path, info in images.items() if path.parts[1] in wanted}
+            with _new_folders(output) as new:
+                for path, info in chosen.items():
+                    (new / path).parent.mkdir(parents=True, exist_ok=True)
+                    (new / path).write_bytes(file.read(info))
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, struct.error, ValueError, OSError) as problem:
+        if isinstance(problem, OSError) and problem.errno != errno.EINVAL:      # a seek to before the beginning
+            raise
+        raise InputError(f"{archive}: a damaged zip file ({problem}): remove it and repeat the command, which downloads "
+                         f"it again") from None
+    training = sum(path.parts[0].endswith("_train") for path in chosen)
+    _report(training, len(chosen) - training, len(wanted), output)
+
+
+def _images_of(file, archive):
+    """{PurePosixPath(<name>_train or _test, <factor>, <file>.png): its entry}, once all entries were looked at."""
+    if len(file.infolist()) > MOST_IMAGES:
+        raise InputError(f"{archive}: {len(file.infolist()):,} files in it, more than LIN has: get the right one")
+    images = {}
+    for info in file.infolist():
+        path = PurePosixPath(info.filename)
+        if path.is_absolute() or ".." in path.parts or "\\" in info.filename or stat.S_ISLNK(info.external_attr >> 16):
+            raise InputError(f"{archive}: {info.filename!r} in it leads out of its folder: that is no file of LIN's "
+                             f"authors: remove it")
+        if path.suffix == ".png" and len(path.parts) > 2 and path.parts[-3].endswith(("_train", "_test")):
+            if info.file_size > LARGEST_PNG:
+                raise InputError(f"{archive}: {info.filename!r} in it has {info.file_size:,} bytes, as no image of LIN: "
+                                 f"remove it")
+            images[PurePosixPath(*path.parts[-3:])] = info
+    return images
+
+
+def check_new(folder):
+    """Raise InputError if there are data in the folder already."""
+    there = [path for path in folder.glob("*") if path.name.endswith(("_train", "_test"))]
+    if there:
+        raise InputError(f"{there[0]} is there already: choose another folder, or remove it")
+
+
+@contextlib.contextmanager
+def _new_folders(folder):
+    """Yield a folder; what is in it at the end comes into `folder` then, and nothing if it ended otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".new.") as new:
+        yield Path(new)
+        for part in Path(new).iterdir():
+            shutil.move(part, folder / part.name)
 
 
 def write(folder, name, images, labels, classes, test, seed, known=None):
@@ -146,23 +272,21 @@ def write(folder, name, images, labels, classes, test, seed, known=None):
 
     What is `known` of each, {name: values}, is written into a manifest.csv in either folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    there = [path for path in folder.iterdir() if path.name.endswith(("_train", "_test"))]
-    if there:
-        raise InputError(f"{there[0]} is there already: choose another folder, or remove it")
     held_out = for_tests(labels, test, seed)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".new.") as new:
+    with _new_folders(folder) as new:
         for split, chosen in (("train", ~held_out), ("test", held_out)):
             for k, label in enumerate(classes):
-                _write_class(Path(new, f"{name}_{split}", label), images, np.flatnonzero(chosen & (labels == k)))
+                _write_class(new / f"{name}_{split}" / label, images, np.flatnonzero(chosen & (labels == k)))
             if known:
                 rows = [(f"{classes[labels[k]]}/{k:06d}.png", *(column[k] for column in known.values()))
                         for k in np.flatnonzero(chosen)]
-                with open(Path(new, f"{name}_{split}", "manifest.csv"), "w", newline="") as file:
+                with open(new / f"{name}_{split}" / "manifest.csv", "w", newline="") as file:
                     csv.writer(file).writerows([("file", *known), *rows])
-        for part in Path(new).iterdir():
-            shutil.move(part, folder / part.name)
-    print(f"{(~held_out).sum()} images to train on and {held_out.sum()} to test with, {len(classes)} classes: {folder}")
+    _report((~held_out).sum(), held_out.sum(), len(classes), folder)
+
+
+def _report(training, test, classes, folder):
+    print(f"{training} images to train on and {test} to test with, {classes} classes: {folder}")
 
 
 def _write_class(folder, images, positions):

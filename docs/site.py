@@ -1,0 +1,128 @@
+"""What MkDocs does not do by itself for mkdocs.yml: its hooks.
+
+The pages link to each other and to sources as they lie in the repository, so that they can be read there. For the site
+the README and its neighbours become pages too, files outside of docs are copied to files/, the commands' pages are made
+of their parsers, and formulas become MathML, which browsers show without a script.
+"""
+
+import html
+import os
+import re
+from pathlib import Path, PurePosixPath
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md",
+         "course/README.md": "course/index.md", "course/INSTRUCTOR.md": "course/INSTRUCTOR.md"}
+CARDS = {str(path.relative_to(ROOT)): f"cards/{path.relative_to(ROOT / 'data_48-80/checkpoints')}"
+         for path in sorted((ROOT / "data_48-80/checkpoints").rglob("card.*.md"))}
+PAGES |= CARDS
+SOURCES = {page: source for source, page in PAGES.items()}
+CODE_OR_LINK = re.compile(r"(?P<code>^```.*?^```|`[^`\n]*`)|\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)",
+                          re.DOTALL | re.MULTILINE)
+FORMULA = re.compile(r'class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]<', re.DOTALL)
+
+
+def on_config(config):
+    commands = [name.removesuffix(".py") for name in sorted(_parsers())]
+    notebooks = sorted(path.name for path in (ROOT / "docs/course").glob("*.md"))
+    pages = {"Trained models": list(CARDS.values()), "Commands": [{name: f"commands/{name}.md"} for name in commands],
+             "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
+    for entry in config.nav:
+        entry.update({title: pages[title] for title in entry.keys() & pages.keys()})
+    config.nav = [entry for entry in config.nav if [] not in entry.values()]
+    return config
+
+
+def on_files(files, config):
+    for slides in sorted((ROOT / "docs/course").glob("*.html")):
+        files.append(File.generated(config, _page_of(f"docs/course/{slides.name}"), abs_src_path=str(slides)))
+    for source, page in PAGES.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+    for name, parser in _parsers().items():
+        page = f"commands/{name.removesuffix('.py')}.md"
+        files.append(File.generated(config, page, content=_reference(name, parser())))
+    linked = {_source_of(target, page.src_uri) for page in files.documentation_pages()
+              for target in _targets(page.content_string)}
+    for source in sorted(filter(None, linked)):
+        if _page_of(source).startswith("files/") and (ROOT / source).is_file():
+            files.append(File.generated(config, _page_of(source), abs_src_path=str(ROOT / source)))
+    return files
+
+
+def on_page_markdown(markdown, page, config, files):
+    def rewritten(match):
+        source = match["target"] and _source_of(match["target"], page.file.src_uri)
+        if not source:
+            return match[0]
+        here = PurePosixPath(page.file.src_uri).parent
+        return f"]({os.path.relpath(_page_of(source), here)}{match['anchor'] or ''})"
+    return CODE_OR_LINK.sub(rewritten, markdown)
+
+
+def on_page_content(content, page, config, files):
+    from latex2mathml.converter import convert
+    return FORMULA.sub(lambda match: 'class="arithmatex">' + convert(
+        html.unescape(match["latex"]), display="inline" if match["kind"] == "(" else "block") + "<", content)
+
+
+def _targets(markdown):
+    return [match["target"] for match in CODE_OR_LINK.finditer(markdown) if match["target"]]
+
+
+def _source_of(target, page):
+    """The file or folder of the repository that a link on a page means; None for an address."""
+    if re.match(r"\w+:", target):
+        return None
+    source = SOURCES.get(page, f"docs/{page}")
+    return os.path.normpath(PurePosixPath(source).parent / target)
+
+
+def _page_of(source):
+    """Where a file of the repository is on the site. A folder is shown by what is written about it."""
+    if source in PAGES:
+        return PAGES[source]
+    if (ROOT / source).is_dir():
+        return "course/index.md" if "course" in source else "index.md"
+    if re.fullmatch(r"docs/course/\w+\.html", source):          # beside the page of the same name
+        return source.removeprefix("docs/").replace(".html", "_slides.html")
+    is_page = source.startswith("docs/") and not source.endswith(".py")
+    return source.removeprefix("docs/") if is_page else f"files/{source}"
+
+
+def _parsers():
+    from biogans.completion import PARSERS
+    return PARSERS
+
+
+def _reference(name, parser):
+    """The page of a command: what -h prints, as a document."""
+    parts = [f"# {name}", f"```text\n{parser.format_usage().strip()}\n```", _prose(parser.description or "")]
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action.dest != "help"]
+        if actions:
+            rows = "".join(f"| {_names(action)} | {_cell(_help(action, parser))} |\n" for action in actions)
+            parts.append(f"## {(group.title or 'options').capitalize()}\n\n{_prose(group.description or '')}\n\n"
+                         f"| option | |\n|---|---|\n{rows}")
+    if parser.epilog:
+        parts.append(f"## More\n\n```text\n{parser.epilog.strip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _names(action):
+    value = action.metavar or (action.dest.upper() if action.nargs != 0 else "")
+    names = ", ".join(action.option_strings)
+    return f"`{names} {value}`".replace(" `", "`") if names else f"`{value}`"
+
+
+def _help(action, parser):
+    return parser._get_formatter()._expand_help(action) if action.help else ""
+
+
+def _prose(text):
+    return re.sub(r"([*_\[\]])", r"\\\1", html.escape(text, quote=False))
+
+
+def _cell(text):
+    return _prose(" ".join(text.split())).replace("|", r"\|")
