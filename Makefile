@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN = $(CURDIR)/bin
 SAMPLE = $(CURDIR)/data_48-80/data
 STAR = DCGAN-starshaped.WGAN-GP
-DEMO_ITERATIONS ?= 600
+DEMO_ITERATIONS ?= 800
 MITOGAN_ITERATIONS ?= 8000
 TENSORFLOW ?= tensorflow-cpu
 .DELETE_ON_ERROR:
@@ -109,6 +109,17 @@ docs: .venv/docs
 test-docs: .venv/docs
 	.venv/bin/python -m pytest -m docs --durations=0 tests/test_docs.py
 
+# What needs PyTorch (a large download) or the BioImage Model Zoo's validator, in an environment of its own: some minutes.
+build/exchange/.venv/installed: requirements.lock setup.py
+	mkdir -p build/exchange
+	$(PYTHON) -m venv build/exchange/.venv
+	build/exchange/.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	build/exchange/.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[torch,zoo]"
+	touch $@
+
+test-exchange: build/exchange/.venv/installed
+	build/exchange/.venv/bin/python -m pytest -m "slow or not slow" -ra tests/test_export.py tests/test_import_torch.py
+
 # With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
 HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/installed
@@ -202,6 +213,7 @@ help:
 	@echo "make course     run the notebooks; make their documents and slides: twenty minutes"
 	@echo "make docs       these documents as a site, in build/site; make test-docs tests it and types the commands on it"
 	@echo "make test-course  run them with and without solutions: an hour on one core"
+	@echo "make test-exchange  the exchange with PyTorch and the BioImage Model Zoo, which are downloaded: gigabytes"
 	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
 	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own"
@@ -219,4 +231,4 @@ help:
 	@echo "make cards      write the cards of the trained models anew"
 	@echo "make clean      remove the environment and what the demo made"
 
-.PHONY: all demo demo-mitogan test test-slow test-oldest test-newest test-versions test-durability lab course test-course docs test-docs test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help
+.PHONY: all demo demo-mitogan test test-slow test-oldest test-newest test-versions test-durability lab course test-course docs test-docs test-exchange test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help

@@ -137,8 +137,9 @@ def _scores(folder, path, facts):
     lines = ["## Scores", ""]
     if splits:
         commands = dict.fromkeys(result["command"] for result in splits)
-        lines += ["Means ± standard deviations over random splits of images that no training saw. C2ST and distances: "
-                  "0 is best. Real images are training images in the place of drawn ones.", "",
+        real = any(result["name"] == report.REAL for result in splits)
+        lines += ["Means ± standard deviations over random splits of the held-out images. C2ST and distances: 0 is best."
+                  + " Real images are training images in the place of drawn ones." * real, "",
                   report.markdown(report.combine(splits)), "```", *commands, "```", ""]
     for meaning in meanings:
         lines += [f"What the codes came to mean, in {meaning['images']} held-out images:", "", "```",
