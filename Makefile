@@ -20,7 +20,7 @@ all: .venv/installed
 
 demo: .venv/installed
 	mkdir -p demo/images
-	cd demo && $(BIN)/predict.py -i $(CURDIR)/data_48-80/checkpoints/weights.generator.$(STAR).6.h5
+	cd demo && $(BIN)/predict.py -i $(CURDIR)/data_48-80/checkpoints/weights.generator.$(STAR).6.h5 -s 1
 	cd demo && $(BIN)/visualize.py -i images/stack7.$(STAR).h5 -o images/trained_model.png
 	@echo "A cell of the trained model: demo/images/trained_model.png. Now a training of your own, some minutes:"
 	cd demo && $(BIN)/train.py -d $(SAMPLE) --preset fast -e $(DEMO_ITERATIONS) -M 200
