@@ -16,7 +16,7 @@ from conftest import ROOT, train_small_networks
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "course").glob("*.md"),
                 *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```", re.DOTALL | re.MULTILINE)
-SHORTER = ((r"-n 12 --frames 20", "-n 6 --frames 6 --size 128"), (r"-e \d+", "-e 2"), (r"-M \d+", ""),
+SHORTER = ((r"-n 12 --frames 20", "-n 6 --frames 12 --size 192"), (r"-e \d+", "-e 2"), (r"-M \d+", ""),
            (r"-n \d{3,}", "-n 60"), (r"--iterations \d+", "--iterations 2"), (r"--frames 8", "--frames 2"))
 BEFORE = ("do", "srun", "sbatch", "python", "python3", "apptainer", "swarm-array", "echo")     # a command, on its line
 
