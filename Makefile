@@ -205,7 +205,7 @@ clean:
 help:
 	@echo "make            create the environment (.venv)"
 	@echo "make demo       draw from the trained model; train a small one on the sample data: a few minutes"
-	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: docs/mitogan.md"
+	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: five minutes; docs/mitogan.md"
 	@echo "make test       the tests"
 	@echo "make test-slow  those that take half a minute or more each"
 	@echo "make test-versions  the tests and a notebook under the oldest and the newest TensorFlow and Keras"
