@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -71,7 +72,9 @@ def test_two_tasks_learn_what_one_does(tmp_path, data, run, architecture, algori
     one, two = Step(tmp_path / "one", *arguments, number=1), Step(tmp_path / "two", *arguments)
     assert one.end() == [0] and two.end() == [0, 0], one.said(0) + two.said(0)
     np.testing.assert_allclose(losses(two.folder, run), losses(one.folder, run), rtol=1e-4, atol=1e-4)
-    assert "2 tasks share each batch of 4" in two.said(0) and two.said(1) == "" and "tasks" not in one.said(0)
+    assert "2 tasks share each batch of 4" in two.said(0) and "tasks" not in one.said(0)
+    # Older versions of TensorFlow tell of its server whatever they are asked.
+    assert not [line for line in two.said(1).splitlines() if not re.match("I0000 |WARNING: All log messages", line)]
     grids = [Image.open(step.folder / f"images/fake_samples.{run}.4.png") for step in (one, two)]
     assert grids[0].size == grids[1].size
 

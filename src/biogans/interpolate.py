@@ -184,7 +184,7 @@ def cell_cycle(generator, spec, number, seed, red=0):
     if found.sum() < SAMPLE / 2:
         raise InputError(f"only {found.sum()} of {SAMPLE} random cells have an outline that can be measured: train the "
                          f"generator longer")
-    slope, *_ = np.linalg.lstsq(np.column_stack([z, np.ones(SAMPLE)])[found], known[found, 0])
+    slope, *_ = np.linalg.lstsq(np.column_stack([z, np.ones(SAMPLE)])[found], known[found, 0], rcond=None)
     growth = slope[:-1] / max(np.linalg.norm(slope[:-1]), 1e-12)
     walks = np.array([_walk(start, growth) for start in z[found][:WALKS]])
     measured = _measured(red, walks.reshape(-1, spec.nz)).reshape(len(walks), STEPS, -1)
