@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans import checkpoint, figures, train
+from biogans import checkpoint, dataloader, figures, train
 from conftest import ROOT, SMALL
 
 
@@ -262,3 +262,13 @@ def test_a_folder_in_use_is_refused_before_tensorflow_is_imported(here, run):
     assert not list((here / "checkpoints").glob("replaced-*"))
     process.kill()
     process.communicate()
+
+
+def test_the_picture_of_real_cells_shows_some_from_all_over(monkeypatch, tmp_path):
+    """Eight of twelve, evenly spaced; all where there are fewer."""
+    shown = {}
+    monkeypatch.setattr(figures, "real_grid", lambda path, examples: shown.update(examples))
+    pixels = np.broadcast_to(np.arange(15, dtype=np.uint8)[:, None, None, None], (15, 8, 8, 1))
+    train.draw_real(tmp_path / "real.png", dataloader.Images(pixels, np.repeat([0, 1], [12, 3]), ("many", "few")))
+    assert shown["many"][:, 0, 0, 0].tolist() == [0, 1, 3, 4, 6, 7, 9, 10]
+    assert shown["few"][:, 0, 0, 0].tolist() == [12, 13, 14]

@@ -209,9 +209,13 @@ def network_spec(options, settings, images):
 
 
 def draw_real(path, images):
-    """A picture of the first images of each factor."""
-    figures.real_grid(path, {factor: images.pixels[images.labels == k][:GRID[1]]
-                             for k, factor in enumerate(images.factors)})
+    """A picture of some images of each factor, evenly spaced: neighbours may be frames of one video."""
+    examples = {}
+    for k, factor in enumerate(images.factors):
+        same = np.flatnonzero(images.labels == k)
+        some = np.linspace(0, len(same), min(GRID[1], len(same)), endpoint=False).astype(int)
+        examples[factor] = images.pixels[same[some]]
+    figures.real_grid(path, examples)
 
 
 def draw_samples(path, engine):
