@@ -28,7 +28,7 @@ setup(
         "scikit-image>=0.22",
         "imageio>=2.31",
         "imageio-ffmpeg>=0.8",  # its wheel holds the program ffmpeg, which writes MP4
-        "matplotlib>=3.8",
+        "matplotlib>=3.10",
         "tqdm>=4.66",
         "onnx>=1.16",
         "tensorboard>=2.18",
@@ -39,7 +39,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "jax": ["jax>=0.5"],    # earlier ones draw other initial weights from the same seed
         "torch": ["torch>=2.10"],       # earlier ones can be made to run code by a weights file (CVE-2026-24747)
-        "course": ["jupyterlab>=4", "latex2mathml>=3.77", "matplotlib>=3.10"],
+        "course": ["jupyterlab>=4", "latex2mathml>=3.77"],
         "zoo": ["bioimageio.core>=0.11", "pydantic<2.13"],      # with later ones its validator fails
         "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "onnxruntime>=1.18", "playwright>=1.45",
                  "websocket-client>=1.8"],
