@@ -264,7 +264,8 @@ def resumes(folder, size=2 * len(PAIRS), lanes=2):
 def _resumed(folder, pair, devices):
     """(iterations compared, losses, weights and grids that differ) of a killed run and one that was left alone."""
     run, rng = run_name(*pair), random.Random(str((pair, devices)))
-    options = ("-m", pair[0], "-a", pair[1], "-M", 10, "-g", devices, "--keep_every", 7)
+    options = ("-m", pair[0], "-a", pair[1], "-M", 10, "-g", devices, "--keep_every", 7,
+               *(("-z", 16) if pair[0] == "InfoGAN" else ()))      # its codes take 12
     whole, broken = prepared(folder / "whole"), prepared(folder / "broken")
     Run(whole, *options, "-e", 60, devices=devices).finish()
     process = Run(broken, *options, "-e", 60, devices=devices, slow=0.002)
