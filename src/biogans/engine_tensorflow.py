@@ -226,7 +226,10 @@ def _normalise_over_all_devices(networks):
 
 
 def _moments_over_all_devices(axes, values, mask):
-    """(mean, variance) of all devices' `values`, of which each has equally many."""
+    """(mean, variance), each (features,), of all devices' `values` (batch, …, features), of which each has equally many.
+
+    `axes` are all but the last; no layer here has a `mask`. Ioffe & Szegedy (2015), algorithm 1, over the whole batch.
+    """
     def mean(values):
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(values, axes))
 
