@@ -37,17 +37,17 @@ demo: .venv/installed
 # The cards of the trained models, from the files beside them; what no file knows is in notes.*.md there.
 cards: .venv/installed
 	cd data_48-80 && for FILE in checkpoints/weights.generator.*.h5 checkpoints/*/weights.generator.*.h5; do \
-	    $(BIN)/card.py -i $$FILE --evaluation checkpoints/evaluation || exit; done
+	    $(BIN)/biogans card -i $$FILE --evaluation checkpoints/evaluation || exit; done
 
 # From videos of (simulated) mitochondria to 30,000 drawn images, how many differ, and what the critic looks at.
 demo-mitogan: .venv/installed
 	mkdir -p demo-mitogan && rm -rf demo-mitogan/images/stack1.DCGAN.WGAN-GP
-	cd demo-mitogan && $(BIN)/simulate_videos.py -o movies -n 12 --frames 20 --overwrite
-	cd demo-mitogan && $(BIN)/preprocess.py -i movies/videos -o data
+	cd demo-mitogan && $(BIN)/biogans simulate_videos -o movies -n 12 --frames 20 --overwrite
+	cd demo-mitogan && $(BIN)/biogans preprocess -i movies/videos -o data
 	cd demo-mitogan && $(BIN)/train.py -d data -m DCGAN --preset fast --augment translation,cutout -e $(MITOGAN_ITERATIONS)
 	cd demo-mitogan && $(BIN)/predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5 -n 30000 --format png
-	cd demo-mitogan && $(BIN)/diversity.py -i images/stack1.DCGAN.WGAN-GP -d data
-	cd demo-mitogan && $(BIN)/saliency.py -i checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5 -d data
+	cd demo-mitogan && $(BIN)/biogans diversity -i images/stack1.DCGAN.WGAN-GP -d data
+	cd demo-mitogan && $(BIN)/biogans saliency -i checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5 -d data
 
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2 tests
@@ -57,7 +57,7 @@ test-slow: .venv/installed
 	.venv/bin/python -m pytest -n 2 -m slow tests
 
 # Under the oldest versions that setup.py allows, and under the newest there are: the tests, and the first notebook.
-# Each has a copy of the checkout with an environment of its own in build. VERSION_TESTS="tests/test_gan.py …" chooses tests.
+# Each has a copy of the checkout with an environment of its own in build. VERSION_TESTS="tests/core/test_gan.py …" chooses tests.
 VERSION_TESTS ?= tests
 REQUIRED = sed -n '/install_requires=/,/\]/s/^ *"\([^"]*\)",.*/\1/p' setup.py | sed 's/^tensorflow>/tensorflow-cpu>/'
 build/%/.venv/installed: setup.py
@@ -73,13 +73,13 @@ test-oldest test-newest: test-%: build/%/.venv/installed
 	git ls-files -z | xargs -0 cp --parents --target-directory build/$*
 	cd build/$* && .venv/bin/python -m pip list --disable-pip-version-check | grep -i -E "^(tensorflow|keras|numpy)"
 	cd build/$* && BG_REAL_DATA=$(abspath $(or $(BG_REAL_DATA),../shared/data)) .venv/bin/python -m pytest $(VERSION_TESTS)
-	cd build/$* && .venv/bin/python -m pytest -m course tests/test_course.py -k 1_game
+	cd build/$* && .venv/bin/python -m pytest -m course tests/documents/test_course.py -k 1_game
 
 test-versions: test-oldest test-newest
 
 # Kills, damaged and hostile files, full disks, signals, and what is lost, in a table: half an hour.
 test-durability: .venv/installed
-	.venv/bin/python tests/durability.py
+	.venv/bin/python tests/durability/durability.py
 
 # With Jupyter in the environment: the notebooks; all of them made anew, with documents and slides; tested.
 COURSE = "jupyterlab>=4" "scikit-learn>=1.5" "latex2mathml>=3.77"
@@ -94,7 +94,7 @@ course: .venv/course
 	.venv/bin/python course/build.py --execute
 
 test-course: .venv/course
-	.venv/bin/python -m pytest -m course --durations=0 tests/test_course.py
+	.venv/bin/python -m pytest -m course --durations=0 tests/documents/test_course.py
 
 # The site of docs in build/site, and the test of it and of what its pages tell to type: some minutes.
 DOCS = "mkdocs-material>=9.5" "mkdocs>=1.6" "latex2mathml>=3.77"
@@ -107,7 +107,7 @@ docs: .venv/docs
 	@echo "open build/site/index.html; with the search: python3 -m http.server --directory build/site"
 
 test-docs: .venv/docs
-	.venv/bin/python -m pytest -m docs --durations=0 tests/test_docs.py
+	.venv/bin/python -m pytest -m docs --durations=0 tests/documents/test_docs.py
 
 # What needs PyTorch (a large download) or the BioImage Model Zoo's validator, in an environment of its own: some minutes.
 build/exchange/.venv/installed: requirements.lock setup.py
@@ -118,18 +118,18 @@ build/exchange/.venv/installed: requirements.lock setup.py
 	touch $@
 
 test-exchange: build/exchange/.venv/installed
-	build/exchange/.venv/bin/python -m pytest -m "slow or not slow" -ra tests/test_export.py tests/test_import_torch.py
+	build/exchange/.venv/bin/python -m pytest -m "slow or not slow" -ra tests/exchange
 
 # With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
 HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/installed
 	hpc/test-tools.sh .hpc-tools
-	$(HPC_TESTS) tests/hpc tests/test_modulefile.py
+	$(HPC_TESTS) tests/hpc tests/installation/test_modulefile.py
 
 # Without what downloads much or takes long: modules and Slurm, in some minutes.
 test-hpc-short: .venv/installed
 	hpc/test-tools.sh .hpc-tools slurm modules
-	$(HPC_TESTS) tests/test_modulefile.py tests/hpc/test_slurm.py \
+	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_slurm.py \
 	    tests/hpc/test_multinode.py::test_two_nodes_learn_what_one_process_does
 
 # What a site installs, with an environment of its own; nothing is written there at run time, and it may be moved. Take a
@@ -139,7 +139,7 @@ install:
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
 	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
-	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/src/biogans/__pycache__ "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
+	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
 	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
@@ -161,7 +161,7 @@ bench: .venv/installed
 paper-table: .venv/installed
 	.venv/bin/python benchmarks/paper_table.py
 
-# What preprocess.py finds in simulated videos beside the truth; time and memory: some minutes, 400 MB of disk.
+# What biogans preprocess finds in simulated videos beside the truth; time and memory: some minutes, 400 MB of disk.
 bench-preprocess: .venv/installed
 	.venv/bin/python benchmarks/preprocess.py
 
@@ -169,7 +169,7 @@ bench-preprocess: .venv/installed
 scale: .venv/installed
 	.venv/bin/python benchmarks/scale.py -o docs/scale.png
 
-# Pages of explore.py with the paper's networks: bytes, and milliseconds from a slider to the canvas, in Chromium.
+# Pages of biogans explore with the paper's networks: bytes, and milliseconds from a slider to the canvas, in Chromium.
 pages: .venv/installed
 	.venv/bin/python benchmarks/explore.py
 
@@ -177,15 +177,15 @@ pages: .venv/installed
 browsers:
 	apt-get install -y --no-install-recommends chromium firefox-esr
 
-# ONNX Runtime Web as it lies in src/biogans, got again with npm; the test compares it with the notice beside it.
+# ONNX Runtime Web as it lies in src/biogans/latent/page, got again with npm; the test compares it with the notice beside it.
 RUNTIME = 1.30.0
 runtime: .venv/installed
 	mkdir -p build
 	npm pack --silent --pack-destination build onnxruntime-web@$(RUNTIME)
 	tar -xzf build/onnxruntime-web-$(RUNTIME).tgz -C build
-	cp build/package/dist/ort.wasm.bundle.min.mjs src/biogans/onnxruntime-web.mjs
-	gzip -9nc build/package/dist/ort-wasm-simd-threaded.wasm > src/biogans/onnxruntime-web.wasm.gz
-	.venv/bin/python -m pytest -q tests/test_explore.py -k notice
+	cp build/package/dist/ort.wasm.bundle.min.mjs src/biogans/latent/page/onnxruntime-web.mjs
+	gzip -9nc build/package/dist/ort-wasm-simd-threaded.wasm > src/biogans/latent/page/onnxruntime-web.wasm.gz
+	.venv/bin/python -m pytest -q tests/latent/test_explore.py -k notice
 
 # Four seeds, one a core, 10 minutes on 4 cores; with MNIST's idx files, else with scikit-learn's digits.
 MNIST ?= $(wildcard $(or $(BG_REAL_DATA),../shared/data)/mnist)
@@ -197,7 +197,7 @@ scaling: .venv/installed
 	.venv/bin/python benchmarks/scaling.py -o docs/scaling.md
 
 sample: .venv/installed
-	.venv/bin/python -m biogans.simulate -o data_48-80/data --overwrite
+	.venv/bin/python -m biogans simulate -o data_48-80/data --overwrite
 
 clean:
 	rm -rf .venv demo demo-mitogan infogan-digits build src/*.egg-info .pytest_cache
@@ -220,9 +220,9 @@ help:
 	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
 	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
-	@echo "make bench-preprocess  preprocess.py on simulated videos, beside the truth: some minutes"
+	@echo "make bench-preprocess  biogans preprocess on simulated videos, beside the truth: some minutes"
 	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
-	@echo "make pages      time the pages of explore.py in a browser (make browsers installs those that the tests use)"
+	@echo "make pages      time the pages of biogans explore in a browser (make browsers installs those that the tests use)"
 	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
 	@echo "make paper-table  train and evaluate the models of the paper's comparison on simulated cells: an hour of one"
 	@echo "                core, divided among those there are; again to go on where it was interrupted"

@@ -5,6 +5,8 @@ from setuptools import setup
 HERE = Path(__file__).parent
 VERSION = (HERE / "src/biogans/__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
 
+ROOMS = ("system", "core", "data", "video", "exchange", "evaluation", "latent")
+
 setup(
     name="biogans",
     version=VERSION,
@@ -14,8 +16,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     package_dir={"": "src"},
-    packages=["biogans"],
-    package_data={"biogans": ["explore*.*", "onnxruntime-web.*"]},
+    packages=["biogans", *(f"biogans.{room}" for room in ROOMS)],
+    package_data={"biogans.latent": ["page/*"]},
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.13.2",        # earlier ones have holes in the reading of HDF5 files
@@ -44,26 +46,5 @@ setup(
         "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "onnxruntime>=1.18", "playwright>=1.45",
                  "websocket-client>=1.8"],
     },
-    entry_points={"console_scripts": [
-        "biogans-train = biogans.train:main",
-        "biogans-predict = biogans.predict:main",
-        "biogans-evaluate = biogans.evaluate:main",
-        "biogans-visualize = biogans.visualize:main",
-        "biogans-reconstruct = biogans.reconstruct:main",
-        "biogans-interpolate = biogans.interpolate:main",
-        "biogans-traverse = biogans.traverse:main",
-        "biogans-pseudotime = biogans.pseudotime:main",
-        "biogans-get_data = biogans.get_data:main",
-        "biogans-explore = biogans.explore:main",
-        "biogans-card = biogans.card:main",
-        "biogans-export = biogans.export:main",
-        "biogans-import_torch = biogans.import_torch:main",
-        "biogans-diversity = biogans.diversity:main",
-        "biogans-saliency = biogans.saliency:main",
-        "biogans-simulate = biogans.simulate:main",
-        "biogans-collect = biogans.collect:main",
-        "biogans-preprocess = biogans.preprocess:main",
-        "biogans-cells = biogans.cells:main",
-        "biogans-simulate_videos = biogans.simulate_videos:main",
-    ]},
+    entry_points={"console_scripts": ["biogans = biogans.commands:main"]},
 )

@@ -43,8 +43,9 @@ from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER.parent / "src"), str(FOLDER)]
-from biogans import dataloader, launch, options as command_line
-from biogans.errors import InputError
+from biogans.core import dataloader, options as command_line
+from biogans.system import launch
+from biogans.system.errors import InputError
 
 import machine
 import original

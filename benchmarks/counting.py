@@ -33,7 +33,7 @@ f and l (1 to 2 %), with n critic updates an iteration costs, times 2 FLOP and t
 import math
 from typing import NamedTuple
 
-from biogans.lazy import keras
+from biogans.system.lazy import keras
 
 
 class Work(NamedTuple):

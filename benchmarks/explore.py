@@ -14,8 +14,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import browsers
 
-from biogans import explore, models, predict
-from biogans.engine import draw, drawing_generator
+from biogans.core import models, predict
+from biogans.latent import explore
+from biogans.core.engine import draw, drawing_generator
 
 MOVES = 40
 FACTS = {"training": {"algorithm": "WGAN-GP"}, "iteration": 0, "pixel_size_um": 0.1}

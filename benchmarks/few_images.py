@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Algorithms, preprocessing and augmentation on few images: final losses, and distance to frames of held-out videos.
 
-    simulate_videos.py -o movies -n 10 --frames 20
+    biogans simulate_videos -o movies -n 10 --frames 20
     python benchmarks/few_images.py -i movies/videos            trains what is not in the folder few_images yet
     python benchmarks/few_images.py --table                     prints the table of what is there
 
@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from biogans import checkpoint, dataloader, metrics, neighbours, scoring
+from biogans.core import checkpoint, dataloader, metrics
+from biogans.evaluation import neighbours, scoring
 
 ROOT = Path(__file__).resolve().parents[1]
 PREPROCESSING = {"all steps": (), "no denoising, no edges": ("--without", "denoise,edges"), "masks": ("--binary",)}
@@ -58,8 +59,8 @@ def measure(algorithm, preprocessing, augmented, videos, output, iterations):
     """Preprocess, train, draw, compare: one row as a dict."""
     data = output / "data" / preprocessing.replace(",", "").replace(" ", "_")
     checkpoints = output / "checkpoints" / name_of(algorithm, preprocessing, augmented)
-    run("preprocess.py", "-i", videos, "-o", data, *PREPROCESSING[preprocessing])
-    run("train.py", "-d", data, "-m", "DCGAN", "-a", algorithm, "--preset", "fast", "-e", iterations, "-M", iterations,
+    run("preprocess", "-i", videos, "-o", data, *PREPROCESSING[preprocessing])
+    run("train", "-d", data, "-m", "DCGAN", "-a", algorithm, "--preset", "fast", "-e", iterations, "-M", iterations,
         "-c", checkpoints, *(("--augment", AUGMENT) if augmented else ()), "--resume")
     with open(next(checkpoints.glob("log.*.csv")), newline="") as file:
         log = list(csv.DictReader(file))
@@ -79,8 +80,8 @@ def measure(algorithm, preprocessing, augmented, videos, output, iterations):
             "copies": float((near[1] < np.quantile(near[0], 0.05)).mean())}
 
 
-def run(script, *arguments):
-    done = subprocess.run([sys.executable, ROOT / "bin" / script, *map(str, arguments)], capture_output=True, text=True)
+def run(command, *arguments):
+    done = subprocess.run([sys.executable, ROOT / "bin/biogans", command, *map(str, arguments)], capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
 

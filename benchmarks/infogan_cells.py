@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from biogans import checkpoint, clusters, codes, dataloader, evaluate, features, metrics, scoring
+from biogans.core import checkpoint, codes, dataloader, metrics
+from biogans.evaluation import clusters, evaluate, features, scoring
 
 DRAWS = 10
 

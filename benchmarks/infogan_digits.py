@@ -20,14 +20,14 @@ MODEL = "checkpoints/weights.generator.InfoGAN.GAN.0.h5"
 ITERATIONS = 4000
 
 
-def command(script, *arguments, cwd, core=None):
+def command(name, *arguments, cwd, core=None):
     """Run one of our commands in the folder `cwd`, on one `core` if given; returns what it printed."""
     threads = {} if core is None else {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, BIN / script, *map(str, arguments)], cwd=cwd, env=os.environ | threads,
+    done = subprocess.run([sys.executable, BIN / "biogans", name, *map(str, arguments)], cwd=cwd, env=os.environ | threads,
                           preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
-        sys.exit(f"{script} {' '.join(map(str, arguments))} failed in {cwd}:\n{done.stdout}")
+        sys.exit(f"{name} {' '.join(map(str, arguments))} failed in {cwd}:\n{done.stdout}")
     return done.stdout
 
 
@@ -35,10 +35,10 @@ def one_seed(data, folder, seed, iterations, core):
     """Train and evaluate one seed; returns the row of its categorical code."""
     folder.mkdir()
     start = time.monotonic()
-    command("train.py", "-d", data, "-m", "InfoGAN", "-a", "GAN", "--preset", "infogan", "--no_flips", "-z", 74,
+    command("train", "-d", data, "-m", "InfoGAN", "-a", "GAN", "--preset", "infogan", "--no_flips", "-z", 74,
             "-s", seed, "-e", iterations, "-M", max(1, iterations // 40), cwd=folder, core=core)
     seconds = time.monotonic() - start
-    command("evaluate.py", "-i", MODEL, "-d", data, "--codes", "--name", "codes", cwd=folder, core=core)
+    command("evaluate", "-i", MODEL, "-d", data, "--codes", "--name", "codes", cwd=folder, core=core)
     rows = json.loads((folder / "evaluation/codes.codes.json").read_text())["rows"]
     return {"seed": seed, "seconds": seconds} | rows[0], next(row for row in rows if row["name"] == "k-means, 10")
 
@@ -55,7 +55,7 @@ def main():
         sys.exit(f"{output} is there already: remove it, or choose another folder with -o")
     output.mkdir(parents=True)
     source = ("mnist", "--from", Path(options.mnist).resolve()) if options.mnist else ("digits",)
-    print(command("get_data.py", *source, "-o", "data", cwd=output).splitlines()[-1], flush=True)
+    print(command("get_data", *source, "-o", "data", cwd=output).splitlines()[-1], flush=True)
     start, cores = time.monotonic(), sorted(os.sched_getaffinity(0))
     with concurrent.futures.ThreadPoolExecutor(len(cores)) as pool:
         jobs = [pool.submit(one_seed, output / "data", output / f"seed{seed}", seed, options.iterations,
@@ -70,8 +70,8 @@ def main():
     print(f"chosen without labels: seed {best['seed']}, accuracy {best['accuracy']:.3f}; least of all seeds "
           f"{min(row['accuracy'] for row in rows):.3f}; {time.monotonic() - start:.0f} s on {len(cores)} core(s)")
     chosen = output / f"seed{best['seed']}"
-    command("traverse.py", "-i", MODEL, cwd=chosen)
-    command("traverse.py", "-i", MODEL, "--training", cwd=chosen)
+    command("traverse", "-i", MODEL, cwd=chosen)
+    command("traverse", "-i", MODEL, "--training", cwd=chosen)
     print(f"traversals and the movie of the training: {chosen / 'images'}")
 
 

@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from biogans.lazy import keras, tensorflow as tf
-from biogans.provenance import cpu_model
+from biogans.system.lazy import keras, tensorflow as tf
+from biogans.system.provenance import cpu_model     # noqa: F401: the other benchmarks take it from here
 
 # Input height, width; channels in, out: the hidden layers of the paper's critic.
 CONVOLUTIONS = ((24, 40, 64, 128), (12, 20, 128, 256), (6, 10, 256, 512))

@@ -19,10 +19,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from biogans import launch, options as command_line
-from biogans.errors import InputError
-from biogans.files import replacing
-from biogans.gan import PAPER
+from biogans.core import options as command_line
+from biogans.system import launch
+from biogans.system.errors import InputError
+from biogans.system.files import replacing
+from biogans.core.gan import PAPER
 
 MARGIN, LABEL, TITLE = 12, 26, 36           # pixels of the sheet
 BACKGROUND, INK = "white", "black"

@@ -14,7 +14,7 @@ import sys
 import types
 from pathlib import Path
 
-from biogans.errors import InputError
+from biogans.system.errors import InputError
 
 USUAL_ITERATION = 26        # counted from 0; WGAN updates its critic 100 times in the first 25 and in every 500th
 MODULES = ("utils", "custom_dataloaders", "dcgan", "dcgan_starshaped", "gan", "wgan", "nearest_neighbors",

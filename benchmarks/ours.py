@@ -4,9 +4,9 @@ import importlib.metadata
 import math
 from pathlib import Path
 
-from biogans import dataloader, models, options as command_line, train
-from biogans.engine import Engine, device_name
-from biogans.lazy import keras
+from biogans.core import dataloader, models, options as command_line, train
+from biogans.core.engine import Engine, device_name
+from biogans.system.lazy import keras
 
 import counting
 import machine

@@ -26,9 +26,11 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from biogans import launch, options as command_line, report
-from biogans.errors import InputError
-from biogans.files import replacing
+from biogans.core import options as command_line
+from biogans.system import launch
+from biogans.evaluation import report
+from biogans.system.errors import InputError
+from biogans.system.files import replacing
 
 FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 SIMULATED = ("--train", "6000", "--test", "1800", "--joint", "400")
@@ -88,8 +90,8 @@ class Work:
         self.commands = []
 
     def run(self, label, command, *arguments, folder="."):
-        """Run a command of bin/; raises InputError with the end of what it said if it fails."""
-        words = [f"{command}.py", *map(str, arguments)]
+        """Run a command; raises InputError with the end of what it said if it fails."""
+        words = ["biogans", command, *map(str, arguments)]
         place = self.folder / folder
         place.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
@@ -110,7 +112,7 @@ class Work:
             print(f"{time.strftime('%H:%M:%S')} {label}: {time.monotonic() - start:.0f} s", flush=True)
 
     def evaluate(self, label, file, *arguments):
-        """evaluate.py with all splits, unless their files are there."""
+        """biogans evaluate with all splits, unless their files are there."""
         splits = self.options.splits or (10 if self.options.full else 3)
         if all((self.folder / "evaluation" / f"{file}.split{k}.json").exists() for k in range(splits)):
             return
@@ -243,7 +245,7 @@ def rows():
 
 def parameters(network):
     """Weights of the generator and of all its critics, of a network as its file describes it."""
-    from biogans import models
+    from biogans.core import models
     spec = models.NetworkSpec(**network | {"factors": tuple(network["factors"])})
     return [models.build_generator(spec).count_params(),
             sum(critic.count_params() for critic in models.build_critics(spec))]
@@ -251,16 +253,16 @@ def parameters(network):
 
 def commands(work, options):
     """What was run, with the folder of the data as `data`, and one line for all factors of a row."""
-    lines = [] if options.data else ["simulate.py -o data " + " ".join(SIMULATED)]
+    lines = [] if options.data else ["biogans simulate -o data " + " ".join(SIMULATED)]
     fast = "" if options.full else " --fast"
     splits = options.splits or (10 if options.full else 3)
-    lines.append(f"evaluate.py -d data{fast} --splits {splits} --pairs")
+    lines.append(f"biogans evaluate -d data{fast} --splits {splits} --pairs")
     for model, *_ in rows():
         loop = f"for FACTOR in {' '.join(FACTORS)}; do " if model.factor else ""
         words = ["data" if word == work.data else str(word).replace(model.factor or "\0", "$FACTOR")
                  for word in work.training(model, options.epochs)]
         lines.append(f"{loop}train.py {' '.join(words)}{' -c $FACTOR; done' if loop else ''}")
-    return [*lines, f"evaluate.py -i FILE -d data{fast} --splits {splits} --name ROW"]
+    return [*lines, f"biogans evaluate -i FILE -d data{fast} --splits {splits} --name ROW"]
 
 
 def parser():

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from biogans import launch, models, options as command_line
-from biogans.lazy import keras
+from biogans.core import models, options as command_line
+from biogans.system import launch
+from biogans.system.lazy import keras
 from own_process import measured
 
 SHAPE, FACTORS = (48, 80, 2), ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
@@ -27,7 +28,7 @@ def generator(architecture, ngf):
 
 def rates(architecture, ngf, batch_sizes, seconds):
     """{"rates": images/s for each batch size}: the median call of engine.draw in `seconds`, after one to compile."""
-    from biogans.engine import draw
+    from biogans.core.engine import draw
     network, result = generator(architecture, ngf), []
     for batch_size in batch_sizes:
         z = np.random.default_rng(0).standard_normal((batch_size, network.input_shape[1]), np.float32)
@@ -43,7 +44,7 @@ def rates(architecture, ngf, batch_sizes, seconds):
 
 def stack(architecture, ngf, number, batch_size):
     """Write a stack as predict.py does, and delete it: images/s with the start of the network, and bytes."""
-    from biogans.predict import latents, write_stack
+    from biogans.core.predict import latents, write_stack
     network = generator(architecture, ngf)
     with tempfile.TemporaryDirectory(dir=".") as folder:
         path, start = Path(folder) / "stack.h5", time.perf_counter()
@@ -54,8 +55,8 @@ def stack(architecture, ngf, number, batch_size):
 
 def output(kind, ngf, number):
     """Draw one-channel images of 48x80 pixels with a DCGAN into a file or folder of this format, as predict.py does."""
-    from biogans import drawing
-    from biogans.predict import latents
+    from biogans.system import drawing
+    from biogans.core.predict import latents
     spec = models.NetworkSpec("DCGAN", *SHAPE[:2], 1, ("cells",), ngf=ngf)
     network, sort = models.build_generator(spec), drawing.FORMATS[kind]
     several = {"factors": ["cells"]} if kind == "png" else {}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What preprocess.py finds in simulated videos beside the truth, and the time and memory that it takes.
+"""What biogans preprocess finds in simulated videos beside the truth, and the time and memory that it takes.
 
 20 videos of 30 frames, 512x512, 16 bit, moderate noise; they are made first, which is not counted. Memory is the sum
 over all processes of what each has for itself and its share of what they have in common (PSS), at its peak.
@@ -20,7 +20,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from biogans import preprocess, videos
+from biogans.video import preprocess, videos
 
 MASKS = 3               # frames of each video whose masks are compared
 
@@ -86,14 +86,14 @@ def main():
     parser.add_argument("--frames", type=int, default=30)
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--jobs", type=int, default=min(4, len(os.sched_getaffinity(0))))
-    parser.add_argument("--movies", type=Path, help="a folder that simulate_videos.py made; by default one is made")
+    parser.add_argument("--movies", type=Path, help="a folder that biogans simulate_videos made; by default one is made")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         movies, data = options.movies or Path(name, "movies"), Path(name, "data")
         if not options.movies:
-            subprocess.run([sys.executable, ROOT / "bin/simulate_videos.py", "-o", movies, "-n", str(options.videos),
+            subprocess.run([sys.executable, ROOT / "bin/biogans", "simulate_videos", "-o", movies, "-n", str(options.videos),
                             "--frames", str(options.frames), "--size", str(options.size)], check=True)
-        wall, cpu, peak = timed([sys.executable, ROOT / "bin/preprocess.py", "-i", movies / "videos", "-o", data, "-j",
+        wall, cpu, peak = timed([sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos", "-o", data, "-j",
                                  str(options.jobs)])
         settings = preprocess.parse(["-i", str(movies / "videos"), "-o", str(data)])
         print(f"{'video':16} drift error, px   noise error: dark  bright   IoU of masks")

@@ -18,9 +18,9 @@ import time
 
 import numpy as np
 
-from biogans import checkpoint, dataloader, models, options, train
-from biogans.engine import Engine, draw, drawing_generator
-from biogans.metrics import sliced_wasserstein
+from biogans.core import checkpoint, dataloader, models, options, train
+from biogans.core.engine import Engine, draw, drawing_generator
+from biogans.core.metrics import sliced_wasserstein
 
 
 def main():

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What training settings are worth: trainings of equal processor time, scored against held-out images.
 
-    simulate.py -o truth --train 1020 --test 1800
+    biogans simulate -o truth --train 1020 --test 1800
     python benchmarks/quality.py -d truth --seconds 60 --seeds 3         trains what is not in the folder quality yet
     python benchmarks/quality.py --table                                 prints the table of what is there
 
 Each variant is the fast preset with other options. Its star is trained for so many seconds of processor time (compiling
 and scoring not counted; so other work on the machine hardly matters) and scored at six times: the Fréchet and the
-kernel distance of evaluate.py, between features of its classifier, of as many cells as there are held-out images of a
+kernel distance of biogans evaluate, between features of its classifier, of as many cells as there are held-out images of a
 factor, averaged over the factors; for the moving average of the weights and for the last ones. At the end also the two-sample
 test in its fast mode, one split. «Faster» is how much earlier than the baseline a variant reaches the baseline's last
 Fréchet distance (medians over seeds, interpolated between the times in logarithms), «slower» than 1 if later.
@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from biogans import c2st, dataloader, features, models, options, scoring, train
-from biogans.engine import Engine
-from biogans.lazy import keras
+from biogans.core import dataloader, models, options, train
+from biogans.evaluation import c2st, features, scoring
+from biogans.core.engine import Engine
+from biogans.system.lazy import keras
 
 FACTORS = "Sid2,Tea1"               # two of six, so that a core trains a star of them in a minute
 TIMES = 6

@@ -19,8 +19,9 @@ from typing import Callable
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from biogans import dataloader, launch, models, options as command_line
-from biogans.files import replacing
+from biogans.core import dataloader, models, options as command_line
+from biogans.system import launch
+from biogans.system.files import replacing
 from own_process import measured, megabytes
 
 BATCH, NGF, USUAL_ITERATION = 16, 16, 26
@@ -33,13 +34,13 @@ SMALL = (24, 40)                # their size; the time to shuffle and find them 
 
 def training(architecture="DCGAN", height=48, width=80, filters=NGF, factors=1, devices=1):
     """Time and memory of WGAN-GP iterations on noise, as a dict."""
-    from biogans.engine import Engine
-    from biogans.gan import ALGORITHMS
-    from biogans.train import network_spec
+    from biogans.core.engine import Engine
+    from biogans.core.gan import ALGORITHMS
+    from biogans.core.train import network_spec
     from counting import iteration_flop
 
     if devices > 1:
-        from biogans.lazy import tensorflow as tf
+        from biogans.system.lazy import tensorflow as tf
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     names = tuple(f"factor{k}" for k in range(factors))
@@ -215,7 +216,7 @@ class Cluster:
 
 def large_networks(side):
     """GFLOP of an iteration per image of each factor, and weights, of the star of six factors with 64 filters."""
-    from biogans.gan import ALGORITHMS
+    from biogans.core.gan import ALGORITHMS
     from counting import iteration_flop
     options = command_line.train_parser().parse_args(["-d", "none"])
     settings = command_line.training(options)

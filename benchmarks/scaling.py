@@ -21,8 +21,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from biogans import dataloader, launch, models, options as command_line, workers
-from biogans.files import replacing
+from biogans.core import dataloader, models, options as command_line
+from biogans.system import launch
+from biogans.system import workers
+from biogans.system.files import replacing
 from own_process import measured
 
 WORKERS, FILTERS = (1, 2, 4), (8, 16, 32, 64)
@@ -34,8 +36,8 @@ TIMED, SECONDS = 3, 4               # iterations at least, and for how long
 
 def worker(filters):
     """Milliseconds of an iteration of this worker, apart and together with the others; as a dict."""
-    from biogans.engine import Engine
-    from biogans.train import network_spec
+    from biogans.core.engine import Engine
+    from biogans.core.train import network_spec
     with workers.joined() as team:
         timed = {}
         for name, members in (("together", team), ("apart", workers.Team())):
@@ -129,8 +131,8 @@ class Cluster:
 
 def paper_model():
     """Operations for an image of each factor, and numbers to exchange, of the paper's star in 48x80 pixels."""
-    from biogans.gan import ALGORITHMS
-    from biogans.lazy import keras
+    from biogans.core.gan import ALGORITHMS
+    from biogans.system.lazy import keras
     from counting import iteration_flop
     settings = command_line.training(command_line.train_parser().parse_args(["-d", "none"]))
     algorithm = ALGORITHMS[settings.algorithm](settings)

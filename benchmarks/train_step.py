@@ -18,12 +18,13 @@ from pathlib import Path
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "src"), str(Path(__file__).resolve().parent)]
-from biogans import dataloader, launch, options as command_line
-from biogans.engine import Engine, device_name
-from biogans.errors import InputError
-from biogans.gan import PAPER
-from biogans.lazy import keras, tensorflow as tf
-from biogans.train import network_spec
+from biogans.core import dataloader, options as command_line
+from biogans.system import launch
+from biogans.core.engine import Engine, device_name
+from biogans.system.errors import InputError
+from biogans.core.gan import PAPER
+from biogans.system.lazy import keras, tensorflow as tf
+from biogans.core.train import network_spec
 
 from counting import iteration_flop
 from machine import convolutions, cpu_model, fastest, seconds

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from biogans import models
+from biogans.core import models
 
 import machine
 import ours

@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from mkdocs.structure.files import File
 
+from biogans import commands
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md",
          "course/README.md": "course/index.md", "course/INSTRUCTOR.md": "course/INSTRUCTOR.md"}
@@ -25,9 +27,8 @@ FORMULA = re.compile(r'class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]
 
 
 def on_config(config):
-    commands = [name.removesuffix(".py") for name in sorted(_parsers())]
     notebooks = sorted(path.name for path in (ROOT / "docs/course").glob("*.md"))
-    pages = {"Trained models": list(CARDS.values()), "Commands": [{name: f"commands/{name}.md"} for name in commands],
+    pages = {"Trained models": list(CARDS.values()), "Commands": [{name: f"commands/{name}.md"} for name in commands.COMMANDS],
              "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
     for entry in config.nav:
         entry.update({title: pages[title] for title in entry.keys() & pages.keys()})
@@ -40,9 +41,9 @@ def on_files(files, config):
         files.append(File.generated(config, _page_of(f"docs/course/{slides.name}"), abs_src_path=str(slides)))
     for source, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
-    for name, parser in _parsers().items():
-        page = f"commands/{name.removesuffix('.py')}.md"
-        files.append(File.generated(config, page, content=_reference(name, parser())))
+    for name in commands.COMMANDS:
+        parser = commands.load(name).parser()
+        files.append(File.generated(config, f"commands/{name}.md", content=_reference(parser.prog, parser)))
     linked = {_source_of(target, page.src_uri) for page in files.documentation_pages()
               for target in _targets(page.content_string)}
     for source in sorted(filter(None, linked)):
@@ -89,11 +90,6 @@ def _page_of(source):
         return source.removeprefix("docs/").replace(".html", "_slides.html")
     is_page = source.startswith("docs/") and not source.endswith(".py")
     return source.removeprefix("docs/") if is_page else f"files/{source}"
-
-
-def _parsers():
-    from biogans.completion import PARSERS
-    return PARSERS
 
 
 def _reference(name, parser):

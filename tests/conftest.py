@@ -11,6 +11,10 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"         # `cp $BG_SRC/* .` is to find files only
+sys.dont_write_bytecode = True
+for variable in ("BG_HOME", "BG_SRC"):              # a loaded module must not choose what is tested
+    os.environ.pop(variable, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 if "CI" in os.environ:      # a change is judged by the same examples as the one before it
@@ -18,6 +22,7 @@ if "CI" in os.environ:      # a change is judged by the same examples as the one
     hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parents[1]
+TEST_MODULES = {"PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("src", "tests", "tests/support", "tests/core"))}
 REAL_DATA = Path(os.environ.get("BG_REAL_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -56,16 +61,24 @@ def data(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    """A function that runs a command of bin/ in the test's folder: run("train.py", "-d", "data") -> CompletedProcess."""
-    def command(script, *arguments, cwd=tmp_path, **settings):
-        return subprocess.run([sys.executable, ROOT / "bin" / script, *map(str, arguments)], cwd=cwd, capture_output=True,
-                              text=True, timeout=300, **settings)
+    """A function that runs a command in the test's folder: run("train.py", "-d", "data") -> CompletedProcess.
+
+    What is no file of bin is a command of biogans: run("evaluate", "-d", "data").
+    """
+    def command(name, *arguments, cwd=tmp_path, **settings):
+        return subprocess.run([*typed(name), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300,
+                              **settings)
     return command
+
+
+def typed(name):
+    """The words that start a command: its Python, its script, and for a command of biogans its name."""
+    return [sys.executable, ROOT / "bin" / name] if name.endswith(".py") else [sys.executable, ROOT / "bin/biogans", name]
 
 
 def train_small_networks(folder, architectures=("DCGAN-starshaped", "DCGAN"), training=12, held_out=12):
     """Images in folder/data, and networks trained on them for 2 iterations: a user's folder."""
-    from biogans import train
+    from biogans.core import train
     write_images(folder / "data" / "LIN_train", number=training)
     write_images(folder / "data" / "LIN_test", seed=1, number=held_out)
     with pytest.MonkeyPatch.context() as patch:

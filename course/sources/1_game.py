@@ -579,7 +579,7 @@ The losses of exercise 2 are what `train.py -a GAN` minimises: `biogans/gan.py` 
 """
 
 # %%
-from biogans import gan
+from biogans.core import gan
 
 scores = tf.random.normal((8, 1))
 same = np.isclose(float(gan.GAN(settings=None).generator_loss(scores)), float(generator_loss(scores)))

@@ -31,7 +31,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from biogans import gan
+from biogans.core import gan
 
 REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
@@ -310,7 +310,7 @@ print(f"✓ exercise 4: a DCGAN of {_generator.count_params():,} weights")
 r"""
 ## Training
 
-The loop is that of notebook 1; the losses, now that you have written them once, are those of `biogans.gan.GAN`.
+The loop is that of notebook 1; the losses, now that you have written them once, are those of `biogans.core.gan.GAN`.
 """
 
 # %% figure drawn
@@ -493,12 +493,12 @@ Its features, learnt without a label, tell digits apart: a linear classifier wit
 r"""
 ## The same in the product
 
-`biogans.models.dcgan` is your generator for images of any size: it halves the sides until they are small, and makes a
+`biogans.core.models.dcgan` is your generator for images of any size: it halves the sides until they are small, and makes a
 transposed convolution for each halving.
 """
 
 # %%
-from biogans import models
+from biogans.core import models
 
 cells = models.NetworkSpec("DCGAN", height=48, width=80, channels=2, factors=("Alp14",), ngf=16)
 for layer in models.build_generator(cells).layers:
@@ -534,7 +534,7 @@ exercise 4 and training 10, what the discriminator learns 10. Exercise 6 is home
 
 **Answers.** Exercise 4: a bias is subtracted again with the mean. 1: often it fills gaps of strokes and clears grey
 pixels beside them; sometimes it is only noise: gradients of networks are no explanations. 2: pictures of fixed
-latents, a two-sample test on held-out data (`evaluate.py`), for Wasserstein GANs the critic's estimate (notebook 3).
+latents, a two-sample test on held-out data (`biogans evaluate`), for Wasserstein GANs the critic's estimate (notebook 3).
 3: its variety: the features of a batch in which all pictures are alike are blown up to variance 1, which looks like
 no batch of real pictures. 4: show the nearest real digits of drawn ones (in pixels and in features), and reconstruct
 held-out digits.

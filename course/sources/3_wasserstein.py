@@ -498,14 +498,14 @@ The critic's gain follows the distance; no collapse. In a GAN neither loss does.
 r"""
 ## The same in the product
 
-`biogans.gan.WGANGP` has exercises 4 and 6 for images. Its loss and yours, of the same critic, samples and $\alpha$:
+`biogans.core.gan.WGANGP` has exercises 4 and 6 for images. Its loss and yours, of the same critic, samples and $\alpha$:
 """
 
 # %%
 from types import SimpleNamespace
 
-from biogans import gan
-from biogans.engine import input_gradient
+from biogans.core import gan
+from biogans.core.engine import input_gradient
 
 real, drawn = (tf.random.normal((16, 8, 8, 1)) for _ in range(2))
 alpha = tf.random.uniform((16, 1, 1, 1))
@@ -546,7 +546,7 @@ r"""
 homework), exercise 6 10.
 
 **Answers.** 1: nobody knows: the gain is a distance only up to the network's abilities and training; compare scores
-of the same critic, trained in the same way (`evaluate.py`). 2: the penalty asks for the slope of each score in its
+of the same critic, trained in the same way (`biogans evaluate`). 2: the penalty asks for the slope of each score in its
 own sample; with batch normalisation that does not exist. 3: the three clipped critics differ by factors of a
 thousand, and what they measure depends on the width and depth too; where a clipped critic is too flat, the generator
 hardly learns. (They stay below the dotted lines: a unit whose ReLU is off for all samples has no gradient, and never

@@ -35,8 +35,9 @@ import numpy as np
 import tensorflow as tf
 
 import biogans
-from biogans import checkpoint, dataloader, figures, joint
-from biogans.engine import draw
+from biogans.core import checkpoint, dataloader, figures
+from biogans.evaluation import joint
+from biogans.core.engine import draw
 
 tf.get_logger().setLevel("ERROR")               # no advice to programmers
 DATA = Path(biogans.__file__).resolve().parents[2] / "data_48-80" / "data"
@@ -137,7 +138,7 @@ A **joint** generator, DCGAN, draws both channels as one picture with two colour
 def train(network, iterations, *options):
     """Train with the fast preset in the folder `cells`; returns the generator and its iterations."""
     command = ["-d", DATA, "-m", network, "-e", iterations, "-M", 1000, "--preset", "fast", "--resume", *options]
-    done = subprocess.run([sys.executable, "-m", "biogans.train", *map(str, command)], cwd=WORK,
+    done = subprocess.run([sys.executable, "-m", "biogans", "train", *map(str, command)], cwd=WORK,
                           capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -448,8 +449,8 @@ _y[:, 2, 1] += 0.3
 assert np.isclose(correlation_error(_x, _y), 0.3 / np.sqrt(3)), "one of three pairs off by 0.3: the error is 0.173"
 _product = joint.compare(joint.measure(true_cells), joint.measure(as_bytes))["correlation_error"]
 _star = correlation_error(measured["true cells"], measured["star"])
-assert np.isclose(_star, _product, atol=2e-3), f"evaluate.py finds {_product:.3f}, you find {_star:.3f}"
-print("✓ exercise 6: this is the column «correlations» of evaluate.py")
+assert np.isclose(_star, _product, atol=2e-3), f"biogans evaluate finds {_product:.3f}, you find {_star:.3f}"
+print("✓ exercise 6: this is the column «correlations» of biogans evaluate")
 
 # %% slide [markdown]
 r"""

@@ -36,8 +36,9 @@ from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 
 import biogans
-from biogans import c2st, checkpoint, dataloader, figures, metrics
-from biogans.engine import draw
+from biogans.core import checkpoint, dataloader, figures, metrics
+from biogans.evaluation import c2st
+from biogans.core.engine import draw
 
 tf.get_logger().setLevel("ERROR")               # no advice to programmers
 REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
@@ -58,7 +59,7 @@ samples is the first test, and a bad one: one sees what one hopes for, and nobod
 def train(iterations):
     """DCGAN on Tea1, up to so many iterations: its generator."""
     command = ["-d", DATA, "-p", "Tea1", "-m", "DCGAN", "-e", iterations, "-M", 1000, "--preset", "fast", "--resume"]
-    done = subprocess.run([sys.executable, "-m", "biogans.train", *map(str, command)], cwd=WORK,
+    done = subprocess.run([sys.executable, "-m", "biogans", "train", *map(str, command)], cwd=WORK,
                           capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -164,7 +165,7 @@ r"""
 For images a linear classifier is too weak, and a large network too strong: it finds *some* difference always, and all
 generators get the same bad mark. Osokin et al. (2017) use the critic of WGAN-GP, trained from scratch for a fixed
 number of updates; its score is its gain on the unseen half (notebook 3): 0 if nothing lasting was found, and larger
-the further the images are apart. `biogans.c2st.score` computes one split; `evaluate.py` does it properly. Four
+the further the images are apart. `biogans.evaluation.c2st.score` computes one split; `biogans evaluate` does it properly. Four
 candidates: the two generators, real images of the training set, and **copies**: training images with a little noise.
 """
 
@@ -277,7 +278,7 @@ _sets = {"the ring": ring(400, _r), "three modes": ring(400, _r, modes=3), "blur
 for _name, _drawn in _sets.items():
     _yours, _product = precision_recall(_real, _drawn), metrics.precision_recall_density_coverage(_real, _drawn)
     assert np.allclose(_yours, (_product["precision"], _product["recall"]), atol=0.01), \
-        f"{_name}: evaluate.py finds {_product['precision']:.2f} and {_product['recall']:.2f}; you {_yours}"
+        f"{_name}: biogans evaluate finds {_product['precision']:.2f} and {_product['recall']:.2f}; you {_yours}"
     print(f"{_name:12} precision {_yours[0]:.2f}, recall {_yours[1]:.2f}")
 print("✓ exercise 4: a collapsed generator has precision and little recall, a blurred one the opposite")
 
@@ -305,7 +306,7 @@ to it,
 $$ \min_z \; \operatorname{mean}\bigl((G(z) - x)^2\bigr) $$
 
 (Metz et al. 2017; Osokin et al. 2017, table 3). The weights of $G$ stay as they are; it is $z$ that walks
-downhill. Use `tf.GradientTape` and Adam as in notebook 1, with $z$ as a `tf.Variable`. `reconstruct.py` does it with
+downhill. Use `tf.GradientTape` and Adam as in notebook 1, with $z$ as a `tf.Variable`. `biogans reconstruct` does it with
 several starts and a better optimizer.
 """
 

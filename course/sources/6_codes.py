@@ -38,8 +38,10 @@ import tensorflow as tf
 from keras import ops
 from scipy.optimize import linear_sum_assignment
 
-from biogans import checkpoint, clusters, codes, dataloader, explore, features, figures, gan, models
-from biogans.engine import draw
+from biogans.core import checkpoint, codes, dataloader, figures, gan, models
+from biogans.evaluation import clusters, features
+from biogans.latent import explore
+from biogans.core.engine import draw
 
 tf.get_logger().setLevel("ERROR")               # no advice to programmers
 WORK = Path("work_6")
@@ -342,7 +344,7 @@ or 12). Something else has changed: a generator that has to show eight kinds can
 
 ## Digits
 
-Now images. `get_data.py digits` writes scikit-learn's handwritten digits as a data folder, enlarged to 16×16 pixels;
+Now images. `biogans get_data digits` writes scikit-learn's handwritten digits as a data folder, enlarged to 16×16 pixels;
 `train.py -m InfoGAN` trains DCGAN's networks with one categorical code of ten kinds, `c0`, and two continuous ones,
 `u0` and `u1`. The labels are only the names of the folders; the training does not use them.
 """
@@ -361,7 +363,7 @@ A code that has to be told from the sample comes to mean something. Chen et al. 
 # %%
 def command(name, *words):
     """Run a command of BioGANs in the folder WORK, as a terminal would; returns what it printed."""
-    done = subprocess.run([sys.executable, "-m", f"biogans.{name}", *map(str, words)], cwd=WORK, capture_output=True,
+    done = subprocess.run([sys.executable, "-m", "biogans", name, *map(str, words)], cwd=WORK, capture_output=True,
                           text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -413,7 +415,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-Name them: what do `u0` and `u1` do? (`traverse.py -i FILE` writes such pictures, and movies, for any InfoGAN.) And look
+Name them: what do `u0` and `u1` do? (`biogans traverse -i FILE` writes such pictures, and movies, for any InfoGAN.) And look
 at the first picture from row to row: what is left for the noise to do is little. The codes have taken what varies most,
 and nothing in the losses asks the noise to be seen.
 
@@ -449,8 +451,8 @@ for _ in range(3):
     _kinds = np.where(_r.random(300) < 0.6, (_labels * 7) % 10, _r.integers(0, 10, 300))
     _product = clusters.accuracy(_labels, _kinds)
     assert np.isclose(agreement(_labels, _kinds), _product), \
-        f"evaluate.py --codes finds {_product:.3f}, you find {agreement(_labels, _kinds):.3f}"
-print("✓ exercise 5: this is the accuracy of evaluate.py --codes")
+        f"biogans evaluate --codes finds {_product:.3f}, you find {agreement(_labels, _kinds):.3f}"
+print("✓ exercise 5: this is the accuracy of biogans evaluate --codes")
 
 # %% figure table
 training, held_out = (dataloader.load(WORK / "digits", split=split) for split in ("train", "test"))
@@ -557,9 +559,9 @@ _product = explore.directions(_network, explore.groups_of(_network, _spec))[0]
 _cells = np.random.default_rng(0).standard_normal((explore.CELLS, 6), np.float32)
 _yours = directions(lambda z: 127.5 * draw(_network, z.astype("float32")), _cells)
 assert np.allclose(_yours[1], _product[1], rtol=0.01), \
-    f"explore.py finds {_product[1].round(2)}, you {_yours[1].round(2)}"
-assert abs(_yours[0][0] @ _product[0][0]) > 0.99, "your strongest direction is not that of explore.py"
-print("✓ exercise 6: these are the sliders of explore.py")
+    f"biogans explore finds {_product[1].round(2)}, you {_yours[1].round(2)}"
+assert abs(_yours[0][0] @ _product[0][0]) > 0.99, "your strongest direction is not that of biogans explore"
+print("✓ exercise 6: these are the sliders of biogans explore")
 
 # %% [markdown]
 r"""
@@ -606,7 +608,7 @@ does: on the way a digit becomes another one. Strength can be had from any gener
 
 ## The page
 
-`explore.py` writes a page with these sliders: one file with the network in it, which needs no server and no network
+`biogans explore` writes a page with these sliders: one file with the network in it, which needs no server and no network
 connection. Codes come first, then the directions of the noise.
 """
 
@@ -624,7 +626,7 @@ all they need.
 
 Which direction of the plain generator makes digits **brighter** (more ink)? Not the strongest one: that only changes
 *much*. For many latents measure the ink, and fit a plane $\text{ink} \approx a + z \cdot b$ by least squares;
-$b / \lVert b \rVert$ is the direction (`interpolate.py --cycle` finds the growth of a cell so).
+$b / \lVert b \rVert$ is the direction (`biogans interpolate --cycle` finds the growth of a cell so).
 `np.linalg.lstsq(matrix, values, rcond=None)[0]` are the coefficients of the columns of `matrix`; for $a$ there must
 be a column of ones.
 """

@@ -38,8 +38,11 @@ import tifffile
 from keras import ops
 from scipy.spatial.distance import cdist
 
-from biogans import augment, checkpoint, dataloader, features, figures, neighbours, saliency, simulate_videos, steps
-from biogans.engine import draw, input_gradient
+from biogans.core import augment, checkpoint, dataloader, figures
+from biogans.data import simulate_videos
+from biogans.evaluation import features, neighbours, saliency
+from biogans.video import steps
+from biogans.core.engine import draw, input_gradient
 
 tf.get_logger().setLevel("ERROR")               # no advice to programmers
 REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
@@ -51,7 +54,7 @@ plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.ri
 def command(name, *words, folder="."):
     """Run a command of BioGANs in a folder of WORK, as a terminal would; returns what it printed."""
     (WORK / folder).mkdir(exist_ok=True)
-    done = subprocess.run([sys.executable, "-m", f"biogans.{name}", *map(str, words)], cwd=WORK / folder,
+    done = subprocess.run([sys.executable, "-m", "biogans", name, *map(str, words)], cwd=WORK / folder,
                           capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
@@ -133,7 +136,7 @@ product = np.array([tracker.measure(frame) for frame in videos[name]])
 drift = truth[name]["drift"][()]
 figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
 for values, label, style in ((drift, "true", "k-"), (path, "yours: frame to frame, added up", "o--"),
-                             (product, "preprocess.py", "s:")):
+                             (product, "biogans preprocess", "s:")):
     axes.plot(values[:, 1], values[:, 0], style, label=label, markersize=4)
     if values is not drift:
         print(f"{label}: {np.hypot(*(values - drift).T).max():.2f} pixels off at most")
@@ -144,7 +147,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-Whole pixels from frame to frame, added up: errors add up too. `preprocess.py` measures to a twentieth of a pixel,
+Whole pixels from frame to frame, added up: errors add up too. `biogans preprocess` measures to a twentieth of a pixel,
 against a running mean of all frames so far, and asks tiles of the image, of which the median counts, so that a tube
 that moves by itself does not pull at it.
 
@@ -211,9 +214,9 @@ plt.show()
 
 # %% [markdown]
 r"""
-Videos of living cells don't stand still, so `preprocess.py` takes differences of neighbouring pixels instead. Knowing
+Videos of living cells don't stand still, so `biogans preprocess` takes differences of neighbouring pixels instead. Knowing
 the noise, it can remove as much as there is and no more. All steps, and then **crops** of 32×32 pixels around the
-structures, as `preprocess.py -i movies/videos -o data --size 32` makes them (what is drawn here is its
+structures, as `biogans preprocess -i movies/videos -o data --size 32` makes them (what is drawn here is its
 `contact_sheet.png`; look at yours before anything else):
 """
 
@@ -273,7 +276,7 @@ plt.boxplot(distances, orientation="horizontal", medianprops={"color": DRAWN, "l
 plt.yticks([1, 2], ["frames at random", "yours"])
 plt.xlabel("distance of a held-out crop to the nearest training crop")
 plt.show()
-print(f"{len(crops)} crops of {len(set(names))} videos; preprocess.py holds out {len(parts[1].pixels)} of them")
+print(f"{len(crops)} crops of {len(set(names))} videos; biogans preprocess holds out {len(parts[1].pixels)} of them")
 
 # %% [markdown]
 r"""
@@ -414,12 +417,12 @@ _uneven = np.repeat([0.0, 5.0], [900, 100])[:, None]
 assert abs(effective_number(_uneven, 1.0) - 1 / (0.81 + 0.01)) < 0.01, \
     "two kinds, nine to one: 1 / (0.9² + 0.1²) = 1.22 effective kinds"
 _product = neighbours.Pairs(np.stack([_points.astype("float32")] * 4)).effective_number(1.0)[0]
-assert np.isclose(_number, _product, rtol=1e-3), f"diversity.py finds {_product:.2f}, you find {_number:.2f}"
+assert np.isclose(_number, _product, rtol=1e-3), f"biogans diversity finds {_product:.2f}, you find {_number:.2f}"
 print(f"✓ exercise 5: {_number:.1f} of 20 kinds")
 
 # %% [markdown]
 r"""
-`diversity.py` counts so, with the main directions in which pixels vary as features, and with a radius that the data
+`biogans diversity` counts so, with the main directions in which pixels vary as features, and with a radius that the data
 give: two images are *near-duplicates* if they are nearer than 95 % of the held-out images are to their nearest
 training image. It also asks whether drawn images are nearer to training images than held-out ones are (`z`; far below
 0: it copies).
@@ -543,7 +546,7 @@ Sundararajan et al. 2017
 r"""
 ## What for?
 
-A map says where, not why. `saliency.py` also measures each image (how much is bright, how long and wide and branched
+A map says where, not why. `biogans saliency` also measures each image (how much is bright, how long and wide and branched
 its tubes are) and ranks these measures by their **rank correlation** with the score: 1 if the image with the larger
 measure always has the higher score, 0 if they have nothing to do with each other. `within` is the correlation within
 real and within drawn images; what is large in the first column and about 0 there only tells the two sets apart.
@@ -589,14 +592,14 @@ exercise 4 10 (start the two trainings before you talk), exercise 5 and the near
 8.
 
 **Answers.** 1: brightness as information is lost; a frame out of focus, or empty but for noise, is blown up to full
-brightness, and the network draws noise. `preprocess.py` standardises by video, and refuses such crops. 2: more
+brightness, and the network draws noise. `biogans preprocess` standardises by video, and refuses such crops. 2: more
 videos: frames of one video are near-duplicates, as the figure of exercise 3 shows. 3: not necessarily: measures hang
 together, and a critic that looks at brightness correlates with width too. Change the width alone (a simulator can)
 and look at the score. 4: no: a generator knows nothing but its training images and what its shape assumes. They can
 make a classifier more robust as any augmentation can; they are no evidence about mitochondria.
 
 **Numbers** vary with the machine. The generator is a sketch after 1,500 iterations: tubes are ragged, and the table of
-`diversity.py` says so (`different bins`).
+`biogans diversity` says so (`different bins`).
 """
 
 # %% slide [markdown]

@@ -42,7 +42,7 @@ import numpy as np
 import tensorflow as tf
 
 import biogans
-from biogans import checkpoint
+from biogans.core import checkpoint
 
 REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
 HOME = Path(biogans.__file__).resolve().parents[2]              # the installation
@@ -580,7 +580,7 @@ shutil.rmtree(WORK / "swarm", ignore_errors=True)
 for line in (WORK / "swarm" / "seeds.swarm").read_text().splitlines():          # on a cluster all at the same time
     shell(line, WORK / "swarm")
 on_cluster("sbatch --test-only --array=0-3 --cpus-per-task=1 --mem=2g --time=10:00 $BG_HOME/hpc/train.sbatch")
-status, printed = shell("collect.py .", WORK / "swarm")
+status, printed = shell("biogans collect .", WORK / "swarm")
 print(printed)
 plt.figure(figsize=(12, 4))
 plt.imshow(plt.imread(WORK / "swarm" / "runs.png"))
@@ -590,7 +590,7 @@ plt.show()
 # %% [markdown]
 r"""
 On a cluster the same is `$BG_HOME/hpc/swarm-array -f seeds.swarm -t 1 -g 2 --time=10:00` (threads, gigabytes and
-limit of *each* line), after `export DATA=${BG_DATA}_48-80/data`, as jobs inherit variables. `collect.py` made a table
+limit of *each* line), after `export DATA=${BG_DATA}_48-80/data`, as jobs inherit variables. `biogans collect` made a table
 of the runs and a sheet with cells of each, drawn from the same latents. Both seeds say the same about the two
 algorithms: that is what seeds are for. But is the comparison fair? `--preset fast` was tuned for WGAN-GP.
 

@@ -1,17 +1,34 @@
-"""What bash offers at the Tab key, read from the commands' parsers: `complete -o default -C completion.py train.py`."""
+"""Tab completion for bash, read from the commands' parsers.
 
-import sys
+    complete -o default -C 'biogans complete' biogans train.py predict.py visualize.py
+"""
 
-from . import (card, cells, collect, diversity, evaluate, explore, export, get_data, import_torch, options, preprocess,
-               pseudotime, saliency, simulate, simulate_videos, traverse, visualize)
+import os
+import shlex
 
-PARSERS = {"train.py": options.train_parser, "predict.py": options.predict_parser, "visualize.py": visualize.parser,
-           "evaluate.py": evaluate.parser, "reconstruct.py": options.reconstruct_parser,
-           "interpolate.py": options.interpolate_parser, "explore.py": explore.parser, "simulate.py": simulate.parser,
-           "collect.py": collect.parser, "traverse.py": traverse.parser, "pseudotime.py": pseudotime.parser,
-           "get_data.py": get_data.parser, "diversity.py": diversity.parser, "saliency.py": saliency.parser,
-           "preprocess.py": preprocess.parser, "cells.py": cells.parser, "simulate_videos.py": simulate_videos.parser,
-           "card.py": card.parser, "export.py": export.parser, "import_torch.py": import_torch.parser}
+from . import commands
+
+
+def complete(words):
+    """Print the candidates, one a line. bash gives the program's name, the word to complete and the one before it."""
+    program, word, previous = words
+    name = program.rpartition("/")[2].removesuffix(".py")
+    if name == "biogans":
+        name = _subcommand(os.environ.get("COMP_LINE", ""))
+        if name is None or previous.rpartition("/")[2] == "biogans":
+            print(*(command for command in commands.COMMANDS if command.startswith(word)), sep="\n")
+            return
+    print(*candidates(commands.load(name).parser(), word, previous), sep="\n")
+
+
+def _subcommand(line):
+    """The command of a line "biogans evaluate …", None if there is none yet."""
+    try:
+        typed = shlex.split(line)[1:2]
+    except ValueError:                  # an open quotation mark
+        typed = line.split()[1:2]
+    name = typed[0].replace("-", "_") if typed else None
+    return name if name in commands.COMMANDS else None
 
 
 def candidates(parser, word, previous):
@@ -23,9 +40,3 @@ def candidates(parser, word, previous):
     if not word.startswith("-"):
         return []
     return [name for action in parser._actions for name in action.option_strings if name.startswith(word)]
-
-
-def main():
-    """bash gives the command's name, the word to complete and the one before it, and takes lines of candidates."""
-    command, word, previous = sys.argv[1:4]
-    print(*candidates(PARSERS[command](), word, previous), sep="\n")

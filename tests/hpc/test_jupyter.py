@@ -35,7 +35,7 @@ def test_jupyter(cluster, work):
     (process,) = subprocess.run(["pgrep", "-f", f"ipykernel.*{number}"], capture_output=True, text=True).stdout.split()
     settings = dict(entry.split("=", 1) for entry in open(f"/proc/{process}/environ").read().split("\0") if "=" in entry)
     python = subprocess.run(["readlink", "-f", f"/proc/{process}/exe"], capture_output=True, text=True).stdout.strip()
-    done = subprocess.run([python, "-c", "import biogans.models, tifffile; print(biogans.__file__)"], cwd=work, env=settings,
+    done = subprocess.run([python, "-c", "import biogans.core.models, tifffile; print(biogans.__file__)"], cwd=work, env=settings,
                           capture_output=True, text=True)
     assert done.stdout == f"{ROOT}/src/biogans/__init__.py\n", done.stderr
     show(f"a kernel of it imports {done.stdout}")

@@ -5,7 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from biogans import checkpoint
+from biogans.core import checkpoint
 
 from .cluster import MEMORY, ROOT, Job, show
 
@@ -109,7 +109,7 @@ def test_the_job_loads_the_module(cluster, work):
     bare |= {"PATH": bare["PATH"].replace(f"{ROOT}/bin:", ""), "MODULEPATH": f"{ROOT}/modulefiles"}
     job = Job(bare, work, *SBATCH, *TRAIN, "-e", 1)
     assert job.wait() == "COMPLETED", job.log
-    assert "[+] Loading biogans" in job.log and f"sources in {ROOT}/src/biogans" in job.log
+    assert "[+] Loading biogans" in job.log and f"sources in {ROOT}/src/biogans/core" in job.log
     bare["MODULEPATH"] = str(work)
     job = Job(bare, work, *SBATCH, *TRAIN, "-e", 1)
     assert job.wait() == "FAILED" and "train.py is not on PATH" in job.log
@@ -150,18 +150,18 @@ echo "$SLURM_ARRAY_TASK_ID is the last"; exit 3
     assert "iteration 20/20" in first and "2 is the last" in last and f"array {swarm.number} task 0, restart 0" in first
     assert iterations(swarm.log)[0] > 0 and "restart 1" in swarm.log and "iteration 400/400" in swarm.log
     show("a swarm, its second line stopped and come back:", *story(swarm.log))
-    collected = subprocess.run(["collect.py", "runs", "-d", "data"], cwd=work, env=cluster, capture_output=True, text=True)
+    collected = subprocess.run(["biogans", "collect", "runs", "-d", "data"], cwd=work, env=cluster, capture_output=True, text=True)
     assert collected.returncode == 0, collected.stderr
     with open(work / "runs.csv") as file:
         assert [(row["seed"], row["iteration"]) for row in csv.DictReader(file)] == [("1", "20"), ("2", "400")]
     assert (work / "runs.png").stat().st_size > 1000
-    show("collect.py runs -d data", collected.stdout)
+    show("biogans collect runs -d data", collected.stdout)
 
 
 def test_interactive(cluster, work):
     """srun --pty gives a terminal on a node, and TensorFlow as many threads as the job has."""
     command = ('srun --cpus-per-task=3 --mem=500 --pty bash -c "tty; echo on \\$SLURMD_NODENAME; train.py -h | head -n 1; '
-               'python -c \\"import os, biogans.lazy; print(os.environ.get(\'TF_NUM_INTRAOP_THREADS\'), \'threads\')\\""')
+               'python -c \\"import os, biogans.system.lazy; print(os.environ.get(\'TF_NUM_INTRAOP_THREADS\'), \'threads\')\\""')
     path = f"{ROOT}/.venv/bin:{cluster['PATH']}"
     done = subprocess.run(["script", "-qec", command, "/dev/null"], cwd=work, env=cluster | {"PATH": path},
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)

@@ -1,0 +1,5 @@
+"""`python -m biogans COMMAND …` is `biogans COMMAND …`."""
+
+from .commands import main
+
+main()

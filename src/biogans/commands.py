@@ -1,0 +1,109 @@
+"""The commands of BioGANs, one line each, and the program `biogans` that runs them.
+
+Any `python3` may read this file before the right one is found: it uses no syntax newer than Python 3.6.
+"""
+
+import difflib
+import importlib
+import re
+import sys
+from pathlib import Path
+
+from .system import launch
+
+GROUPS = {
+    "train and generate": {
+        "train": "core.train",
+        "predict": "core.predict",
+        "visualize": "core.visualize",
+    },
+    "get images": {
+        "get_data": "data.get_data",
+        "simulate": "data.simulate",
+        "simulate_videos": "data.simulate_videos",
+        "preprocess": "video.preprocess",
+        "cells": "video.cells",
+    },
+    "evaluate": {
+        "evaluate": "evaluation.evaluate",
+        "diversity": "evaluation.diversity",
+        "saliency": "evaluation.saliency",
+        "card": "evaluation.card",
+        "collect": "evaluation.collect",
+    },
+    "look into the latent space": {
+        "reconstruct": "latent.reconstruct",
+        "interpolate": "latent.interpolate",
+        "traverse": "latent.traverse",
+        "pseudotime": "latent.pseudotime",
+        "explore": "latent.explore",
+    },
+    "exchange models": {
+        "export": "exchange.export",
+        "import_torch": "exchange.import_torch",
+    },
+}
+COMMANDS = {name: module for group in GROUPS.values() for name, module in group.items()}
+
+
+def main():
+    """Run `biogans COMMAND …`; without a command print them all."""
+    words = sys.argv[1:]
+    name = words[0].replace("-", "_") if words else "help"
+    if name in ("help", "_h", "__help"):
+        print(overview())
+    elif name in ("version", "__version"):
+        from . import __version__
+        print("biogans " + __version__)
+    elif name == "complete":
+        launch.use_installed_python()
+        from .completion import complete
+        complete(words[1:])
+    elif name in COMMANDS:
+        run(name, words[1:])
+    else:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = "did you mean biogans {}?".format(near[0]) if near else "`biogans` lists the commands"
+        print("biogans: no command {}: {}".format(words[0], hint), file=sys.stderr)
+        sys.exit(2)
+
+
+def run(name, arguments=None):
+    """Run a command and end the process with its exit status. `arguments`: those of the command line by default."""
+    if name == "train":
+        launch.hold_stop_signals()
+    launch.use_installed_python()
+    if sys.version_info < (3, 11):
+        sys.exit(launch.fail("{} is older than Python 3.11: run 'make' in the BioGANs folder".format(sys.executable)))
+    sys.dont_write_bytecode = True          # `cp $BG_SRC/* .` is to find files only
+    try:
+        status = launch.run(lambda _: launch.use_edited_core(), None)
+        command = load(name).main if not status else None
+    except ModuleNotFoundError as missing:
+        if str(missing.name).startswith("biogans"):
+            raise
+        sys.exit(launch.fail("{} ({}): run 'make' in the BioGANs folder, or load its module".format(
+            missing, sys.executable)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(command(arguments) if command else status)
+
+
+def load(name):
+    """The module of a command: `main(arguments)` runs it, `parser()` is its command line."""
+    return importlib.import_module("biogans." + COMMANDS[name])
+
+
+def overview():
+    """All commands in their groups, with the first line of each one's docstring."""
+    lines = ["usage: biogans COMMAND …          biogans COMMAND -h explains a command"]
+    for title, group in GROUPS.items():
+        lines += ["", title]
+        lines += ["  {:16} {}".format(name, summary(name)) for name in group]
+    return "\n".join(lines)
+
+
+def summary(name):
+    """The first line of a command's docstring, read without importing it."""
+    path = Path(__file__).resolve().parent.joinpath(*COMMANDS[name].split(".")).with_suffix(".py")
+    return re.search(r'^"""(.*?)(?:"""|\n)', path.read_text(encoding="utf-8"), re.MULTILINE).group(1)

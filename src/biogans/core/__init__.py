@@ -1,0 +1,1 @@
+"""The core of BioGANs: what a student reads, copies and edits. Copied elsewhere, `python train.py` runs the copy."""

@@ -1,0 +1,114 @@
+"""Differentiable augmentation (Zhao et al. 2020, sec. 3.2): what a critic is shown, real and generated, is changed.
+
+Both kinds of images get the same random changes, in the updates of critic and generator alike, and the gradient
+reaches the generator through them; so a critic can't learn few images by heart, and the generator does not learn to
+draw the changes. The numbers come from the caller: a change is a function of its arguments alone. To add a policy
+write a function (images, numbers) -> images and give it a line in POLICIES.
+"""
+
+import math
+from typing import Callable, NamedTuple
+
+from ..system.lazy import keras
+
+BACKGROUND = -1.0               # no light
+
+
+class Policy(NamedTuple):
+    """A kind of change, and how many numbers in [0, 1) it wants for an image; at 0.5 most change nothing."""
+
+    numbers: int
+    change: Callable
+
+
+def apply(images, numbers, policies):
+    """Images in [-1, 1], (batch, height, width, channels), changed by the `policies` in their order.
+
+    numbers    (batch, how_many(policies)), uniform in [0, 1)
+    policies   names in POLICIES
+    All channels of an image are moved together. Pixels from outside of the image, and cut out ones, are -1: no light.
+    """
+    first = 0
+    for policy in (POLICIES[name] for name in policies):
+        images = policy.change(images, numbers[:, first:first + policy.numbers])
+        first += policy.numbers
+    return images
+
+
+def how_many(policies):
+    """The random numbers that `policies` (names in POLICIES) want for one image."""
+    return sum(POLICIES[name].numbers for name in policies)
+
+
+def color(images, numbers):
+    """Brightness moved by up to 0.5, then contrast times 0.5 to 1.5 around the mean of each channel.
+
+    The paper's third change, of saturation, would mix channels, which are markers here.
+    """
+    brighter, contrast = (numbers[:, k, None, None, None] for k in range(2))
+    images = images + (brighter - 0.5)
+    mean = keras.ops.mean(images, axis=(1, 2), keepdims=True)
+    return (images - mean) * (contrast + 0.5) + mean
+
+
+def translation(images, numbers):
+    """Shifted by up to an eighth of each side, in whole pixels, as in the paper."""
+    shifts = [keras.ops.round((2 * numbers[:, k] - 1) * images.shape[1 + k] / 8) for k in range(2)]
+    return _moved(images, *shifts)
+
+
+def affine(images, numbers):
+    """Turned by up to 10 degrees and scaled by up to a tenth around the centre, shifted by up to 2 pixels.
+
+    The numbers are of the shift in rows, that in columns, the angle (counterclockwise as seen) and the scale.
+    """
+    down, right, angle, scale = (2 * numbers[:, k] - 1 for k in range(4))
+    return _moved(images, 2 * down, 2 * right, math.radians(10) * angle, 1 + 0.1 * scale)
+
+
+def cutout(images, numbers):
+    """A rectangle of half of each side, centred anywhere in the image, becomes background."""
+    inside = []
+    for k, side in enumerate(images.shape[1:3]):
+        distance = keras.ops.abs(keras.ops.arange(side, dtype="float32") + 0.5 - side * numbers[:, k, None])
+        inside.append(distance < side / 4)
+    hole = keras.ops.logical_and(inside[0][:, :, None], inside[1][:, None])
+    return keras.ops.where(hole[..., None], BACKGROUND, images)
+
+
+POLICIES = {
+    "color": Policy(2, color),
+    "translation": Policy(2, translation),
+    "affine": Policy(4, affine),
+    "cutout": Policy(2, cutout),
+}
+
+
+def _moved(images, down, right, angle=0.0, scale=1.0):
+    """Images turned and scaled around their centre, then shifted; every argument is a number or (batch,)."""
+    middle = [(side - 1) / 2 for side in images.shape[1:3]]
+    y, x = (keras.ops.arange(side, dtype="float32") - centre for side, centre in zip(images.shape[1:3], middle))
+    y, x = y[:, None] - _each(down), x - _each(right)
+    cosine, sine = (_each(part) for part in (keras.ops.cos(angle) / scale, keras.ops.sin(angle) / scale))
+    return _sampled(images, middle[0] + cosine * y + sine * x, middle[1] + cosine * x - sine * y)
+
+
+def _each(values):
+    """(batch,) -> (batch, 1, 1), to be used with all pixels of an image."""
+    return keras.ops.reshape(values, (-1, 1, 1))
+
+
+def _sampled(images, y, x):
+    """Images (batch, height, width, channels) at rows y and columns x, (batch, height, width), between four pixels."""
+    _, height, width, channels = images.shape
+    padded = keras.ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=BACKGROUND)
+    pixels = keras.ops.reshape(padded, (-1, channels))
+    y, x = keras.ops.clip(y + 1, 0, height + 1), keras.ops.clip(x + 1, 0, width + 1)
+    top, left = keras.ops.minimum(keras.ops.floor(y), height), keras.ops.minimum(keras.ops.floor(x), width)
+    south, east = (y - top)[..., None], (x - left)[..., None]
+    first = keras.ops.arange(keras.ops.shape(images)[0], dtype="int32")[:, None, None] * (height + 2)
+    index = (first + keras.ops.cast(top, "int32")) * (width + 2) + keras.ops.cast(left, "int32")
+    return ((1 - south) * (1 - east) * keras.ops.take(pixels, index, axis=0)
+            + (1 - south) * east * keras.ops.take(pixels, index + 1, axis=0)
+            + south * (1 - east) * keras.ops.take(pixels, index + width + 2, axis=0)
+            + south * east * keras.ops.take(pixels, index + width + 3, axis=0))

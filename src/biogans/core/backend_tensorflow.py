@@ -1,0 +1,238 @@
+"""What TensorFlow is asked to do: devices, precision, gradients, and one compiled function an iteration."""
+
+import contextlib
+import functools
+import os
+import signal
+
+from ..system.lazy import keras, no_garbage_collection, tensorflow as tf, threads
+from ..system.workers import Lost
+
+
+def input_gradient(critic, images):
+    """Gradient of the scores with respect to the images, of their shape (batch, height, width, channels)."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        scores = critic(images, training=True)
+    return tape.gradient(scores, images)
+
+
+def latent_gradient(generator):
+    """A compiled function of z (batch, nz) and images (batch, height, width, channels) in [-1, 1], arrays of numpy.
+
+    It returns errors (batch,), the sum over all numbers of an image of the squared difference to what the generator
+    draws of its z, and their gradient (batch, nz).
+    """
+    @tf.function(autograph=False, input_signature=(tf.TensorSpec((None, generator.input_shape[1])),
+                                                   tf.TensorSpec((None, *generator.output_shape[1:]))))
+    def errors_and_gradient(z, images):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(z)
+            errors = tf.reduce_sum(tf.square(generator(z, training=False) - images), axis=(1, 2, 3))
+        return errors, tape.gradient(errors, z)
+
+    return lambda z, images: tuple(result.numpy() for result in errors_and_gradient(z, images))
+
+
+def twice_differentiable(critic):
+    """The same critic, of the same weights, with leaky ReLUs that have no second derivative rather than one of zeros.
+
+    Where a loss holds the gradient of the scores, TensorFlow carries such zeros back through the whole network: 12
+    passes for an update with gradient penalty where 10 will do.
+    """
+    def clone(layer):
+        if not isinstance(layer, keras.layers.LeakyReLU):
+            return layer
+        return keras.layers.Activation(lambda features: _leaky_relu(features, layer.negative_slope),
+                                       dtype=layer.dtype_policy, name=layer.name)
+
+    return keras.models.clone_model(critic, clone_function=clone)
+
+
+def _leaky_relu(features, slope):
+    @tf.custom_gradient
+    def leaky_relu(features):
+        return tf.nn.leaky_relu(features, slope), lambda change: scaled(change, features)
+
+    @tf.custom_gradient
+    def scaled(change, features):
+        """`change` where the features are positive, `slope` times it elsewhere: linear in `change`."""
+        def scale(values):
+            return tf.raw_ops.LeakyReluGrad(gradients=values, features=features, alpha=slope)
+        return scale(change), lambda second: (scale(second), None)
+
+    return leaky_relu(features)
+
+
+def mirror(images, mirrored):
+    """Images (towers, batch, height, width, channels), rows and columns turned round where `mirrored` says so."""
+    flat, flips = tf.reshape(images, (-1, *images.shape[2:])), tf.reshape(mirrored, (-1, 2))
+    for k, side in enumerate(images.shape[2:4]):        # a gather takes a third of the time of tf.where
+        forward = tf.range(side)
+        order = tf.where(flips[:, k, None], forward[::-1], forward)
+        flat = tf.gather(flat, order, axis=1 + k, batch_dims=1)
+    return tf.reshape(flat, images.shape)
+
+
+def available():
+    """The kind of each device that networks can run on: GPUs if there are any."""
+    return [device.device_type for device in _logical_devices()]
+
+
+def device_name():
+    """What the networks run on, in words: one line for the log."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return f"no GPU found: running on {threads()} CPU core(s)"
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    return "GPUs: " + ", ".join(names)
+
+
+class Devices:
+    """The first `number` devices, or one in each task of a team, each with its part of every batch."""
+
+    def __init__(self, number, precision, team):
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+        self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        # On CPUs rewriting the graph takes seconds and gains nothing; XLA makes it many times slower.
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not self.on_gpu})
+        self.number, self.replicas, self.strategy = number, number * team.number, tf.distribute.get_strategy()
+        self._waiting = contextlib.nullcontext
+        if team.number > 1:
+            self.strategy, self._waiting = _strategy_of(team), _noticing_lost_tasks
+            self._total = tf.function(autograph=False, func=lambda numbers: self.strategy.reduce(
+                tf.distribute.ReduceOp.SUM, self.strategy.run(lambda: tf.identity(numbers)), axis=None))
+        elif number > 1:
+            # The usual collectives can pair sums of different towers of the star, which devices reach in any order.
+            self.strategy = tf.distribute.MirroredStrategy(
+                [device.name for device in _logical_devices()[:number]], tf.distribute.ReductionToOneDevice())
+
+    def scope(self):
+        """Variables made within it are shared by all devices."""
+        return self.strategy.scope()
+
+    def gradients(self, function, variables):
+        """(loss, rest, this device's part of the loss's gradients) where function() gives (loss, rest).
+
+        Keras's optimizers sum the parts.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for variable in variables:
+                tape.watch(variable.value)
+            loss, rest = function()
+            share = loss / self.replicas
+        return loss, rest, tape.gradient(share, variables)
+
+    def compiled(self, function, variables):
+        """A `function` of numpy arrays, which may assign to Keras `variables`, compiled."""
+        return tf.function(function, autograph=False, reduce_retracing=True)
+
+    def compile(self, engine, given, more):
+        """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""
+        if self.replicas > 1:
+            _normalise_over_all_devices(filter(None, [engine.generator, *engine.critics, engine.recognizer]))
+
+        def last_update(given, more, decay):
+            return engine.last_update(self._own_part(given, engine.batch_axes), self._own_part(more, 1), decay)
+
+        def iteration(given, more, decay):
+            last = tf.shape(given.real)[0] - 1
+            if self.replicas == 1:
+                def update(k):
+                    engine.critic_update(_number(given, k))
+                    return k + 1
+                tf.while_loop(lambda k: k < last, update, [tf.constant(0)], parallel_iterations=1)
+            losses = self.strategy.run(last_update, (_number(given, last), more, decay))
+            return [self.strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None) for loss in losses]
+
+        several = tf.nest.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), given)
+        signature = (several, tf.TensorSpec(more.shape, more.dtype), tf.TensorSpec((), tf.float32))
+        compiled = tf.function(iteration, jit_compile=self.on_gpu and self.replicas == 1, autograph=False,
+                               input_signature=signature)
+        with no_garbage_collection():
+            compiled.get_concrete_function()
+        if self.replicas == 1:
+            return compiled
+        one = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape[1:], array.dtype), given)
+        update = tf.function(lambda given: self.strategy.run(
+            lambda: engine.critic_update(self._own_part(given, engine.batch_axes))), autograph=False,
+            input_signature=(one,))
+
+        def call_by_call(given, more, decay):       # devices can't wait for each other within a loop of the graph
+            with self._waiting():
+                for k in range(len(given.real) - 1):
+                    update(_number(given, k))
+                return [loss.numpy() for loss in compiled(_number(given, slice(-1, None)), more, decay)]
+        return call_by_call
+
+    def total(self, numbers):
+        """The sums of some numbers over all tasks."""
+        if self.replicas == self.number:
+            return numbers
+        with self._waiting():
+            return self._total(tf.constant(numbers, tf.float32)).numpy()
+
+    def _own_part(self, values, axes):
+        """The part of a whole batch that this device works on."""
+        if self.number == 1:
+            return values
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return tf.nest.map_structure(
+            lambda value, axis: tf.gather(tf.split(value, self.number, axis=axis), replica), values, axes)
+
+
+def _strategy_of(team):
+    """One device in each task, a GPU of its own where the node has as many. Raises InputError, or Lost."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        tf.config.set_visible_devices(gpus[int(os.environ.get("SLURM_LOCALID", 0)) % len(gpus)], "GPU")
+    cluster = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": team.addresses()}), task_type="worker", task_id=team.rank, rpc_layer="grpc")
+    handler = signal.getsignal(signal.SIGTERM)
+    with _noticing_lost_tasks():
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster)
+    signal.signal(signal.SIGTERM, handler)      # which TensorFlow has put its own in place of
+    return strategy
+
+
+@contextlib.contextmanager
+def _noticing_lost_tasks():
+    """Raise Lost where the tasks of a team can't go on because one of them does not answer."""
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
+            tf.errors.DeadlineExceededError) as problem:
+        raise Lost(type(problem).__name__) from None
+
+
+def _logical_devices():
+    return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+
+
+def _number(given, k):
+    """Update number k, or a slice, of several."""
+    return tf.nest.map_structure(lambda values: values[k], given)
+
+
+def _normalise_over_all_devices(networks):
+    """Batch normalisation sees the whole batch, so that several devices learn what one would.
+
+    Keras's own way to do so, `synchronized`, has the variance as E x² - (E x)², which loses digits.
+    """
+    for network in networks:
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer._moments = functools.partial(_moments_over_all_devices, layer._reduction_axes)
+
+
+def _moments_over_all_devices(axes, values, mask):
+    """(mean, variance), each (features,), of all devices' `values` (batch, …, features), of which each has equally many.
+
+    `axes` are all but the last; no layer here has a `mask`. Ioffe & Szegedy (2015), algorithm 1, over the whole batch.
+    """
+    def mean(values):
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(values, axes))
+
+    center = mean(values)
+    shape = [1 if axis in axes else -1 for axis in range(len(values.shape))]
+    return center, mean(tf.square(values - tf.reshape(center, shape)))

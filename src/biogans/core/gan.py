@@ -1,0 +1,186 @@
+"""The algorithms: what the critic and the generator minimise, and with which settings.
+
+Scores are higher for images that look more real: tensors (batch,). Losses are scalars. To add an algorithm write a
+class and give it a line in ALGORITHMS; devices, files and flags are elsewhere.
+"""
+
+import abc
+import dataclasses
+
+from ..system.lazy import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class Defaults:
+    """Settings of an algorithm as in its paper and in the code of Osokin et al. (2017)."""
+
+    optimizer: str              # "adam" or "rmsprop"
+    lr_d: float                 # learning rate of the critic
+    beta_1: float               # decay of Adam's mean gradient
+    beta_2: float               # decay of Adam's mean squared gradient
+    critic_updates: int         # updates of the critic for one of the generator
+    critic_batch_norm: bool = True
+
+
+def optimizer(name, learning_rate, beta_1, beta_2):
+    """The Keras optimizer "adam" (of these decays) or "rmsprop", with PyTorch's constants.
+
+    With them the published models were trained; Keras's RMSprop adds epsilon under the square root.
+    """
+    if name == "adam":
+        return keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon=1e-8)
+    return keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-16)
+
+
+class Algorithm(abc.ABC):
+    """What all algorithms share. `settings` is the run's options.Training."""
+
+    critic_name = "critic"
+    defaults: Defaults
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    @abc.abstractmethod
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """The scalar that a critic minimises.
+
+        critic           images (batch, height, width, channels) -> scores (batch,)
+        real, fake       images in [-1, 1]
+        alpha            (batch, 1, 1, 1), uniform in [0, 1]
+        input_gradient   (critic, images) -> gradient of the scores with respect to the images, of their shape
+        """
+
+    @abc.abstractmethod
+    def generator_loss(self, fake_scores):
+        """The scalar that the generator minimises, from the critic's scores (batch,) of its images."""
+
+    def critic_updates(self, iteration):
+        """How often the critic is updated in this iteration (counted from 0)."""
+        return self.settings.num_D_iters
+
+    def constrain(self, weights):
+        """Called after each update of the critic with its trainable variables."""
+
+
+class GAN(Algorithm):
+    """The original game in its non-saturating form (Goodfellow et al. 2014, eq. 1 and the end of sec. 3).
+
+    The critic is a discriminator: D = sigmoid(score) is its probability that an image is real.
+    """
+
+    critic_name = "discriminator"
+    defaults = Defaults(optimizer="adam", lr_d=2e-4, beta_1=0.5, beta_2=0.999, critic_updates=1)
+
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """-E log D(x) - E log(1 - D(G(z)))."""
+        log_d_real = -keras.ops.softplus(-critic(real, training=True))
+        log_not_d_fake = -keras.ops.softplus(critic(fake, training=True))
+        return -keras.ops.mean(log_d_real) - keras.ops.mean(log_not_d_fake)
+
+    def generator_loss(self, fake_scores):
+        """-E log D(G(z))."""
+        return keras.ops.mean(keras.ops.softplus(-fake_scores))
+
+
+class WGAN(Algorithm):
+    """Wasserstein GAN (Arjovsky et al. 2017, algorithm 1): -critic_loss approximates the earth mover's distance.
+
+    The critic f is kept Lipschitz by clipping its weights to [-c, c].
+    """
+
+    defaults = Defaults(optimizer="rmsprop", lr_d=5e-5, beta_1=0.0, beta_2=0.9, critic_updates=5)
+
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """E f(G(z)) - E f(x)."""
+        return keras.ops.mean(critic(fake, training=True)) - keras.ops.mean(critic(real, training=True))
+
+    def generator_loss(self, fake_scores):
+        """-E f(G(z))."""
+        return -keras.ops.mean(fake_scores)
+
+    def critic_updates(self, iteration):
+        """100 in each of the first 25 iterations and in every 500th, as in the authors' code: f must be good first."""
+        return 100 if iteration < 25 or iteration % 500 == 0 else self.settings.num_D_iters
+
+    def constrain(self, weights):
+        clip = self.settings.wgan_clip_value
+        for variable in weights:
+            variable.assign(keras.ops.clip(variable, -clip, clip))
+
+
+class WGANGP(Algorithm):
+    """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, eq. 3): f is kept Lipschitz by its slope."""
+
+    defaults = Defaults(optimizer="adam", lr_d=1e-4, beta_1=0.0, beta_2=0.9, critic_updates=5, critic_batch_norm=False)
+
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """E f(G(z)) - E f(x) + lambda E (|grad f(x^)| - 1)^2 at x^ = alpha x + (1 - alpha) G(z)."""
+        scores = critic(keras.ops.concatenate([real, fake]), training=True)
+        real_scores, fake_scores = keras.ops.split(scores, 2)
+        gradient = input_gradient(critic, alpha * real + (1 - alpha) * fake)
+        # The square root has no derivative at a gradient of exactly 0.
+        slope = keras.ops.sqrt(keras.ops.sum(keras.ops.square(gradient), axis=(1, 2, 3)) + 1e-12)
+        penalty = keras.ops.mean(keras.ops.square(slope - 1))
+        return keras.ops.mean(fake_scores) - keras.ops.mean(real_scores) + self.settings.wgangp_lambda * penalty
+
+    def generator_loss(self, fake_scores):
+        """-E f(G(z))."""
+        return -keras.ops.mean(fake_scores)
+
+
+class Hinge(Algorithm):
+    """The hinge loss (Lim & Ye 2017; Miyato et al. 2018, eq. 16 and 17): images that are told well enough don't count.
+
+    Optimizer and updates are those of Miyato et al.; they bound the critic by spectral normalisation, and here it has
+    batch normalisation.
+    """
+
+    defaults = Defaults(optimizer="adam", lr_d=2e-4, beta_1=0.0, beta_2=0.9, critic_updates=5)
+
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """E max(0, 1 - f(x)) + E max(0, 1 + f(G(z)))."""
+        return (keras.ops.mean(keras.ops.relu(1 - critic(real, training=True)))
+                + keras.ops.mean(keras.ops.relu(1 + critic(fake, training=True))))
+
+    def generator_loss(self, fake_scores):
+        """-E f(G(z))."""
+        return -keras.ops.mean(fake_scores)
+
+
+class R1(GAN):
+    """The non-saturating game with R1 (Mescheder et al. 2018, eq. 9): the discriminator is flat at real images.
+
+    Adam as in their largest experiment, with no batch normalisation, as the penalty is of each image.
+    """
+
+    defaults = Defaults(optimizer="adam", lr_d=1e-4, beta_1=0.0, beta_2=0.99, critic_updates=1, critic_batch_norm=False)
+
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """-E log D(x) - E log(1 - D(G(z))) + gamma / 2 E |grad D(x)|^2, the gradient being that of the score."""
+        slopes = keras.ops.sum(keras.ops.square(input_gradient(critic, real)), axis=(1, 2, 3))
+        penalty = self.settings.r1_gamma / 2 * keras.ops.mean(slopes)
+        return super().critic_loss(critic, real, fake, alpha, input_gradient) + penalty
+
+
+def information_loss(answers, z, codes, settings):
+    """What InfoGAN adds to the loss of either network: minus the information that Q recovers, Chen et al. (2016), eq. 6.
+
+    -lambda L_I, where L_I = E log Q(c|G(z)) + H(c) (eq. 5) and H(c) is constant. Of a categorical code -log Q(c|x) is
+    the cross-entropy. Of a continuous one Q is a normal distribution of fixed variance, which leaves the squared error:
+    with a variance that it can choose, its likelihood grows without bound and no other code is learnt any more.
+
+    answers   (batch, numbers of all codes) of the recognizer Q for images drawn from z (batch, nz)
+    """
+    ops, first, loss = keras.ops, codes[0].start, 0.0
+    for code in codes:
+        drawn, answer = z[:, code.indices], answers[:, code.start - first:code.start - first + code.size]
+        if code.is_categorical:
+            loss += settings.categorical_weight * -ops.mean(ops.sum(drawn * ops.log_softmax(answer), axis=1))
+        else:
+            loss += settings.continuous_weight * ops.mean(ops.square(drawn - answer))
+    return loss
+
+
+ALGORITHMS = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP, "hinge": Hinge, "R1": R1}
+PAPER = ("GAN", "WGAN", "WGAN-GP")          # those that Osokin et al. compare

@@ -1,0 +1,1 @@
+"""How good are generated cells? Two-sample tests, distances, diversity, saliency, model cards."""

@@ -1,0 +1,1 @@
+"""Trained networks to and from other programs: ONNX, SavedModel, BioImage Model Zoo, PyTorch."""

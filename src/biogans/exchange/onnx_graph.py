@@ -1,0 +1,155 @@
+"""A generator as an ONNX graph, which ONNX Runtime runs in a browser or anywhere else without Keras.
+
+Keras's own export to ONNX goes through tf2onnx; docs/explore.md says why it is not taken.
+"""
+
+import numpy as np
+
+from ..system.errors import InputError
+
+OPSET = 17
+IR_VERSION = 8          # that of this opset: the oldest runtime that knows all operators can read the file
+
+
+def serialize(generator, half=True, channels_last=False, properties=None):
+    """The bytes of an ONNX file that draws as `generator` (Keras, of the layers in LAYERS) does.
+
+    half            store the kernels of convolutions and dense layers as float16, half the bytes, which are cast to
+                    float32 before they are used
+    channels_last   draw (batch, height, width, channels), as Keras does, where ONNX's convolutions have channels first
+    properties      {name: text} that the file says of itself
+
+    Input "z", float32 (batch, nz); output "pixels", float32 (batch, channels, height, width) unless channels_last.
+    Raises InputError for a layer that is not in LAYERS.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = _Graph(half)
+    for layer in generator.layers:
+        kind = type(layer).__name__
+        if kind not in LAYERS:
+            raise InputError(f"layer {layer.name}: {kind} has no translation to ONNX here: write one in onnx_graph.py "
+                             f"(there are {', '.join(LAYERS)})")
+        graph.names[id(layer.output)] = LAYERS[kind](graph, layer, *graph.inputs(layer))
+    height, width, channels = generator.output_shape[1:]
+    drawn, shape = [graph.names[id(generator.output)]], [channels, height, width]
+    if channels_last:
+        graph.add("Transpose", drawn, "pixels", perm=[0, 2, 3, 1])
+        shape = [height, width, channels]
+    else:
+        graph.add("Identity", drawn, "pixels")
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", generator.input_shape[1]])
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *shape])
+    model = helper.make_model(helper.make_graph(graph.nodes, "generator", [z], [pixels], graph.arrays),
+                              opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    helper.set_model_props(model, properties or {})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+class _Graph:
+    """Nodes and arrays of a graph that grows layer by layer; `names` has the value of each Keras tensor, by its id."""
+
+    def __init__(self, half):
+        self.nodes, self.arrays, self.names, self.half = [], [], {}, half
+
+    def inputs(self, layer):
+        """The names of what `layer` reads, in its order."""
+        if type(layer).__name__ == "InputLayer":
+            return []
+        tensors = layer.input if isinstance(layer.input, list) else [layer.input]
+        return [self.names[id(tensor)] for tensor in tensors]
+
+    def add(self, operator, inputs, name, **attributes):
+        """Add a node whose output, of which the name is returned, is called `name`."""
+        from onnx import helper
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def array(self, name, values):
+        """Add a constant of which the name is returned."""
+        from onnx import numpy_helper
+        self.arrays.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def kernel(self, name, values):
+        """Add a constant that may be stored as float16."""
+        from onnx import TensorProto
+        if not self.half:
+            return self.array(name, values)
+        return self.add("Cast", [self.array(f"{name}_half", values.astype("float16"))], name, to=TensorProto.FLOAT)
+
+
+def _input(graph, layer):
+    return "z"
+
+
+def _dense(graph, layer, value):
+    result = graph.add("MatMul", [value, graph.kernel(f"{layer.name}_kernel", layer.kernel.numpy())], layer.name)
+    if layer.use_bias:
+        result = graph.add("Add", [result, graph.array(f"{layer.name}_bias", layer.bias.numpy())], f"{layer.name}_sum")
+    return result
+
+
+def _reshape(graph, layer, value):
+    """A map is put together with channels last, as Keras has it, and then turned round."""
+    shape = graph.array(f"{layer.name}_shape", np.array([-1, *layer.output.shape[1:]], "int64"))
+    result = graph.add("Reshape", [value, shape], layer.name)
+    if len(layer.output.shape) == 4:
+        result = graph.add("Transpose", [result], f"{layer.name}_channels_first", perm=[0, 3, 1, 2])
+    return result
+
+
+def _cropping(graph, layer, value):
+    start, end = layer.cropping
+    bounds = [graph.array(f"{layer.name}_{name}", np.array([number], "int64"))
+              for name, number in (("start", start), ("end", layer.input.shape[1] - end), ("axis", 1))]
+    return graph.add("Slice", [value, *bounds], layer.name)
+
+
+def _transposed_convolution(graph, layer, value):
+    """Keras's kernel is (height, width, out, in), ONNX's (in, out, height, width)."""
+    (high, wide), (down, across) = layer.kernel_size, layer.strides
+    over = [(high - down) // 2, (wide - across) // 2]       # what "same" padding cuts off on the sides
+    rest = [high - down - over[0], wide - across - over[1]]
+    kernel = graph.kernel(f"{layer.name}_kernel", layer.kernel.numpy().transpose(3, 2, 0, 1))
+    bias = [graph.array(f"{layer.name}_bias", layer.bias.numpy())] if layer.use_bias else []
+    return graph.add("ConvTranspose", [value, kernel, *bias], layer.name, kernel_shape=[high, wide],
+                     strides=[down, across], pads=over + rest)
+
+
+def _batch_normalization(graph, layer, value):
+    numbers = {"gamma": layer.gamma, "beta": layer.beta, "mean": layer.moving_mean, "variance": layer.moving_variance}
+    names = [graph.array(f"{layer.name}_{name}", variable.numpy()) for name, variable in numbers.items()]
+    return graph.add("BatchNormalization", [value, *names], layer.name, epsilon=layer.epsilon)
+
+
+def _relu(graph, layer, value):
+    return graph.add("Relu", [value], layer.name)
+
+
+def _activation(graph, layer, value):
+    operators = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
+    name = layer.activation.__name__
+    if name not in operators:
+        raise InputError(f"layer {layer.name}: the activation {name} has no translation to ONNX here: write one in "
+                         f"onnx_graph.py (there are {', '.join(operators)})")
+    return graph.add(operators[name], [value], layer.name)
+
+
+def _concatenate(graph, layer, *values):
+    return graph.add("Concat", list(values), layer.name, axis=1)
+
+
+LAYERS = {
+    "InputLayer": _input,
+    "Dense": _dense,
+    "Reshape": _reshape,
+    "Cropping1D": _cropping,
+    "Conv2DTranspose": _transposed_convolution,
+    "BatchNormalization": _batch_normalization,
+    "ReLU": _relu,
+    "Activation": _activation,
+    "Concatenate": _concatenate,
+}

@@ -1,0 +1,1 @@
+"""Files, locks, processes and the command line: what every room stands on."""

@@ -1,0 +1,1 @@
+"""Fluorescence videos: from movies to standardised crops for training."""

@@ -1,0 +1,162 @@
+"""Keras on JAX: the same losses, files and commands as on TensorFlow. A process has one backend: JAX has a child."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from biogans.core import checkpoint, models
+from biogans.system import lazy
+from biogans.core.engine import Engine, draw
+from biogans.system.errors import InputError
+from conftest import SMALL, TEST_MODULES
+from networks import PAIRS, batches, images, settings, spec
+from test_engine import TWO_DEVICES
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+JAX = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}     # compiles in half the time
+FIRST, LAST = 25, 45        # before the 25th iteration WGAN takes 100 updates of the critic
+Z = np.linspace(-2, 2, 5 * 6, dtype="float32").reshape(5, 6)
+
+
+def child(code, *arguments, **environment):
+    """What the code prints, run by a Python whose Keras is on JAX."""
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True,
+                          env={**JAX, **TEST_MODULES, **environment})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def algorithms(architecture):
+    """Those that it is tested with."""
+    return [algorithm for each, algorithm in PAIRS if each == architecture]
+
+
+def built(architecture, algorithm, folder):
+    changes = {"num_G_iters": 2, "augment": ("color", "affine", "cutout")} if algorithm == "GAN" else {}
+    run = Engine(spec(architecture, algorithm), settings(algorithm, **changes))
+    return run, checkpoint.Files(folder, run.spec, algorithm), checkpoint.about(run.spec, run.settings, images())
+
+
+def iterated(run, first, last):
+    """The losses of iterations first, …, last - 1."""
+    data = batches(run.spec.architecture, run.settings)
+    return [run.iterate(iteration, data) for iteration in range(first, last)]
+
+
+def state(run):
+    return [variable.numpy() for variables in run.variables.values() for variable in variables]
+
+
+GO_ON = """
+import json, sys
+from test_backend_jax import *
+architecture, start, end = sys.argv[1:]
+told = {}
+for algorithm in algorithms(architecture):
+    run, files, facts = built(architecture, algorithm, start)
+    checkpoint.restore(files.combined, run, facts)
+    losses = iterated(run, FIRST, LAST)
+    files = checkpoint.Files(end, run.spec, algorithm)
+    checkpoint.save(files, run, facts, LAST)
+    cells, further = draw(run.average, Z).tolist(), iterated(run, LAST, LAST + 2)
+    whole = state(run)
+    checkpoint.restore(files.combined, run, facts)
+    resumed = iterated(run, LAST, LAST + 2) == further and all(map(np.array_equal, whole, state(run)))
+    told[algorithm] = losses, cells, further, resumed
+print(json.dumps([told, bool(sys.modules["tensorflow"])]))
+"""
+
+
+@pytest.mark.parametrize("architecture", [
+    pytest.param(name, marks=() if name in ("DCGAN", "InfoGAN") else pytest.mark.slow) for name in models.ARCHITECTURES])
+def test_the_backends_go_on_from_each_other(architecture, tmp_path):
+    """TensorFlow writes a start; from it 20 iterations have the same losses on both, and move every variable alike.
+
+    JAX writes where it has come to: TensorFlow goes on from that, and draws the same cells. JAX itself goes on from it
+    bit for bit as if it had not stopped, and never imports TensorFlow.
+    """
+    start, end, here = tmp_path / "start", tmp_path / "end", {}
+    start.mkdir()
+    end.mkdir()
+    for algorithm in algorithms(architecture):
+        run, files, facts = built(architecture, algorithm, start)
+        checkpoint.save(files, run, facts, FIRST)
+        before = state(run)
+        here[algorithm] = run, before, iterated(run, FIRST, LAST), state(run)
+    told, tensorflow = json.loads(child(GO_ON, architecture, start, end))
+    assert not tensorflow
+    for algorithm, (run, before, losses, after) in here.items():
+        there, cells, further, resumed = told[algorithm]
+        np.testing.assert_array_less(np.abs(np.subtract(there, losses)), 1e-4 * np.maximum(1, np.abs(losses)))
+        files = checkpoint.Files(end, run.spec, algorithm)
+        assert checkpoint.restore(files.combined, run, checkpoint.about(run.spec, run.settings, images())) == LAST
+        for old, new, other in zip(before, after, state(run), strict=True):
+            assert np.linalg.norm(new - other) <= 1e-3 * np.linalg.norm(new - old)
+        np.testing.assert_allclose(iterated(run, LAST, LAST + 2), further, rtol=1e-4, atol=1e-6)
+        for path in (files.generator, files.model):
+            generator, _, _ = checkpoint.load_generator(path)
+            np.testing.assert_allclose(draw(generator, Z), cells, atol=1e-6)
+        assert resumed
+
+
+def test_what_holds_of_the_engine_holds_on_jax():
+    """Tests of test_engine.py that the one above does not repeat."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_engine.py", "-k",
+                           "average or flips or pairs or precision or bfloat16 or more_devices"], cwd=Path(__file__).parent,
+                          capture_output=True, text=True, env=JAX)
+    assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout
+
+
+def test_two_devices_of_jax_learn_what_one_does():
+    """With statistics of batch normalisation over both."""
+    two = "--xla_force_host_platform_device_count=2"
+    assert float(child(TWO_DEVICES, "DCGAN-separable", "GAN", "affine", XLA_FLAGS=two)) < 1e-5
+
+
+COMMANDS = """
+import sys
+from biogans.core import predict, train
+assert train.main(["-d", "data", "-m", "DCGAN", "-e", "2", *sys.argv[1:]]) == 0
+assert predict.main(["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", "-e", "-d", "data", "-s", "1"]) == 0
+assert not sys.modules["tensorflow"]
+"""
+
+
+def stack(folder):
+    with h5py.File(folder / "images" / "stack2.DCGAN.WGAN-GP.h5") as file:
+        return file["stack"][()]
+
+
+def test_the_commands_on_jax(data, run):
+    """Training and prediction on JAX without TensorFlow; then the same commands go on and draw on TensorFlow."""
+    folder, weights = data.parent, "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+    done = subprocess.run([sys.executable, "-c", COMMANDS, *SMALL], cwd=folder, capture_output=True, text=True, env=JAX)
+    assert done.returncode == 0, done.stderr
+    assert "no GPU found by JAX: running on" in done.stdout or "GPUs (JAX): " in done.stdout
+    drawn = stack(folder)
+    assert run("predict.py", "-i", weights, "-s", "1").returncode == 0
+    np.testing.assert_allclose(stack(folder), drawn, atol=1e-6)
+    done = run("train.py", *SMALL, "-d", "data", "-m", "DCGAN", "-e", "3", "-w")
+    assert done.returncode == 0 and "iteration 3/3" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("train.py", "-d", "data"), ("predict.py", "-i", "weights.h5")])
+def test_a_backend_that_is_not_known(run, data, arguments):
+    (data.parent / "weights.h5").touch()
+    done = run(*arguments, env={**os.environ, "KERAS_BACKEND": "torch"})
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "KERAS_BACKEND=torch: BioGANs runs on tensorflow or jax" in done.stderr
+
+
+def test_a_backend_that_is_not_installed(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setitem(sys.modules, "jax", None)
+    with pytest.raises(InputError, match=r"no jax: install it \(pip install 'biogans\[jax\]'\)"):
+        lazy.backend()

@@ -1,0 +1,261 @@
+"""One iteration: what it changes, that several devices learn what one does, and precision."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from biogans.core import models
+from biogans.core.engine import Engine, draw, input_gradient
+from biogans.core.backend_tensorflow import twice_differentiable
+from biogans.system.errors import InputError
+from biogans.system.lazy import jax, keras, tensorflow as tf
+from conftest import TEST_MODULES
+from networks import EVERY_PAIR, PAIRS, batches, images, settings, spec
+
+
+def engine(architecture="DCGAN", algorithm="WGAN-GP", devices=1, **changes):
+    return Engine(spec(architecture, algorithm), settings(algorithm, **changes), devices)
+
+
+def copies(variables):
+    return [variable.numpy().copy() for variable in variables]
+
+
+@pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
+def test_iterations_are_reproducible_and_change_every_weight(architecture, algorithm):
+    """Two engines of the same seed agree bit for bit; every trainable variable of every network learns."""
+    first, second = engine(architecture, algorithm), engine(architecture, algorithm)
+    before = copies(first.generator.trainable_variables + first._critic_weights)
+    data = batches(architecture, first.settings)
+    losses = [[one.iterate(iteration, data) for iteration in (30, 31)] for one in (first, second)]
+    assert losses[0] == losses[1] and np.isfinite(losses).all()
+    for a, b in zip(first.generator.weights + first.average.weights, second.generator.weights + second.average.weights):
+        assert np.array_equal(a.numpy(), b.numpy())
+    for variable, old in zip(first.generator.trainable_variables + first._critic_weights, before):
+        assert not np.array_equal(variable.numpy(), old), variable.path
+
+
+def test_another_seed_is_another_run():
+    data = batches("DCGAN", settings())
+    assert engine(seed=1).iterate(0, data) != engine(seed=2).iterate(0, data)
+
+
+def test_critic_updates_of_an_iteration():
+    """Each update of the critic takes one batch: 2 as asked; WGAN 100 at the start."""
+    run, data = engine(algorithm="WGAN"), batches("DCGAN", settings("WGAN"))
+    run.iterate(30, data)
+    assert run.position == 2
+    run.iterate(0, data)
+    assert run.position == 102
+    assert max(abs(variable.numpy()).max() for variable in run._critic_weights) <= np.float32(0.01)
+
+
+def test_several_updates_of_the_generator():
+    """With --num_G_iters 2 Adam has taken two steps after one iteration, the critic's two as well."""
+    run = engine(num_G_iters=2)
+    run.iterate(0, batches("DCGAN", run.settings))
+    assert int(run.optimizers["generator"].iterations) == 2 and int(run.optimizers["critic"].iterations) == 2
+
+
+def test_the_moving_average():
+    """average <- d average + (1 - d) weights with d = min(0.9, (1 + i) / (10 + i)), from the initial weights on."""
+    run = engine(average=0.9)
+    expected, data = copies(run.generator.weights), batches("DCGAN", run.settings)
+    for iteration in range(3):
+        run.iterate(iteration, data)
+        decay = (1 + iteration) / (10 + iteration)
+        expected = [decay * mean + (1 - decay) * weight for mean, weight in zip(expected, copies(run.generator.weights))]
+    for mean, weight in zip(expected, run.average.weights):
+        np.testing.assert_allclose(weight.numpy(), mean, rtol=1e-5, atol=1e-6)
+
+
+def test_without_average_the_last_weights_are_drawn():
+    run = engine(average=0.0)
+    run.iterate(0, batches("DCGAN", run.settings))
+    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(run.average.weights, run.generator.weights))
+
+
+@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP", "R1"])
+def test_critics_without_second_derivative_learn_the_same(algorithm):
+    """The same loss, and its gradient with respect to every weight equal to that of the plain critic to 1e-6."""
+    run = engine(algorithm=algorithm)
+    critic, rng = run.critics[0], np.random.default_rng(0)
+    real, fake = (tf.constant(rng.uniform(-1, 1, (4, 16, 24, 2)), tf.float32) for _ in range(2))
+    results = []
+    for one in (critic, twice_differentiable(critic)):
+        with tf.GradientTape() as tape:
+            loss = run.algorithm.critic_loss(one, real, fake, tf.fill((4, 1, 1, 1), 0.3), input_gradient)
+        results.append([loss, *tape.gradient(loss, critic.trainable_variables)])
+    for plain, sparing in zip(*results):
+        np.testing.assert_allclose(sparing, plain, rtol=1e-5, atol=1e-6)
+
+
+def test_a_leaky_relu_without_second_derivative():
+    """Slopes 1 and 0.2; their derivative with respect to the features is absent, not zero."""
+    critic = twice_differentiable(engine().critics[0])
+    layer = critic.get_layer("0_rectified")
+    features = tf.constant([[-2.0, 3.0]])
+    with tf.GradientTape() as outer:
+        outer.watch(features)
+        with tf.GradientTape() as tape:
+            tape.watch(features)
+            rectified = layer(features)
+        slopes = tape.gradient(rectified, features)
+    np.testing.assert_allclose(rectified, [[-0.4, 3.0]], rtol=1e-6)
+    np.testing.assert_allclose(slopes, [[0.2, 1.0]], rtol=1e-6)
+    assert outer.gradient(slopes, features) is None
+
+
+def test_augmentation_flips_both_ways_and_scales():
+    """Each image comes as it is, or mirrored in rows, columns, or both, about equally often, in [-1, 1]."""
+    run = engine("DCGAN-starshaped", batch_size=200)
+    image = images(1).pixels[0]
+    given, _ = run._given(np.broadcast_to(image, (1, 2, 200, *image.shape)))
+    flipped = keras.ops.convert_to_numpy(run._augmented(given.real[0], given.mirrored[0]))
+    scaled = image / np.float32(127.5) - 1
+    variants = [scaled, scaled[::-1], scaled[:, ::-1], scaled[::-1, ::-1]]
+    counts = [sum(np.allclose(one, variant, atol=1e-6) for one in flipped.reshape(-1, *image.shape)) for variant in variants]
+    assert sum(counts) == 400 and min(counts) > 60
+    assert not np.array_equal(flipped[0], flipped[1])       # the factors are flipped independently
+
+
+def test_the_critics_see_pairs_of_the_same_cell():
+    """Critic k judges (red, green k)."""
+    run = engine("DCGAN-starshaped")
+    cells = np.arange(2 * 3, dtype="float32").reshape(1, 1, 2, 3)
+    pairs = [keras.ops.convert_to_numpy(pair) for pair in run._pairs(cells)]
+    assert np.array_equal(pairs[0], cells[..., [0, 1]]) and np.array_equal(pairs[1], cells[..., [0, 2]])
+
+
+def test_random_numbers_belong_to_a_position():
+    """Those of a position are the same in any iteration, others elsewhere and for another purpose; so runs resume."""
+    run = engine(num_G_iters=3)
+    real = np.zeros((3, 1, 4, 16, 24, 2), np.uint8)
+    given, more = run._given(real)
+    assert more.shape == (2, 4, 6) and len({*more.flat, *given.latent.flat}) == 5 * 4 * 6
+    assert 0 <= given.alpha.min() and given.alpha.max() < 1 and len(np.unique(given.alpha)) == 3 * 4
+    run.position = 2
+    later, same = run._given(real[:1])
+    assert np.array_equal(same, more)
+    assert all(np.array_equal(a[0], b[2]) for a, b in zip(later, given))
+
+
+def test_grid_latents_share_red_within_groups():
+    run = engine("DCGAN-separable")
+    z = run.grid_latents(3, 4).reshape(3, 4, 6)
+    assert np.array_equal(z, run.grid_latents(3, 4).reshape(3, 4, 6))
+    assert (z[:, :, :3] == z[:, :1, :3]).all() and len(np.unique(z[:, 0, 0])) == 3 and len(np.unique(z[:, :, 3])) == 12
+    red = draw(run.average, z.reshape(12, 6))[..., 0].reshape(3, 4, -1)
+    assert np.array_equal(red[:, 0], red[:, 1]) and not np.array_equal(red[0], red[1])
+
+
+def test_the_precision_of_products_on_gpus():
+    """TF32 only when asked for: it is the default of JAX."""
+    for precision in ("float32", "tf32", "bfloat16", "float32"):
+        engine(precision=precision)
+        on_jax = keras.backend.backend() == "jax"
+        tf32 = (jax.config.jax_default_matmul_precision == "tensorfloat32" if on_jax
+                else tf.config.experimental.tensor_float_32_execution_enabled())
+        assert tf32 == (precision == "tf32")
+
+
+def test_bfloat16_keeps_weights_scores_and_pixels_in_float32():
+    run = engine("DCGAN-starshaped", precision="bfloat16")
+    try:
+        assert np.isfinite(run.iterate(0, batches("DCGAN-starshaped", run.settings))).all()
+        assert {variable.dtype for variable in run.generator.weights} == {"float32"}
+        assert run.generator.get_layer("red_1_convolution").compute_dtype == "bfloat16"
+        assert run.generator.output.dtype == run.critics[0].output.dtype == "float32"
+        assert run.average.get_layer("red_1_convolution").compute_dtype == "float32"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_more_devices_than_there_are():
+    with pytest.raises(InputError, match="-g 4: this machine has 1"):
+        engine(devices=4)
+
+
+TWO_DEVICES = """
+import sys
+import numpy as np
+from biogans.system.lazy import keras, tensorflow as tf
+from biogans.core.engine import Engine
+from networks import batches, settings, spec
+if keras.backend.backend() == "tensorflow":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+architecture, algorithm, *policies = sys.argv[1:]
+weights = []
+codes = {"nz": 12, "categorical": (3,), "continuous": 1} if architecture == "InfoGAN" else {}
+for devices in (1, 2):
+    run = Engine(spec(architecture, algorithm, **codes), settings(algorithm, augment=tuple(policies)), devices)
+    data = batches(architecture, run.settings)
+    for iteration in range(30, 33):
+        losses = run.iterate(iteration, data)
+    networks = filter(None, (run.generator, run.average, *run.critics, run.recognizer))
+    weights.append([variable.numpy() for network in networks for variable in network.weights])
+    weights[-1].append(run.draw(run.grid_latents(1, 3)))
+assert weights[1][-1].shape[0] == 3
+print(max(abs(one - two).max() for one, two in zip(*weights)))
+"""
+
+
+@pytest.mark.parametrize("architecture, algorithm, policies", [
+    ("DCGAN", "GAN", ()), ("DCGAN-starshaped", "WGAN-GP", ("affine", "cutout")), ("DCGAN-separable", "WGAN", ()), ("InfoGAN", "GAN", ())])
+def test_two_devices_learn_what_one_does(architecture, algorithm, policies):
+    """Also the running averages of batch normalisation, whose statistics are over both, and what is drawn."""
+    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm, *policies], capture_output=True,
+                            text=True, env=os.environ | TEST_MODULES)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) < 1e-5
+
+
+ROUNDING = """
+import sys
+import numpy as np
+from biogans.core import dataloader, models
+from biogans.core.engine import Engine
+from biogans.system.lazy import tensorflow as tf
+from conftest import ROOT
+from networks import settings, spec
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+cells = dataloader.load(ROOT / "data_48-80/data", ("Alp14",))
+changes = {"height": 48, "width": 80, "factors": ("Alp14",), "nz": 100, "ngf": 16, "ndf": 16}
+losses = []
+for devices, last_digit in ((1, 0), (2, 0), (1, 1)):
+    run = Engine(spec("DCGAN", sys.argv[1], **changes), settings(sys.argv[1], batch_size=16), devices)
+    for variable in run.generator.trainable_variables + run.critics[0].trainable_variables:
+        variable.assign(variable.numpy() + last_digit * np.spacing(variable.numpy()))
+    data = dataloader.batches(cells, 16, 42, models.ARCHITECTURES["DCGAN"])
+    losses.append([run.iterate(iteration, data) for iteration in range(30, 40)])
+one, two, changed = np.array(losses)
+print(abs(two - one)[:2].max(), abs(two - one).max(), abs(changed - one).max())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP"])
+def test_two_devices_differ_from_one_by_rounding(algorithm):
+    """Training lets a difference grow: no more, where two devices do the sums, than where each of the first weights of
+    one device had another last digit.
+    """
+    result = subprocess.run([sys.executable, "-c", ROUNDING, algorithm], capture_output=True, text=True,
+                            env=os.environ | TEST_MODULES)
+    assert result.returncode == 0, result.stderr
+    at_first, later, changed = map(float, result.stdout.split())
+    assert at_first < 1e-4 and later < 10 * changed, result.stdout
+
+
+def test_a_batch_that_cannot_be_shared_out():
+    with pytest.raises(InputError, match="multiple|device"):
+        engine(devices=3)
+
+
+def test_all_architectures_are_known_to_the_tests():
+    assert {architecture for architecture, _ in PAIRS} == set(models.ARCHITECTURES)

@@ -1,0 +1,229 @@
+"""The pictures: which pixel has which colour, which panel stands where, what is written beside it."""
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from biogans.core import figures
+from biogans.system.errors import InputError
+from networks import spec
+
+FACTORS = ["Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"]
+
+
+def cells(count, channels, lit, high=6, wide=10):
+    """Images in [-1, 1] that are dark but for the channels `lit`."""
+    images = np.full((count, high, wide, channels), -1, "float32")
+    images[..., list(lit)] = 1
+    return images
+
+
+def coloured(picture):
+    """Columns of a picture whose colours are neither gray nor black: the cells, without lines and labels."""
+    return np.ptp(picture.astype(int), axis=2) > 100
+
+
+def stack(greens, high=48, wide=80):
+    rng = np.random.default_rng(0)
+    return rng.uniform(0, 0.2, (1 + greens, high, wide)).astype("float32")
+
+
+def test_merge_colours():
+    red, green = np.array([[1.0, 0.0, 0.5]]), np.array([[0.0, 1.0, 0.5]])
+    assert figures.merge(red, green).tolist() == [[[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]]
+    assert figures.merge(red, green, "magenta-green").tolist() == [[[1, 0, 1], [0, 1, 0], [0.5, 0.5, 0.5]]]
+    assert figures.merge(np.zeros((2, 3, 4, 5)), np.zeros((2, 3, 4, 5))).shape == (2, 3, 4, 5, 3)
+
+
+@pytest.mark.parametrize("lit, colour", [((0,), (255, 0, 0)), ((1,), (0, 255, 0)), ((0, 1), (255, 255, 0))])
+def test_grid_of_merges(lit, colour):
+    picture = figures.sample_picture(cells(16, 2, lit))
+    assert picture.dtype == np.uint8 and picture.shape[1] >= 600
+    assert {tuple(pixel) for pixel in picture[coloured(picture)]} == {colour}
+    assert set(np.unique(picture[~coloured(picture)].reshape(-1, 3), axis=0).ravel()) <= {0, *figures.LINE}
+
+
+def test_a_row_is_a_group_of_columns():
+    images = cells(16, 2, ())
+    images[8:, ..., 1] = 1                                  # the second group of eight is green
+    rows = np.flatnonzero(coloured(figures.sample_picture(images)).any(axis=1))
+    assert rows.min() > figures.sample_picture(images).shape[0] / 2 - 1
+
+
+@pytest.mark.parametrize("k", range(6))
+def test_the_kth_factor_is_in_the_kth_column(k):
+    picture = figures.sample_picture(cells(3, 7, (1 + k,)), FACTORS)
+    columns = np.flatnonzero(coloured(picture).any(axis=0))
+    width = (picture.shape[1] - figures.SEPARATOR) // 7
+    assert (columns // width == k + 1).all() and len(columns) == width - figures.SEPARATOR
+    assert {tuple(pixel) for pixel in picture[coloured(picture)]} == {(0, 255, 0)}
+
+
+def test_the_red_column_comes_first_and_the_header_has_names():
+    picture = figures.sample_picture(cells(2, 7, (0,)), FACTORS)
+    assert coloured(picture).any(axis=0).sum() == 7 * ((picture.shape[1] - 2) // 7 - 2)
+    header = picture[:20].max(axis=2)
+    width = picture.shape[1] // 7
+    assert all((header[:, k * width:(k + 1) * width] > 150).any() for k in range(7))
+
+
+def test_magnified_by_a_whole_number_without_interpolation():
+    images = np.random.default_rng(1).uniform(-1, 1, (1, 4, 5, 1)).astype("float32")
+    picture = figures.sample_picture(images)
+    inner = picture[2:-2, 2:-2, 0]
+    scale = inner.shape[1] // 5
+    assert picture.shape[1] >= 600 and inner.shape == (4 * scale, 5 * scale)
+    expected = np.rint((images[0, ..., 0] + 1) / 2 * 255).astype("uint8")
+    assert np.array_equal(inner, expected.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def test_one_three_and_four_channels():
+    gray = figures.sample_picture(cells(1, 1, (0,)))
+    assert (gray[5, 5] == 255).all() and not coloured(gray).any()
+    assert figures.sample_picture(cells(1, 3, (2,)))[5, 5].tolist() == [0, 0, 255]
+    four = figures.tile((cells(1, 4, (2,))[0] + 1) / 2)
+    assert four.shape == (6, 40, 3) and np.flatnonzero(four[0, :, 0]).tolist() == list(range(20, 30))
+
+
+def test_diverged_images_are_black_and_wrong_names_an_error():
+    images = cells(2, 2, (0, 1))
+    images[:] = np.nan
+    assert not coloured(figures.sample_picture(images)).any()
+    with pytest.raises(ValueError, match="6 factors for images of 2 channels"):
+        figures.sample_picture(images, FACTORS)
+
+
+def test_real_grid(tmp_path):
+    examples = {"Alp14": np.zeros((4, 6, 10, 2), "uint8"), "Tea1": np.zeros((4, 6, 10, 2), "uint8")}
+    examples["Tea1"][3, ..., 0] = 255
+    picture = figures.real_grid(tmp_path / "new" / "real.png", examples)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "real.png")), picture)
+    rows, columns = np.nonzero(coloured(picture))
+    assert rows.min() > picture.shape[0] / 2 and columns.min() > picture.shape[1] * 0.7
+    assert (picture[:, :40] > 150).any()                    # the names stand on the left
+
+
+def test_sample_grid_writes_what_it_returns(tmp_path):
+    star = spec("DCGAN-starshaped", factors=("a very long name of a factor", "two\nlines"))
+    picture = figures.sample_grid(tmp_path / "a.png", star, cells(2, 3, (1,)))
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("greens, panels", [(0, 1), (1, 3), (2, 6), (3, 8), (6, 14), (7, 16), (24, 50)])
+def test_panels_of_a_cell(greens, panels):
+    names = ["red"] + [f"F{k}" for k in range(1, greens + 1)]
+    figure = figures.cell_figure(stack(greens), names)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert len(titles) == len(set(titles)) == panels
+    assert titles[0] == "red" and set(names) <= set(titles)
+    assert all(f"red + {name}" in titles for name in names[1:])
+    legend = figure.axes[1].get_legend() if greens > 1 else None
+    assert [text.get_text() for text in legend.get_texts()] == names[1:] if greens > 1 else legend is None
+
+
+@pytest.mark.parametrize("greens, shape", [(1, (48, 80)), (2, (80, 20)), (6, (48, 80)), (6, (28, 28)), (6, (9, 3)),
+                                           (24, (64, 48))])
+def test_nothing_overlaps_or_leaves_the_figure(greens, shape):
+    names = ["red"] + [f"Factor{k}" for k in range(1, greens + 1)]
+    figure = figures.cell_figure(stack(greens, *shape), names, title="a stack, cell 0")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [axes.get_window_extent() for axes in figure.axes]
+    boxes += [axes.title.get_window_extent(renderer) for axes in figure.axes]
+    boxes += [text.get_window_extent(renderer) for text in figure.texts]
+    boxes += [axes.get_legend().get_window_extent(renderer) for axes in figure.axes if axes.get_legend()]
+    for index, box in enumerate(boxes):
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        for other in boxes[index + 1:]:
+            across = min(box.x1, other.x1) - max(box.x0, other.x0)
+            down = min(box.y1, other.y1) - max(box.y0, other.y0)
+            assert min(across, down) < 0.5
+
+
+def test_a_panel_shows_each_pixel_as_a_square(tmp_path):
+    cell = stack(1)
+    figure = figures.cell_figure(cell, ["red", "Tea1"])
+    figures.write_figure(tmp_path / "cell.png", figure)
+    picture = np.asarray(Image.open(tmp_path / "cell.png").convert("RGB"))
+    box = figure.axes[2].get_window_extent()
+    top, left, scale = round(picture.shape[0] - box.y1), round(box.x0), round(box.width / 80)
+    panel = picture[top:top + 48 * scale, left:left + 80 * scale]
+    expected = figures.merge(cell[0], cell[1]).repeat(scale, axis=0).repeat(scale, axis=1) * 255
+    assert np.abs(panel - expected).max() <= 1
+
+
+def bar_of(figure):
+    axes = figure.axes[0]
+    return axes.patches[0].get_width(), axes.texts[0].get_text()
+
+
+@pytest.mark.parametrize("pixel_size, pixels, text", [(None, 10, "10 px"), (0.1, 10, "1 µm"), (0.19, 2 / 0.19, "2 µm"),
+                                                      (5, 10, "50 µm"), (0.02, 10, "0.2 µm")])
+def test_scale_bar(pixel_size, pixels, text):
+    length, label = bar_of(figures.cell_figure(stack(1), ["red", "Tea1"], pixel_size))
+    assert length == pytest.approx(pixels) and label == text
+
+
+def test_scale_bar_of_an_image_that_is_drawn_smaller():
+    figure = figures.cell_figure(stack(0, 1600, 1600), ["gray"], 0.1)
+    assert figure.axes[0].images[0].get_array().shape == (800, 800, 3)
+    assert bar_of(figure) == (pytest.approx(100), "20 µm")
+
+
+def test_composite_tells_where_each_factor_stands_out():
+    greens = np.full((3, 20, 40), 0.1)
+    greens[0, 5:9, 5:9] = greens[1, 5:9, 25:29] = 1
+    greens[2] = 0.8                                         # everywhere alike: no colour
+    image = figures.composite(greens)
+    orange, blue, _ = figures.hues(3)
+    assert np.allclose(image[6, 6], orange, atol=0.1) and np.allclose(image[6, 26], blue, atol=0.1)
+    assert np.ptp(image[15, 15]) < 1e-6
+    for flat in (0.0, 0.3, 1.0):
+        assert np.isfinite(figures.composite(np.full((2, 4, 4), flat))).all()
+
+
+def test_hues_differ():
+    for count in (2, 6, 7, 24):
+        assert len({tuple(np.round(hue, 2)) for hue in figures.hues(count)}) == count
+
+
+def test_names_are_not_formulas():
+    figure = figures.cell_figure(stack(2), ["red", "$\\bad{", "a_$x$\nb"], title="$\\frac$")
+    figure.draw_without_rendering()
+    assert figure.axes[2].get_title() == "$\\bad{"
+
+
+def log(path, lines, header="iteration,critic_loss,generator_loss,seconds"):
+    path.write_text("\n".join([header, *lines]))
+    return path
+
+
+def test_loss_curves(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "write_figure", lambda path, figure: drawn.append(figure))
+    lines = [f"{k},{-10 / k},{k / 100},{k}" for k in range(1, 301)]
+    figures.loss_curves(tmp_path / "l.png", log(tmp_path / "l.csv", [*lines, "301,nan,3.01,301", "302,0.1"]))
+    critic, generator = drawn[0].axes
+    assert (critic.get_ylabel(), generator.get_ylabel()) == ("critic loss", "generator loss")
+    assert "iteration" in generator.get_xlabel()
+    raw, smooth = generator.lines
+    assert len(raw.get_xdata()) == 301 and raw.get_linewidth() < smooth.get_linewidth()
+    assert smooth.get_ydata()[150] == pytest.approx(1.51) and np.isfinite(critic.lines[1].get_ydata()).all()
+
+
+def test_loss_curves_as_a_file(tmp_path):
+    names = ["a_loss", "b_loss", "c_loss", "d_loss", "e_loss"]
+    table = log(tmp_path / "l.csv", ["1,1,2,3,4,5,0"], ",".join(["iteration", *names, "seconds"]))
+    figures.loss_curves(tmp_path / "images" / "l.png", table)
+    assert Image.open(tmp_path / "images" / "l.png").size[0] > 600
+
+
+@pytest.mark.parametrize("text", ["", "iteration,critic_loss\n", "a,b\n1,2\n", "\0\0"])
+def test_no_losses_yet(tmp_path, text):
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(InputError, match="l.csv"):
+        figures.loss_curves(tmp_path / "l.png", tmp_path / "l.csv")
+    assert not (tmp_path / "l.png").exists()
+    with pytest.raises(InputError, match="none.csv"):
+        figures.loss_curves(tmp_path / "l.png", tmp_path / "none.csv")

@@ -1,0 +1,185 @@
+"""The networks: their shapes and sizes, and that red never sees green."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from biogans.core import models
+from biogans.core.engine import drawing_generator
+from biogans.system.errors import InputError
+from networks import spec
+
+FULL = models.NetworkSpec("DCGAN", 48, 80, 2, ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"))
+NORMALIZED = 4      # variables of batch normalisation for each feature: scale, offset, running mean and variance
+
+
+def test_parameters_of_dcgan_at_48x80():
+    """z -> 3x5x512, then 4x4 kernels 512 -> 256 -> 128 -> 64 -> 2 channels, normalised but for the last."""
+    kernels = 16 * (512 * 256 + 256 * 128 + 128 * 64 + 64 * 2)
+    assert models.build_generator(FULL).count_params() == 100 * 3 * 5 * 512 + kernels + NORMALIZED * (512 + 256 + 128 + 64)
+
+
+def test_parameters_of_the_separable_generator_at_48x80():
+    """Every layer in two halves: red reads red features, green reads all."""
+    red = 50 * 3 * 5 * 256 + 16 * (256 * 128 + 128 * 64 + 64 * 32 + 32 * 1) + NORMALIZED * (256 + 128 + 64 + 32)
+    green = 100 * 3 * 5 * 256 + 16 * (512 * 128 + 256 * 64 + 128 * 32 + 64 * 1) + NORMALIZED * (256 + 128 + 64 + 32)
+    separable = dataclasses.replace(FULL, architecture="DCGAN-separable")
+    assert models.build_generator(separable).count_params() == red + green
+    star = dataclasses.replace(FULL, architecture="DCGAN-starshaped")
+    assert models.build_generator(star).count_params() == red + 6 * green
+
+
+def test_parameters_of_the_critic_at_48x80():
+    """4x4 kernels 2 -> 64 -> 128 -> 256 -> 512, then 3x5 to the score; all but the first layer normalised, if any is."""
+    kernels = 16 * (2 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 3 * 5 * 512
+    assert models.critic(FULL, "critic").count_params() == kernels
+    normalized = dataclasses.replace(FULL, critic_batch_norm=True)
+    assert models.critic(normalized, "critic").count_params() == kernels + NORMALIZED * (128 + 256 + 512)
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("height, width, channels", [(48, 80, 2), (96, 160, 2), (40, 40, 3), (64, 64, 4), (28, 28, 2)])
+def test_shapes_follow_the_images(architecture, height, width, channels):
+    small = spec(architecture, height=height, width=width, channels=channels, nz=8, ngf=8)
+    small.check()
+    drawn, critics, judged = {
+        "DCGAN": (channels, 1, channels), "DCGAN-separable": (channels, 1, channels), "InfoGAN": (channels, 1, channels),
+        "DCGAN-starshaped": (2 * channels - 1, 2, channels),
+        "DCGAN-multichannel": (2 * channels - 1, 1, 2 * channels - 1),
+        "DCGAN-separable-multichannel": (2 * channels - 1, 1, 2 * channels - 1),
+        "DCGAN-independent": (2 * channels, 2, channels),
+        "DCGAN-separable-independent": (2 * channels, 2, channels)}[architecture]
+    generator, built = models.build_generator(small), models.build_critics(small)
+    assert generator.output_shape == (None, height, width, drawn) and len(small.channel_names) == drawn
+    assert [critic.input_shape for critic in built] == [(None, height, width, judged)] * critics
+    assert built[0].output_shape == (None,)
+
+
+def test_one_channel_needs_no_red_and_green():
+    assert models.build_generator(spec("DCGAN", channels=1)).output_shape == (None, 16, 24, 1)
+    with pytest.raises(InputError, match="two channels"):
+        spec("DCGAN-separable", channels=1).check()
+
+
+@pytest.mark.parametrize("height, width", [(10, 10), (47, 80), (48, 81), (4, 4), (8, 10)])
+def test_sides_that_cannot_be_halved_twice_are_refused(height, width):
+    with pytest.raises(InputError, match="can't be halved"):
+        spec(height=height, width=width).check()
+
+
+def test_parameters_of_the_multichannel_generators():
+    """All that a pair's network has 3.5 times as wide, and 7 channels; red has a seventh, as wide as that of a pair."""
+    wide = dataclasses.replace(FULL, architecture="DCGAN-multichannel", nz=350, ngf=224, ndf=224)
+    widths = [1792, 896, 448, 224]
+    kernels = 16 * (sum(a * b for a, b in zip(widths, widths[1:])) + 224 * 7)
+    assert models.build_generator(wide).count_params() == 350 * 15 * 1792 + kernels + NORMALIZED * sum(widths)
+    separable = dataclasses.replace(wide, architecture="DCGAN-separable-multichannel")
+    red = 50 * 15 * 256 + 16 * (256 * 128 + 128 * 64 + 64 * 32 + 32 * 1) + NORMALIZED * (256 + 128 + 64 + 32)
+    greens = [width * 6 // 7 for width in widths]
+    green = (350 * 15 * greens[0] + 16 * (sum(a * b for a, b in zip(widths, greens[1:])) + 224 * 6)
+             + NORMALIZED * sum(greens))
+    assert separable.red_nz == 50 and models.build_generator(separable).count_params() == red + green
+
+
+def test_parameters_of_independent_generators():
+    """A whole generator for each factor."""
+    for kind in ("DCGAN", "DCGAN-separable"):
+        one, six = (dataclasses.replace(FULL, architecture=f"{kind}{name}") for name in ("", "-independent"))
+        assert models.build_generator(six).count_params() == 6 * models.build_generator(one).count_params()
+
+
+def test_what_a_cell_of_two_factors_is():
+    """Where each factor has a red of its own, a cell has the first one's and all greens."""
+    star, apart = spec("DCGAN-starshaped", channels=3), spec("DCGAN-independent", channels=3)
+    assert star.views == [[0, 1, 2], [0, 3, 4]] and star.cell == [0, 1, 2, 3, 4]
+    assert star.channel_names == ("red", "Alp14 1", "Alp14 2", "Tea1 1", "Tea1 2")
+    assert apart.views == [[0, 1, 2], [3, 4, 5]] and apart.cell == [0, 1, 2, 4, 5]
+    assert apart.channel_names == ("red Alp14", "Alp14 1", "Alp14 2", "red Tea1", "Tea1 1", "Tea1 2")
+    assert spec("DCGAN-multichannel").views == [[0, 1], [0, 2]] and spec("DCGAN").views == [[0, 1]]
+    assert spec("DCGAN-independent", factors=("Alp14",)).channel_names == ("red", "Alp14")
+    assert {name for name in models.ARCHITECTURES if spec(name).greens == 2} == {
+        f"DCGAN-{kind}" for kind in ("starshaped", "multichannel", "separable-multichannel", "independent",
+                                     "separable-independent")}
+
+
+def test_the_images_of_independent_generators_share_nothing():
+    """Another network for one factor changes that factor's image, red and green, and nothing else."""
+    for architecture in ("DCGAN-independent", "DCGAN-separable-independent"):
+        generator = drawing_generator(spec(architecture))
+        z = np.random.default_rng(0).standard_normal((4, 6)).astype("float32")
+        before = generator(z, training=False).numpy()
+        for layer in generator.layers:
+            if layer.name.startswith(("factor1", "red1", "green1")):
+                layer.set_weights([2 * weight + 0.1 for weight in layer.get_weights()])
+        after = generator(z, training=False).numpy()
+        assert np.array_equal(before[..., :2], after[..., :2])
+        assert not np.allclose(before[..., 2], after[..., 2]) and not np.allclose(before[..., 3], after[..., 3])
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+def test_a_generator_that_draws_some_of_its_channels(architecture):
+    shape = spec(architecture)
+    generator = drawing_generator(shape)
+    z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
+    whole = generator(z, training=False).numpy()
+    for channels in (*shape.views, [shape.views[-1][1]], shape.cell):
+        part = models.drawing_only(generator, channels)(z, training=False).numpy()
+        np.testing.assert_allclose(part, whole[..., channels], atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture, nz", [("DCGAN-separable", 6), ("DCGAN-separable", 7), ("DCGAN-starshaped", 6),
+                                              ("DCGAN-starshaped", 7), ("DCGAN-separable-multichannel", 7)])
+def test_red_does_not_depend_on_green_noise(architecture, nz):
+    """To the last bit; and green does depend on both parts of z."""
+    shape = spec(architecture, nz=nz)
+    generator, red_nz = drawing_generator(shape), shape.red_nz
+    assert red_nz == (nz // 3 if "multichannel" in architecture else nz // 2)
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((4, nz)).astype("float32")
+    other_green, other_red = z.copy(), z.copy()
+    other_green[:, red_nz:] = rng.standard_normal((4, nz - red_nz))
+    other_red[:, :red_nz] = rng.standard_normal((4, red_nz))
+    cells, of_other_green, of_other_red = (generator(latent, training=False).numpy()
+                                           for latent in (z, other_green, other_red))
+    assert np.array_equal(cells[..., 0], of_other_green[..., 0])
+    for green in range(1, cells.shape[-1]):
+        assert not np.allclose(cells[..., green], of_other_green[..., green], atol=1e-9)
+        assert not np.allclose(cells[..., green], of_other_red[..., green], atol=1e-9)
+    assert not np.allclose(cells[..., 0], of_other_red[..., 0], atol=1e-9)
+
+
+def test_each_green_tower_is_independent_of_the_others_weights():
+    generator = drawing_generator(spec("DCGAN-starshaped"))
+    z = np.random.default_rng(0).standard_normal((4, 6)).astype("float32")
+    before = generator(z, training=False).numpy()
+    for layer in generator.layers:
+        if layer.name.startswith("green0"):
+            layer.set_weights([2 * weight + 0.1 for weight in layer.get_weights()])
+    after = generator(z, training=False).numpy()
+    assert not np.allclose(before[..., 1], after[..., 1])
+    assert np.array_equal(before[..., [0, 2]], after[..., [0, 2]])
+
+
+def test_the_papers_initial_weights():
+    """Normal: convolutions 0 and 0.02, scales of batch normalisation 1 and 0.02."""
+    generator = models.build_generator(FULL)
+    kernel = generator.get_layer("all_1_convolution").kernel.numpy()
+    assert abs(kernel.mean()) < 1e-4 and abs(kernel.std() - 0.02) < 1e-4
+    scale = generator.get_layer("all_0_normalization").gamma.numpy()
+    assert abs(scale.mean() - 1) < 0.005 and abs(scale.std() - 0.02) < 0.005
+
+
+def test_he_images_start_at_the_background():
+    """An average pixel of an untrained network is dark, as most of an image of one cell is."""
+    z = np.random.default_rng(0).standard_normal((64, 6)).astype("float32")
+    assert abs(np.median(drawing_generator(spec(init="paper"))(z, training=True))) < 0.1
+    assert np.median(drawing_generator(spec(init="he"))(z, training=True)) < -0.4
+
+
+def test_only_stock_layers():
+    """So the file of a model opens in Keras without any code of ours."""
+    for architecture in models.ARCHITECTURES:
+        for network in (models.build_generator(spec(architecture)), models.critic(spec(architecture), "critic")):
+            for layer in network.layers:
+                assert type(layer).__module__.startswith("keras.") and type(layer).__name__ != "Lambda"

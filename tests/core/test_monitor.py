@@ -1,0 +1,148 @@
+"""Scores on held-out images while a training goes: known answers, and that to measure changes nothing."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+
+from biogans.core import checkpoint, dataloader, metrics, monitor, train
+from biogans.core.engine import Engine
+from biogans.core.models import ARCHITECTURES
+from conftest import SMALL, write_images
+from networks import settings, spec
+from test_train import here, run_train, same, state        # noqa: F401 (a fixture)
+
+
+def blobs(tmp_path, seed, number=140):
+    """Images of two factors, as a user's files would give them."""
+    return dataloader.load(write_images(tmp_path / f"seed{seed}", number=number, seed=seed))
+
+
+@pytest.fixture
+def meter(tmp_path):
+    return monitor.Monitor(Engine(spec("DCGAN-starshaped"), settings()), blobs(tmp_path, 1), blobs(tmp_path, 2))
+
+
+def groups(images):
+    return monitor._groups(images, ARCHITECTURES["DCGAN-starshaped"], np.random.default_rng(0))
+
+
+def test_the_distance_of_the_same_distribution_is_0_within_its_error(meter, tmp_path):
+    """Over eight pairs of sets of images its mean is within three standard errors of 0."""
+    sets = [[meter._features(group) for group in groups(blobs(tmp_path, seed, 100))] for seed in range(10, 26)]
+    distances = []
+    for ours, others in zip(sets[::2], sets[1::2]):
+        distances.append(np.mean([metrics.kernel_distance(meter._standard(one), meter._standard(other))
+                                  for one, other in zip(ours, others)]))
+    assert abs(np.mean(distances)) < 3 * np.std(distances, ddof=1) / np.sqrt(8) and np.std(distances) < 0.1
+
+
+def test_the_distance_sees_collapse_and_orders_stages(meter, tmp_path):
+    """One image again and again is far; so is a mixture with noise, the more of it the farther."""
+    real = groups(blobs(tmp_path, 3))
+    noise = [np.random.default_rng(0).uniform(-1, 1, group.shape).astype("float32") for group in real]
+    stages = [meter.distance([(1 - part) * group + part * other for group, other in zip(real, noise)])
+              for part in (0, 0.1, 0.3, 1)]
+    assert stages == sorted(stages) and stages[1] > 10 * max(abs(stages[0]), 0.02)
+    collapsed = meter.distance([np.repeat(group[:1], len(group), axis=0) for group in real])
+    assert collapsed > 20 * max(abs(stages[0]), 0.02)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_all_architectures_are_measured_as_their_critics_see_them(architecture, tmp_path):
+    codes = {"nz": 8, "categorical": (3,), "continuous": 1} if ARCHITECTURES[architecture].has_codes else {}
+    shape = spec(architecture, **codes)
+    measured = monitor.Monitor(Engine(shape, settings()), blobs(tmp_path, 1, 20), blobs(tmp_path, 2, 20))
+    assert [group.shape for group in measured.held_out] == [
+        (40 // shape.towers, 16, 24, shape.critic_channels)] * shape.towers
+    assert np.isfinite(measured.measure()).all()
+
+
+def test_features_of_random_weights_are_the_same_everywhere():
+    """They are NumPy's: a pinned value."""
+    image = np.linspace(-1, 1, 16 * 24 * 2, dtype="float32").reshape(1, 16, 24, 2)
+    features = monitor.random_features(16, 24, 2).predict_on_batch(image)
+    again = monitor.random_features(16, 24, 2).predict_on_batch(image)
+    assert features.shape == (1, 112) and np.array_equal(features, again)
+
+
+def test_overfitting_is_the_way_from_training_to_generated(meter):
+    """0 where held-out images score as training images, 1 where they score as generated ones."""
+    first, last = (lambda images, training, k=k: images[:, 0, 0, 0] for k in range(2))
+    meter.engine.critics = [first, last]
+    level = lambda value: [np.full((4, 16, 24, 2), value, "float32")] * 2       # noqa: E731
+    meter.training, generated = level(0.8), level(-0.2)
+    for held_out, expected in ((0.8, 0), (-0.2, 1), (0.3, 0.5)):
+        meter.held_out = level(held_out)
+        assert meter.overfitting(generated) == pytest.approx(expected, abs=1e-6)
+
+
+def test_warnings_come_once_and_again_after_a_recovery(meter):
+    meter.floor = 0.01
+    said = []
+    course = [(9.0, 0), (0.5, 0.1), (1.9, 0.1), (2.1, 0.7), (3, 0.1), (3, 0.6), (3, 0.6), (0.6, 0), (5, 0)]
+    for iteration, scores in enumerate(monitor.Scores(*pair) for pair in course):
+        meter.is_best(scores, iteration)
+        said.append([line.split()[2] for line in meter.warnings(scores)])
+    assert said == [[], [], [], ["distance"], [], [], ["critic"], [], ["distance"]]      # one high ratio may be chance
+    assert meter.best == (0.5, 1)
+
+
+# ---------------------------------------------------------------------------------------------- in a training
+
+def log(folder, run="DCGAN.WGAN-GP.1"):
+    with open(folder / f"log.{run}.csv") as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_are_logged_and_change_nothing(here, capsys):        # noqa: F811
+    """At every -M: in the log, the picture of the losses, and the lines; losses and weights are as without."""
+    run_train("-m", "DCGAN", "-e", 4, "-M", 2, "-c", "with")
+    assert "held-out distance" in capsys.readouterr().out
+    shutil.rmtree("data/LIN_test")
+    run_train("-m", "DCGAN", "-e", 4, "-M", 2, "-c", "without")
+    assert capsys.readouterr().out.count("no scores on held-out images: data/LIN_test: no such folder") == 1
+    measured, plain = log(here / "with"), log(here / "without")
+    assert [bool(row["held_out_distance"]) for row in measured] == [False, True, False, True]
+    assert [row["critic_loss"] for row in measured] == [row["critic_loss"] for row in plain]
+    assert same(state(here / "with")[0], state(here / "without")[0])
+    assert not (here / "without" / "weights.best_generator.DCGAN.WGAN-GP.1.h5").exists()
+
+
+def test_the_best_generator_is_kept_and_known_when_going_on(here, monkeypatch):     # noqa: F811
+    """Of distances 5, 3, 4, 2 after 1, …, 4 iterations: stopped after 3, a run ends with the same best file."""
+    distances = {1: 5.0, 2: 3.0, 3: 4.0, 4: 2.5}
+    monkeypatch.setattr(monitor.Monitor, "distance", lambda self, groups: distances.get(self.engine.position // 2, 1.0))
+    name = "weights.best_generator.DCGAN.WGAN-GP.1.h5"
+    run_train("-m", "DCGAN", "-e", 3, "-M", 1, "-c", "whole")
+    run_train("-m", "DCGAN", "-e", 2, "-M", 1, "-c", "halves")
+    at_2 = (here / "halves" / name).read_bytes()
+    run_train("-m", "DCGAN", "-e", 3, "-M", 1, "-c", "halves", "-w")
+    assert (here / "halves" / name).read_bytes() == at_2 == (here / "whole" / name).read_bytes()
+    generator, _, facts = checkpoint.load_generator(here / "halves" / name)
+    assert (facts["iteration"], facts["held_out_distance"]) == (2, 3.0)
+    run_train("-m", "DCGAN", "-e", 4, "-M", 1, "-c", "halves", "-w")
+    assert checkpoint.load_generator(here / "halves" / name)[2]["iteration"] == 4
+    run_train("-m", "DCGAN", "-e", 1, "-c", "halves", "-s", 1)
+    assert checkpoint.load_generator(here / "halves" / name)[2]["iteration"] == 1      # the other was moved aside
+
+
+def test_logs_from_before_there_were_scores_are_gone_on_with(here):      # noqa: F811
+    run_train("-m", "DCGAN", "-e", 2)
+    path = here / "checkpoints" / "log.DCGAN.WGAN-GP.1.csv"
+    path.write_text("\n".join(",".join(line.split(",")[:4]) for line in path.read_text().splitlines()) + "\n")
+    run_train("-m", "DCGAN", "-e", 3, "-w")
+    rows = log(here / "checkpoints")
+    assert [row["iteration"] for row in rows] == ["1", "2", "3"] and rows[0]["held_out_distance"] == ""
+
+
+@pytest.mark.parametrize("spoil, reason", [
+    (lambda test: [path.unlink() for path in sorted((test / "Tea1").iterdir())[4:]], "Tea1 has fewer than 8"),
+    (lambda test: shutil.rmtree(test / "Tea1"), "other factors"),
+    (lambda test: (test / "Tea1" / "cell000.png").write_bytes(b""), "cell000.png")])
+def test_held_out_images_that_do_not_fit_are_told_of_in_one_line(here, capsys, spoil, reason):     # noqa: F811
+    spoil(here / "data" / "LIN_test")
+    assert train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "1"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "no scores" in line]
+    assert reason in line

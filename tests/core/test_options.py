@@ -1,0 +1,296 @@
+"""Command lines: defaults, what they amount to for each algorithm, nonsense refused in one line, and a quick --help."""
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import typed
+from hypothesis import given, strategies as st
+
+from biogans import commands
+from biogans.core import models, options
+from biogans.core.gan import ALGORITHMS
+
+PROGRAMS = [*(f"{name}.py" for name in commands.GROUPS["train and generate"]),
+            *(name for name in commands.COMMANDS if name not in commands.GROUPS["train and generate"])]
+
+
+def parsed(*arguments):
+    return options.train_parser().parse_args(["-d", "data", *map(str, arguments)])
+
+
+def training(*arguments):
+    return options.training(parsed(*arguments))
+
+
+def refusal(capsys, parser, *arguments):
+    """The one line on standard error of a command line that must be refused."""
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(list(map(str, arguments)))
+    printed = capsys.readouterr()
+    assert end.value.code == 2 and not printed.out and printed.err.count("\n") == 1
+    return printed.err
+
+
+# ---------------------------------------------------------------------------------------------- defaults
+
+def test_defaults_that_do_not_depend_on_anything():
+    given = vars(parsed())
+    assert given | {
+        "data": "data", "checkpoints_dir": "checkpoints", "polarity_factors": (), "network_model": "DCGAN-starshaped",
+        "num_gpus": 1, "seed": 42, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
+        "use_pretrained_weights": False, "verbose": False, "precision": "float32", "cache": None, "epochs": 50000,
+        "skip_bad_images": False, "channels": (), "preset": "paper"} == given
+    assert options.sizes(parsed(), 1) == {"nz": 100, "ngf": 64, "ndf": 64}
+
+
+def test_networks_of_seven_channels_are_three_and_a_half_times_as_wide():
+    """As in the paper; of what the preset says, too, and what is given stays."""
+    assert options.sizes(parsed(), 7 / 2) == {"nz": 350, "ngf": 224, "ndf": 224}
+    assert options.sizes(parsed("--preset", "fast", "-z", "100"), 7 / 2) == {"nz": 100, "ngf": 56, "ndf": 56}
+
+
+@pytest.mark.parametrize("algorithm, optimizer, beta_1, beta_2, lr_d, updates", [
+    ("GAN", "adam", 0.5, 0.999, 2e-4, 1), ("WGAN", "rmsprop", None, None, 5e-5, 5),
+    ("WGAN-GP", "adam", 0, 0.9, 1e-4, 5), ("hinge", "adam", 0, 0.9, 2e-4, 5), ("R1", "adam", 0, 0.99, 1e-4, 1)])
+def test_defaults_of_the_algorithms(algorithm, optimizer, beta_1, beta_2, lr_d, updates):
+    settings = training("-a", algorithm)
+    assert (settings.algorithm, settings.optimizer) == (algorithm, optimizer)
+    assert (settings.lrD, settings.num_D_iters) == (lr_d, updates)
+    assert (settings.lrG, settings.batch_size, settings.num_G_iters, settings.seed) == (2e-4, 64, 1, 42)
+    assert beta_1 is None or (settings.beta_1, settings.beta_2) == (beta_1, beta_2)
+    assert training("-a", algorithm, "-o", "default") == settings
+
+
+def test_the_default_algorithm():
+    assert training() == training("-a", "WGAN-GP")
+
+
+@pytest.mark.parametrize("algorithm, optimizer, lr_d", [("GAN", "rmsprop", 5e-5), ("WGAN", "adam", 1e-4),
+                                                        ("WGAN-GP", "rmsprop", 5e-5), ("GAN", "adam", 2e-4)])
+def test_learning_rate_of_another_optimizer(algorithm, optimizer, lr_d):
+    settings = training("-a", algorithm, "-o", optimizer)
+    assert (settings.optimizer, settings.lrD) == (optimizer, lr_d)
+
+
+@pytest.mark.parametrize("iteration, updates", [(0, 100), (24, 100), (25, 7), (499, 7), (500, 100), (501, 7),
+                                                (1000, 100)])
+def test_wgan_trains_its_critic_longer_at_times(iteration, updates):
+    settings = training("-a", "WGAN", "--num_D_iters", 7)
+    assert ALGORITHMS["WGAN"](settings).critic_updates(iteration) == updates
+    assert ALGORITHMS["WGAN-GP"](settings).critic_updates(iteration) == 7
+
+
+def test_critics_whose_slope_is_penalised_have_no_batch_normalisation():
+    assert {name: algorithm.defaults.critic_batch_norm for name, algorithm in ALGORITHMS.items()} == {
+        "GAN": True, "WGAN": True, "WGAN-GP": False, "hinge": True, "R1": False}
+
+
+def test_the_fast_preset_gives_way_to_what_is_given():
+    fast = training("--preset", "fast")
+    assert (fast.batch_size, fast.num_D_iters, fast.lrD, fast.lrG) == (8, 2, 1e-3, 1e-3)
+    names = {"ngf": 16, "ndf": 16, "init": "he"}
+    assert {name: options.preset(parsed("--preset", "fast"), name, None) for name in names} == names
+    given = parsed("--preset", "fast", "-b", 32, "--num_D_iters", 4, "--lrD", 3e-4, "--lrG", 4e-4, "--ngf", 8,
+                   "--init", "paper")
+    settings = options.training(given)
+    assert (settings.batch_size, settings.num_D_iters, settings.lrD, settings.lrG) == (32, 4, 3e-4, 4e-4)
+    assert options.preset(given, "ngf", 64) == 8 and options.preset(given, "init", "paper") == "paper"
+
+
+@pytest.mark.parametrize("option, value, name", [
+    ("-b", 32, "batch_size"), ("--lrD", 0.1, "lrD"), ("--lrG", 0.1, "lrG"), ("--num_D_iters", 3, "num_D_iters"),
+    ("--num_G_iters", 2, "num_G_iters"), ("--wgan_clip_value", 0.5, "wgan_clip_value"),
+    ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("--r1_gamma", 2.5, "r1_gamma"), ("-s", 0, "seed"), ("--average", 0, "average"),
+    ("--precision", "tf32", "precision")])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_what_is_given_counts(algorithm, option, value, name):
+    assert getattr(training("-a", algorithm, option, value), name) == value
+
+
+# ---------------------------------------------------------------------------------------------- spellings
+
+def test_short_and_long_options_are_the_same():
+    pairs = {"-a": ("--gan_algorithm", "GAN"), "-b": ("--batch_size", 7), "-c": ("--checkpoints_dir", "x"),
+             "-e": ("--epochs", 7), "-g": ("--num_gpus", 2), "-m": ("--network_model", "DCGAN"),
+             "-M": ("--monitor_progress", 7),
+             "-o": ("--optimizer", "adam"), "-p": ("--polarity_factors", "A,B"), "-s": ("--seed", 7), "-z": ("--nz", 7)}
+    for short, (long, value) in pairs.items():
+        assert parsed(short, value) == parsed(long, value) != parsed()
+    assert parsed("-w", "-v") == parsed("--use_pretrained_weights", "--verbose") != parsed()
+    assert options.train_parser().parse_args(["--data", "x"]).data == "x"
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.title])
+@pytest.mark.parametrize("option, names", [("-a", ALGORITHMS), ("-m", models.ARCHITECTURES),
+                                           ("-o", ("default", "adam", "rmsprop")), ("--preset", options.PRESETS),
+                                           ("--precision", options.PRECISIONS),
+                                           ("--init", models.INITIALIZERS)])
+def test_choices_in_any_case(option, names, change):
+    for name in names:
+        assert parsed(option, change(name)) == parsed(option, name)
+
+
+def test_lists():
+    assert parsed("-p", "Alp14, Tea1,").polarity_factors == ("Alp14", "Tea1")
+    assert parsed("--augment", "Cutout, affine,affine").augment == ("affine", "cutout")     # in the order of the registry
+    assert parsed("-p", "").polarity_factors == () and parsed("--channels", "2,1").channels == (2, 1)
+
+
+# ---------------------------------------------------------------------------------------------- nonsense
+
+NONSENSE = [(option, value) for option, values in {
+    "-b": (-1, 0, "nan", 1.5, "x", 10**20, ""), "-z": (0, -5, "nan"), "-e": (0, -1, "1e3"), "-g": (0, -1), "-M": (0,),
+    "--ngf": (0,), "--ndf": (-3,), "--num_D_iters": (0,), "--num_G_iters": (0,), "-s": (-1, 2**31, "x"),
+    "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
+    "--wgangp_lambda": (-1, "nan"), "--r1_gamma": (0, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
+    "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",), "--preset": ("slow",), "--save_minutes": (0, "nan"),
+    "--keep": (0, -1, "x"), "--augment": ("rotation", "x,affine"), "--keep_every": (0, "nan"),
+}.items() for value in values]
+
+
+@pytest.mark.parametrize("option, value", NONSENSE)
+def test_nonsense_is_refused_in_one_line(capsys, option, value):
+    line = refusal(capsys, options.train_parser(), "-d", "data", option, value)
+    assert line.startswith("train.py: ") and option in line and "-h explains" in line
+    assert str(value).split(",")[0] in line or str(value).startswith("-")
+
+
+@pytest.mark.parametrize("option, value", [("-b", 0), ("-n", 0), ("-n", "nan"), ("-s", -1), ("-z", 0), ("-a", "x"),
+                                           ("-m", "x")])
+def test_nonsense_for_predict(capsys, option, value):
+    line = refusal(capsys, options.predict_parser(), "-i", "file", option, value)
+    assert line.startswith("predict.py: ") and option in line and str(value) in line
+
+
+def test_unknown_shortened_and_missing_options(capsys):
+    assert "--epoch" in refusal(capsys, options.train_parser(), "-d", "data", "--epoch", 3)
+    assert "-d" in refusal(capsys, options.train_parser())
+    assert "-i" in refusal(capsys, options.predict_parser())
+
+
+@given(st.floats() | st.integers())
+def test_every_number_is_taken_or_refused(number):
+    """A learning rate is any positive finite number; nothing but SystemExit(2) is raised for others."""
+    try:
+        accepted = parsed(f"--lrD={number}").lrD
+    except SystemExit as end:
+        assert end.code == 2 and not 0 < float(number) < float("inf")
+    else:
+        assert accepted == float(number) > 0
+
+
+WORDS = st.sampled_from(["-d", "-a", "-m", "-b", "-e", "-w", "-p", "-g", "-z", "-s", "-c", "--keep", "--keep_every",
+                         "--lrD", "--average", "--channels", "--preset", "-i", "-n", "--save_minutes", "data", "WGAN",
+                         "0", "1", "-1", "1e3", "nan", "", "--", "-x", "\0", "é"]) | st.text(max_size=8)
+
+
+@given(st.lists(WORDS, max_size=8), st.sampled_from([options.train_parser, options.predict_parser]))
+def test_any_command_line_is_taken_or_refused_in_one_line(words, parser):
+    words = [word for word in words if word not in ("-h", "--help")]
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            given = parser().parse_args(words)
+    except SystemExit as end:
+        assert end.code == 2 and printed.getvalue().count("\n") == 1
+    else:
+        assert not printed.getvalue()
+        if parser is options.train_parser:
+            settings = options.training(given)
+            assert settings.lrD > 0 and settings.batch_size > 0 and settings.algorithm in ALGORITHMS
+            assert given.keep >= 1 and (given.keep_every is None or given.keep_every >= 1)
+
+
+def test_checkpoints_to_keep():
+    assert (parsed().keep, parsed().keep_every) == (2, None)
+    assert parsed("--keep", 5, "--keep-every", 1000) == parsed("--keep", 5, "--keep_every", 1000)
+
+
+def test_predict_expects_nothing_that_was_not_given():
+    """What is None does not contradict the file."""
+    given = vars(options.predict_parser().parse_args(["-i", "file"]))
+    assert {name: value for name, value in given.items() if value not in (None, False, ())} == {
+        "input_file": "file", "number": 1, "format": "h5", "checkpoints_dir": "checkpoints"}
+
+
+# ---------------------------------------------------------------------------------------------- --help
+
+LONG_OPTIONS = {
+    "train.py": "gan_algorithm batch_size checkpoints_dir data epochs num_gpus lrD lrG network_model monitor_progress "
+                "num_D_iters num_G_iters ngf ndf optimizer polarity_factors seed use_pretrained_weights nz "
+                "wgan_clip_value wgangp_lambda verbose help",
+    "predict.py": "input_file z batch_size checkpoints_dir data debug evaluate lrD lrG network_model ndf ngf optimizer "
+                  "polarity_factors seed verbose use_pretrained_weights wgan_clip_value wgangp_lambda nz help",
+    "visualize.py": "input_file output verbose help",
+    "simulate": "output full seed help",
+    "reconstruct": "input_file data number order restarts iterations seed polarity_factors help",
+    "interpolate": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
+    "explore": "input_file output checkpoints_dir serve port help",
+    "evaluate": "input_file data polarity_factors pairs codes joint name critic fast splits split seed output combine "
+                "report checkpoints_dir help",
+    "collect": "data output seed help",
+    "traverse": "input_file code number steps reach training seed help",
+    "pseudotime": "input_file data along channel code seed help",
+    "get_data": "from url cache polarity_factors output test number seed help",
+    "preprocess": "input output settings channels axes z every without threshold binary size crops least focus test "
+                     "seed jobs overwrite help",
+    "cells": "input output teach filter channels find threshold smallest size face help",
+    "simulate_videos": "output number frames size seed help",
+    "diversity": "input_file data number seed output checkpoints_dir help",
+    "card": "input_file evaluation notes output checkpoints_dir help",
+    "saliency": "input_file data polarity_factors channel number seed output checkpoints_dir help",
+    "export": "input_file format output checkpoints_dir name author github license help",
+    "import_torch": "input_file gan_algorithm polarity_factors checkpoints_dir help",
+}
+LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate": "oh",
+           "reconstruct": "idnpsbch", "interpolate": "idnpsoch", "collect": "dosh", "evaluate": "idpsoch", "explore": "ioch",
+           "traverse": "insch", "pseudotime": "idsch", "get_data": "onpsh",
+           "preprocess": "iosjh", "cells": "iosh", "simulate_videos": "onsh",
+           "diversity": "idnsoch", "card": "ioch", "saliency": "idpnsoch", "export": "ifoch",
+           "import_torch": "iapch"}
+
+
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_help_is_complete_and_quick(run, command):
+    """It is there within half a second (the best of several tries, as other work may keep the machine busy)."""
+    seconds = []
+    while len(seconds) < 3 or len(seconds) < 10 and min(seconds) >= 0.5:
+        start = time.monotonic()
+        done = run(command, "-h")
+        seconds.append(time.monotonic() - start)
+    assert done.returncode == 0 and not done.stderr
+    documented = set(re.findall(r"--?[A-Za-z][\w-]*", done.stdout))
+    assert {f"--{name}" for name in LONG_OPTIONS[command].split()} <= documented
+    assert {f"-{letter}" for letter in LETTERS[command]} <= documented
+    assert max(map(len, done.stdout.splitlines())) <= 120
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
+    for arguments in (["-h"], ["--no-such-option"]):
+        done = subprocess.run([sys.executable, "-X", "importtime", *typed(command)[1:], *arguments],
+                              capture_output=True, text=True)
+        imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+        assert {"biogans.system.launch", "biogans.system.errors"} <= imported
+        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio|skimage|sklearn)\b", name)}
+
+
+def test_help_names_the_defaults_of_the_paper(run):
+    text = " ".join(run("train.py", "-h").stdout.split())
+    for words in ("default=WGAN-GP", "default=64", "default=checkpoints", "default=DCGAN-starshaped", "default=42",
+                  "default=100", "default=0.01", "default=10", "default: 0.0002",
+                  "0.0002 for GAN, 5e-05 for WGAN, 0.0001 for WGAN-GP"):
+        assert words in text
+
+
+def test_the_fast_preset_of_a_plain_gan_keeps_the_papers_rates():
+    """A discriminator that learns five times as fast as the paper's wins at once."""
+    fast = training("--preset", "fast", "-a", "GAN")
+    assert (fast.batch_size, fast.num_D_iters, fast.lrD, fast.lrG) == (32, 1, 2e-4, 2e-4)
+    assert options.preset(parsed("--preset", "fast", "-a", "gan"), "init", "paper") == "paper"

@@ -1,0 +1,314 @@
+"""predict.py: stacks that describe themselves, and the evaluation."""
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from biogans.core import checkpoint, dataloader, predict, train
+from biogans.evaluation import c2st
+from biogans.system import drawing
+from biogans.core.engine import draw
+from conftest import SMALL, train_small_networks
+
+STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
+STACK = "images/stack3.DCGAN-starshaped.WGAN-GP.h5"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A user's folder after training a star of two factors and a DCGAN on both for 2 iterations."""
+    folder = tmp_path_factory.mktemp("predict")
+    train_small_networks(folder, ("DCGAN-starshaped", "DCGAN", "DCGAN-multichannel", "DCGAN-separable-independent"))
+    return folder
+
+
+@pytest.fixture
+def here(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def stack(path=STACK):
+    with h5py.File(path) as file:
+        return file["stack"][()], dict(file["stack"].attrs), file["z"][()]
+
+
+def test_a_stack_describes_itself(here, capsys):
+    assert predict.main(["-i", STAR, "-s", "3"]) == 0
+    assert f"Output image stack to file: {STACK}" in capsys.readouterr().out
+    cells, facts, z = stack()
+    assert cells.shape == (1, 16, 24, 3) and cells.dtype == np.float32 and 0 <= cells.min() < cells.max() <= 1
+    assert list(facts["channel_names"]) == ["red", "Alp14", "Tea1"] and list(facts["value_range"]) == [0, 1]
+    assert (facts["seed"], facts["source"], facts["iteration"], facts["algorithm"]) == (3, STAR, 2, "WGAN-GP")
+    generator, _, _ = checkpoint.load_generator(STAR)
+    assert np.array_equal(cells, (draw(generator, z) + 1) / 2)
+
+
+def test_fresh_cells_unless_a_seed_is_given(here):
+    drawn = []
+    for seed in ([], [], ["-s", "1"], ["-s", "1"]):
+        predict.main(["-i", STAR, *seed])
+        drawn.append(stack()[0])
+    assert not np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[2], drawn[3])
+
+
+def test_many_cells_do_not_depend_on_the_batch(here):
+    drawn = []
+    for batch_size in (3, 7, 64):
+        predict.main(["-i", STAR, "-n", "7", "-s", "1", "-b", str(batch_size)])
+        drawn.append(stack())
+    for cells, _, z in drawn:
+        assert len(cells) == len(z) == 7 and np.array_equal(z, drawn[0][2])
+        np.testing.assert_allclose(cells, drawn[0][0], atol=1e-6)
+    assert np.array_equal(z, np.random.default_rng(1).standard_normal((7, 6), np.float32))
+
+
+def test_cells_of_given_numbers(here):
+    """One list of nz numbers, a list of such, or what the page of biogans explore saves."""
+    predict.main(["-i", STAR, "-s", "4", "-n", "3"])
+    cells, _, z = stack()
+    for numbers, expected in ((z[0].tolist(), slice(0, 1)), (z.tolist(), slice(3)), ({"z": z[1].tolist()}, slice(1, 2))):
+        Path("cells.json").write_text(json.dumps(numbers))
+        assert predict.main(["-i", STAR, "--z", "cells.json", "-b", "2"]) == 0
+        drawn, facts, given = stack()
+        np.testing.assert_allclose(drawn, cells[expected], atol=1e-6)
+        assert np.array_equal(given, z[expected]) and facts["z_from"] == "cells.json" and "seed" not in facts
+
+
+@pytest.mark.parametrize("content, words", [
+    ("[1, 2]", "6 numbers"), ("[[1, 2], [3]]", "6 numbers"), ("{}", "6 numbers"), ("[]", "6 numbers"), ("7", "6 numbers"),
+    ("[1, 2, 3, 4, 5, 1e999]", "6 numbers"), ('["a", 2, 3, 4, 5, 6]', "6 numbers"), ("{", "not a JSON"),
+    ("[" * 100000, "not a JSON"), ("\udcff", "not a JSON")])
+def test_numbers_that_draw_nothing(here, content, words, capsys):
+    Path("cells.json").write_text(content, errors="surrogateescape")
+    assert predict.main(["-i", STAR, "--z", "cells.json"]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "cells.json" in message and words in message
+
+
+def test_given_numbers_leave_nothing_to_chance(here, capsys):
+    assert predict.main(["-i", STAR, "--z", "missing.json"]) == 2
+    assert "missing.json" in capsys.readouterr().err
+    assert predict.main(["-i", STAR, "--z", "missing.json", "-n", "3"]) == 2
+    assert "-n" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as refused:
+        predict.main(["-i", STAR, "--z", "missing.json", "-s", "3"])
+    assert refused.value.code == 2
+
+
+def test_memory_does_not_grow_with_the_number_of_cells(here):
+    """40,000 more cells, 184 MB in the file, after some that have started everything."""
+    code = ("import resource, sys; from biogans.core import predict\n"
+            "for number in ('1000', '41000'):\n"
+            "    assert predict.main(['-i', sys.argv[1], '-n', number, '-b', '500']) == 0\n"
+            "    print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)")
+    result = subprocess.run([sys.executable, "-c", code, STAR], capture_output=True, text=True, timeout=300)
+    few, many = [float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("peak")]
+    with h5py.File(STACK) as file:
+        assert file["stack"].shape == (41000, 16, 24, 3) and file["stack"][-1].std() > 0
+    assert many - few < 60
+
+
+def test_a_failure_leaves_the_earlier_stack(here, monkeypatch):
+    predict.main(["-i", STAR, "-s", "1"])
+    earlier = stack()[0]
+    calls = []
+
+    def full_disk(generator, z, batch_size):
+        calls.append(z)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "", STACK)
+        return draw(generator, z, batch_size)
+
+    monkeypatch.setattr("biogans.core.engine.draw", full_disk)
+    assert predict.main(["-i", STAR, "-n", "7", "-b", "2"]) == 2
+    assert np.array_equal(stack()[0], earlier) and [path.name for path in Path("images").glob(".stack3*")] == []
+
+
+def test_chosen_factors(here):
+    predict.main(["-i", STAR, "-s", "1"])
+    everything, _, _ = stack()
+    predict.main(["-i", STAR, "-s", "1", "-p", "Tea1"])
+    chosen, facts, _ = stack("images/stack2.DCGAN-starshaped.WGAN-GP.h5")
+    assert list(facts["channel_names"]) == ["red", "Tea1"] and np.array_equal(chosen, everything[..., [0, 2]])
+
+
+def test_a_multichannel_network_draws_a_cell_with_all_factors(here):
+    name = "DCGAN-multichannel.WGAN-GP"
+    assert predict.main(["-i", f"checkpoints/weights.generator.{name}.2.h5", "-s", "1"]) == 0
+    everything, facts, _ = stack(f"images/stack3.{name}.h5")
+    assert list(facts["channel_names"]) == ["red", "Alp14", "Tea1"]
+    assert predict.main(["-i", f"checkpoints/weights.generator.{name}.2.h5", "-s", "1", "-p", "Tea1"]) == 0
+    assert np.array_equal(stack(f"images/stack2.{name}.h5")[0], everything[..., [0, 2]])
+
+
+def test_independent_networks_draw_one_factor_with_its_own_red(here, capsys):
+    """A stack has one red, so all factors together are refused."""
+    path = "checkpoints/weights.generator.DCGAN-separable-independent.WGAN-GP.2.h5"
+    for factors in ([], ["-p", "Alp14,Tea1"]):
+        assert predict.main(["-i", path, "-s", "1", *factors]) == 2
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1 and "a cell of its own: choose one with -p: Alp14, Tea1" in message
+    assert predict.main(["-i", path, "-s", "1", "-p", "Tea1"]) == 0
+    cells, facts, z = stack("images/stack2.DCGAN-separable-independent.WGAN-GP.h5")
+    generator, _, _ = checkpoint.load_generator(path)
+    assert list(facts["channel_names"]) == ["red Tea1", "Tea1"]
+    assert np.array_equal(cells, (draw(generator, z)[..., 2:] + 1) / 2)
+
+
+@pytest.mark.parametrize("name", [STAR, "checkpoints/model.generator.DCGAN-starshaped.WGAN-GP.2.h5",
+                                  "checkpoints/weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5",
+                                  "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"])
+def test_every_file_that_holds_a_generator(here, name):
+    predict.main(["-i", STAR, "-s", "5"])
+    expected = stack()[0]
+    assert predict.main(["-i", name, "-s", "5"]) == 0
+    assert np.array_equal(stack()[0], expected)
+
+
+@pytest.mark.parametrize("option, value, stored", [("-a", "gan", "WGAN-GP"), ("-m", "DCGAN", "DCGAN-starshaped"), ("--ngf", "8", "4"),
+                                                   ("-z", "100", "6"), ("--lrD", "0.5", "0.0001"), ("-p", "Sid2", "Alp14, Tea1")])
+def test_contradictions_name_both(here, option, value, stored, capsys):
+    assert predict.main(["-i", STAR, option, value]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and value.upper() in message.upper() and stored in message
+
+
+def test_options_that_agree_are_accepted(here):
+    assert predict.main(["-i", STAR, "-a", "WGAN-GP", "-m", "dcgan-starshaped", "--ngf", "4", "-z", "6", "-o", "default", "-w",
+                         "-D", "-c", "checkpoints"]) == 0
+
+
+def test_evaluation_prints_a_line_per_factor(here, capsys, monkeypatch):
+    """Critics tell untrained cells from real ones much better than real ones from each other."""
+    monkeypatch.setattr(c2st, "FAST", c2st.FAST | {"iterations": 30, "batch_size": 8, "ndf": 4})
+    assert predict.main(["-i", STAR, "-e", "-d", "data", "-s", "1"]) == 0
+    lines = [line.replace("±", " ").split() for line in capsys.readouterr().out.splitlines()]
+    rows = {line[0]: [float(word) for word in line[1:]] for line in lines if line and line[0] in ("Alp14", "Tea1")}
+    assert rows.keys() == {"Alp14", "Tea1"}
+    assert all(generated > max(2, 2 * real) for generated, _, real, _ in rows.values())
+    assert predict.main(["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", "-e", "-d", "data"]) == 0
+    assert "all images " in capsys.readouterr().out
+
+
+def test_evaluation_needs_real_images(here, capsys):
+    assert predict.main(["-i", STAR, "-e"]) == 2
+    assert "-d" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------- many cells
+
+ONE = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+OUTPUTS = {"h5": STACK, "tiff": "images/stack3.DCGAN-starshaped.WGAN-GP.ome.tif",
+           "png": "images/stack3.DCGAN-starshaped.WGAN-GP"}
+
+
+def content(kind):
+    """{name of a file: its pixels} of an output of the star."""
+    path = Path(OUTPUTS[kind])
+    if kind == "h5":
+        return {"stack": stack()[0], "z": stack()[2]}
+    if kind == "tiff":
+        return {"pages": tifffile.imread(path)}
+    return {str(file.relative_to(path)): np.asarray(Image.open(file)) for file in sorted(path.rglob("*.png"))}
+
+
+def remove_outputs():
+    for path in Path("images").glob("*stack3.DCGAN-starshaped*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_all_formats_hold_the_same_cells(here, kind, capsys):
+    remove_outputs()
+    assert predict.main(["-i", STAR, "-n", "5", "-s", "3"]) == 0
+    expected = np.rint(255 * stack()[0]).astype(np.uint8)
+    assert predict.main(["-i", STAR, "-n", "5", "-s", "3", "--format", kind]) == 0
+    assert OUTPUTS[kind] in capsys.readouterr().out
+    if kind == "tiff":
+        assert np.array_equal(content("tiff")["pages"], np.moveaxis(expected, -1, 1))
+        with tifffile.TiffFile(OUTPUTS["tiff"]) as file:
+            assert file.series[0].axes == "TCYX" and 'Name="Alp14"' in file.ome_metadata
+    if kind == "png":
+        images = dataloader.load(OUTPUTS["png"])
+        assert images.factors == ("Alp14", "Tea1") and list(images.labels) == [0] * 5 + [1] * 5
+        assert np.array_equal(images.pixels, np.concatenate([expected[..., [0, 1]], expected[..., [0, 2]]]))
+        assert predict.main(["-i", STAR, "--format", "png"]) == 2 and "remove or rename" in capsys.readouterr().err
+
+
+def test_a_folder_of_one_channel_can_be_trained_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number in range(12):
+        Path("gray").mkdir(exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (16, 24), np.uint8)).save(f"gray/{number}.png")
+    assert train.main([*SMALL, "-d", "gray", "-m", "DCGAN", "-e", "1"]) == 0
+    one = "checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5"
+    assert predict.main(["-i", one, "-n", "11", "-s", "1", "--format", "png"]) == 0
+    assert dataloader.load("images/stack1.DCGAN.WGAN-GP").pixels.shape == (11, 16, 24, 1)
+    assert train.main([*SMALL, "-d", "images/stack1.DCGAN.WGAN-GP", "-m", "DCGAN", "-e", "1", "-c", "again"]) == 0
+    for kind in ("tiff", "h5"):
+        assert predict.main(["-i", one, "-n", "1", "--format", kind]) == 0
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+@pytest.mark.parametrize("seed", [["-s", "9"], []])
+def test_a_killed_drawing_goes_on(here, kind, seed, capsys):
+    """Killed (SIGKILL) in the middle: the same command draws the rest, and the result is as of one that was not."""
+    remove_outputs()
+    command = ["-i", STAR, "-n", "3000", "-b", "100", "--format", kind, *seed]
+    code = ("import os, signal, sys; from biogans.core import engine, predict; from biogans.system import drawing\n"
+            "drawing.EVERY, drawn, draw = 500, [], engine.draw\n"
+            "def until_killed(*given):\n"
+            "    drawn.append(0)\n"
+            "    if len(drawn) == 17: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    return draw(*given)\n"
+            "engine.draw = until_killed\n"
+            "predict.main(sys.argv[1:])")
+    killed = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert killed.returncode == -9 and not Path(OUTPUTS[kind]).exists(), killed.stderr
+    calls = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("biogans.core.engine.draw", lambda *given: calls.append(0) or draw(*given))
+        assert predict.main(command) == 0
+    assert "going on" in capsys.readouterr().out and len(calls) == 15          # of 30 batches
+    resumed = content(kind)
+    leftovers = [path.name for path in Path("images").iterdir() if path.name.startswith(".stack3")]
+    assert not leftovers, leftovers
+    if seed:
+        remove_outputs()
+        assert predict.main(command) == 0
+        whole = content(kind)
+        assert resumed.keys() == whole.keys() and all(np.array_equal(resumed[name], whole[name]) for name in whole)
+    elif kind == "h5":
+        generator, _, _ = checkpoint.load_generator(STAR)
+        np.testing.assert_allclose(resumed["stack"], (draw(generator, resumed["z"]) + 1) / 2, atol=1e-6)
+
+
+def test_another_command_does_not_go_on_with_it(here, capsys):
+    unfinished = drawing.Unfinished(STACK, {"number": 3000})
+    unfinished.path.write_bytes(b"half a file")
+    unfinished.tell(1000, 4)
+    assert unfinished.read() == (1000, 4)
+    assert predict.main(["-i", STAR, "-n", "2"]) == 0
+    assert "going on" not in capsys.readouterr().out and len(stack()[0]) == 2 and not unfinished.path.exists()
+
+
+def test_two_jobs_do_not_draw_the_same_stack(here, capsys):
+    code = ("import sys; from biogans.system import drawing\n"
+            "with drawing.Unfinished(sys.argv[1], {}).taken(0, False): print('taken', flush=True); sys.stdin.read()")
+    other = subprocess.Popen([sys.executable, "-c", code, STACK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                             stderr=subprocess.DEVNULL)
+    assert other.stdout.readline() == "taken\n"
+    assert predict.main(["-i", STAR]) == 2 and "another job" in capsys.readouterr().err
+    other.kill()
+    other.wait()
+    assert predict.main(["-i", STAR]) == 0

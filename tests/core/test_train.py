@@ -1,0 +1,274 @@
+"""train.py as a user runs it: its files, going on, signals."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from biogans.core import checkpoint, dataloader, figures, train
+from conftest import ROOT, SMALL
+
+
+def state(folder):
+    """Arrays and facts of the newest checkpoint in a folder; those before it have longer names."""
+    return checkpoint.read(min(folder.glob("weights.combined_model.*.h5"), key=lambda path: len(path.name)))
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, data):
+    """The working directory of a user whose folder holds `data`."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_train(*arguments):
+    return train.main([*SMALL, "-d", "data", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("architecture, algorithm, number, critic", [
+    ("DCGAN-starshaped", "WGAN-GP", 2, "critic[1]"), ("DCGAN-separable", "WGAN", 1, "critic"),
+    ("DCGAN", "GAN", 1, "discriminator")])
+def test_the_files_of_a_run(here, architecture, algorithm, number, critic, capsys):
+    assert run_train("-m", architecture.lower(), "-a", algorithm.lower(), "-e", 3, "-M", 2) == 0
+    run = f"{architecture}.{algorithm}.{number}"
+    for name in (f"weights.generator.{run}.h5", f"weights.{critic}.{run}.h5", f"weights.combined_model.{run}.h5",
+                 f"model.generator.{run}.h5"):
+        assert checkpoint.read(here / "checkpoints" / name)[1]["iteration"] == 3
+    assert list((here / "checkpoints" / "tensorboard" / run).glob("events.*"))
+    assert sorted(path.name for path in (here / "images").iterdir()) == [
+        f"fake_samples.{run}.2.png", f"fake_samples.{run}.3.png", f"losses.{run}.png", f"real_samples.{run}.png"]
+    with open(here / "checkpoints" / f"log.{run}.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["iteration"]) for row in rows] == [1, 2, 3]
+    assert all(np.isfinite(float(row["critic_loss"])) and float(row["seconds"]) > 0 for row in rows)
+    assert f"iteration 3/3  critic {float(rows[-1]['critic_loss']):.4g}" in capsys.readouterr().out
+
+
+def test_the_file_says_what_the_generator_holds(here):
+    run_train("-m", "DCGAN", "-e", 1)
+    _, facts = checkpoint.read(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")
+    assert facts["weights"] == "moving average" and facts["network"]["factors"] == ["Alp14", "Tea1"]
+    run_train("-m", "DCGAN", "-e", 1, "--average", 0)
+    assert checkpoint.read(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")[1]["weights"] == "as trained"
+
+
+def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
+    """Through the command line: 2 iterations and 2 more equal 4, bit for bit; the log and the grids too."""
+    run_train("-e", 4, "-M", 4, "-c", "whole")
+    grid = Image.open("images/fake_samples.DCGAN-starshaped.WGAN-GP.2.4.png").tobytes()
+    run_train("-e", 2, "-M", 4, "-c", "halves")
+    assert run_train("-e", 4, "-M", 4, "-c", "halves", "-w") == 0
+    (whole, _), (halves, facts) = state(here / "whole"), state(here / "halves")
+    assert same(whole, halves) and facts["iteration"] == 4
+    assert Image.open("images/fake_samples.DCGAN-starshaped.WGAN-GP.2.4.png").tobytes() == grid
+    losses = [[row[:3] for row in csv.reader(open(here / folder / "log.DCGAN-starshaped.WGAN-GP.2.csv"))]
+              for folder in ("whole", "halves")]
+    assert losses[0] == losses[1] and len(losses[0]) == 5
+    capsys.readouterr()
+    assert run_train("-e", 4, "-c", "halves", "-w") == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert same(state(here / "halves")[0], halves)
+
+
+@pytest.mark.parametrize("arguments, command", [
+    ("-d data -e 5", "train.py -d data -e 5 -w"), ("--data /scratch/cells -w", "train.py --data cells -w")])
+def test_the_command_that_goes_on(monkeypatch, arguments, command):
+    """A batch job reads a copy of its data, which is gone later: the command has the folder that was copied."""
+    monkeypatch.setattr(sys, "argv", ["/apps/bin/train.py", *arguments.split()])
+    if "scratch" in arguments:
+        monkeypatch.setenv("BG_DATA_FROM", "cells")
+    assert train.again() == command
+
+
+def test_resume_begins_and_then_goes_on(here, capsys):
+    """The same command line does for the first and for every later start of a batch job."""
+    arguments = ("-m", "DCGAN", "-a", "GAN", "--resume")
+    assert run_train(*arguments, "-e", 2) == 0 and "going on" not in capsys.readouterr().out
+    assert run_train(*arguments, "-e", 4) == 0 and "iteration 2\n" in capsys.readouterr().out
+    resumed, facts = state(here / "checkpoints")
+    run_train("-m", "DCGAN", "-a", "GAN", "-e", 4, "-c", "whole")
+    assert facts["iteration"] == 4 and same(resumed, state(here / "whole")[0])
+
+
+def test_rows_of_a_killed_run_are_dropped_from_the_log(here):
+    """A run that is killed has logged iterations after its last checkpoint; the next run computes them again."""
+    run_train("-m", "DCGAN", "-e", 2)
+    log = here / "checkpoints" / "log.DCGAN.WGAN-GP.1.csv"
+    log.write_text(log.read_text() + "3,0.5,0.5,9.0\n4,0.5")
+    run_train("-m", "DCGAN", "-e", 3, "-w")
+    rows = list(csv.reader(open(log)))
+    assert [row[0] for row in rows] == ["iteration", "1", "2", "3"] and rows[3][1] != "0.5"
+
+
+def test_a_new_run_moves_the_old_one_aside(here, capsys):
+    run_train("-m", "DCGAN", "-e", 1)
+    old, _ = state(here / "checkpoints")
+    capsys.readouterr()
+    run_train("-m", "DCGAN", "-e", 1, "-s", 7)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "moved to" in line]
+    aside = here / line.split("moved to ")[1]
+    assert same(state(aside)[0], old) and not same(state(here / "checkpoints")[0], old)
+    assert (aside / "DCGAN.WGAN-GP.1").is_dir()     # TensorBoard's
+
+
+def test_equivalent_ways_to_name_the_images(here):
+    """Of all factors, and of one; the weights are the same to the last bit."""
+    spellings = [[("data",), ("data/LIN_train",), ("data/LIN_train", "-p", "Tea1,Alp14")],
+                 [("data", "-p", "Alp14"), ("data/LIN_train", "-p", "Alp14"), ("data/LIN_train/Alp14",)]]
+    for equivalent in spellings:
+        results = []
+        for arguments in equivalent:
+            train.main([*SMALL, "-m", "DCGAN", "-e", "1", "-d", *arguments])
+            results.append(state(here / "checkpoints")[0])
+        assert same(results[0], results[1]) and same(results[0], results[2])
+
+
+def test_the_pictures_of_a_run(here, monkeypatch):
+    """The samples: factors in columns, and rows that share the red half of z show the same red channel."""
+    drawn = []
+    monkeypatch.setattr(figures, "sample_picture", lambda cells, names, columns: drawn.append((cells, names, columns))
+                        or np.zeros((4, 4, 3), np.uint8))
+    run_train("-e", 1)
+    cells, names, columns = drawn[0]
+    assert cells.shape == (10, 16, 24, 3) and names == ("Alp14", "Tea1") and columns == 2
+    reds = cells[..., 0].reshape(5, 2, -1)
+    assert (reds[:, 0] == reds[:, 1]).all() and not np.array_equal(reds[0], reds[1])
+
+
+def start(folder, *arguments):
+    """A real train.py, once it has told of its first iteration."""
+    process = subprocess.Popen([sys.executable, ROOT / "bin" / "train.py", *SMALL, "-d", "data", "-m", "DCGAN", *arguments],
+                               cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("iteration"):
+            return process
+    raise AssertionError(process.stderr.read())
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
+def test_signals_stop_after_saving(here, number, status):
+    """The step is finished and saved, the status tells why, and the printed command goes on from there."""
+    process = start(here, "-e", "100000")
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == status and err == ""
+    stopped = re.search(r"after (\d+) iterations.*to go on: train.py (.*) -w$", out.strip())
+    done = int(stopped[1])
+    _, facts = state(here / "checkpoints")
+    assert facts["iteration"] == done > 0
+    assert run_train("-m", "DCGAN", "-e", done + 1, "-w") == 0
+    assert state(here / "checkpoints")[1]["iteration"] == done + 1
+
+
+def test_a_signal_before_the_first_iteration(here):
+    """Nothing to save, nothing half-written, the same status."""
+    process = subprocess.Popen([sys.executable, ROOT / "bin" / "train.py", *SMALL, "-d", "data", "-m", "DCGAN"],
+                               cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "images of" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75 and err == "" and "stopped by SIGTERM" in out
+    assert not list((here / "checkpoints").glob("*.h5"))
+
+
+def test_a_kill_loses_at_most_one_interval_and_no_file(here):
+    """SIGKILL while it saves after every iteration: what is there verifies, leftovers are not taken for it."""
+    process = start(here, "-e", "100000", "--save_minutes", "0.00001")
+    time.sleep(1)
+    process.kill()
+    process.communicate()
+    _, facts = state(here / "checkpoints")
+    logged = (here / "checkpoints" / "log.DCGAN.WGAN-GP.1.csv").read_text().count("\n") - 1
+    assert logged - 1 <= facts["iteration"] <= logged
+    assert run_train("-m", "DCGAN", "-e", facts["iteration"] + 1, "-w") == 0
+
+
+def test_real_cells(real_cells, tmp_path, monkeypatch):
+    """Cells of an imaging flow cytometer: 40x40, brightfield and DNA of three channels, four phases."""
+    monkeypatch.chdir(tmp_path)
+    assert train.main([*SMALL, "-d", str(real_cells), "-p", "G1,S_phase,G2,Prophase", "--channels", "1,2", "-m",
+                       "DCGAN-separable", "-e", "2"]) == 0
+    _, facts = state(tmp_path / "checkpoints")
+    assert facts["images"]["number"] > 1000 and facts["images"]["channels"] == [1, 2]
+    assert (facts["network"]["height"], facts["network"]["width"], facts["network"]["channels"]) == (40, 40, 2)
+
+
+def test_ctrl_c_while_images_are_read_ends_the_run(here, monkeypatch, capsys):
+    """At once, as there is nothing to save: reading a million images takes longer than a batch system waits."""
+    from biogans.core import dataloader
+    monkeypatch.setattr(dataloader, "load", lambda *arguments: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
+    start, before = time.monotonic(), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        run_train()
+    assert end.value.code == 75 and time.monotonic() - start < 10
+    assert "stopped by SIGTERM before the first iteration" in capsys.readouterr().out
+    assert not (here / "checkpoints").exists() and signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_during_the_imports_is_not_forgotten(here):
+    """launch.py has it wait; without that Python would end with a traceback, or without saying why."""
+    code = ("import os, signal, runpy, sys; sys.argv = sys.argv[1:]; from biogans.system import launch; wait = launch.hold_stop_signals\n"
+            "def waiting(): wait(); os.kill(os.getpid(), int(os.environ['SIGNAL']))\n"
+            "launch.hold_stop_signals = waiting; runpy.run_path(sys.argv[0], run_name='__main__')")
+    for number, status in ((signal.SIGINT, 130), (signal.SIGUSR1, 75)):
+        done = subprocess.run([sys.executable, "-c", code, ROOT / "bin" / "train.py", "-d", "data"], cwd=here, text=True,
+                              capture_output=True, env={**os.environ, "SIGNAL": str(int(number))}, timeout=60)
+        assert (done.returncode, done.stderr) == (status, "") and "before the first iteration" in done.stdout
+
+
+def test_a_second_ctrl_c_ends_the_process_at_once(here):
+    """And what it leaves can be gone on with."""
+    process = start(here, "-e", "100000", "--save_minutes", "0.00001")
+    for _ in range(50):
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 130 and err == ""
+    _, facts = state(here / "checkpoints")
+    assert run_train("-m", "DCGAN", "-e", facts["iteration"] + 1, "-w") == 0
+
+
+@pytest.mark.parametrize("what", ["picture", "losses"])
+def test_a_full_disk_of_the_pictures_or_the_log_ends_the_run_after_a_save(here, monkeypatch, capsys, what):
+    from biogans.system.files import NoRoom
+    from biogans.system.progress import Log
+
+    def fail(*arguments):
+        raise NoRoom("images/x.png can't be written: 0 bytes are free")
+    monkeypatch.setattr(Log, what, fail)
+    assert run_train("-m", "DCGAN", "-e", 9, "-M", 1) == 2
+    assert capsys.readouterr().err.count("\n") == 1 and state(here / "checkpoints")[1]["iteration"] == 1
+
+
+def test_a_folder_in_use_is_refused_before_tensorflow_is_imported(here, run):
+    """And the files of the run that uses it are not moved."""
+    process = start(here, "-e", "100000", "--save_minutes", "0.00001")
+    began = time.monotonic()
+    done = run("train.py", *SMALL, "-d", "data", "-m", "DCGAN")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and f"process {process.pid}" in done.stderr
+    assert "GPU" not in done.stdout and time.monotonic() - began < 10
+    assert not list((here / "checkpoints").glob("replaced-*"))
+    process.kill()
+    process.communicate()
+
+
+def test_the_picture_of_real_cells_shows_some_from_all_over(monkeypatch, tmp_path):
+    """Eight of twelve, evenly spaced; all where there are fewer."""
+    shown = {}
+    monkeypatch.setattr(figures, "real_grid", lambda path, examples: shown.update(examples))
+    pixels = np.broadcast_to(np.arange(15, dtype=np.uint8)[:, None, None, None], (15, 8, 8, 1))
+    train.draw_real(tmp_path / "real.png", dataloader.Images(pixels, np.repeat([0, 1], [12, 3]), ("many", "few")))
+    assert shown["many"][:, 0, 0, 0].tolist() == [0, 1, 3, 4, 6, 7, 9, 10]
+    assert shown["few"][:, 0, 0, 0].tolist() == [12, 13, 14]

@@ -1,0 +1,367 @@
+"""visualize.py: what is drawn of stacks and image files, where the picture goes, and how bad files are refused."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+
+from biogans.core import figures, visualize
+from conftest import TEST_MODULES
+
+NAMES = ["red", "Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"]
+
+
+@pytest.fixture(autouse=True)
+def no_screen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn, in order."""
+    collected = []
+    for name in ("cell_figure", "picture_figure"):
+        original = getattr(figures, name)
+        monkeypatch.setattr(figures, name, lambda *arguments, original=original:
+                            collected.append(original(*arguments)) or collected[-1])
+    return collected
+
+
+def write_stack(path="stack7.h5", cells=3, channels=7, dtype="float32", high=12, wide=20, **attributes):
+    values = np.random.default_rng(0).uniform(0, 1, (cells, high, wide, channels))
+    values = (values * 255).astype("uint8") if dtype == "uint8" else values.astype(dtype)
+    attributes = {"channel_names": NAMES[:channels], "value_range": [0, 1], "seed": 1, **attributes}
+    with h5py.File(path, "w") as file:
+        file.create_dataset("stack", data=values).attrs.update(attributes)
+    return values
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes]
+
+
+def test_a_stack_is_written_to_images_and_its_path_printed(capsys, drawn):
+    write_stack("stack7.DCGAN-starshaped.WGAN-GP.h5")
+    assert visualize.main(["-i", "stack7.DCGAN-starshaped.WGAN-GP.h5"]) == 0
+    path = "images/stack7.DCGAN-starshaped.WGAN-GP.png"
+    assert capsys.readouterr().out == f"Output picture to file: {path}\n"
+    assert Image.open(path).format == "PNG"
+    assert titles(drawn[0])[0] == "red" and "red + Tea1" in titles(drawn[0]) and len(drawn[0].axes) == 14
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8"])
+def test_values_of_a_stack(dtype):
+    values = write_stack(channels=2, dtype=dtype)
+    drawing = visualize.read(Path("stack7.h5"), 1, 2)
+    assert drawing.cells.dtype == np.float32 and drawing.names == ["red", "Alp14"]
+    assert np.allclose(drawing.cells, values[1:] / (255 if dtype == "uint8" else 1), atol=1e-6)
+
+
+def test_another_value_range_and_odd_attributes():
+    write_stack(channels=3, value_range=[-1, 1], channel_names="unexpected", pixel_size_um="none")
+    drawing = visualize.read(Path("stack7.h5"))
+    assert drawing.cells.min() >= 0.5 and drawing.names == ["red", "green 1", "green 2"]
+    assert drawing.pixel_size_um is None
+
+
+def test_pixel_size_of_the_file_and_of_the_user(drawn):
+    write_stack(channels=2, wide=80, pixel_size_um=0.1)
+    assert visualize.main(["-i", "stack7.h5"]) == visualize.main(["-i", "stack7.h5", "--pixel_size", "0.5"]) == 0
+    assert [figure.axes[0].texts[0].get_text() for figure in drawn] == ["1 µm", "5 µm"]
+
+
+def test_the_chosen_cell(drawn):
+    values = write_stack(channels=2)
+    assert visualize.main(["-i", "stack7.h5", "--first", "2"]) == 0
+    assert np.allclose(drawn[0].axes[0].images[0].get_array()[..., 0], values[2, ..., 0])
+    assert drawn[0].texts[0].get_text() == "stack7.h5, cell 2"
+
+
+def test_several_cells_palette_and_output(capsys, drawn):
+    write_stack()
+    assert visualize.main(["-i", "stack7.h5", "-n", "3", "--palette", "magenta-green", "-o", "out/cells.png"]) == 0
+    assert capsys.readouterr().out == "Output picture to file: out/cells.png\n"
+    assert Image.open("out/cells.png").size[0] > 600 and not Path("images").exists()
+    picture = np.asarray(drawn[0].axes[0].images[0].get_array())
+    red = picture[40:60, 20:40]
+    assert (red[..., 0] == red[..., 2]).all() and len(drawn[0].axes) == 1
+
+
+def test_verbose(capsys):
+    write_stack(source="weights\x1b[31m.h5")
+    assert visualize.main(["-i", "stack7.h5", "-v"]) == 0
+    out = capsys.readouterr().out
+    assert "3 cells, 12 x 20 pixels, 7 channels" in out and "Tea1" in out and "seed: 1" in out and "\x1b" not in out
+
+
+def picture(mode, size=(20, 12)):
+    channels = np.random.default_rng(0).integers(1, 255, (size[1], size[0], 3)).astype("uint8")
+    if mode == "RG":
+        channels[..., 2] = 0
+    if mode == "gray":
+        channels[:] = channels[..., :1]
+    return Image.fromarray(channels) if mode in ("RG", "RGB", "gray") else Image.fromarray(channels).convert(mode)
+
+
+@pytest.mark.parametrize("mode, name, expected", [
+    ("RG", "cell.png", ["red", "green", "red + green"]), ("RGB", "cell.png", [""]), ("gray", "cell.png", ["gray"]),
+    ("L", "cell.jpg", ["gray"]), ("1", "cell.png", ["gray"]), ("P", "cell.gif", [""]), ("RGBA", "cell.png", [""]),
+    ("LA", "cell.png", ["gray"]), ("CMYK", "cell.tif", [""])])
+def test_image_files(mode, name, expected, capsys, drawn):
+    picture(mode).save(name)
+    assert visualize.main(["-i", name, "-v"]) == 0
+    assert titles(drawn[0]) == expected
+    out = capsys.readouterr().out
+    assert "drawn: " in out and out.endswith("Output picture to file: images/cell.channels.png\n")
+
+
+def test_sixteen_bits_are_scaled_to_their_largest():
+    Image.fromarray(np.array([[0, 500], [1000, 250]], "uint16")).save("cell.tif")
+    assert visualize.read(Path("cell.tif")).cells[0, ..., 0].tolist() == [[0, 0.5], [1, 0.25]]
+
+
+@pytest.mark.parametrize("count, names", [(2, ["red", "green"]), (4, ["page 1", "page 2", "page 3", "page 4"]),
+                                          (5, ["gray"])])
+def test_pages_of_a_tiff(count, names):
+    pages = [Image.fromarray(np.full((12, 20), 10 * k, "uint8")) for k in range(count)]
+    pages[0].save("cell.tif", save_all=True, append_images=pages[1:])
+    drawing = visualize.read(Path("cell.tif"))
+    assert drawing.names == names and np.allclose(drawing.cells[0, 0, 0] * 255, [10 * k for k in range(len(names))])
+
+
+def test_pages_of_different_sizes_are_not_channels():
+    picture("L").save("cell.tif", save_all=True, append_images=[picture("L", (10, 10))])
+    assert visualize.read(Path("cell.tif")).names == ["gray"]
+
+
+def test_a_picture_in_images_is_not_replaced_by_its_drawing():
+    os.mkdir("images")
+    picture("RG").save("images/cell.png")
+    before = Path("images/cell.png").read_bytes()
+    assert visualize.main(["-i", "images/cell.png"]) == 0
+    assert Path("images/cell.png").read_bytes() == before and Path("images/cell.channels.png").exists()
+
+
+def test_on_a_screen_a_window_and_only_on_request_a_file(monkeypatch, capsys):
+    from matplotlib import pyplot
+    shown = []
+    monkeypatch.setattr(visualize, "new_window", pyplot.figure)
+    monkeypatch.setattr(pyplot, "show", lambda: shown.append(len(pyplot.gcf().axes)))
+    write_stack()
+    assert visualize.main(["-i", "stack7.h5"]) == 0
+    assert shown == [14] and not Path("images").exists() and capsys.readouterr().out == ""
+    pyplot.close("all")
+    assert visualize.main(["-i", "stack7.h5", "-o", "both.png"]) == 0
+    assert shown == [14, 14] and Path("both.png").exists()
+    pyplot.close("all")
+
+
+def test_a_screen_that_cannot_be_reached_is_no_screen(monkeypatch):
+    monkeypatch.setenv("DISPLAY", "nowhere:77")
+    assert visualize.new_window() is None
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+
+def _dataset(name="f.h5", **arguments):
+    with h5py.File(name, "w") as file:
+        file.create_dataset("stack", **arguments)
+    return name
+
+
+def _claims_terabytes():
+    return _dataset(shape=(10**6, 1000, 1000, 7), chunks=(1, 10, 10, 7), dtype="f4")
+
+
+def _one_huge_cell():
+    return _dataset(shape=(1, 30000, 30000, 7), chunks=(1, 10, 10, 7), dtype="u1")
+
+
+def _huge_chunk():
+    return _dataset(shape=(1, 40000, 40000, 1), chunks=(1, 40000, 40000, 1), dtype="u1", compression="gzip")
+
+
+def _not_a_number():
+    return _dataset(data=np.full((1, 4, 4, 2), np.nan, "f4"))
+
+
+def _link(link):
+    write_stack("real.h5")
+    with h5py.File("f.h5", "w") as file:
+        file["stack"] = link
+    return "f.h5"
+
+
+def _external_storage():
+    Path("raw.bin").write_bytes(bytes(1000))
+    return _dataset(shape=(1, 4, 4, 2), dtype="f4", external=[("raw.bin", 0, 1000)])
+
+
+def _virtual():
+    write_stack("real.h5")
+    layout = h5py.VirtualLayout((3, 12, 20, 7), "f4")
+    layout[:] = h5py.VirtualSource("real.h5", "stack", (3, 12, 20, 7))
+    with h5py.File("f.h5", "w") as file:
+        file.create_virtual_dataset("stack", layout)
+    return "f.h5"
+
+
+def _weights(name):
+    with h5py.File(name, "w") as file:
+        file.create_group("layers/dense")
+    return name
+
+
+def _group():
+    with h5py.File("f.h5", "w") as file:
+        file.create_group("stack")
+    return "f.h5"
+
+
+def _empty_hdf5():
+    h5py.File("f.h5", "w").close()
+    return "f.h5"
+
+
+def _cut(path, keep):
+    Path(path).write_bytes(Path(path).read_bytes()[:keep])
+    return path
+
+
+def _cut_stack():
+    write_stack("f.h5")
+    return _cut("f.h5", 5000)
+
+
+def _cut_png():
+    picture("RGB", (200, 120)).save("f.png")
+    return _cut("f.png", 20000)
+
+
+def _text(name):
+    Path(name).write_text("not what you think")
+    return name
+
+
+def _bomb():
+    import struct
+    import zlib
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60000, 60000, 1, 0, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + struct.pack(">I", 0) + b"IDAT"
+    Path("f.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks + struct.pack(">I", zlib.crc32(b"IDAT")))
+    return "f.png"
+
+
+def _float_tiff():
+    Image.fromarray(np.array([[np.nan, 1]], "float32")).save("f.tif")
+    return "f.tif"
+
+
+def _postscript():
+    Path("f.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    return "f.eps"
+
+
+def _folder():
+    os.mkdir("folder")
+    return "folder"
+
+
+BAD = {
+    "missing": (lambda: "none.h5", "no such file"),
+    "folder": (_folder, "this is a folder"),
+    "device": (lambda: "/dev/null", "not an ordinary file"),
+    "text": (lambda: _text("f.png"), "can't be read as an image"),
+    "text.h5": (lambda: _text("f.h5"), "not an HDF5 file"),
+    "empty": (lambda: open("f.tif", "w").close() or "f.tif", "can't be read as an image"),
+    "postscript": (_postscript, "can't be read as an image"),
+    "cut stack": (_cut_stack, "damaged or incomplete"),
+    "cut png": (_cut_png, "can't be read as an image"),
+    "bomb": (_bomb, "f.png"),
+    "nan image": (_float_tiff, "NaN"),
+    "weights by name": (lambda: _weights("weights.generator.DCGAN.GAN.1.h5"),
+                        "weights file: draw cells from it with predict.py -i weights.generator.DCGAN.GAN.1.h5 first"),
+    "weights by content": (lambda: _weights("f.h5"), "this is a weights file"),
+    "no stack": (_empty_hdf5, "no dataset named stack"),
+    "group": (_group, "not a dataset"),
+    "3 dimensions": (lambda: _dataset(data=np.zeros((4, 4, 2), "f4")), "3 dimensions"),
+    "scalar": (lambda: _dataset(data=1.0), "0 dimensions"),
+    "null": (lambda: _dataset(data=h5py.Empty("f4")), "0 dimensions"),
+    "strings": (lambda: _dataset(data=np.zeros((1, 1, 1, 1), "S3")), "float32"),
+    "no cells": (lambda: _dataset(data=np.zeros((0, 4, 4, 2), "f4")), "empty"),
+    "channels first": (lambda: _dataset(data=np.zeros((1, 7, 48, 80), "f4")), "80 channels"),
+    "terabytes": (_claims_terabytes, "GiB"),
+    "huge cell": (_one_huge_cell, "too much"),
+    "huge chunk": (_huge_chunk, "GiB"),
+    "nan": (_not_a_number, "NaN"),
+    "range": (lambda: _dataset(data=np.full((1, 4, 4, 2), 200, "f4")), "value_range"),
+    "external link": (lambda: _link(h5py.ExternalLink("real.h5", "/stack")), "a link"),
+    "missing external link": (lambda: _link(h5py.ExternalLink("none.h5", "/stack")), "a link"),
+    "soft link": (lambda: _link(h5py.SoftLink("/elsewhere")), "a link"),
+    "external storage": (_external_storage, "other files"),
+    "virtual": (_virtual, "other files"),
+}
+
+
+def refused(arguments, capsys):
+    before = set(Path().rglob("*"))
+    assert visualize.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and captured.out == "" and "Traceback" not in captured.err
+    assert set(Path().rglob("*")) == before                 # nothing was written
+    return captured.err
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files(case, capsys):
+    build, remark = BAD[case]
+    path = build()
+    message = refused(["-i", path], capsys)
+    assert remark in message and path in message
+
+
+@pytest.mark.parametrize("options, remark", [
+    (["--first", "3"], "cells 3 to 3"), (["-n", "4"], "it has 3"), (["--first", "-1"], "counted from 0"),
+    (["-n", "0"], "1 to"), (["--pixel_size", "nan"], "micrometres"), (["--pixel_size", "-1"], "micrometres"),
+    (["-o", "a.txt"], ".png"), (["-o", "folder.png"], "a folder"), (["-o", "stack7.h5/a.png"], "a file stands")])
+def test_bad_options(options, remark, capsys):
+    write_stack()
+    os.mkdir("folder.png")
+    assert remark in refused(["-i", "stack7.h5", *options], capsys)
+
+
+def test_options_of_stacks_on_an_image_and_the_input_as_output(capsys):
+    picture("RG").save("cell.png")
+    assert "one cell" in refused(["-i", "cell.png", "-n", "2"], capsys)
+    assert "input file" in refused(["-i", "cell.png", "-o", "cell.png"], capsys)
+
+
+@pytest.mark.parametrize("arguments", [[], ["-i"], ["-i", "a", "-n", "many"], ["-i", "a", "--palette", "blue"]])
+def test_wrong_command_lines(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        visualize.main(arguments)
+    captured = capsys.readouterr()
+    assert ended.value.code == 2 and captured.err.count("\n") == 1 and "visualize.py" in captured.err
+
+
+def test_the_parser_needs_no_libraries():
+    code = ("import sys; from biogans.core import visualize; visualize.parser(); "
+            "sys.exit(bool({'keras', 'h5py', 'matplotlib', 'PIL'} & set(sys.modules)))")
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ | TEST_MODULES).returncode == 0
+
+
+def test_the_scale_bar_of_an_image_file_is_in_micrometres_where_it_tells_its_resolution(tmp_path):
+    """As the sample data's PNGs do; a printer's 300 dots per inch tell nothing of a cell."""
+    pixels = np.zeros((48, 80, 3), np.uint8)
+    pixels[10:30, 10:60, :2] = 200
+    for per_inch, expected in ((25400 / 0.19, pytest.approx(0.19, rel=1e-3)), (300, None)):
+        Image.fromarray(pixels).save(tmp_path / "cell.png", dpi=(per_inch, per_inch))
+        assert visualize.read(tmp_path / "cell.png").pixel_size_um == expected

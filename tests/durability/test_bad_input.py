@@ -1,0 +1,310 @@
+"""Mistakes and bad files, through the commands themselves: one line that names them and the remedy, and status 2."""
+
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ROOT, SMALL, write_images
+from PIL import Image
+
+from biogans.core import train
+
+TRAIN = ("-d", "data", "-m", "DCGAN", *SMALL)
+GENERATOR = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+COMBINED = "checkpoints/weights.combined_model.DCGAN.WGAN-GP.1.h5"
+CRITIC = "checkpoints/weights.critic.DCGAN.WGAN-GP.1.h5"
+MODEL = "checkpoints/model.generator.DCGAN.WGAN-GP.1.h5"
+
+
+def listing(folder):
+    """{file or link below `folder`: its bytes}; empty folders do not count."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def refused(data, run, tmp_path):
+    """A function that runs a command which must be refused without a trace, and checks the words of its one line."""
+    def check(script, *arguments, words):
+        before = listing(tmp_path)
+        done = run(script, *arguments)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"{script}: "), done.stderr
+        assert "Traceback" not in done.stderr and not [word for word in words if word not in done.stderr], done.stderr
+        assert listing(tmp_path) == before
+        return done
+    return check
+
+
+@pytest.fixture
+def mistake(data, tmp_path, monkeypatch, capsys):
+    """The same for train.py, called inside this process, which saves the seconds that TensorFlow needs to start."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(*arguments, words):
+        before = listing(tmp_path)
+        assert train.main([*map(str, arguments)]) == 2
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1 and not [word for word in words if word not in line], line
+        assert listing(tmp_path) == before
+    return check
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+
+
+# ---------------------------------------------------------------------------------------------- without TensorFlow
+
+@pytest.mark.parametrize("arguments, words", [
+    (("-d", "missing"), ("missing", "no such folder", "-d")),
+    (("-d", "data/LIN_train/Alp14/cell000.png"), ("cell000.png", "no such folder", "-d")),
+    (("-d", ""), ("no such folder", "-d")),
+    (("-d", "data", "-p", "Alp15"), ("Alp15", "did you mean Alp14?", "Tea1")),
+    (("-d", "data", "--channels", "1,7"), ("--channels 1,7", "only 3")),
+    (("-d", "data", "--cache", "cells.npz"), ("cells.npz", ".npy")),
+    (("-d", "data"), ("Alp14 has 12 images", "batch of 64", "--batch_size")),
+    (("-d", "data", "-b", "25", "-m", "DCGAN"), ("24 images", "batch of 25", "--batch_size")),
+    (("-d", "data", "-b", "4", "-w"), ("weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5", "no such", "-w")),
+    (("-d", "data", "-b", "4", "--nz", "1"), ("--nz",)),
+    (("-d", "data", "-b", "4", "-c", "data/LIN_train/Alp14/cell000.png/below"), ("cell000.png", "file stands")),
+])
+def test_mistakes_of_train(refused, arguments, words):
+    refused("train.py", *arguments, words=words)
+
+
+@pytest.mark.parametrize("script, arguments, words", [
+    ("train.py", (), ("-d",)), ("train.py", ("-d", "data", "-b", "-1"), ("-b", "-1")),
+    ("train.py", ("-d", "data", "-z", "0"), ("-z", "0")),
+    ("train.py", ("-d", "data", "--lrD", "nan"), ("--lrD", "nan")),
+    ("train.py", ("-d", "data", "-a", "WGANGP"), ("-a", "WGAN-GP")),
+    ("predict.py", (), ("-i",)), ("predict.py", ("-i", "missing.h5"), ("missing.h5", "-i")),
+    ("predict.py", ("-i", "data"), ("data", "-i")), ("predict.py", ("-i", "data", "-e"), ("-e", "-d")),
+    ("visualize.py", (), ("-i",)), ("visualize.py", ("-i", "missing.h5"), ("missing.h5", "no such file")),
+])
+def test_mistakes_on_the_command_line(refused, script, arguments, words):
+    refused(script, *arguments, words=words)
+
+
+def test_a_folder_without_images(mistake, data):
+    (data / "empty").mkdir()
+    (data / "empty" / "notes.txt").write_text("x")
+    mistake("-d", "data/empty", words=("data/empty", "no images here", ".png"))
+
+
+def test_a_bad_image_is_named(mistake, data):
+    truncate(data / "LIN_train" / "Tea1" / "cell005.png")
+    mistake(*TRAIN, words=("Tea1/cell005.png", "--skip-bad-images"))
+    (data / "LIN_train" / "Alp14" / "cell003.png").write_text("no image")
+    mistake(*TRAIN, words=("Alp14/cell003.png", "--skip-bad-images"))
+    mistake(*TRAIN, "--cache", "cells.npy", words=("Alp14/cell003.png", "--skip-bad-images"))
+
+
+def test_a_factor_of_which_no_image_can_be_read(mistake, data):
+    for path in (data / "LIN_train" / "Alp14").iterdir():
+        truncate(path)
+    mistake(*TRAIN, "--skip-bad-images", words=("Alp14", "none of its 12 images can be read", "-p Tea1"))
+
+
+def test_images_of_different_sizes(mistake, data):
+    Image.fromarray(np.zeros((16, 32, 3), np.uint8)).save(data / "LIN_train" / "Tea1" / "cell011.png")
+    mistake(*TRAIN, words=("Tea1/cell011.png", "16x32", "Alp14/cell000.png", "16x24", "alike"))
+
+
+@pytest.mark.parametrize("size", [(10, 10), (48, 81), (15, 24)])
+def test_sides_that_can_not_be_halved(mistake, tmp_path, size):
+    write_images(tmp_path / "odd", size=size)
+    mistake("-d", "odd", *TRAIN[2:], words=("{}x{} pixels".format(*size), "crop or pad", "multiples of 4"))
+
+
+def test_one_channel_needs_another_architecture(mistake):
+    mistake("-d", "data", "-b", "4", "--channels", "2", words=("DCGAN-starshaped needs two channels", "-m DCGAN"))
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "images"])
+def test_a_file_stands_where_an_output_folder_is_needed(mistake, tmp_path, folder):
+    (tmp_path / folder).write_text("mine")
+    mistake(*TRAIN, words=(folder, "a file stands", "choose another"))
+
+
+# ---------------------------------------------------------------------------------------------- with a trained network
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder where train.py ran two iterations, with bad images skipped; .output is what it printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_images(folder / "data" / "LIN_train")
+    truncate(folder / "data" / "LIN_train" / "Tea1" / "cell005.png")
+    (folder / "data" / "LIN_train" / "Alp14" / "cell003.png").write_text("no image")
+    command = [sys.executable, ROOT / "bin" / "train.py", *TRAIN, "-e", "2", "--skip-bad-images"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    return SimpleNamespace(folder=folder, done=done)
+
+
+@pytest.fixture
+def workplace(trained, tmp_path):
+    """The test's own copy of that folder."""
+    shutil.copytree(trained.folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+@pytest.fixture
+def fails(workplace, monkeypatch, capsys):
+    """A function that calls the main function of predict or train here, and checks the one line of the refusal."""
+    from biogans.core import predict
+    monkeypatch.chdir(workplace)
+
+    def check(main, *arguments, words):
+        before = listing(workplace)
+        assert {"predict": predict, "train": train}[main].main([*map(str, arguments)]) == 2
+        line = capsys.readouterr().err
+        assert line.count("\n") == 1 and not [word for word in words if word not in line], line
+        assert listing(workplace) == before
+    return check
+
+
+CONTINUE = (*TRAIN, "--skip-bad-images", "-w", "-e", "3")
+
+
+def test_bad_images_are_skipped_and_counted(trained):
+    assert trained.done.returncode == 0 and trained.done.stderr == ""
+    assert "22 images of Alp14, Tea1: 16x24 pixels, 2 channel(s); 2 unreadable ones left out" in trained.done.stdout
+
+
+@pytest.mark.parametrize("option, given, stored", [
+    ("-m", "DCGAN-separable", "DCGAN"), ("-a", "GAN", "WGAN-GP"), ("--ngf", "8", "4"), ("--ndf", "8", "4"),
+    ("-z", "100", "6"), ("--lrD", "0.5", "0.0001"), ("-o", "rmsprop", "adam"), ("--wgangp_lambda", "1", "10"),
+    ("-p", "Alp14", "green")])
+def test_options_that_contradict_the_file(fails, option, given, stored):
+    fails("predict", "-i", GENERATOR, option, given, words=(f" {given}", f" {stored}", GENERATOR))
+
+
+def flip_bit_of_array(path):
+    """One bit of the largest array, where HDF5 itself notices nothing."""
+    with h5py.File(path, "r") as file:
+        arrays = []
+        file.visititems(lambda name, thing: arrays.append(thing) if isinstance(thing, h5py.Dataset) else None)
+        offset = max(arrays, key=lambda array: array.nbytes).id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[offset + 40] ^= 4
+    path.write_bytes(content)
+
+
+def flip_bit_of_settings(path):
+    """A learning rate of 0.0002 becomes 0.0006 in the JSON text."""
+    content = path.read_bytes()
+    at = content.index(b'"lrG": 0.0002') + len(b'"lrG": 0.000')
+    path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1:])
+
+
+def foreign(path):
+    path.unlink()
+    with h5py.File(path, "w") as file:
+        file["stack"] = np.zeros((1, 16, 24, 2))
+
+
+def text(path):
+    path.write_text("no HDF5")
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def other_settings_with_a_right_checksum(path):
+    """A file made by hand: the networks that it describes are not those whose arrays it holds."""
+    import json
+    from biogans.core import checkpoint
+    with h5py.File(path, "r+") as file:
+        facts = json.loads(file.attrs["biogans"])
+        facts["network"]["ngf"] = 8
+        checkpoint.describe(file, facts)
+
+
+DAMAGES = {truncate: "readable", flip_bit_of_array: "checksum", flip_bit_of_settings: "checksum",
+           foreign: "not written by BioGANs", text: "readable", empty: "readable"}
+
+
+@pytest.mark.parametrize("name", [GENERATOR, MODEL, COMBINED])
+@pytest.mark.parametrize("damage", [*DAMAGES, other_settings_with_a_right_checksum])
+def test_damaged_weights_are_not_drawn_from(fails, workplace, damage, name):
+    damage(workplace / name)
+    fails("predict", "-i", name, words=(name, DAMAGES.get(damage, "shape")))
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, other_settings_with_a_right_checksum])
+def test_training_does_not_go_on_from_a_damaged_checkpoint(fails, workplace, damage):
+    damage(workplace / COMBINED)
+    fails("train", *CONTINUE, words=(COMBINED, DAMAGES.get(damage, "ngf: 8 there, 4 here")))
+
+
+def test_a_critic_draws_nothing(fails):
+    fails("predict", "-i", CRITIC, words=(CRITIC, "critic 0", "generator"))
+
+
+def test_training_does_not_go_on_from_a_generator(fails, workplace):
+    shutil.copy(workplace / GENERATOR, workplace / COMBINED)
+    fails("train", *CONTINUE, words=(COMBINED, "holds one network", "weights.combined_model"))
+
+
+def test_other_hyperparameters_are_listed(fails):
+    fails("train", *CONTINUE, "--lrG", "0.5", "--ngf", "8", "-s", "7",
+          words=(COMBINED, "network ngf: 4 there, 8 here", "training lrG: 0.0002 there, 0.5 here",
+                 "training seed: 42 there, 7 here", "-w"))
+
+
+def test_other_images_are_noticed(fails, workplace):
+    (workplace / "data" / "LIN_train" / "Tea1" / "cell000.png").unlink()
+    fails("train", *CONTINUE, words=(COMBINED, "images number: 22 there, 21 here"))
+
+
+def test_evaluation_with_images_of_another_size(workplace, monkeypatch, capsys):
+    from biogans.core import predict
+    monkeypatch.chdir(workplace)
+    write_images(workplace / "others", size=(32, 32))
+    assert predict.main(["-i", GENERATOR, "-e", "-d", "others"]) == 2
+    line = capsys.readouterr().err
+    assert "others" in line and "32x32" in line and "16x24" in line and line.count("\n") == 1
+
+
+def test_a_file_stands_where_the_stack_is_to_be_written(fails, workplace):
+    shutil.rmtree(workplace / "images")
+    (workplace / "images").write_text("mine")
+    fails("predict", "-i", GENERATOR, words=("images", "a file stands"))
+
+
+@pytest.mark.parametrize("script, arguments, damage, words", [
+    ("predict.py", ("-i", GENERATOR), flip_bit_of_array, (GENERATOR, "checksum", "another copy")),
+    ("train.py", (*CONTINUE, "-g", "99"), None, ("-g 99", "device(s)", "at most"))])
+def test_refusals_in_a_process_of_their_own(refused, workplace, script, arguments, damage, words):
+    """TensorFlow's own messages do not get in between."""
+    if damage:
+        damage(workplace / GENERATOR)
+    refused(script, *arguments, words=words)
+
+
+# ---------------------------------------------------------------------------------------------- diverging
+
+def test_a_huge_learning_rate_is_warned_of_and_its_nan_ends_the_run(workplace, run):
+    """The earlier run's files are put aside, unharmed."""
+    before = {name: content for name, content in listing(workplace / "checkpoints").items() if name.endswith(".h5")}
+    done = run("train.py", *TRAIN, "--skip-bad-images", "-e", "200", "--lrD", "1e9", "--lrG", "1e9")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    warning, end = done.stderr.splitlines()
+    assert warning.startswith("warning: a learning rate of 1e+09") and "losses became" in end and "--lrD" in end
+    aside, = (workplace / "checkpoints").glob("replaced-*")
+    assert {name: content for name, content in listing(aside).items() if name.endswith(".h5")} == before
+    assert not list((workplace / "checkpoints").glob("*.h5"))       # nothing of the diverged networks is stored
+
+
+def test_a_nan_keeps_the_last_checkpoint(workplace, monkeypatch, capsys):
+    """A loss that is NaN in iteration 3 leaves the checkpoint of iteration 2 as it was."""
+    from biogans.core.engine import Engine
+    monkeypatch.setattr(Engine, "iterate", lambda *arguments: (float("nan"), 0.0))
+    before = {path: path.read_bytes() for path in (workplace / "checkpoints").glob("*.h5")}
+    monkeypatch.chdir(workplace)
+    assert train.main([*CONTINUE]) == 2 and "losses became nan" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (workplace / "checkpoints").glob("*.h5")} == before and len(before) == 4

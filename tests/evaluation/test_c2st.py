@@ -1,0 +1,90 @@
+"""The two-sample test on images whose distance is known, and its splits."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from biogans.evaluation import c2st
+from biogans.core.gan import PAPER
+
+SMALL = c2st.Critic(iterations=60, batch_size=16, ndf=4, lr=1e-3, init="he")
+
+
+def images(count, brightness=100, seed=0):
+    """16x24 pixels of two channels: noise of a given mean, standard deviation 20."""
+    rng = np.random.default_rng(seed)
+    return np.clip(rng.normal(brightness, 20, (count, 16, 24, 2)), 0, 255).astype(np.uint8)
+
+
+def score(brightness, critic=SMALL, seed=0):
+    return c2st.score(images(100, brightness, 1), images(100, 100, 2), images(100, brightness, 3), images(100, 100, 4),
+                      critic, seed)
+
+
+def test_images_of_one_distribution_score_0_within_the_error_over_splits():
+    scores = []
+    pool, other = images(120, seed=1), images(120, seed=2)
+    for split in range(4):
+        (a, b), (c, d) = (c2st.halves(120, 0, split, name) for name in ("pool", "other"))
+        scores.append(c2st.score(pool[a], other[c], pool[b], other[d], SMALL, split))
+    assert abs(np.mean(scores)) < max(2 * np.std(scores), 0.3)
+
+
+@pytest.mark.parametrize("algorithm", PAPER)
+def test_the_score_grows_with_the_distance(algorithm):
+    """Also for the critics that normalise over batches: their score uses running averages."""
+    iterations = 300 if algorithm == "WGAN" else 60         # clipped weights grow slowly
+    critic = dataclasses.replace(SMALL, algorithm=algorithm, iterations=iterations, lr=c2st.FAST_RATES[algorithm])
+    same, near, far = (score(brightness, critic) for brightness in (100, 106, 140))
+    assert same < near < far and abs(same) < 0.3 * far and far > 0
+
+
+def test_of_a_shift_the_score_is_known():
+    """Images moved by s in each of n numbers have the earth mover's distance w = s sqrt(n).
+
+    A linear critic of slope 1 + w / (2 lambda) scores w + w^2 / (4 lambda), and none scores more.
+    """
+    distance = 40 / 127.5 * np.sqrt(16 * 24 * 2)
+    most = distance + distance ** 2 / 40
+    short, long = (score(140, dataclasses.replace(SMALL, iterations=iterations)) for iterations in (20, 200))
+    assert short < long < 1.02 * most and long > 0.75 * most
+
+
+def test_gan_score_is_at_most_log_4():
+    critic = dataclasses.replace(SMALL, algorithm="GAN", iterations=100)
+    assert np.log(4) - 0.3 < score(200, critic) <= np.log(4)
+
+
+def test_scores_are_a_function_of_the_seed_and_of_nothing_before():
+    first = score(106, seed=1)
+    other = score(120, seed=2)
+    assert score(106, seed=1) == pytest.approx(first, abs=1e-4) and other != pytest.approx(first, abs=1e-3)
+
+
+@pytest.mark.parametrize("count", [12, 13])
+def test_halves_are_disjoint_and_reproducible(count):
+    training, held_out = c2st.halves(count, 0, 3, "Alp14")
+    assert sorted([*training, *held_out]) == list(range(count)) and len(held_out) == count // 2
+    for other, alike in (((0, 3, "Alp14"), True), ((1, 3, "Alp14"), False), ((0, 4, "Alp14"), False),
+                         ((0, 3, "Tea1"), False)):
+        assert np.array_equal(c2st.halves(count, *other)[0], training) == alike
+
+
+def test_mirrored_images_are_all_four():
+    image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3, 1)
+    four = c2st.mirrored(image)[..., 0].tolist()
+    assert four == [[[0, 1, 2], [3, 4, 5]], [[3, 4, 5], [0, 1, 2]], [[2, 1, 0], [5, 4, 3]], [[5, 4, 3], [2, 1, 0]]]
+
+
+def test_sets_that_cannot_be_compared():
+    with pytest.raises(ValueError):
+        c2st.score(images(0), images(4), images(4), images(4))
+    with pytest.raises(ValueError):
+        c2st.score(images(4)[:, :12], images(4), images(4), images(4))
+
+
+def test_the_paper_s_settings_are_the_default():
+    critic = c2st.Critic()
+    assert (critic.algorithm, critic.iterations, critic.batch_size, critic.ndf) == ("WGAN-GP", 5000, 64, 64)
+    assert c2st.SPLITS == 10 and c2st.fast().iterations < critic.iterations

@@ -1,0 +1,265 @@
+"""biogans card: every fact of a card is one of a file. And the trained models that come along: whole, and left alone."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from biogans.core import checkpoint, predict, visualize
+from biogans.evaluation import c2st, card, evaluate
+from biogans.system import seal
+from conftest import ROOT, SMALL, train_small_networks
+
+PLAIN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
+SHIPPED = ROOT / "data_48-80" / "checkpoints"
+WEIGHTS = sorted(path.relative_to(SHIPPED.parent) for path in SHIPPED.rglob("weights.generator.*.h5"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A user's folder after training a star and a DCGAN by train.py, and one split of a quick evaluation of either."""
+    folder = tmp_path_factory.mktemp("card")
+    train_small_networks(folder, training=20, held_out=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(c2st, "FAST", {"iterations": 4, "batch_size": 8, "ndf": 4, "init": "he", "pool": 32})
+        patch.setattr(evaluate, "find_classifier", lambda *arguments: None)
+        for model in ([], ["-i", PLAIN], ["-i", STAR]):
+            assert evaluate.main(["-d", "data", "--fast", "--splits", "2", *model]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(trained, tmp_path, monkeypatch):
+    """A copy of that folder, to work in."""
+    shutil.copytree(trained, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+def written(*arguments, name="checkpoints/card.DCGAN.WGAN-GP.1.md"):
+    assert card.main(["-i", PLAIN, *arguments]) == 0
+    return Path(name).read_text()
+
+
+def row(text, name):
+    """The right column of the card's table."""
+    return re.search(rf"^\| {re.escape(name)} \| (.*) \|$", text, re.MULTILINE)[1]
+
+
+# ---------------------------------------------------------------------------------------------- what a card says
+
+def test_the_facts_are_those_of_the_files(here):
+    text = written()
+    _, facts = checkpoint.read(PLAIN)
+    for value in (facts["made"]["command"], f"`{facts['images']['sha256']}`", "40 of Alp14, Tea1", "2 iterations",
+                  "batches of 4", "lrG 0.0002", "seed 42", "16x24 pixels", "red, green"):
+        assert value in text, value
+    assert row(text, "machine") == facts["made"]["machine"] and "CPU core" in row(text, "machine")
+    assert row(text, "versions").startswith("biogans 1.0.0, python 3")
+    generator, *_ = checkpoint.load_generator(PLAIN)
+    assert f"{generator.count_params():,} weights (moving average)" in row(text, "network")
+    digest = subprocess.run(["sha256sum", PLAIN], capture_output=True, text=True).stdout.split()[0]
+    assert digest in row(text, "file")
+
+
+def test_the_time_is_that_of_the_log(here):
+    """Up to the iteration of the weights: the log may have gone on, or be of another run."""
+    log = Path("checkpoints/log.DCGAN.WGAN-GP.1.csv")
+    header, *lines = log.read_text().splitlines()
+    columns = header.split(",")
+    assert columns.index("seconds") == 3
+    fake = [line.split(",") for line in lines]
+    for fields, seconds in zip(fake, ("60", "150")):
+        fields[3] = seconds
+    fake.append(["3", "0", "0", "99999", *fake[1][4:]])
+    log.write_text("\n".join([header, *map(",".join, fake)]))
+    text = written()
+    assert row(text, "time") == "2.5 minutes of iterations"
+    distance = f"{float(fake[1][columns.index('held_out_distance')]):.3g}"
+    assert row(text, "distance to held-out images").startswith(f"{distance}, at best {distance} in iteration 2 ")
+    for content in ("\n".join([header, ",".join(fake[0])]), "nonsense", ""):
+        log.write_text(content)
+        assert row(written(), "time") == "not recorded"
+    log.unlink()
+    assert row(written(), "time") == "not recorded"
+
+
+def test_hours():
+    assert card._time(5399) == "90.0 minutes" and card._time(7200) == "2.0 hours"
+
+
+def test_scores_are_those_of_this_model_and_of_real_images(here):
+    text = written()
+    splits = [json.loads(Path(f"evaluation/DCGAN.WGAN-GP.2.split{k}.json").read_text()) for k in range(2)]
+    values = [split["scores"]["all images"]["c2st"] for split in splits]
+    mean, deviation = np.mean(values), np.std(values, ddof=1)
+    assert f"| DCGAN WGAN-GP 2 | {mean:.1f} ± {deviation:.1f} |" in text.replace("| -0.0 ", "| 0.0 ")
+    assert "| real images |" in text and splits[0]["command"] in text
+    assert "DCGAN-starshaped WGAN-GP" not in text and "Alp14 |" not in text
+    star = Path(STAR).with_name("card.DCGAN-starshaped.WGAN-GP.2.md")
+    assert card.main(["-i", STAR]) == 0
+    assert "| Alp14 | Tea1 |" in star.read_text() and "DCGAN WGAN-GP 2" not in star.read_text()
+
+
+def test_scores_of_other_weights_are_not_taken(here, capsys):
+    """The same settings, trained anew with another seed."""
+    from biogans.core import train
+    shutil.rmtree("checkpoints")
+    train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "2", "-s", "7"])
+    assert "## Scores" not in written()
+    assert card.main(["-i", PLAIN, "--evaluation", "evaluation"]) == 2
+    assert f"biogans evaluate -i {PLAIN}" in capsys.readouterr().err
+
+
+def test_notes_are_taken_as_they_are(here):
+    assert "## Licence" not in written()
+    Path("checkpoints/notes.DCGAN.WGAN-GP.1.md").write_text("## Licence\n\nOurs | yours\n")
+    assert written().endswith("\n\n## Licence\n\nOurs | yours\n")
+    Path("mine.md").write_text("## Known faults\n\nNone? Look again.\n")
+    text = written("--notes", "mine.md", "-o", "sub/README.md", name="sub/README.md")
+    assert "Look again." in text and "Ours" not in text and "(README.png)" in text and Path("sub/README.png").is_file()
+
+
+def test_the_picture_shows_the_cells_that_predict_draws(here):
+    """By the commands that the card itself gives."""
+    text = written()
+    commands = re.search(r"## How to draw from it\n\n```\n(.*?)```", text, re.DOTALL)[1].splitlines()
+    assert [line.split(" -")[0] for line in commands] == ["predict.py", "visualize.py", "biogans explore"]
+    assert predict.main(commands[0].split()[1:]) == 0
+    assert visualize.main([*commands[1].split()[1:], "-o", "one.png"]) == 0
+    cells = visualize.read(Path(commands[1].split()[2]), 0, card.COLUMNS * card.ROWS).cells
+    generator, spec, _ = checkpoint.load_generator(PLAIN)
+    np.testing.assert_allclose(2 * cells - 1, card.draw(generator, spec), atol=1e-6)
+    with Image.open("checkpoints/card.DCGAN.WGAN-GP.1.png") as picture:
+        assert picture.width >= 8 * spec.width and picture.height >= 6 * spec.height
+
+
+def test_older_files_do_not_say_how_they_were_made(here):
+    """And what a damaged or hostile one says is text."""
+    for made in (None, [], {"command": ["a\n```", 1], "versions": 7, "machine": "x | y\n# z"}):
+        path = Path("old.h5")
+        shutil.copy(PLAIN, path)
+        with h5py.File(path, "r+") as file:
+            facts = json.loads(file.attrs["biogans"])
+            facts.pop("made", None)
+            checkpoint.describe(file, facts | ({} if made is None else {"made": made}))
+        seal_again(path)
+        assert card.main(["-i", "old.h5", "-o", "old.md"]) == 0
+        text = Path("old.md").read_text()
+        assert row(text, "versions") == "biogans 1.0.0"
+        assert row(text, "machine") == ("x \\| y # z" if made else "not recorded")
+
+
+def seal_again(path):
+    """Give a changed file the digest of its bytes."""
+    content = path.read_bytes().split(seal.MARK)[0]
+    path.write_bytes(content + seal.of(content))
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["-i", "missing.h5"], "no such file"), (["-i", PLAIN, "-o", "card.txt"], "end its name with .md"),
+    (["-i", PLAIN, "--notes", "missing.md"], "missing.md"), (["-i", PLAIN, "--evaluation", "data"], "biogans evaluate -i"),
+    (["-i", "checkpoints/weights.critic.DCGAN.WGAN-GP.1.h5"], "draws nothing")])
+def test_mistakes(here, capsys, arguments, words):
+    before = {*here.rglob("*")}
+    assert card.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1 and {*here.rglob("*")} == before
+
+
+@pytest.mark.parametrize("architecture", ["InfoGAN", "DCGAN-separable-independent", "DCGAN-multichannel"])
+def test_the_commands_on_the_cards_of_other_architectures_work(here, architecture):
+    from biogans.core import train
+    algorithm = "WGAN-GP"
+    train.main([*SMALL, "-z", "24", "--ngf", "8", "-d", "data", "-m", architecture, "-e", "1"])
+    path, = Path("checkpoints").glob(f"weights.generator.{architecture}.{algorithm}.*.h5")
+    assert card.main(["-i", str(path)]) == 0
+    text = Path(str(path).replace("weights.generator", "card")).with_suffix(".md").read_text()
+    commands = re.search(r"## How to draw from it\n\n```\n(.*?)```", text, re.DOTALL)[1].splitlines()
+    assert predict.main(commands[0].split()[1:]) == 0
+    assert visualize.main([*commands[1].split()[1:], "-o", "one.png"]) == 0
+
+
+# ---------------------------------------------------------------------------------------------- those that come along
+
+def test_the_trained_models_of_the_interface_are_there():
+    assert {str(path).removeprefix("checkpoints/").replace("weights.generator.", "") for path in WEIGHTS} == {
+        "DCGAN-starshaped.WGAN-GP.6.h5", "DCGAN-separable.WGAN-GP.1.h5", "DCGAN-separable.GAN.1.h5", "DCGAN.WGAN-GP.1.h5",
+        "InfoGAN.GAN.0.h5", "real_cells/DCGAN.WGAN-GP.1.h5"}
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 60e6
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: f"{path.parent.name}/{path.stem[18:]}")
+def test_a_trained_model_is_whole_and_its_card_is_made_of_it(path, tmp_path, monkeypatch):
+    """The card made anew is the card that is there."""
+    assert seal.problem(SHIPPED.parent / path) is None
+    shutil.copytree(SHIPPED, tmp_path / "checkpoints")
+    monkeypatch.chdir(tmp_path)
+    run = path.stem.removeprefix("weights.generator.")
+    beside = path.with_name(f"card.{run}.md")
+    before = beside.read_text()
+    assert card.main(["-i", str(path), "--evaluation", "checkpoints/evaluation"]) == 0
+    assert beside.read_text() == before
+    for part in ("## Scores", "## Data", "## Known faults", "## Licence", "train.py"):
+        assert part in before, part
+    assert "not recorded" not in before and "/work" not in before
+    generator, spec, _ = checkpoint.load_generator(path)
+    cells = card.draw(generator, spec)
+    assert np.isfinite(cells).all() and cells.std(axis=0).mean() > 0.01      # not all the same
+    model = path.with_name(f"model.generator.{run}.h5")
+    if model.exists():
+        same, *_ = checkpoint.load_generator(model)
+        assert all(np.array_equal(a, b) for a, b in zip(same.get_weights(), generator.get_weights()))
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """What a user has after `cp -r ${BG_DATA}_48-80/* .`, and a function that types commands there."""
+    def type_(text):
+        return subprocess.run(["bash", "-ec", text], cwd=tmp_path, capture_output=True, text=True,
+                              env={**os.environ, "PATH": f"{ROOT}/bin:{os.environ['PATH']}", "DISPLAY": "",
+                                   "WAYLAND_DISPLAY": "", "BG_DATA": f"{ROOT}/data"})
+    done = type_("cp -r ${BG_DATA}_48-80/* .")
+    assert done.returncode == 0, done.stderr
+    return type_
+
+
+def test_the_documented_examples_draw_without_a_training(copied, tmp_path):
+    done = copied(
+        "predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5\n"
+        "visualize.py -i images/stack7.DCGAN-starshaped.WGAN-GP.h5\n"
+        "predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5; "
+        "visualize.py -i images/stack2.DCGAN-separable.GAN.h5")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert "Output image stack to file: images/stack7.DCGAN-starshaped.WGAN-GP.h5" in done.stdout
+    assert (tmp_path / "images/stack7.DCGAN-starshaped.WGAN-GP.png").is_file()
+    assert (tmp_path / "images/stack2.DCGAN-separable.GAN.png").is_file()
+
+
+def test_a_training_of_ones_own_leaves_the_trained_model_to_be_had(copied, tmp_path):
+    """It is moved aside with its card, a line says where, and the other models stay; -w has nothing to go on from."""
+    small = "--ngf 4 --ndf 4 -b 4 --num_D_iters 1 -e 1"
+    others = {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*.h5")}
+    weights = tmp_path / "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+    trained = others.pop(weights)
+    others = {path: content for path, content in others.items()
+              if not (path.name.startswith("model.generator.DCGAN.WGAN-GP") and path.parent == weights.parent)}
+    done = copied(f"train.py -d data -m DCGAN {small} -w")
+    assert done.returncode == 2 and "no such checkpoint" in done.stderr and weights.read_bytes() == trained
+    done = copied(f"train.py -d data -m DCGAN {small}")
+    assert done.returncode == 0, done.stderr
+    aside = tmp_path / re.search(r"files of an earlier run moved to (.*)", done.stdout)[1]
+    assert (aside / weights.name).read_bytes() == trained != weights.read_bytes()
+    assert (aside / "card.DCGAN.WGAN-GP.1.md").is_file() and (aside / "card.DCGAN.WGAN-GP.1.png").is_file()
+    assert not list(weights.parent.glob("card.DCGAN.WGAN-GP.1.*"))      # it tells of other weights
+    assert all(path.read_bytes() == content for path, content in others.items())
+    assert copied(f"predict.py -i {aside / weights.name}").returncode == 0

@@ -1,0 +1,62 @@
+"""biogans collect on runs as a sweep leaves them."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from biogans.core import checkpoint, train
+from biogans.evaluation import collect
+from conftest import SMALL
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch, data):
+    """Two seeds of one network and one of another, each in a folder of its own; two rates in the last."""
+    for name, arguments in {"a": ("-m", "DCGAN", "-s", "1"), "b": ("-m", "DCGAN", "-s", "2"),
+                            "star": ("--lrG", "0.001")}.items():
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        monkeypatch.chdir(folder)
+        assert train.main([*SMALL, "-d", str(data), "-e", "2", *arguments]) == 0
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs"
+
+
+def test_table_and_sheet(runs, tmp_path, capsys):
+    capsys.readouterr()
+    assert collect.main(["runs", "-d", "data", "-o", "sweep"]) == 0
+    with open("sweep.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["folder"], row["architecture"], row["seed"]) for row in rows] == [
+        ("1", "runs/a", "DCGAN", "1"), ("2", "runs/b", "DCGAN", "2"), ("3", "runs/star", "DCGAN-starshaped", "42")]
+    assert [row["lrG"] for row in rows] == ["0.0002", "0.0002", "0.001"] and "lrD" not in rows[0]
+    with open(runs / "b/checkpoints/log.DCGAN.WGAN-GP.1.csv", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert {name: rows[1][name] for name in last} == last
+    assert all(0 < float(row["distance"]) < 100 for row in rows) and rows[0]["distance"] != rows[1]["distance"]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split() == list(rows[0]) and printed[3].split() == list(rows[2].values())
+    assert Image.open("sweep.png").height > 3 * 16
+
+
+def test_the_cells_are_those_that_the_network_draws(runs):
+    """On the sheet the star's columns are the factors of one cell: they share the red channel."""
+    (path,) = (runs / "star/checkpoints").glob("weights.generator.*")
+    generator, spec, _ = checkpoint.load_generator(path)
+    cells = collect.cells(generator, spec, seed=1)
+    assert cells.shape == (12, 16, 24, 2) and cells.dtype == np.uint8
+    assert np.array_equal(cells[0::2, ..., 0], cells[1::2, ..., 0])
+    assert not np.array_equal(cells[0, ..., 0], cells[2, ..., 0]) and not np.array_equal(cells[0], cells[1])
+
+
+def test_replaced_runs_are_left_out(runs, data, capsys, monkeypatch):
+    monkeypatch.chdir(runs / "a")
+    train.main([*SMALL, "-d", str(data), "-e", "1", "-m", "DCGAN"])
+    assert [path.parent.name for path in collect.find([runs])] == ["checkpoints"] * 3
+
+
+def test_nothing_to_collect(tmp_path, capsys):
+    assert collect.main([str(tmp_path)]) == 2
+    assert f"{tmp_path}: no weights.generator file there" in capsys.readouterr().err

@@ -1,0 +1,236 @@
+"""biogans evaluate: rows of models and real images, splits as jobs of their own, tables, figures, the page."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from biogans.core import dataloader, train
+from biogans.evaluation import c2st, evaluate, features, report, scoring
+from biogans.system.errors import InputError
+from conftest import SMALL, train_small_networks, write_images
+from networks import spec
+
+STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
+PLAIN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+ROW = "DCGAN-starshaped WGAN-GP 2"
+find_classifier = evaluate.find_classifier
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A fast mode of moments, without features."""
+    monkeypatch.setattr(c2st, "FAST", {"iterations": 12, "batch_size": 8, "ndf": 4, "init": "he", "pool": 64})
+    monkeypatch.setattr(evaluate, "find_classifier", lambda *arguments: None)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A user's folder after training a star of two factors and a DCGAN on both, with joint cells of the two."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    y, x = np.mgrid[:16, :24]
+    blob = 255 * np.exp(-((y - 8) ** 2 + (x - 12) ** 2) / 30)
+    with h5py.File(folder / "joint.h5", "w") as file:
+        noise = np.random.default_rng(0).uniform(0.7, 1, (12, 16, 24, 3))
+        file.create_dataset("stack", data=(blob[..., None] * noise).astype(np.uint8)).attrs["channel_names"] = [
+            "Bgs4", "Alp14", "Tea1"]
+    train_small_networks(folder, training=20, held_out=16)
+    return folder
+
+
+@pytest.fixture
+def here(folder, monkeypatch, tmp_path):
+    """That folder's content, in one of the test's own."""
+    for name in ("data", "checkpoints", "joint.h5"):
+        (tmp_path / name).symlink_to(folder / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments):
+    return evaluate.main(["-d", "data", "--fast", *arguments])
+
+
+def stored(name, split=0):
+    return json.loads(Path(f"evaluation/{name}.split{split}.json").read_text())
+
+
+def test_a_model_beside_real_images(here, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate, "find_classifier", find_classifier)
+    shutil.copytree("data", "with joint cells")
+    shutil.copy("joint.h5", "with joint cells/joint_test.h5")
+    for arguments in ([], ["-i", STAR], ["-i", PLAIN]):
+        assert evaluate.main(["-d", "with joint cells", "--fast", "--splits", "1", *arguments]) == 0
+    result = stored("DCGAN-starshaped.WGAN-GP.2")
+    assert result["name"] == ROW and result["joint_scores"].keys() == {ROW} and result["seed"] == 0
+    assert result["scores"].keys() == {"Alp14", "Tea1"}
+    assert result["scores"]["Alp14"].keys() == {"c2st", *report.FEATURES}
+    assert stored("real")["scores"].keys() == {"Alp14", "Tea1", scoring.EVERYTHING}
+    assert stored("DCGAN.WGAN-GP.2")["scores"].keys() == {scoring.EVERYTHING}
+    assert result["versions"]["keras"] and result["command"] and result["source"]["sha256"]
+    assert 0 < result["classifier_accuracy"] <= 1
+    text = Path("evaluation/tables.md").read_text()
+    assert text.index("| real images |") < text.index(f"| {ROW} |") and "| greens of any cells |" in text
+    said = capsys.readouterr().out
+    for name in ("c2st", "correlations", "localisation"):
+        assert Image.open(f"evaluation/{name}.png").width > 500 and f"Output: evaluation/{name}.png" in said
+
+
+@pytest.mark.parametrize("architecture", ["DCGAN-multichannel", "DCGAN-separable-independent"])
+def test_other_models_of_all_factors_beside_true_cells(here, architecture):
+    """Every factor has a score, and the cells with all greens are compared, in the channels' order."""
+    train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2", "-c", "others"])
+    assert run("-i", f"others/weights.generator.{architecture}.WGAN-GP.2.h5", "--joint", "joint.h5", "--split", "0") == 0
+    result = stored(f"{architecture}.WGAN-GP.2")
+    assert result["scores"].keys() == {"Alp14", "Tea1"} == set(result["source"]["factors"])
+    joint_scores = result["joint_scores"][f"{architecture} WGAN-GP 2"]
+    assert np.shape(joint_scores["correlations"]) == (3, 3) and np.isfinite(joint_scores["c2st"])
+
+
+def test_samples_of_a_factor_have_its_own_red():
+    """And all of a cell's the first one's: of networks whose channels are of one brightness each."""
+    for architecture, own in (("DCGAN-independent", True), ("DCGAN-starshaped", False)):
+        shape = spec(architecture)
+        levels = np.linspace(-1, 1, len(shape.channel_names))
+
+        class Flat:
+            def predict_on_batch(self, z):
+                return np.broadcast_to(levels, (len(z), 4, 6, len(levels)))
+
+        drawn = scoring.Generated(Flat(), shape)
+        bright = np.rint((levels + 1) * 127.5)
+        for k, (name, (training, held_out)) in enumerate(drawn.samples(3, 2, 0, 0).items()):
+            assert name == shape.factors[k] and len(training) == 3 and len(held_out) == 2
+            assert training[0, 0, 0].tolist() == [bright[2 * k if own else 0], bright[2 * k + 1 if own else 1 + k]]
+        assert drawn.cells(2, np.random.default_rng(0))[0, 0, 0, shape.cell].tolist() == [
+            bright[k] for k in ((0, 1, 3) if own else (0, 1, 2))]
+
+
+def test_splits_as_jobs_are_the_same_as_one_run(here):
+    assert run("-i", STAR, "--splits", "2", "-o", "together") == 0
+    for split in ("1", "0"):
+        assert run("-i", STAR, "--split", split, "-o", "apart") == 0
+    assert not Path("apart/tables.md").exists()
+    assert evaluate.main(["--combine", "-o", "apart"]) == 0
+    assert [path.name for path in sorted(Path("apart").glob("*.png"))] == [
+        path.name for path in sorted(Path("together").glob("*.png"))]
+    together, apart = (report.combine(report.read(Path(name))) for name in ("together", "apart"))
+    for factor, scores in together.rows[ROW].items():
+        assert apart.rows[ROW][factor]["c2st"] == pytest.approx(scores["c2st"], rel=1e-3, abs=1e-3)
+
+
+def test_what_is_there_is_not_computed_again(here, capsys):
+    run("--split", "0")
+    before = Path("evaluation/real.split0.json").stat().st_mtime_ns
+    assert run("--split", "0") == 0
+    assert "there already" in capsys.readouterr().out
+    assert Path("evaluation/real.split0.json").stat().st_mtime_ns == before
+
+
+def test_pairs_of_factors(here, capsys):
+    assert run("--pairs", "--splits", "2", "-o", "pairs") == 0
+    combined = report.combine(report.read(Path("pairs")))
+    assert combined.pairs.keys() == {("Alp14", "Tea1"), ("Tea1", "Alp14")}
+    text = Path("pairs/tables.md").read_text()
+    same = combined.rows[report.REAL]["Tea1"]["c2st"]
+    assert f"{same[0]:.1f} ± {same[1]:.1f} |" in text and Path("pairs/pairs.png").exists()
+
+
+def test_models_of_one_factor_make_up_one_row(here):
+    for factor in ("Alp14", "Tea1"):
+        train.main([*SMALL, "-d", "data", "-p", factor, "-m", "DCGAN", "-e", "1", "-c", factor])
+        assert run("-i", f"{factor}/weights.generator.DCGAN.WGAN-GP.1.h5", "--name", "one-class", "--split", "0") == 0
+    rows = report.combine(report.read(Path("evaluation"))).rows
+    assert rows["one-class"].keys() == {"Alp14", "Tea1", report.OVERALL}
+    assert rows["one-class"][report.OVERALL]["c2st"][0] == pytest.approx(
+        np.mean([rows["one-class"][factor]["c2st"][0] for factor in ("Alp14", "Tea1")]))
+
+
+def test_the_page_needs_no_network(here):
+    assert run("--splits", "1", "--joint", "joint.h5", "--report") == 0
+    page = Path("evaluation/report.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:)", page) and page.count("data:image/png;base64,") == 3
+    for text in ("real images", "iterations", "keras", "C2ST"):
+        assert text in page
+
+
+def test_means_and_errors_over_splits(tmp_path):
+    def result(split, alp14, tea1):
+        return {"format": 1, "name": "m", "split": split, "critic": {}, "seed": 0, "held_out": {},
+                "scores": {"Alp14": {"c2st": alp14}, "Tea1": {"c2st": tea1}}}
+    row = report.combine([result(0, 1.0, 5.0), result(1, 3.0, 5.0), result(2, 5.0, 5.0)]).rows["m"]
+    assert row["Alp14"]["c2st"] == pytest.approx((3, 2)) and row["Tea1"]["c2st"] == pytest.approx((5, 0))
+    assert row[report.OVERALL]["c2st"] == pytest.approx((4, 1))
+
+
+def test_rows_are_ordered_by_training():
+    rows = report.combine([{"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {},
+                            "scores": {"Alp14": {"c2st": 1.0}}} for name in ("star 50", "star 1000", "one", report.REAL)])
+    assert list(rows.rows) == [report.REAL, "one", "star 50", "star 1000"]
+
+
+def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
+    write_images(tmp_path / "LIN_train", number=60)
+    images = dataloader.load(tmp_path / "LIN_train")
+    trained = features.train(images, updates=400)
+    path = tmp_path / "weights.classifier.h5"
+    assert features.save(path, trained, images, images)["accuracy"] > 0.9
+    read, facts = features.load(path)
+    here, there = (features.extract(each, images.pixels)[0] for each in (trained, read))
+    np.testing.assert_allclose(here, there, atol=1e-5)
+    assert abs(here.mean()) < 0.3 and 0.6 < here.std() < 1.5
+    with h5py.File(path, "r+") as file:
+        file["classifier/0000"][0, 0, 0, 0] += 1
+    with pytest.raises(InputError, match="damaged"):
+        features.load(path)
+
+
+def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch):
+    """Its rate falls to 0: a black last batch moves no weight. At a constant rate a chance last step is what is kept."""
+    images, kernels, scaled = dataloader.load(write_images(tmp_path / "LIN_train")), [], features.scaled
+    for last in (30, 31):
+        calls = iter(range(100))
+        monkeypatch.setattr(features, "scaled", lambda pixels: scaled(pixels * (next(calls) != last - 1)))
+        kernels.append(features.train(images, updates=30).get_layer("logits").kernel.numpy())
+    assert abs(kernels[0] - kernels[1]).max() < 3e-5
+    assert abs(kernels[0] - features.network(16, 24, 2, 2).get_layer("logits").kernel.numpy()).max() > 0.01
+
+
+# ---------------------------------------------------------------------------------------------- mistakes
+
+@pytest.mark.parametrize("arguments, remark", [
+    ([], "-d"), (["-d", "data", "-i", STAR, "--pairs"], "leave out -i"), (["-d", "data", "-i", "none.h5"], "none.h5"),
+    (["-d", "nowhere"], "nowhere"), (["--combine"], "no results here yet"),
+    (["-d", "data/LIN_test/Alp14", "--fast"], "_train"), (["-d", "data", "--joint", "none.h5"], "none.h5")])
+def test_mistakes_are_one_line(here, arguments, remark, capsys):
+    assert evaluate.main(arguments) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and remark in message
+
+
+def test_results_that_do_not_go_together(here, capsys):
+    run("--split", "0")
+    assert evaluate.main(["-d", "data", "--fast", "--split", "0", "-s", "1"]) == 2
+    assert "another evaluation (other seed)" in capsys.readouterr().err
+    other = stored("real") | {"seed": 1, "name": "other"}
+    Path("evaluation/other.split0.json").write_text(json.dumps(other))
+    assert evaluate.main(["--combine"]) == 2 and "another seed" in capsys.readouterr().err
+    Path("evaluation/other.split0.json").write_text("{")
+    assert evaluate.main(["--combine"]) == 2 and "other.split0.json" in capsys.readouterr().err
+
+
+def test_too_few_images(here, capsys):
+    shutil.copytree("data/LIN_train", "few/LIN_train")
+    write_images(here / "few" / "LIN_test", number=5)
+    assert evaluate.main(["-d", "few", "--fast"]) == 2
+    assert "at least 12" in capsys.readouterr().err
+
+
+def test_the_help_teaches():
+    text = evaluate.parser().format_help()
+    assert "examples:" in text and "--combine --report" in text and "gives up fine differences" in " ".join(text.split())

@@ -1,0 +1,62 @@
+"""Generators as ONNX graphs, run by ONNX Runtime."""
+
+import numpy as np
+import pytest
+from networks import spec
+
+from biogans.core import models
+from biogans.exchange import onnx_graph
+from biogans.core.engine import draw, drawing_generator
+from biogans.system.errors import InputError
+from biogans.system.lazy import keras
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install 'biogans[test]'")
+
+
+def drawn(graph, z):
+    """Images as Keras would have them, channels last."""
+    return onnxruntime.InferenceSession(graph).run(None, {"z": z})[0].transpose(0, 2, 3, 1)
+
+
+def trained(generator, seed=0):
+    """The generator with other numbers in all its weights, as after a training: also those of batch normalisation."""
+    rng = np.random.default_rng(seed)
+    for variable in generator.weights:
+        change = rng.uniform(0.5, 1.5, variable.shape) if "moving_variance" in variable.path else rng.normal(
+            0, 0.05, variable.shape)
+        variable.assign(change if "moving" in variable.path else variable + change)
+    return generator
+
+
+@pytest.mark.parametrize("architecture", models.ARCHITECTURES)
+@pytest.mark.parametrize("changes", [{"init": "he"}, {"init": "he", "height": 28, "width": 28, "nz": 7, "ngf": 5},
+                                     {"init": "he", "channels": 3, "nz": 8, "ngf": 8}])
+def test_it_draws_what_keras_draws(architecture, changes):
+    keras.utils.set_random_seed(0)
+    generator = trained(drawing_generator(spec(architecture, **changes)))
+    z = np.random.default_rng(1).standard_normal((5, generator.input_shape[1]), np.float32)
+    images = draw(generator, z)
+    assert images.std() > 0.1
+    np.testing.assert_allclose(drawn(onnx_graph.serialize(generator), z), images, atol=1 / 127.5)
+
+
+def test_gray_images():
+    generator = trained(drawing_generator(spec(channels=1)))
+    z = np.random.default_rng(1).standard_normal((3, 6), np.float32)
+    np.testing.assert_allclose(drawn(onnx_graph.serialize(generator), z), draw(generator, z), atol=1 / 127.5)
+
+
+def test_weights_take_half_the_bytes():
+    generator = drawing_generator(spec(ngf=32))
+    assert 2 * generator.count_params() < len(onnx_graph.serialize(generator)) < 2.2 * generator.count_params()
+
+
+@pytest.mark.parametrize("layer, named", [
+    (lambda: keras.layers.UpSampling2D(name="larger"), "larger: UpSampling2D"),
+    (lambda: keras.layers.Activation("softplus", name="bent"), "bent: the activation softplus")])
+def test_a_layer_without_translation_is_named(layer, named):
+    """Users edit models.py."""
+    generator = drawing_generator(spec())
+    edited = keras.Model(generator.input, layer()(generator.output))
+    with pytest.raises(InputError, match=named):
+        onnx_graph.serialize(edited)

@@ -1,0 +1,43 @@
+"""Small networks, settings and images for the tests."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from biogans.core import dataloader, models, options
+from biogans.core.gan import ALGORITHMS, PAPER
+
+FACTORS = ("Alp14", "Tea1")
+NINE = [(architecture, algorithm) for architecture in ("DCGAN", "DCGAN-separable", "DCGAN-starshaped")
+        for algorithm in PAPER]
+PAIRS = [*NINE, *((architecture, "WGAN-GP") for architecture in models.ARCHITECTURES
+                  if architecture not in dict(NINE)), ("DCGAN", "hinge"), ("DCGAN", "R1")]
+
+QUICK = {("DCGAN", "WGAN-GP"), ("DCGAN", "hinge"), ("DCGAN", "R1"), ("DCGAN-separable", "WGAN"), ("DCGAN-starshaped", "GAN"),
+         ("DCGAN-multichannel", "WGAN-GP"), ("DCGAN-separable-independent", "WGAN-GP"), ("InfoGAN", "WGAN-GP")}
+EVERY_PAIR = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS]
+
+
+def settings(algorithm="WGAN-GP", **changes):
+    """The algorithm's default settings with a batch of 4 and 2 updates of the critic."""
+    parsed = options.train_parser().parse_args(["-d", "data", "-a", algorithm, "-b", "4", "--num_D_iters", "2"])
+    return dataclasses.replace(options.training(parsed), **changes)
+
+
+def spec(architecture="DCGAN", algorithm="WGAN-GP", **changes):
+    """16x24 pixels, two channels, two factors, 4 filters."""
+    small = models.NetworkSpec(architecture, 16, 24, 2, FACTORS, nz=6, ngf=4, ndf=4,
+                               critic_batch_norm=ALGORITHMS[algorithm].defaults.critic_batch_norm)
+    return dataclasses.replace(small, **changes)
+
+
+def images(number=20, size=(16, 24), channels=2, seed=0):
+    """Uniform noise, `number` images of each factor."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (number * len(FACTORS), *size, channels), np.uint8)
+    return dataloader.Images(pixels, np.repeat(np.arange(len(FACTORS)), number), FACTORS)
+
+
+def batches(architecture, run, seed=42):
+    """The batches that a run of these settings uses."""
+    return dataloader.batches(images(), run.batch_size, seed, models.ARCHITECTURES[architecture])

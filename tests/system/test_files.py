@@ -1,0 +1,174 @@
+"""Replacing a file: whole or not at all."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from biogans.system.errors import InputError
+from biogans.system.files import Lock, NoRoom, link, make_writable, remove_leftovers, replacing, shared, write
+
+
+def test_the_new_content_replaces_the_old(tmp_path):
+    target = tmp_path / "folder" / "picture.png"
+    for content in ("first", "second"):
+        with replacing(target) as temporary:
+            assert temporary.suffix == ".png" and temporary.parent == target.parent
+            temporary.write_text(content)
+            assert not target.exists() or target.read_text() == "first"
+        assert target.read_text() == content
+    assert os.listdir(target.parent) == ["picture.png"]
+    assert target.stat().st_mode & 0o044 == 0o044 & ~current_umask()
+
+
+def current_umask():
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def test_a_failure_leaves_the_old_content(tmp_path):
+    target = tmp_path / "picture.png"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("half of the n")
+        raise RuntimeError("the disk is full")
+    assert target.read_text() == "old" and os.listdir(tmp_path) == ["picture.png"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError):
+        make_writable(tmp_path / "file" / "checkpoints")
+
+
+# ---------------------------------------------------------------------------------------------- full disks
+
+def test_what_is_larger_than_the_disk_is_refused_before_it_is_written(tmp_path):
+    target = tmp_path / "weights.h5"
+    target.write_text("old")
+    with pytest.raises(InputError, match=r"weights.h5 .* needs 1,152,921,504,606,846,976 bytes, and [\d,]+ bytes are free"):
+        with replacing(target, 2**60):
+            raise AssertionError("nothing is to be written")
+    assert target.read_text() == "old" and os.listdir(tmp_path) == ["weights.h5"]
+
+
+@pytest.mark.parametrize("number, words", [(errno.ENOSPC, "bytes are free"), (errno.EDQUOT, "your quota is used up")])
+def test_a_disk_that_becomes_full(tmp_path, monkeypatch, number, words):
+    """While the bytes go to the disk, which is when a quota is noticed."""
+    target = tmp_path / "weights.h5"
+    target.write_text("old")
+
+    def fsync(handle):
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(NoRoom, match=f"weights.h5.*it needs 7 bytes, and .*{words}.*-w"):
+        write(target, b"new", b"ones")
+    assert target.read_text() == "old" and os.listdir(tmp_path) == ["weights.h5"]
+
+
+def test_other_problems_of_a_disk_are_not_taken_for_a_full_one(tmp_path):
+    with pytest.raises(OSError) as problem, replacing(tmp_path / "x"):
+        raise OSError(errno.EIO, "broken")
+    assert problem.value.errno == errno.EIO
+
+
+# ---------------------------------------------------------------------------------------------- links
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_second_name(tmp_path, monkeypatch, links):
+    """The old content keeps its second name when the first one gets other content; also without hard links."""
+    if not links:
+        def refuse(*names):
+            raise OSError(errno.EPERM, "no hard links here")
+        monkeypatch.setattr(os, "link", refuse)
+    first, second = tmp_path / "newest", tmp_path / "previous"
+    first.write_text("1")
+    second.write_text("0")
+    for _ in range(2):              # a second time is no harm
+        link(first, second)
+    write(first, b"2")
+    assert (first.read_text(), second.read_text()) == ("2", "1") and len(os.listdir(tmp_path)) == 2
+
+
+# ---------------------------------------------------------------------------------------------- locks
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from biogans.system.files import Lock, shared
+if sys.argv[2] == "alone":
+    lock = Lock(sys.argv[1])
+    assert lock.take()
+    print("locked", flush=True)
+    time.sleep(60)
+with shared(Path(sys.argv[1]).parent, "DCGAN.GAN.1"):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A function that starts a process which holds the lock of a folder."""
+    processes = []
+
+    def start(how="alone", **environment):
+        process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path / ".lock.DCGAN.GAN.1", how], text=True,
+                                   stdout=subprocess.PIPE, env={**os.environ, **environment})
+        assert process.stdout.readline() == "locked\n"
+        processes.append(process)
+        return process
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_lock_names_its_holder_and_ends_with_it(tmp_path, holder):
+    process, lock = holder(SLURM_JOB_ID="4711"), Lock(tmp_path / ".lock.DCGAN.GAN.1")
+    assert not lock.take()
+    assert f"host {os.uname().nodename}, process {process.pid}, job 4711" in lock.holder
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert lock.path.exists() and lock.take()       # the file is left, the lock is not
+    lock.release()
+    assert not lock.path.exists()
+
+
+def test_leftovers_are_removed_unless_somebody_is_at_work(tmp_path, holder):
+    mine, other = tmp_path / ".grid.DCGAN.GAN.1.x.partial.png", tmp_path / ".grid.DCGAN.GAN.2.x.partial.png"
+    ours = tmp_path / "grid.DCGAN.GAN.1.png"
+    for path in (mine, other, ours):
+        path.touch()
+    process = holder("together")
+    assert not mine.exists() and other.exists() and ours.exists()
+    mine.touch()
+    with shared(tmp_path, "DCGAN.GAN.1"):           # beside the other process
+        assert mine.exists()
+    assert (tmp_path / ".lock.DCGAN.GAN.1").exists()
+    process.kill()
+    process.wait()
+    with shared(tmp_path, "DCGAN.GAN.1"):
+        assert not mine.exists() and other.exists() and ours.exists()
+    assert not (tmp_path / ".lock.DCGAN.GAN.1").exists()
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys):
+    import fcntl
+
+    def lockf(*arguments):
+        raise OSError(errno.ENOSYS, "not here")
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    lock, leftover = Lock(tmp_path / "lock"), tmp_path / ".a.DCGAN.GAN.1.x.partial.h5"
+    leftover.touch()
+    assert lock.take() and not lock.works
+    lock.release()
+    with shared(tmp_path, "DCGAN.GAN.1"):
+        pass
+    assert leftover.exists() and "no locks" in capsys.readouterr().err
+    remove_leftovers(tmp_path, "DCGAN.GAN.1")
+    assert not leftover.exists()

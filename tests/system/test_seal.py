@@ -1,0 +1,70 @@
+"""Seals: damage is noticed before HDF5 reads a file, which may never end."""
+
+import struct
+import time
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from biogans.core import visualize
+from biogans.system import seal
+from biogans.system.errors import InputError
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """A stack as predict.py writes it, but without a seal."""
+    path = tmp_path / "stack2.DCGAN.GAN.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("stack", data=np.full((1, 16, 24, 2), 0.5, np.float32))
+        data.attrs["channel_names"] = ["red", "green"]
+    return path
+
+
+def test_a_sealed_file_is_as_it_was_written_and_hdf5_reads_it(stack):
+    content = stack.read_bytes()
+    assert seal.problem(stack) is None
+    seal.add(stack)
+    assert stack.read_bytes() == content + seal.of(content) and seal.problem(stack) is None
+    assert visualize.read(stack).cells.shape == (1, 16, 24, 2)
+    with h5py.File(stack, "r+") as file:        # h5py takes off the seal of what it changes
+        file["stack"].attrs["note"] = "x"
+    assert seal.MARK not in stack.read_bytes() and seal.problem(stack) is None
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=3000), st.data())
+def test_every_changed_byte_is_noticed(tmp_path_factory, content, data):
+    path = tmp_path_factory.mktemp("seal") / "file.h5"
+    path.write_bytes(content)
+    seal.add(path)
+    sealed = bytearray(path.read_bytes())
+    assert seal.problem(path) is None
+    place = data.draw(st.integers(0, len(content) + 63))
+    place += len(seal.MARK) * (place >= len(content))      # but for the mark itself, which says that there is a seal
+    sealed[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(sealed)
+    assert seal.problem(path) == "its checksum does not match"
+
+
+def test_a_file_on_which_hdf5_hangs_is_refused(stack):
+    """Texts lie in a heap; a heap of size zero makes HDF5 look for ever for the next object in it."""
+    content = bytearray(stack.read_bytes())
+    heap = content.index(b"GCOL")
+    first = heap + 16
+    content[first:first + 64] = struct.pack("<HHIQ", 99, 1, 0, 0) + bytes(48)
+    stack.write_bytes(content)
+    start = time.monotonic()
+    try:
+        visualize.read(stack)
+    except InputError as refusal:
+        assert stack.name in str(refusal) and "\n" not in str(refusal)
+    assert time.monotonic() - start < 30
+
+
+def test_what_is_not_hdf5_needs_no_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr(seal.subprocess, "run", None)
+    (tmp_path / "notes.h5").write_text("no HDF5")
+    assert seal.problem(tmp_path / "notes.h5") is None

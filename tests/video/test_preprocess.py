@@ -1,0 +1,244 @@
+"""biogans preprocess: from simulated videos to a data folder that trains, again and again the same, with the truth found."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from conftest import REAL_DATA, ROOT, SMALL
+from PIL import Image
+
+from biogans.core import dataloader
+from biogans.data import simulate_videos
+from biogans.video import preprocess, steps, videos
+from biogans.system.errors import InputError
+
+
+class Silent:
+    def update(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def movies(tmp_path_factory):
+    """Four videos of 8 frames, 128x128, and their truth."""
+    folder = tmp_path_factory.mktemp("movies")
+    for index in range(4):
+        simulate_videos.write_video(folder / "videos", folder / "truth", 42, index, 8, (128, 128), Silent())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(movies, tmp_path_factory):
+    """What biogans preprocess makes of them."""
+    folder = tmp_path_factory.mktemp("made") / "data"
+    assert preprocess.main(["-i", str(movies / "videos"), "-o", str(folder), "--size", "32", "-j", "2"]) == 0
+    return folder
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def listing(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
+
+
+# ---------------------------------------------------------------------------------------------- what comes out
+
+def test_the_data_folder_is_one_that_train_reads(data):
+    train, test = dataloader.load(data), dataloader.load(data, split="test")
+    assert train.pixels.shape[1:] == (32, 32, 1) and train.factors == ("videos",)
+    assert len(train.pixels) > 3 * len(test.pixels) / 2 > 0 and train.pixel_size_um == pytest.approx(0.1, rel=1e-3)
+    listed = rows(data / "manifest.csv")
+    assert {row["file"] for row in listed} == {str(path) for path in listing(data) if ".work" not in str(path)
+                                               and path.name != "contact_sheet.png"}
+
+
+def test_no_video_is_in_both_parts(data):
+    of = {split: {row["video"] for row in rows(data / "manifest.csv") if row["split"] == split} for split in ("train", "test")}
+    assert len(of["train"]) == 3 and len(of["test"]) == 1 and not of["train"] & of["test"]
+
+
+def test_drift_noise_and_masks_are_those_of_the_simulation(movies, data):
+    settings = preprocess.parse(["-i", str(movies / "videos"), "-o", str(data)])
+    for index in range(4):
+        name = f"mitochondria_{index:02d}"
+        record = json.loads((data / ".work" / f"videos.{name}.json").read_text())
+        with h5py.File(movies / "truth" / f"{name}.h5") as truth:
+            facts, drift, masks, focused = dict(truth.attrs), truth["drift"][()], truth["mask"][()], truth["focused"][()]
+        assert np.abs(drift - record["drift"])[focused].max() < 0.6         # 512x512: benchmarks/preprocess.py
+        noise = steps.Noise(*record["noise"][0])
+        dark = facts["offset"] + facts["gain"] * facts["background"]
+        true = np.sqrt(facts["gain"] ** 2 * facts["background"] + facts["read_noise"] ** 2)
+        assert noise.sigma(dark) == pytest.approx(true, rel=0.1)
+        still = preprocess.Measured((128, 128), np.zeros((8, 2)), np.array(record["gain"]), [noise], [dark])
+        for number, frame in videos.open_video(movies / "videos" / f"{name}.ome.tif").frames([0, 7]):
+            if focused[number]:
+                found = preprocess.clean(frame, number, still, preprocess.STEPS, settings, record["video"]["threshold"])[1]
+                assert (found & masks[number]).sum() / (found | masks[number]).sum() > 0.75
+
+
+def test_structures_are_as_bright_in_every_video(data):
+    """Whatever photons and gain a video has: the brightest parts of its crops are white, and the ground is black."""
+    images = dataloader.load(data)
+    names = np.array([path.name.split(".")[0] for path in images.files])
+    for name in set(names):
+        pixels = images.pixels[names == name]
+        assert np.quantile(pixels[pixels > 0], 0.98) > 150 and (pixels == 0).mean() > 0.3
+
+
+def test_crops_are_not_empty_and_a_lost_focus_is_left_out(movies, tmp_path):
+    """A video whose frames 3 to 5 are blurred: no crop is from these, and of the others some are."""
+    from scipy.ndimage import gaussian_filter
+    stack = tifffile.imread(movies / "videos" / "mitochondria_00.ome.tif").astype(np.float32)
+    for k in (3, 4, 5):
+        stack[k] = gaussian_filter(stack[k], 5) + np.random.default_rng(k).normal(0, 5, stack[k].shape)
+    (tmp_path / "in").mkdir()
+    tifffile.imwrite(tmp_path / "in" / "a.tif", stack.astype(np.uint16))
+    assert preprocess.main(["-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--size", "32", "-j", "1"]) == 0
+    listed = rows(tmp_path / "out" / "manifest.csv")
+    assert {int(row["frame"]) for row in listed} == {0, 1, 2, 6, 7}
+    assert min(float(row["coverage"]) for row in listed) >= 0.05
+
+
+def test_each_step_can_be_left_out_and_the_mask_alone_be_kept(movies, tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(movies / "videos" / "mitochondria_01.ome.tif", tmp_path / "in")
+    seen = set()
+    for k, extra in enumerate([[], *(["--without", name] for name in preprocess.STEPS), ["--binary"], ["--crops", "grid"],
+                               ["--shrink", "2"], ["--threshold", "li"]]):
+        out = tmp_path / f"out{k}"
+        assert preprocess.main(["-i", str(tmp_path / "in"), "-o", str(out), "--size", "32", "--every", "7", "-j", "1", *extra]) == 0
+        images = dataloader.load(out)
+        assert images.pixels.shape[1] == (16 if "--shrink" in extra else 32)
+        assert set(np.unique(images.pixels)) == {0, 255} or "--binary" not in extra
+        seen.add(images.fingerprint)
+    assert len(seen) == k + 1           # each of them makes a difference
+
+
+# ---------------------------------------------------------------------------------------------- again, and going on
+
+def test_the_settings_file_repeats_it_and_options_come_first(movies, data, tmp_path):
+    out = tmp_path / "data"
+    assert preprocess.main(["-i", str(movies / "videos"), "-o", str(out), "--settings", str(data / "settings.json"), "-j", "1"]) == 0
+    assert listing(out) == listing(data)
+    options = preprocess.parse(["-i", "x", "-o", "y", "--settings", str(data / "settings.json"), "--size", "48"])
+    assert options.size == [48, 48] and preprocess.parse(["-i", "x", "-o", "y", "--settings",
+                                                          str(data / "settings.json")]).size == [32, 32]
+
+
+def test_it_goes_on_where_it_was_killed(movies, data, tmp_path):
+    """Killed when one video is done, with a crop of another one half-written: the end is the same, and done is not redone."""
+    out = tmp_path / "data"
+    command = [sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos", "-o", out, "--size", "32", "-j", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    end = time.monotonic() + 120
+    while not list(out.glob(".work/*.json")) and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in out.glob(".work/*.json")}
+    assert 1 <= len(done) < 4
+    (out / "data_train" / "videos").mkdir(parents=True, exist_ok=True)
+    (out / "data_train" / "videos" / "mitochondria_03.f0099.y0000.x0000.png").write_bytes(b"half")
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert (again.returncode, again.stderr) == (0, "") and "done already" in again.stdout
+    assert listing(out) == listing(data) and all(path.stat().st_mtime_ns == when for path, when in done.items())
+
+
+def test_a_lost_crop_is_made_again_and_other_settings_are_refused(movies, data, tmp_path, capsys):
+    out = tmp_path / "data"
+    shutil.copytree(data, out)
+    lost = next((out / "data_train" / "videos").iterdir())
+    lost.unlink()
+    same = ["-i", str(movies / "videos"), "-o", str(out), "-j", "1"]
+    assert preprocess.main([*same, "--size", "32"]) == 0 and listing(out) == listing(data)
+    capsys.readouterr()
+    assert preprocess.main([*same, "--size", "40"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    assert preprocess.main(["-i", str(movies / "videos"), "-o", str(tmp_path / "other")]) == 2
+
+
+# ---------------------------------------------------------------------------------------------- mistakes
+
+def test_mistakes_are_one_line(movies, run, tmp_path):
+    stack = tifffile.imread(movies / "videos" / "mitochondria_00.ome.tif")
+    folders = {name: tmp_path / name for name in ("empty", "cut", "wrong", "black", "small", "none")}
+    for folder in folders.values():
+        folder.mkdir()
+    (folders["empty"] / "a.tif").touch()
+    tifffile.imwrite(folders["cut"] / "a.tif", stack, metadata={"axes": "TYX"}, ome=True)
+    whole = (folders["cut"] / "a.tif").read_bytes()
+    (folders["cut"] / "a.tif").write_bytes(whole[:len(whole) // 2])
+    tifffile.imwrite(folders["wrong"] / "a.tif", stack.transpose(1, 2, 0))
+    tifffile.imwrite(folders["black"] / "a.tif", np.zeros_like(stack))
+    tifffile.imwrite(folders["small"] / "a.tif", stack[:, :40, :40])
+    for name, words in (("empty", "is empty"), ("cut", "damaged"), ("wrong", "--axes YXT"), ("black", "nothing to see"),
+                        ("small", "lower --size"), ("none", "no videos here")):
+        done = run("preprocess", "-i", folders[name], "-o", tmp_path / "out" / name, "-j", "1")
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
+        assert str(folders[name]) in done.stderr
+    for extra, words in ((["--size", "30"], "multiples of 4"), (["--without", "drfit"], "none of"), (["--size", "3x4x5"], "--size"),
+                         (["--settings", tmp_path / "no.json"], "settings file")):
+        done = run("preprocess", "-i", movies / "videos", "-o", tmp_path / "out2", *extra)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
+
+
+def test_two_videos_of_one_name(tmp_path):
+    with pytest.raises(InputError, match="called a: rename"):
+        preprocess.split({"x": [tmp_path / "a.tif", tmp_path / "a.avi"]}, 0.2, 0)
+
+
+def test_the_split_is_a_function_of_seed_and_names(tmp_path):
+    found = {"x": [tmp_path / f"{k}.tif" for k in range(20)]}
+    held_out = [source.name for source in preprocess.split(found, 0.25, 1) if source.split == "test"]
+    assert len(held_out) == 5
+    assert held_out == [source.name for source in preprocess.split(found, 0.25, 1) if source.split == "test"]
+    assert held_out != [source.name for source in preprocess.split(found, 0.25, 2) if source.split == "test"]
+
+
+# ---------------------------------------------------------------------------------------------- memory, real images
+
+def test_memory_does_not_grow_with_the_video(tmp_path):
+    """Peak memory of one process for 8 and for 64 frames of 256x256."""
+    frame = next(simulate_videos.simulate_video(0, 0, 1, (256, 256))[1]).counts
+    peaks = []
+    for length in (8, 64):
+        folder = tmp_path / str(length)
+        folder.mkdir()
+        tifffile.imwrite(folder / "a.tif", np.repeat(frame[None], length, axis=0))
+        code = ("import resource, sys; from biogans.video import preprocess; preprocess.main(sys.argv[1:]); "
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+        done = subprocess.run([sys.executable, "-c", code, "-i", folder, "-o", tmp_path / f"out{length}", "-j", "1",
+                               "--without", "denoise", "--every", "8"], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-1]))
+    assert peaks[1] < 1.05 * peaks[0] + 4000        # kB; 56 more frames are 7 MB as they are, 14 MB as float32
+
+
+@pytest.mark.skipif(not (REAL_DATA / "mitochondria").is_dir(), reason=f"no real mitochondria in {REAL_DATA}: set BG_REAL_DATA")
+def test_real_mitochondria(tmp_path):
+    """A stained cell, and a time lapse that is segmented already, whose frames are one video."""
+    for name, extra in (("images", []), ("timelapse_binary", ["--every", "10", "--without", "edges"])):
+        out = tmp_path / name
+        assert preprocess.main(["-i", str(REAL_DATA / "mitochondria" / name), "-o", str(out), "-j", "1", *extra]) == 0
+        listed = rows(out / "manifest.csv")
+        assert len(listed) >= 3 and (out / "contact_sheet.png").is_file()
+
+
+def test_a_network_trains_on_it(data, tmp_path, run):
+    done = run("train.py", "-d", data, "-m", "DCGAN", *SMALL, "-e", "2")
+    assert done.returncode == 0, done.stderr
+    with Image.open(next((tmp_path / "images").glob("real_samples.*"))) as picture:
+        assert np.asarray(picture).max() > 200
