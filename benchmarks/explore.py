@@ -16,7 +16,7 @@ import browsers
 
 from biogans.core import models, predict
 from biogans.latent import explore
-from biogans.core.engine import draw, drawing_generator
+from biogans.core.engine import generate, float32_generator
 
 MOVES = 40
 FACTS = {"training": {"algorithm": "WGAN-GP"}, "iteration": 0, "pixel_size_um": 0.1}
@@ -47,7 +47,7 @@ STRIP = """channels => Array.from({length: channels}, (_, k) => {
 def measure(browser, architecture, folder):
     """Print the line of one architecture."""
     spec = models.NetworkSpec(architecture, 48, 80, 2, FACTORS, init="he")
-    generator = drawing_generator(spec)
+    generator = float32_generator(spec)
     path = folder / f"{architecture}.h5"
     path.touch()
     start = time.perf_counter()
@@ -67,7 +67,7 @@ def measure(browser, architecture, folder):
     page.press("#number", "Enter")
     page.wait_for_function("() => document.getElementById('name').textContent === 'cell 7'")
     shown = np.reshape(page.evaluate(STRIP, generator.output_shape[-1]), (-1, 48, 80))
-    drawn = np.rint((draw(generator, next(predict.latents(1, spec.nz, 7, 1)))[0] + 1) * 127.5)
+    drawn = np.rint((generate(generator, next(predict.latents(1, spec.nz, 7, 1)))[0] + 1) * 127.5)
     page.close()
     print(f"{architecture:18}{writing:8.1f} s{len(content) / 1e6:8.1f} MB{first:8.1f} s"
           f"{np.min(milliseconds):8.0f}{np.median(milliseconds):8.0f}{np.max(milliseconds):8.0f} ms"

@@ -64,7 +64,7 @@ def same(spec, settings, generator, critics, updates):
     """The facts in which contenders have to agree."""
     return {
         "generator_parameters": parameters([generator]), "critic_parameters": parameters(critics),
-        "critic_updates": updates, "images_per_update": spec.towers * settings.batch_size,
+        "critic_updates": updates, "images_per_update": spec.num_critics * settings.batch_size,
         "image": [spec.height, spec.width, spec.channels],
     }
 

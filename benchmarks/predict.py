@@ -28,15 +28,15 @@ def generator(architecture, ngf):
 
 def rates(architecture, ngf, batch_sizes, seconds):
     """{"rates": images/s for each batch size}: the median call of engine.draw in `seconds`, after one to compile."""
-    from biogans.core.engine import draw
+    from biogans.core.engine import generate
     network, result = generator(architecture, ngf), []
     for batch_size in batch_sizes:
         z = np.random.default_rng(0).standard_normal((batch_size, network.input_shape[1]), np.float32)
-        draw(network, z, batch_size)
+        generate(network, z, batch_size)
         times, end = [], time.perf_counter() + seconds
         while len(times) < 3 or time.perf_counter() < end:
             start = time.perf_counter()
-            draw(network, z, batch_size)
+            generate(network, z, batch_size)
             times.append(time.perf_counter() - start)
         result.append(batch_size / statistics.median(times))
     return {"rates": result}

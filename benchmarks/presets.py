@@ -19,7 +19,7 @@ import time
 import numpy as np
 
 from biogans.core import checkpoint, dataloader, models, options, train
-from biogans.core.engine import Engine, draw, drawing_generator
+from biogans.core.engine import Engine, generate, float32_generator
 from biogans.core.metrics import sliced_wasserstein
 
 
@@ -65,7 +65,7 @@ def distance(held_out, network, spec):
     """Mean over the factors of the distance between drawn cells and half of the held-out images."""
     halves = halves_of(held_out)
     z = np.random.default_rng(0).standard_normal((len(halves[0][0]), spec.nz), np.float32)
-    cells = draw(network, z)
+    cells = generate(network, z)
     return np.mean([sliced_wasserstein(half, cells[..., [0, 1 + k]]) for k, (half, _) in enumerate(halves)])
 
 
@@ -78,7 +78,7 @@ def stored_generators(path):
     """[(generator, spec)] of a combined file: with the last weights, and with their average."""
     arrays, facts = checkpoint.read(path)
     spec = checkpoint.network_spec(path, facts)
-    networks = [drawing_generator(spec) for _ in range(2)]
+    networks = [float32_generator(spec) for _ in range(2)]
     for part, network in zip(("generator", "average"), networks):
         for k, variable in enumerate(network.weights):
             variable.assign(arrays[f"{part}/{k:04d}"])

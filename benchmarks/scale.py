@@ -225,7 +225,7 @@ def large_networks(side):
     generator, critics = models.build_generator(spec), models.build_critics(spec)
     updates = algorithm.critic_updates(USUAL_ITERATION)
     return {"flop": iteration_flop(generator, critics, algorithm, updates, 1), "updates": updates,
-            "factors": spec.towers, "generator": generator.count_params(),
+            "factors": spec.num_critics, "generator": generator.count_params(),
             "critics": sum(critic.count_params() for critic in critics)}
 
 

@@ -140,7 +140,7 @@ def paper_model():
     generator, critics = models.build_generator(spec), models.build_critics(spec)
     updates = algorithm.critic_updates(USUAL_ITERATION)
     return {"flop": iteration_flop(generator, critics, algorithm, updates, 1), "updates": updates,
-            "factors": spec.towers, "generator": generator.count_params(), "critic": sum(critic.count_params() for critic in critics),
+            "factors": spec.num_critics, "generator": generator.count_params(), "critic": sum(critic.count_params() for critic in critics),
             "normalisations": sum(isinstance(layer, keras.layers.BatchNormalization) for layer in generator.layers)}
 
 

@@ -135,8 +135,8 @@ def optimizer(settings, learning_rate):
 def dataset(images, spec, settings):
     """Endless real images for one training step after another, shuffled and at random mirrored."""
     groups = [images.pixels]
-    if spec.towers > 1:
-        groups = [images.pixels[images.labels == k] for k in range(spec.towers)]
+    if spec.num_critics > 1:
+        groups = [images.pixels[images.labels == k] for k in range(spec.num_critics)]
 
     def prepare(*batches):
         return tf.stack([tf.image.random_flip_left_right(tf.image.random_flip_up_down(

@@ -37,7 +37,7 @@ import tensorflow as tf
 import biogans
 from biogans.core import checkpoint, dataloader, figures
 from biogans.evaluation import joint
-from biogans.core.engine import draw
+from biogans.core.engine import generate
 
 tf.get_logger().setLevel("ERROR")               # no advice to programmers
 DATA = Path(biogans.__file__).resolve().parents[2] / "data_48-80" / "data"
@@ -164,7 +164,7 @@ def show(cells, title, columns=8):
     plt.show()
 
 
-show(draw(together, z), "joint: red and green (Tea1) drawn as one picture, after 300 iterations")
+show(generate(together, z), "joint: red and green (Tea1) drawn as one picture, after 300 iterations")
 
 # %% [markdown]
 r"""
@@ -215,7 +215,7 @@ def same_red(z_red, count, rng):
 # %% check
 _z = same_red(z[0, :50], 6, np.random.default_rng(1))
 assert _z.shape == (6, 100), f"six latents of 100 numbers, please: yours are {_z.shape}"
-_cells = draw(apart, _z)
+_cells = generate(apart, _z)
 assert np.ptp(_cells[..., 0], axis=0).max() < 1e-4, "the red channel should be the same in all six cells"
 assert np.ptp(_cells[..., 1], axis=0).max() > 1e-4, "the green channel should differ from cell to cell"
 _many = same_red(np.zeros(50), 2000, np.random.default_rng(2))[:, 50:]
@@ -224,8 +224,8 @@ print("✓ exercise 2: one red, many greens")
 
 # %% figure same_red
 rows = np.concatenate([same_red(z[k, :50], 8, rng) for k in range(3)])
-show(draw(apart, rows), "separable: each row has one red half of z")
-show(draw(together, rows), "joint, same latents: half of z means nothing to it")
+show(generate(apart, rows), "separable: each row has one red half of z")
+show(generate(together, rows), "joint, same latents: half of z means nothing to it")
 
 # %% [markdown]
 r"""
@@ -258,7 +258,7 @@ _mixed = variety(_cell + _r.standard_normal((40, 50, 4, 6)))
 assert abs(_mixed - np.sqrt(0.5)) < 0.05, f"half of the variance within groups: 0.71; yours is {_mixed:.2f}"
 _groups = np.concatenate([same_red(red, 16, rng) for red in z[:12, :50]])
 for _name, _network in (("separable", apart), ("joint", together)):
-    print(f"{_name}: {variety(draw(_network, _groups)[..., 1].reshape(12, 16, 48, 80)):.2f}")
+    print(f"{_name}: {variety(generate(_network, _groups)[..., 1].reshape(12, 16, 48, 80)):.2f}")
 print("✓ exercise 3")
 
 # %% [markdown]
@@ -272,7 +272,7 @@ critic sees only what a microscope can show, and yet the generator draws seven c
 
 # %% figure star
 star, iterations = train("DCGAN-starshaped", 250)
-cells = draw(star, z)
+cells = generate(star, z)
 plt.figure(figsize=(11, 4.6))
 plt.imshow(figures.sample_picture(cells[:5], images.factors, palette=COLOURS))
 plt.axis("off")
@@ -421,7 +421,7 @@ def correlation_error(true_correlations, correlations):
     ### END SOLUTION
 
 # %% figure correlations
-as_bytes = np.rint((draw(star, rng.standard_normal((200, 100)).astype("float32")) + 1) * 127.5).astype("uint8")
+as_bytes = np.rint((generate(star, rng.standard_normal((200, 100)).astype("float32")) + 1) * 127.5).astype("uint8")
 shuffled = true_cells.copy()
 for channel in range(1, 7):
     shuffled[..., channel] = true_cells[rng.permutation(len(true_cells)), ..., channel]

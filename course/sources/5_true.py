@@ -38,7 +38,7 @@ from sklearn.linear_model import LogisticRegression
 import biogans
 from biogans.core import checkpoint, dataloader, figures, metrics
 from biogans.evaluation import c2st
-from biogans.core.engine import draw
+from biogans.core.engine import generate
 
 tf.get_logger().setLevel("ERROR")               # no advice to programmers
 REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
@@ -70,7 +70,7 @@ def train(iterations):
 def drawn_by(generator, count, seed=0):
     """uint8 images (count, 48, 80, 2), rounded as real ones are."""
     z = np.random.default_rng(seed).standard_normal((count, 100)).astype("float32")
-    return np.rint((draw(generator, z) + 1) * 127.5).astype("uint8")
+    return np.rint((generate(generator, z) + 1) * 127.5).astype("uint8")
 
 
 training, held_out = (dataloader.load(DATA, ("Tea1",), split).pixels for split in ("train", "test"))
@@ -347,7 +347,7 @@ rows = {"real, unseen": targets, "nearest training image": training[
     cdist(targets.reshape(5, -1), training.reshape(len(training), -1)).argmin(axis=1)]}
 for name, generator in list(generators.items())[::-1]:
     found = np.concatenate([reconstruct(generator, target / 127.5 - 1)[0] for target in targets.astype("float32")])
-    rows[f"found: {name}"] = np.rint((draw(generator, found) + 1) * 127.5).astype("uint8")
+    rows[f"found: {name}"] = np.rint((generate(generator, found) + 1) * 127.5).astype("uint8")
 errors = {name: np.sqrt(((images / 255 - targets / 255) ** 2).mean()) for name, images in rows.items()}
 plt.figure(figsize=(9, 4.6))
 plt.imshow(figures.real_picture(rows, palette="magenta-green"))

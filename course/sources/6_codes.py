@@ -41,7 +41,7 @@ from scipy.optimize import linear_sum_assignment
 from biogans.core import checkpoint, codes, dataloader, figures, gan, models
 from biogans.evaluation import clusters, features
 from biogans.latent import explore
-from biogans.core.engine import draw
+from biogans.core.engine import generate
 
 tf.get_logger().setLevel("ERROR")               # no advice to programmers
 WORK = Path("work_6")
@@ -395,7 +395,7 @@ To see what a code means, change it and keep all else: a **traversal**.
 # %% figure traversal
 noise = np.random.default_rng(0).standard_normal((5, spec.codes[0].start))
 start = latents(noise, np.zeros(5, int), 10, np.zeros((5, 2)))
-cells = draw(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 5, 16, 16, 1)
+cells = generate(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 5, 16, 16, 1)
 plt.figure(figsize=(8, 4.2))
 plt.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"c0={k}" for k in range(10)]))
 plt.axis("off")
@@ -407,7 +407,7 @@ figure, panels = plt.subplots(1, 2, figsize=(13, 3.8), layout="constrained")
 steps = np.linspace(-1.5, 1.5, 9)
 start = latents(np.tile(noise[:1], (5, 1)), np.arange(5) * 2, 10, np.zeros((5, 2)))
 for axes, code in zip(panels, spec.codes[1:]):
-    cells = draw(generator, codes.traversal(start, code, steps)).reshape(9, 5, 16, 16, 1)
+    cells = generate(generator, codes.traversal(start, code, steps)).reshape(9, 5, 16, 16, 1)
     axes.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"{step:+.1f}" for step in steps]))
     axes.axis("off")
     axes.set_title(f"{code.name} across; kinds 0, 2, 4, 6, 8 down")
@@ -557,7 +557,7 @@ _spec = models.NetworkSpec("DCGAN", 12, 12, 1, ("a",), nz=6, ngf=4, init="he")
 _network = models.build_generator(_spec)
 _product = explore.directions(_network, explore.groups_of(_network, _spec))[0]
 _cells = np.random.default_rng(0).standard_normal((explore.CELLS, 6), np.float32)
-_yours = directions(lambda z: 127.5 * draw(_network, z.astype("float32")), _cells)
+_yours = directions(lambda z: 127.5 * generate(_network, z.astype("float32")), _cells)
 assert np.allclose(_yours[1], _product[1], rtol=0.01), \
     f"biogans explore finds {_product[1].round(2)}, you {_yours[1].round(2)}"
 assert abs(_yours[0][0] @ _product[0][0]) > 0.99, "your strongest direction is not that of biogans explore"
@@ -576,7 +576,7 @@ plain, _, _ = checkpoint.load_generator(WORK / "checkpoints" / "weights.generato
 
 def plain_images(z):
     """Images of the plain generator; pixels in gray levels of 256."""
-    return 127.5 * (draw(plain, z.astype("float32")) + 1)
+    return 127.5 * (generate(plain, z.astype("float32")) + 1)
 
 
 noise = np.random.default_rng(2).standard_normal((16, 16))

@@ -42,7 +42,7 @@ from biogans.core import augment, checkpoint, dataloader, figures
 from biogans.data import simulate_videos
 from biogans.evaluation import features, neighbours, saliency
 from biogans.video import steps
-from biogans.core.engine import draw, input_gradient
+from biogans.core.engine import generate, input_gradient
 
 tf.get_logger().setLevel("ERROR")               # no advice to programmers
 REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
@@ -356,7 +356,7 @@ GENERATOR = "checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5"
 rows = {"held out": parts[1].pixels[np.linspace(0, len(parts[1].pixels) - 1, 12).astype(int)]}
 for label in logs:
     generator, spec, _ = checkpoint.load_generator(WORK / label / GENERATOR)
-    cells = draw(generator, np.random.default_rng(0).standard_normal((12, spec.nz), np.float32))
+    cells = generate(generator, np.random.default_rng(0).standard_normal((12, spec.nz), np.float32))
     rows[label] = np.rint((cells + 1) * 127.5).astype("uint8")
 plt.figure(figsize=(11, 3))
 plt.imshow(figures.real_picture(rows))

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from biogans.core import augment
-from biogans.core.engine import Engine, draw, input_gradient
+from biogans.core.engine import Engine, generate, input_gradient
 from biogans.system.lazy import keras, tensorflow as tf
 from networks import batches, settings, spec
 
@@ -123,7 +123,7 @@ def test_what_is_drawn_is_never_augmented():
     """The same weights draw the same cells, whether they are trained with augmentation or not."""
     plain, changed = (Engine(spec(), settings(augment=policies)) for policies in ((), ("cutout", "affine")))
     z = plain.grid_latents(2, 2)
-    assert np.array_equal(draw(plain.average, z), draw(changed.average, z))
+    assert np.array_equal(generate(plain.average, z), generate(changed.average, z))
     data = batches("DCGAN", plain.settings)
     assert plain.iterate(0, data) != changed.iterate(0, data)
 

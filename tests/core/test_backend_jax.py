@@ -13,7 +13,7 @@ import pytest
 
 from biogans.core import checkpoint, models
 from biogans.system import lazy
-from biogans.core.engine import Engine, draw
+from biogans.core.engine import Engine, generate
 from biogans.system.errors import InputError
 from conftest import SMALL, TEST_MODULES
 from networks import PAIRS, batches, images, settings, spec
@@ -65,7 +65,7 @@ for algorithm in algorithms(architecture):
     losses = iterated(run, FIRST, LAST)
     files = checkpoint.Files(end, run.spec, algorithm)
     checkpoint.save(files, run, facts, LAST)
-    cells, further = draw(run.average, Z).tolist(), iterated(run, LAST, LAST + 2)
+    cells, further = generate(run.average, Z).tolist(), iterated(run, LAST, LAST + 2)
     whole = state(run)
     checkpoint.restore(files.combined, run, facts)
     resumed = iterated(run, LAST, LAST + 2) == further and all(map(np.array_equal, whole, state(run)))
@@ -102,7 +102,7 @@ def test_the_backends_go_on_from_each_other(architecture, tmp_path):
         np.testing.assert_allclose(iterated(run, LAST, LAST + 2), further, rtol=1e-4, atol=1e-6)
         for path in (files.generator, files.model):
             generator, _, _ = checkpoint.load_generator(path)
-            np.testing.assert_allclose(draw(generator, Z), cells, atol=1e-6)
+            np.testing.assert_allclose(generate(generator, Z), cells, atol=1e-6)
         assert resumed
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings as examples, strategies as st
 
 from biogans.core import checkpoint
 from biogans.system import seal
-from biogans.core.engine import Engine, draw
+from biogans.core.engine import Engine, generate
 from biogans.system.errors import InputError
 from networks import EVERY_PAIR, batches, images, settings, spec
 
@@ -102,10 +102,10 @@ def test_weights_files_hold_weights_and_nothing_else(star):
 def test_each_file_draws_the_same_cells(star):
     run, files, _ = star
     z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
-    expected = draw(run.average, z)
+    expected = generate(run.average, z)
     for path in (files.generator, files.model, files.combined):
         generator, network, facts = checkpoint.load_generator(path)
-        assert np.array_equal(draw(generator, z), expected)
+        assert np.array_equal(generate(generator, z), expected)
         assert network == run.spec and facts["iteration"] == 27
 
 
@@ -132,7 +132,7 @@ def test_plain_keras_reads_the_files(star, tmp_path):
     result = subprocess.run([sys.executable, "-c", PLAIN_KERAS, files.model, tmp_path / "cells.npy", tmp_path / "z.npy",
                              files.generator], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    np.testing.assert_allclose(np.load(tmp_path / "cells.npy"), draw(run.average, z), atol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / "cells.npy"), generate(run.average, z), atol=1e-6)
 
 
 def test_names_with_the_image_size(star):

@@ -169,6 +169,6 @@ def test_q_learns_to_read_a_simple_generator():
     bits = []
     for iteration in range(120):
         if iteration in (0, 119):
-            bits.append(codes.diagnosis(run.recognizer, run.spec.codes, z, run.draw(z), real)["c0 bits"])
+            bits.append(codes.diagnosis(run.recognizer, run.spec.codes, z, run.generate(z), real)["c0 bits"])
         run.iterate(iteration, data)
     assert bits[0] < 0.1 and bits[1] > 0.5, bits

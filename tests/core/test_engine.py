@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from biogans.core import models
-from biogans.core.engine import Engine, draw, input_gradient
+from biogans.core.engine import Engine, generate, input_gradient
 from biogans.core.backend_tensorflow import twice_differentiable
 from biogans.system.errors import InputError
 from biogans.system.lazy import jax, keras, tensorflow as tf
@@ -114,8 +114,8 @@ def test_augmentation_flips_both_ways_and_scales():
     """Each image comes as it is, or mirrored in rows, columns, or both, about equally often, in [-1, 1]."""
     run = engine("DCGAN-starshaped", batch_size=200)
     image = images(1).pixels[0]
-    given, _ = run._given(np.broadcast_to(image, (1, 2, 200, *image.shape)))
-    flipped = keras.ops.convert_to_numpy(run._augmented(given.real[0], given.mirrored[0]))
+    given, _ = run.random_inputs(np.broadcast_to(image, (1, 2, 200, *image.shape)))
+    flipped = keras.ops.convert_to_numpy(run.mirror_and_scale(given.real[0], given.mirrored[0]))
     scaled = image / np.float32(127.5) - 1
     variants = [scaled, scaled[::-1], scaled[:, ::-1], scaled[::-1, ::-1]]
     counts = [sum(np.allclose(one, variant, atol=1e-6) for one in flipped.reshape(-1, *image.shape)) for variant in variants]
@@ -127,7 +127,7 @@ def test_the_critics_see_pairs_of_the_same_cell():
     """Critic k judges (red, green k)."""
     run = engine("DCGAN-starshaped")
     cells = np.arange(2 * 3, dtype="float32").reshape(1, 1, 2, 3)
-    pairs = [keras.ops.convert_to_numpy(pair) for pair in run._pairs(cells)]
+    pairs = [keras.ops.convert_to_numpy(pair) for pair in run.critic_inputs(cells)]
     assert np.array_equal(pairs[0], cells[..., [0, 1]]) and np.array_equal(pairs[1], cells[..., [0, 2]])
 
 
@@ -135,11 +135,11 @@ def test_random_numbers_belong_to_a_position():
     """Those of a position are the same in any iteration, others elsewhere and for another purpose; so runs resume."""
     run = engine(num_G_iters=3)
     real = np.zeros((3, 1, 4, 16, 24, 2), np.uint8)
-    given, more = run._given(real)
+    given, more = run.random_inputs(real)
     assert more.shape == (2, 4, 6) and len({*more.flat, *given.latent.flat}) == 5 * 4 * 6
     assert 0 <= given.alpha.min() and given.alpha.max() < 1 and len(np.unique(given.alpha)) == 3 * 4
     run.position = 2
-    later, same = run._given(real[:1])
+    later, same = run.random_inputs(real[:1])
     assert np.array_equal(same, more)
     assert all(np.array_equal(a[0], b[2]) for a, b in zip(later, given))
 
@@ -149,7 +149,7 @@ def test_grid_latents_share_red_within_groups():
     z = run.grid_latents(3, 4).reshape(3, 4, 6)
     assert np.array_equal(z, run.grid_latents(3, 4).reshape(3, 4, 6))
     assert (z[:, :, :3] == z[:, :1, :3]).all() and len(np.unique(z[:, 0, 0])) == 3 and len(np.unique(z[:, :, 3])) == 12
-    red = draw(run.average, z.reshape(12, 6))[..., 0].reshape(3, 4, -1)
+    red = generate(run.average, z.reshape(12, 6))[..., 0].reshape(3, 4, -1)
     assert np.array_equal(red[:, 0], red[:, 1]) and not np.array_equal(red[0], red[1])
 
 
@@ -199,7 +199,7 @@ for devices in (1, 2):
         losses = run.iterate(iteration, data)
     networks = filter(None, (run.generator, run.average, *run.critics, run.recognizer))
     weights.append([variable.numpy() for network in networks for variable in network.weights])
-    weights[-1].append(run.draw(run.grid_latents(1, 3)))
+    weights[-1].append(run.generate(run.grid_latents(1, 3)))
 assert weights[1][-1].shape[0] == 3
 print(max(abs(one - two).max() for one, two in zip(*weights)))
 """

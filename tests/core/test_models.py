@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from biogans.core import models
-from biogans.core.engine import drawing_generator
+from biogans.core.engine import float32_generator
 from biogans.system.errors import InputError
 from networks import spec
 
@@ -92,11 +92,11 @@ def test_parameters_of_independent_generators():
 def test_what_a_cell_of_two_factors_is():
     """Where each factor has a red of its own, a cell has the first one's and all greens."""
     star, apart = spec("DCGAN-starshaped", channels=3), spec("DCGAN-independent", channels=3)
-    assert star.views == [[0, 1, 2], [0, 3, 4]] and star.cell == [0, 1, 2, 3, 4]
+    assert star.factor_channels == [[0, 1, 2], [0, 3, 4]] and star.cell_channels == [0, 1, 2, 3, 4]
     assert star.channel_names == ("red", "Alp14 1", "Alp14 2", "Tea1 1", "Tea1 2")
-    assert apart.views == [[0, 1, 2], [3, 4, 5]] and apart.cell == [0, 1, 2, 4, 5]
+    assert apart.factor_channels == [[0, 1, 2], [3, 4, 5]] and apart.cell_channels == [0, 1, 2, 4, 5]
     assert apart.channel_names == ("red Alp14", "Alp14 1", "Alp14 2", "red Tea1", "Tea1 1", "Tea1 2")
-    assert spec("DCGAN-multichannel").views == [[0, 1], [0, 2]] and spec("DCGAN").views == [[0, 1]]
+    assert spec("DCGAN-multichannel").factor_channels == [[0, 1], [0, 2]] and spec("DCGAN").factor_channels == [[0, 1]]
     assert spec("DCGAN-independent", factors=("Alp14",)).channel_names == ("red", "Alp14")
     assert {name for name in models.ARCHITECTURES if spec(name).greens == 2} == {
         f"DCGAN-{kind}" for kind in ("starshaped", "multichannel", "separable-multichannel", "independent",
@@ -106,7 +106,7 @@ def test_what_a_cell_of_two_factors_is():
 def test_the_images_of_independent_generators_share_nothing():
     """Another network for one factor changes that factor's image, red and green, and nothing else."""
     for architecture in ("DCGAN-independent", "DCGAN-separable-independent"):
-        generator = drawing_generator(spec(architecture))
+        generator = float32_generator(spec(architecture))
         z = np.random.default_rng(0).standard_normal((4, 6)).astype("float32")
         before = generator(z, training=False).numpy()
         for layer in generator.layers:
@@ -120,11 +120,11 @@ def test_the_images_of_independent_generators_share_nothing():
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 def test_a_generator_that_draws_some_of_its_channels(architecture):
     shape = spec(architecture)
-    generator = drawing_generator(shape)
+    generator = float32_generator(shape)
     z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
     whole = generator(z, training=False).numpy()
-    for channels in (*shape.views, [shape.views[-1][1]], shape.cell):
-        part = models.drawing_only(generator, channels)(z, training=False).numpy()
+    for channels in (*shape.factor_channels, [shape.factor_channels[-1][1]], shape.cell_channels):
+        part = models.restricted_to(generator, channels)(z, training=False).numpy()
         np.testing.assert_allclose(part, whole[..., channels], atol=1e-6)
 
 
@@ -133,7 +133,7 @@ def test_a_generator_that_draws_some_of_its_channels(architecture):
 def test_red_does_not_depend_on_green_noise(architecture, nz):
     """To the last bit; and green does depend on both parts of z."""
     shape = spec(architecture, nz=nz)
-    generator, red_nz = drawing_generator(shape), shape.red_nz
+    generator, red_nz = float32_generator(shape), shape.red_nz
     assert red_nz == (nz // 3 if "multichannel" in architecture else nz // 2)
     rng = np.random.default_rng(0)
     z = rng.standard_normal((4, nz)).astype("float32")
@@ -150,7 +150,7 @@ def test_red_does_not_depend_on_green_noise(architecture, nz):
 
 
 def test_each_green_tower_is_independent_of_the_others_weights():
-    generator = drawing_generator(spec("DCGAN-starshaped"))
+    generator = float32_generator(spec("DCGAN-starshaped"))
     z = np.random.default_rng(0).standard_normal((4, 6)).astype("float32")
     before = generator(z, training=False).numpy()
     for layer in generator.layers:
@@ -173,8 +173,8 @@ def test_the_papers_initial_weights():
 def test_he_images_start_at_the_background():
     """An average pixel of an untrained network is dark, as most of an image of one cell is."""
     z = np.random.default_rng(0).standard_normal((64, 6)).astype("float32")
-    assert abs(np.median(drawing_generator(spec(init="paper"))(z, training=True))) < 0.1
-    assert np.median(drawing_generator(spec(init="he"))(z, training=True)) < -0.4
+    assert abs(np.median(float32_generator(spec(init="paper"))(z, training=True))) < 0.1
+    assert np.median(float32_generator(spec(init="he"))(z, training=True)) < -0.4
 
 
 def test_only_stock_layers():

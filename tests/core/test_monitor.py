@@ -55,7 +55,7 @@ def test_all_architectures_are_measured_as_their_critics_see_them(architecture, 
     shape = spec(architecture, **codes)
     measured = monitor.Monitor(Engine(shape, settings()), blobs(tmp_path, 1, 20), blobs(tmp_path, 2, 20))
     assert [group.shape for group in measured.held_out] == [
-        (40 // shape.towers, 16, 24, shape.critic_channels)] * shape.towers
+        (40 // shape.num_critics, 16, 24, shape.critic_channels)] * shape.num_critics
     assert np.isfinite(measured.measure()).all()
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from biogans.core import checkpoint, dataloader, predict, train
 from biogans.evaluation import c2st
 from biogans.system import drawing
-from biogans.core.engine import draw
+from biogans.core.engine import generate
 from conftest import SMALL, train_small_networks
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
@@ -50,7 +50,7 @@ def test_a_stack_describes_itself(here, capsys):
     assert list(facts["channel_names"]) == ["red", "Alp14", "Tea1"] and list(facts["value_range"]) == [0, 1]
     assert (facts["seed"], facts["source"], facts["iteration"], facts["algorithm"]) == (3, STAR, 2, "WGAN-GP")
     generator, _, _ = checkpoint.load_generator(STAR)
-    assert np.array_equal(cells, (draw(generator, z) + 1) / 2)
+    assert np.array_equal(cells, (generate(generator, z) + 1) / 2)
 
 
 def test_fresh_cells_unless_a_seed_is_given(here):
@@ -127,9 +127,9 @@ def test_a_failure_leaves_the_earlier_stack(here, monkeypatch):
         calls.append(z)
         if len(calls) == 3:
             raise OSError(errno.ENOSPC, "", STACK)
-        return draw(generator, z, batch_size)
+        return generate(generator, z, batch_size)
 
-    monkeypatch.setattr("biogans.core.engine.draw", full_disk)
+    monkeypatch.setattr("biogans.core.engine.generate", full_disk)
     assert predict.main(["-i", STAR, "-n", "7", "-b", "2"]) == 2
     assert np.array_equal(stack()[0], earlier) and [path.name for path in Path("images").glob(".stack3*")] == []
 
@@ -162,7 +162,7 @@ def test_independent_networks_draw_one_factor_with_its_own_red(here, capsys):
     cells, facts, z = stack("images/stack2.DCGAN-separable-independent.WGAN-GP.h5")
     generator, _, _ = checkpoint.load_generator(path)
     assert list(facts["channel_names"]) == ["red Tea1", "Tea1"]
-    assert np.array_equal(cells, (draw(generator, z)[..., 2:] + 1) / 2)
+    assert np.array_equal(cells, (generate(generator, z)[..., 2:] + 1) / 2)
 
 
 @pytest.mark.parametrize("name", [STAR, "checkpoints/model.generator.DCGAN-starshaped.WGAN-GP.2.h5",
@@ -270,14 +270,14 @@ def test_a_killed_drawing_goes_on(here, kind, seed, capsys):
             "def until_killed(*given):\n"
             "    drawn.append(0)\n"
             "    if len(drawn) == 17: os.kill(os.getpid(), signal.SIGKILL)\n"
-            "    return draw(*given)\n"
+            "    return generate(*given)\n"
             "engine.draw = until_killed\n"
             "predict.main(sys.argv[1:])")
     killed = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
     assert killed.returncode == -9 and not Path(OUTPUTS[kind]).exists(), killed.stderr
     calls = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("biogans.core.engine.draw", lambda *given: calls.append(0) or draw(*given))
+        patch.setattr("biogans.core.engine.generate", lambda *given: calls.append(0) or generate(*given))
         assert predict.main(command) == 0
     assert "going on" in capsys.readouterr().out and len(calls) == 15          # of 30 batches
     resumed = content(kind)
@@ -290,7 +290,7 @@ def test_a_killed_drawing_goes_on(here, kind, seed, capsys):
         assert resumed.keys() == whole.keys() and all(np.array_equal(resumed[name], whole[name]) for name in whole)
     elif kind == "h5":
         generator, _, _ = checkpoint.load_generator(STAR)
-        np.testing.assert_allclose(resumed["stack"], (draw(generator, resumed["z"]) + 1) / 2, atol=1e-6)
+        np.testing.assert_allclose(resumed["stack"], (generate(generator, resumed["z"]) + 1) / 2, atol=1e-6)
 
 
 def test_another_command_does_not_go_on_with_it(here, capsys):

@@ -107,7 +107,7 @@ def test_samples_of_a_factor_have_its_own_red():
         for k, (name, (training, held_out)) in enumerate(drawn.samples(3, 2, 0, 0).items()):
             assert name == shape.factors[k] and len(training) == 3 and len(held_out) == 2
             assert training[0, 0, 0].tolist() == [bright[2 * k if own else 0], bright[2 * k + 1 if own else 1 + k]]
-        assert drawn.cells(2, np.random.default_rng(0))[0, 0, 0, shape.cell].tolist() == [
+        assert drawn.cells(2, np.random.default_rng(0))[0, 0, 0, shape.cell_channels].tolist() == [
             bright[k] for k in ((0, 1, 3) if own else (0, 1, 2))]
 
 

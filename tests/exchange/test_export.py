@@ -16,7 +16,7 @@ from test_onnx_graph import trained
 
 from biogans.core import checkpoint, models
 from biogans.exchange import export, onnx_graph
-from biogans.core.engine import draw, drawing_generator
+from biogans.core.engine import generate, float32_generator
 from biogans.system.lazy import keras, tensorflow
 
 Z = np.random.default_rng(5).standard_normal((3, 6), np.float32)
@@ -42,7 +42,7 @@ def model(architecture="DCGAN", path="generator.h5", **changes):
     """(the name of a weights file, the generator in it)."""
     keras.utils.set_random_seed(0)
     network = spec(architecture, init="he", **(SMALL.get(architecture, {}) | changes))
-    generator = trained(drawing_generator(network))
+    generator = trained(float32_generator(network))
     facts = checkpoint.about(network, settings(), images(channels=network.channels)) | {"iteration": 7, "position": 0}
     checkpoint.save_generator(path, generator, facts, with_architecture=False)
     return path, generator
@@ -73,7 +73,7 @@ def test_onnx(each, capsys):
     assert line.startswith(f"16 cells drawn by ONNX Runtime {onnxruntime.__version__} differ from Keras's by at most ")
     assert float(line.split("at most ")[1].split()[0]) < 1e-5
     session = onnxruntime.InferenceSession(target)
-    np.testing.assert_allclose(session.run(None, {"z": Z})[0], draw(generator, Z), atol=1e-5)
+    np.testing.assert_allclose(session.run(None, {"z": Z})[0], generate(generator, Z), atol=1e-5)
     known = session.get_modelmeta().custom_metadata_map
     assert json.loads(known["channel_names"]) == [*checkpoint.load_generator(path)[1].channel_names]
     assert json.loads(known["value_range"]) == [-1, 1] and known["iteration"] == "7"
@@ -100,7 +100,7 @@ def test_saved_model(each, capsys):
     target, line = exported(capsys, "-i", path, "-f", "savedmodel", "-o", "served/1")
     assert target == "served/1" and float(line.split("at most ")[1].split()[0]) < 1e-5
     loaded = tensorflow.saved_model.load("served/1")
-    np.testing.assert_allclose(loaded.serve(Z).numpy(), draw(generator, Z), atol=1e-5)
+    np.testing.assert_allclose(loaded.serve(Z).numpy(), generate(generator, Z), atol=1e-5)
 
 
 def test_a_saved_model_replaces_one_and_nothing_else(capsys, here):
@@ -113,7 +113,7 @@ def test_a_saved_model_replaces_one_and_nothing_else(capsys, here):
     path, generator = model("DCGAN-separable")
     exported(capsys, "-i", path, "-f", "savedmodel", "-o", "served/1")
     loaded = tensorflow.saved_model.load("served/1")
-    np.testing.assert_allclose(loaded.serve(Z), draw(generator, Z), atol=1e-5)
+    np.testing.assert_allclose(loaded.serve(Z), generate(generator, Z), atol=1e-5)
     assert [entry.name for entry in (here / "served").iterdir()] == ["1"]
 
 
@@ -138,7 +138,7 @@ def test_package(capsys, here):
                  *described["weights"].values()):
         assert hashlib.sha256(files[file["source"]]).hexdigest() == file["sha256"]
     z, cells = (np.load(io.BytesIO(files[name])) for name in ("z.npy", "cells.npy"))
-    np.testing.assert_allclose(draw(generator, z), cells, atol=1e-6)
+    np.testing.assert_allclose(generate(generator, z), cells, atol=1e-6)
     (here / "keras.h5").write_bytes(files["generator.h5"])
     loaded = keras.models.load_model("keras.h5", compile=False)
     np.testing.assert_allclose(loaded.predict(z, verbose=0), cells, atol=1e-6)
@@ -156,7 +156,7 @@ def test_the_file_of_a_package_is_one_of_ours(capsys, here):
     target, _ = exported(capsys, "-i", path, "-f", "bioimageio")
     (here / "unpacked.h5").write_bytes(content(target)["generator.h5"])
     loaded, _, facts = checkpoint.load_generator("unpacked.h5")
-    np.testing.assert_array_equal(draw(loaded, Z), draw(generator, Z))
+    np.testing.assert_array_equal(generate(loaded, Z), generate(generator, Z))
     assert facts["iteration"] == 7
 
 

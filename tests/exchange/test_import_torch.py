@@ -12,7 +12,7 @@ import pytest
 
 from biogans.core import checkpoint, models
 from biogans.exchange import import_torch
-from biogans.core.engine import draw
+from biogans.core.engine import generate
 
 NZ, NGF = 7, 4
 LAYOUTS = {     # our architecture: (network of torch_networks, its factors)
@@ -76,7 +76,7 @@ def test_it_draws_what_pytorch_draws(architecture, original, here, capsys):
     z = np.random.default_rng(1).standard_normal((5, nz), np.float32)
     expected = original.drawn(network, z)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(draw(generator, z), expected, atol=1e-5)
+    np.testing.assert_allclose(generate(generator, z), expected, atol=1e-5)
     assert len(spec.channel_names) == expected.shape[-1]
 
 
@@ -94,7 +94,7 @@ def test_files_of_every_age(original, here, capsys):
         content[age] = (here / f"{age}_iter_1.pth").read_bytes()
         read(capsys, "-i", f"{age}_iter_1.pth", "-a", "GAN", "-c", age)
         generator, _, _ = checkpoint.load_generator(f"{age}/model.generator.DCGAN.GAN.1.h5")
-        np.testing.assert_allclose(draw(generator, z), original.drawn(network, z), atol=1e-5)
+        np.testing.assert_allclose(generate(generator, z), original.drawn(network, z), atol=1e-5)
     assert content["zip"].startswith(b"PK") and b"_rebuild_tensor_v2" in content["pickles"]
     assert b"_rebuild_tensor\n" in content["2017"] and b"num_batches_tracked" not in content["2017"]
 

@@ -6,7 +6,7 @@ from networks import spec
 
 from biogans.core import models
 from biogans.exchange import onnx_graph
-from biogans.core.engine import draw, drawing_generator
+from biogans.core.engine import generate, float32_generator
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
 
@@ -33,21 +33,21 @@ def trained(generator, seed=0):
                                      {"init": "he", "channels": 3, "nz": 8, "ngf": 8}])
 def test_it_draws_what_keras_draws(architecture, changes):
     keras.utils.set_random_seed(0)
-    generator = trained(drawing_generator(spec(architecture, **changes)))
+    generator = trained(float32_generator(spec(architecture, **changes)))
     z = np.random.default_rng(1).standard_normal((5, generator.input_shape[1]), np.float32)
-    images = draw(generator, z)
+    images = generate(generator, z)
     assert images.std() > 0.1
     np.testing.assert_allclose(drawn(onnx_graph.serialize(generator), z), images, atol=1 / 127.5)
 
 
 def test_gray_images():
-    generator = trained(drawing_generator(spec(channels=1)))
+    generator = trained(float32_generator(spec(channels=1)))
     z = np.random.default_rng(1).standard_normal((3, 6), np.float32)
-    np.testing.assert_allclose(drawn(onnx_graph.serialize(generator), z), draw(generator, z), atol=1 / 127.5)
+    np.testing.assert_allclose(drawn(onnx_graph.serialize(generator), z), generate(generator, z), atol=1 / 127.5)
 
 
 def test_weights_take_half_the_bytes():
-    generator = drawing_generator(spec(ngf=32))
+    generator = float32_generator(spec(ngf=32))
     assert 2 * generator.count_params() < len(onnx_graph.serialize(generator)) < 2.2 * generator.count_params()
 
 
@@ -56,7 +56,7 @@ def test_weights_take_half_the_bytes():
     (lambda: keras.layers.Activation("softplus", name="bent"), "bent: the activation softplus")])
 def test_a_layer_without_translation_is_named(layer, named):
     """Users edit models.py."""
-    generator = drawing_generator(spec())
+    generator = float32_generator(spec())
     edited = keras.Model(generator.input, layer()(generator.output))
     with pytest.raises(InputError, match=named):
         onnx_graph.serialize(edited)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from biogans.core import checkpoint, figures, predict, train
 from biogans.latent import explore
-from biogans.core.engine import draw
+from biogans.core.engine import generate
 from biogans.system.lazy import keras
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
@@ -113,7 +113,7 @@ def drawn(page, channels):
 def expected(file, z):
     """What Keras draws, as uint8 (height, width, channels)."""
     generator, spec, _ = checkpoint.load_generator(file)
-    return np.rint((draw(generator, np.float32(z)[None])[0] + 1) * 127.5)
+    return np.rint((generate(generator, np.float32(z)[None])[0] + 1) * 127.5)
 
 
 def assert_same(page_pixels, image):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from biogans.core import predict
 from biogans.latent import interpolate
-from biogans.core.engine import draw, drawing_generator
+from biogans.core.engine import generate, float32_generator
 from biogans.system.errors import InputError
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
@@ -128,11 +128,11 @@ def test_what_grows_does_not_depend_on_the_number_of_key_frames():
 def test_the_cell_cycle_of_a_factor_with_its_own_red(monkeypatch):
     """That red is measured."""
     shape = spec("DCGAN-independent")
-    generator = drawing_generator(shape)
+    generator = float32_generator(shape)
 
     def measured(red, z):
-        np.testing.assert_allclose(draw(red, z[:4].astype("float32"))[..., 0],
-                                   draw(generator, z[:4].astype("float32"))[..., 2], atol=1e-6)
+        np.testing.assert_allclose(generate(red, z[:4].astype("float32"))[..., 0],
+                                   generate(generator, z[:4].astype("float32"))[..., 2], atol=1e-6)
         return np.stack([z[:, 0], *np.zeros((4, len(z)))], axis=1)
 
     monkeypatch.setattr(interpolate, "_measured", measured)

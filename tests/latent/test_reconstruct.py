@@ -14,7 +14,7 @@ from scipy import optimize, stats
 
 from biogans.core import checkpoint, dataloader, models
 from biogans.latent import reconstruct
-from biogans.core.engine import draw, latent_gradient
+from biogans.core.engine import generate, latent_gradient
 from biogans.system.errors import InputError
 from networks import FACTORS, spec
 
@@ -32,9 +32,9 @@ def network(architecture="DCGAN-starshaped", seed=1):
 
 def drawn_images(generator, shape, labels, seed=0):
     """dataloader.Images that `generator` draws of random z, each of red and of the factor of its label."""
-    cells = draw(generator, np.random.default_rng(seed).standard_normal((len(labels), shape.nz), np.float32))
-    towers = labels if shape.shows else [0] * len(labels)
-    pairs = [cell[..., shape.views[tower]] for cell, tower in zip(cells, towers)]
+    cells = generate(generator, np.random.default_rng(seed).standard_normal((len(labels), shape.nz), np.float32))
+    towers = labels if shape.separate_factors else [0] * len(labels)
+    pairs = [cell[..., shape.factor_channels[tower]] for cell, tower in zip(cells, towers)]
     return dataloader.Images(np.rint((np.array(pairs) + 1) * 127.5).astype("uint8"), np.array(labels), FACTORS)
 
 
@@ -126,7 +126,7 @@ def test_error_and_gradient(architecture):
     targets = rng.uniform(-1, 1, (5, *generator.output_shape[1:])).astype("float32")
     function = latent_gradient(generator)
     errors, gradient = function(z, targets)
-    np.testing.assert_allclose(errors, ((draw(generator, z) - targets) ** 2).sum(axis=(1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(errors, ((generate(generator, z) - targets) ** 2).sum(axis=(1, 2, 3)), rtol=1e-4)
     step = np.float32(1e-3)
     slope = (function(z + step * direction, targets)[0] - function(z - step * direction, targets)[0]) / (2 * step)
     np.testing.assert_allclose((gradient * direction).sum(axis=1), slope, rtol=0.03, atol=0.01 * np.abs(slope).max())
@@ -135,9 +135,9 @@ def test_error_and_gradient(architecture):
 def test_parts_of_a_generator_are_its_channels():
     generator, shape = network()
     z = np.random.default_rng(0).standard_normal((3, shape.nz), np.float32)
-    whole = draw(generator, z)
+    whole = generate(generator, z)
     for parts in ([0], [2], [0, 1], [0, 1, 2]):
-        np.testing.assert_allclose(draw(models.drawing_only(generator, parts), z), whole[..., parts], atol=1e-6)
+        np.testing.assert_allclose(generate(models.restricted_to(generator, parts), z), whole[..., parts], atol=1e-6)
 
 
 @pytest.mark.parametrize("architecture, order", [("DCGAN", "joint"), ("DCGAN-separable", "joint"),
@@ -159,8 +159,8 @@ def error_between(images, others):
 
 
 def drawn_of(generator, shape, z, labels):
-    towers = labels if shape.shows else np.zeros_like(labels)
-    return np.array([cell[..., shape.views[tower]] for cell, tower in zip((draw(generator, z) + 1) / 2, towers)])
+    towers = labels if shape.separate_factors else np.zeros_like(labels)
+    return np.array([cell[..., shape.factor_channels[tower]] for cell, tower in zip((generate(generator, z) + 1) / 2, towers)])
 
 
 def test_red_first_does_not_look_at_green():
@@ -265,7 +265,7 @@ def test_what_is_written(here, capsys):
             files = [Path(name.decode()) for name in file["target_file"]]
             assert [file.parent.name for file in files] == [name.decode() for name in file["factor"]]
             assert file["errors"].shape == (6, 2) and list(file["stack"].attrs["channel_names"]) == ["red", *FACTORS]
-        assert np.array_equal(stack, (draw(generator, z) + 1) / 2)
+        assert np.array_equal(stack, (generate(generator, z) + 1) / 2)
         pair = np.array([cell[..., [0, 1 + FACTORS.index(file.parent.name)]] for cell, file in zip(stack, files)])
         np.testing.assert_allclose(error_between(pair, target), error, atol=1e-5)
         for file, image in zip(files, target):

@@ -96,7 +96,7 @@ class Devices:
         """The sums of some numbers over all tasks: there is one."""
         return numbers
 
-    def compiled(self, function, variables):
+    def compile_function(self, function, variables):
         """A `function` of numpy arrays, which may assign to Keras `variables`, compiled."""
         self.variables = variables
         stateless = jax.jit(_stateless(function, variables))
@@ -107,7 +107,7 @@ class Devices:
             return result
         return call
 
-    def compile(self, engine, given, more):
+    def compile_iteration(self, engine, given, more):
         """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""
         self.variables = [variable for variables in engine.variables.values() for variable in variables]
         critic_update = _stateless(engine.critic_update, self.variables)

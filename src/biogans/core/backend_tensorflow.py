@@ -123,11 +123,11 @@ class Devices:
             share = loss / self.replicas
         return loss, rest, tape.gradient(share, variables)
 
-    def compiled(self, function, variables):
+    def compile_function(self, function, variables):
         """A `function` of numpy arrays, which may assign to Keras `variables`, compiled."""
         return tf.function(function, autograph=False, reduce_retracing=True)
 
-    def compile(self, engine, given, more):
+    def compile_iteration(self, engine, given, more):
         """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""
         if self.replicas > 1:
             _normalise_over_all_devices(filter(None, [engine.generator, *engine.critics, engine.recognizer]))
@@ -210,7 +210,7 @@ def _logical_devices():
 
 
 def _number(given, k):
-    """Update number k, or a slice, of several."""
+    """CriticBatch number k, or a slice, of several."""
     return tf.nest.map_structure(lambda values: values[k], given)
 
 

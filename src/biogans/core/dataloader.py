@@ -2,36 +2,27 @@
 
 import collections
 import concurrent.futures.process
-import contextlib
 import csv
 import dataclasses
 import difflib
 import hashlib
 import json
-import logging
 import math
 import multiprocessing
 import os
 import signal
 import sys
-import threading
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from ..system import image_files
 from ..system.errors import InputError
 from ..system.files import replacing
+from ..system.progress import reading
 
-SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-FORMATS = ("PNG", "TIFF", "JPEG", "BMP")        # not EPS: Pillow would run Ghostscript on it
-LARGEST_SIDE = 4096
 NEIGHBOURS = 5          # of similar red, from which a composite takes its greens (k of the paper)
 BLOCK = 1024            # images whose reds are compared with as many others at a time
-LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF of less than a hundredth of that may have
-warnings.filterwarnings("ignore", module=r"PIL\.")        # remarks on odd metadata
-Image.MAX_IMAGE_PIXELS = None                   # _check_sides refuses large images, without a warning on top
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,37 +55,47 @@ class Images:
         return digest.hexdigest()
 
 
-def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False, cache=None, progress=iter,
-         most=None):
+def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False, cache=None):
     """Decode all images that `-d dataroot -p factors` means; returns Images.
 
     split      "train" or "test": which of the folders *_train and *_test is read
-    channels   the channels of the files to use, counted from 1; by default those that are not constant
-    cache      a .npy file that keeps the decoded images; they are read from it as needed (memory-mapped), so they may
-               be more than fits into memory
-    progress   wraps the list of files and shows progress, like tqdm
-    most       read no more than so many files of each factor, evenly spaced among them
+    channels, skip_bad_images, cache    as for `decode`
+
+    Raises InputError for a missing folder, no images, an unknown factor, and as `decode` does.
+    """
+    return decode(find(dataroot, factors, split), channels, skip_bad_images, cache, f"reading {split} images")
+
+
+def decode(found, channels=(), skip_bad_images=False, cache=None, title="reading images"):
+    """Decode the image files {factor: [path, ...]}; returns Images. A terminal shows a progress bar of this title.
+
+    channels         the channels of the files to use, counted from 1; by default those that are not constant
+    skip_bad_images  leave out, and count, files that can't be read
+    cache            a .npy file that keeps the decoded images; they are read from it as needed (memory-mapped), so they
+                     may exceed the memory
 
     8-bit values are kept; others are scaled so that the largest value of each channel becomes 255.
-    Raises InputError for a missing folder, no images, an unknown factor, an unreadable image (unless
-    skip_bad_images), and images that differ in size or kind.
+    Raises InputError for an unreadable image (unless skip_bad_images) and images that differ in size or kind.
     """
-    found = find(dataroot, factors, split)
-    if most:
-        found = {name: files[::math.ceil(len(files) / most)] for name, files in found.items()}
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
+    blocks = _Blocks(paths, skip_bad_images, title)
     if cache:
-        pixels, kept, channels = _cached(Path(cache), paths, channels, skip_bad_images, progress)
+        pixels, kept, channels = _cached(Path(cache), blocks, channels)
     else:
-        pixels, kept, channels = _gather(list(_Blocks(paths, skip_bad_images, progress)), channels, np.empty)
+        pixels, kept, channels = _gather(list(blocks), channels, np.empty)
     for k, (factor, files) in enumerate(found.items()):
         if k not in labels[kept]:
             others = ",".join(name for name in found if name != factor)
             raise InputError(f"{files[0].parent}: none of its {len(files)} images can be read: leave it out with "
                              f"-p {others}")
-    return Images(pixels, labels[kept], tuple(found), channels, read_pixel_size_um(paths[kept[0]]),
+    return Images(pixels, labels[kept], tuple(found), channels, image_files.read_pixel_size_um(paths[kept[0]]),
                   skipped=len(paths) - len(np.unique(kept)), files=tuple(paths[k] for k in kept))
+
+
+def thinned(found, most):
+    """Of the image files {factor: [path, ...]} at most `most` for each factor, evenly spaced."""
+    return {name: files[::math.ceil(len(files) / most)] for name, files in found.items()}
 
 
 def find(dataroot, factors=(), split="train"):
@@ -106,11 +107,11 @@ def find(dataroot, factors=(), split="train"):
     if not str(dataroot) or not root.is_dir():
         raise InputError(f"{dataroot or repr('')}: no such folder: give -d the folder of your images")
     root = _split_folder(root, split)
-    folders = {folder.name: files for folder in _folders(root) if (files := _images(folder))}
+    folders = {folder.name: files for folder in _folders(root) if (files := _image_files(folder))}
     if not folders:
-        files = _images(root)
+        files = _image_files(root)
         if not files:
-            raise InputError(f"{root}: no images here: expected folders of {', '.join(SUFFIXES)} files, one per factor")
+            raise InputError(f"{root}: no images here: expected folders of {', '.join(image_files.SUFFIXES)} files, one per factor")
         folders = {Path(os.path.abspath(root)).name: files}
     for factor in factors:
         if factor not in folders:
@@ -137,7 +138,7 @@ def _test_twin(root):
     twins = []
     for name in (os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)):    # root may be "." or a link
         start = Path(name)
-        of_one_factor = not name.endswith("_train") and _images(start)
+        of_one_factor = not name.endswith("_train") and _image_files(start)
         folder = start.parent if of_one_factor else start
         if folder.name.endswith("_train"):
             twins.append(folder.with_name(folder.name[:-len("_train")] + "_test") / start.relative_to(folder))
@@ -153,12 +154,12 @@ def _folders(root):
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _images(folder):
+def _image_files(folder):
     return sorted(path for path in folder.iterdir()
-                  if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+                  if path.suffix.lower() in image_files.SUFFIXES and not path.name.startswith("."))
 
 
-def known(files):
+def read_manifest(files):
     """{quantity: (images,)} that the manifest.csv beside the class folders knows of all `files`; {} without one."""
     tables = {}
     for root in {path.parent.parent for path in files}:
@@ -188,8 +189,8 @@ class _Blocks:
     bytes_per_block, most_files = 2**23, 64
     ahead = 8
 
-    def __init__(self, paths, skip_bad_images, progress):
-        self.paths, self.skip_bad_images, self.progress = paths, skip_bad_images, progress
+    def __init__(self, paths, skip_bad_images=False, title="reading images"):
+        self.paths, self.skip_bad_images, self.title = paths, skip_bad_images, title
 
     def __iter__(self):
         first = None
@@ -197,7 +198,7 @@ class _Blocks:
         starts = range(0, len(self.paths), step)
         with _readers() as pool:
             results = self._read(pool, [self.paths[start:start + step] for start in starts])
-            for start, block in zip(self.progress(starts), results):
+            for start, block in zip(reading(self.title)(starts), results):
                 frames, positions = [], []
                 for position, result in enumerate(block, start):
                     if isinstance(result, InputError):
@@ -294,120 +295,16 @@ def _used_channels(channels, low, high):
     return np.flatnonzero(high > low).tolist() or [0]
 
 
-def read_image(path, remedy):
-    """The images of one file, (images, height, width, channels). Raises InputError, which tells the remedy."""
-    frames = _read_or_mistake(path, remedy)
-    if isinstance(frames, InputError):
-        raise frames
-    return frames
-
-
 def _read_block(paths):
-    return [_read_or_mistake(path) for path in paths]
+    return [image_files.read_or_error(path) for path in paths]
 
 
-def _read_or_mistake(path, remedy="replace or remove it, or leave out such images with --skip-bad-images"):
-    """Frames (images, height, width, channels) of one file, or the InputError that says why not."""
-    try:
-        frames = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_picture(path)
-        if frames.dtype.kind not in "buif" or frames.dtype.kind == "f" and not np.isfinite(frames).all():
-            raise ValueError("some of its pixels are not finite numbers")
-        return frames
-    except InputError as mistake:
-        return mistake
-    except Exception as problem:        # a damaged file can make the decoders raise anything
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        return InputError(f"{path}: not a readable image ({reason}): {remedy}")
-
-
-def _read_picture(path):
-    with Image.open(path, formats=FORMATS) as picture:
-        _check_sides(path, *picture.size)
-        if picture.mode == "1":
-            picture = picture.convert("L")
-        elif picture.mode in ("P", "PA"):
-            picture.info.pop("transparency", None)
-            picture = picture.convert("RGB")
-        pixels = np.asarray(picture)
-    return np.atleast_3d(pixels)[np.newaxis]
-
-
-def _read_tiff(path):
-    """Pages are channels where the file says so, or says nothing and has 2 to 4 of them; otherwise separate images."""
-    import tifffile
-
-    with strict_tiffs(), tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        axes = series.axes
-        height, width = (series.shape[axes.index(axis)] for axis in "YX")
-        _check_sides(path, height, width)
-        if "C" not in axes and "S" not in axes and len(axes) == 3 and axes[0] in "QI" and 2 <= series.shape[0] <= 4:
-            axes = "C" + axes[1:]
-        size = math.prod(series.shape) * series.dtype.itemsize
-        if size > LARGEST_BOMB and size > 100 * path.stat().st_size:
-            raise InputError(f"{path}: {len(series)} pages that claim {size / 2**30:.1f} GiB, far more than the file "
-                             f"has: replace or remove it")
-        pixels = series.asarray()
-    channels = next((axis for axis in "SC" if axis in axes), None)
-    if channels is None:
-        return pixels.reshape(-1, height, width, 1)
-    pixels = np.moveaxis(pixels, axes.index(channels), -1)
-    if pixels.shape[-1] > 4:
-        raise InputError(f"{path}: {pixels.shape[-1]} channels: at most 4 can be used")
-    return pixels.reshape(-1, height, width, pixels.shape[-1])
-
-
-@contextlib.contextmanager
-def strict_tiffs():
-    """Raise as a ValueError what tifffile only logs as an error before it returns the readable part of a file."""
-    logger = logging.getLogger("tifffile")
-    logger.setLevel(logging.ERROR)
-    logger.propagate = False
-    heard = _Heard(threading.get_ident())
-    logger.addHandler(heard)
-    try:
-        yield
-    finally:
-        logger.removeHandler(heard)
-    if heard.said:
-        raise ValueError(heard.said[0])
-
-
-class _Heard(logging.Handler):
-    """Keeps what one thread logs."""
-
-    def __init__(self, thread):
-        super().__init__()
-        self.thread, self.said = thread, []
-
-    def emit(self, record):
-        if record.thread == self.thread:
-            self.said.append(record.getMessage())
-
-
-def _check_sides(path, *sides):
-    if max(sides) > LARGEST_SIDE:
-        raise InputError(f"{path}: {sides[0]}x{sides[1]} pixels: sides above {LARGEST_SIDE} are refused: crop the "
-                         f"cells first")
-
-
-def read_pixel_size_um(path):
-    """The resolution that a PNG or TIFF states, if it is a microscope's (below 10 um) rather than a printer's."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            per_inch = float(picture.info.get("dpi", (0, 0))[0])
-    except Exception:       # a file that only the TIFF reader understands
-        return None
-    size = 25400.0 / per_inch if per_inch > 0 else None
-    return size if size and size < 10 else None
-
-
-def _cached(cache, paths, channels, skip_bad_images, progress):
+def _cached(cache, blocks, channels):
     """What _gather returns, with the pixels read from the file `cache` as needed; made anew if the images changed."""
     if cache.suffix != ".npy":
         raise InputError(f"--cache {cache}: give the name of a file that ends in .npy")
-    digest = hashlib.sha256(repr((tuple(channels), skip_bad_images)).encode())
-    for path in paths:
+    digest = hashlib.sha256(repr((tuple(channels), blocks.skip_bad_images)).encode())
+    for path in blocks.paths:
         status = path.stat()
         digest.update(repr((str(path), status.st_size, status.st_mtime_ns)).encode())
     key = digest.hexdigest()
@@ -418,7 +315,7 @@ def _cached(cache, paths, channels, skip_bad_images, progress):
     with replacing(cache) as temporary:
         def allocate(shape, dtype):
             return np.lib.format.open_memmap(temporary, "w+", dtype, shape)
-        pixels, kept, used = _gather(_Blocks(paths, skip_bad_images, progress), channels, allocate)
+        pixels, kept, used = _gather(blocks, channels, allocate)
         pixels.flush()
     with replacing(note) as temporary:
         temporary.write_text(json.dumps({"key": key, "kept": kept.tolist(), "channels": used}))
@@ -477,9 +374,10 @@ class Composites(Batches):
     sec. 4.2, and their code). Which ones are chosen is a function of (seed, position), too.
     """
 
-    def __init__(self, images, batch_size, seed, progress=iter):
+    def __init__(self, images, batch_size, seed):
         super().__init__(images, batch_size, seed, per_factor=False)
-        self.neighbours = [nearest_red(images, k) for k in progress(range(len(images.factors)))]
+        factors = reading("searching for similar cells", "factor")(range(len(images.factors)))
+        self.neighbours = [nearest_red(images, k) for k in factors]
 
     def take(self, position, count, part=slice(None)):
         """uint8 (count, 1, batch, height, width, 1 + greens): batches number position, position + 1, …, or a part."""
@@ -518,8 +416,8 @@ def _numbers(pixels):
     return pixels.astype(np.float64)
 
 
-def batches(images, batch_size, seed, architecture, progress=iter):
-    """Batches of `images` as a models.Architecture is shown them; `progress` is for what takes a while."""
+def batches(images, batch_size, seed, architecture):
+    """Batches of `images` as a models.Architecture sees them."""
     if architecture.composites:
-        return Composites(images, batch_size, seed, progress)
+        return Composites(images, batch_size, seed)
     return Batches(images, batch_size, seed, architecture.per_factor)

@@ -1,24 +1,25 @@
-"""One iteration of a run: what it is given, what it changes. TensorFlow's or JAX's part is in engine_<backend>.py."""
+"""One iteration of a run: its inputs, the losses, and the variables that it changes; see also backend_<name>.py."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import augment, codes, backend_jax as engine_jax, backend_tensorflow as engine_tensorflow, models
 from ..system import lazy
 from ..system.errors import InputError
-from .gan import ALGORITHMS, information_loss, optimizer
 from ..system.lazy import keras
+from ..system.pixels import to_signed
 from ..system.workers import Team
+from . import augment, backend_jax, backend_tensorflow, codes, models
+from .gan import ALGORITHMS, information_loss, optimizer
 
-backend = {"tensorflow": engine_tensorflow, "jax": engine_jax}[lazy.backend()]
+backend = {"tensorflow": backend_tensorflow, "jax": backend_jax}[lazy.backend()]
 device_name, input_gradient, latent_gradient = backend.device_name, backend.input_gradient, backend.latent_gradient
 
 # What a stream of random numbers is for; each is a function of (seed, purpose, position) and so needs no state.
 _LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
 
-class Update(NamedTuple):
+class CriticBatch(NamedTuple):
     """What one update of the critics is given; with one more axis in front, what several are."""
 
     real: Any       # uint8 (towers, batch, height, width, channels)
@@ -36,10 +37,10 @@ class Engine:
     recognizer           Q, a Keras model that reads the codes of an image; None where there are no codes
     optimizers           {"generator": …, "critic": …}, of Keras
     position             batches of real images used so far
-    batch_axes           Update of the axes that count a batch's images
+    batch_axes           CriticBatch of the axes that count a batch's images
     """
 
-    batch_axes = Update(1, 1, 0, 1, 0)
+    batch_axes = CriticBatch(1, 1, 0, 1, 0)
 
     def __init__(self, spec, settings, devices=1, team=Team()):
         """Build networks (models.NetworkSpec) and optimizers (options.Training). Raises InputError if devices lack.
@@ -62,7 +63,7 @@ class Engine:
             self.generator = models.build_generator(spec)
             self.critics = models.build_critics(spec)
             self.recognizer = models.build_recognizer(spec, self.critics[0]) if spec.codes else None
-            self.average = drawing_generator(spec)
+            self.average = float32_generator(spec)
             self.average.set_weights(self.generator.get_weights())
             self.optimizers = {"generator": self._optimizer(settings.lrG), "critic": self._optimizer(settings.lrD)}
             self.optimizers["generator"].build(self.generator.trainable_variables)
@@ -70,11 +71,11 @@ class Engine:
         self._shared, self._alone = devices * team.number > 1, {}
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
         if self.recognizer:
-            self._judge = backend.twice_differentiable(
+            self._critic_and_recognizer = backend.twice_differentiable(
                 keras.Model(self.recognizer.input, [self.critics[0].output, self.recognizer.output]))
         own = len(range(settings.batch_size)[self._part])
         batch = np.zeros((1, len(self.critics), own, *self.critics[0].input_shape[1:]), np.uint8)
-        self._compiled = self._devices.compile(self, *self._given(batch))
+        self._compiled = self._devices.compile_iteration(self, *self.random_inputs(batch))
 
     @property
     def _critic_weights(self):
@@ -106,14 +107,14 @@ class Engine:
         Returns the losses of the critic, in its last update, and of the generator.
         """
         updates = self.algorithm.critic_updates(iteration)
-        given, more = self._given(batches.take(self.position, updates, self._part))
+        given, more = self.random_inputs(batches.take(self.position, updates, self._part))
         decay = min(self.settings.average, (1 + iteration) / (10 + iteration)) if self.settings.average else 0.0
         losses = self._compiled(given, more, np.float32(decay))
         self.position += updates
         return tuple(float(loss) for loss in losses)
 
-    def _given(self, real):
-        """Random numbers for `real` (critic updates, towers, batch, …): an Update of as many, and more latents.
+    def random_inputs(self, real):
+        """Random numbers for `real` (critic updates, towers, batch, …): an CriticBatch of as many, and more latents.
 
         These, (num_G_iters - 1, batch, nz), are for the generator's updates after its first. Those of the whole batch
         are drawn, so that they do not depend on the number of tasks.
@@ -128,7 +129,7 @@ class Engine:
         numbers = augment.how_many(self.settings.augment)
         changes = [self._random(_AUGMENTATION, k).random((batch, 2, numbers), np.float32)[part] for k in positions]
         more = self._latents((self.settings.num_G_iters - 1, batch, nz), _MORE_LATENTS, positions[-1])[:, part]
-        return Update(real, *map(np.array, (mirrored, latent, alpha, changes))), more
+        return CriticBatch(real, *map(np.array, (mirrored, latent, alpha, changes))), more
 
     def _latents(self, shape, *purpose):
         return codes.from_normal(self._random(*purpose).standard_normal(shape, np.float32), self.spec.codes)
@@ -137,8 +138,8 @@ class Engine:
         return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=purpose))
 
     def critic_update(self, given):
-        """One update of all critics on an Update; to be compiled."""
-        self._update_critics(given, self._shown(self.generator(given.latent, training=True), given))
+        """One update of all critics on an CriticBatch; to be compiled."""
+        self._update_critics(given, self.augment_fake(self.generator(given.latent, training=True), given))
 
     def last_update(self, given, more, decay):
         """The last update of the critics and those of the generator; to be compiled. Returns both losses.
@@ -149,14 +150,14 @@ class Engine:
         weights = self.generator.trainable_variables
 
         def losses():
-            fake = self._shown(self.generator(given.latent, training=True), given)
+            fake = self.augment_fake(self.generator(given.latent, training=True), given)
             critic_loss = self._update_critics(given, keras.ops.stop_gradient(fake))
             return self._generator_loss(fake, given.latent), critic_loss
         generator_loss, critic_loss, gradients = self._devices.gradients(losses, weights)
         self.optimizers["generator"].apply(gradients, weights)
         for k in range(self.settings.num_G_iters - 1):
             generator_loss, _, gradients = self._devices.gradients(
-                lambda: (self._generator_loss(self._shown(self.generator(more[k], training=True), given), more[k]), ()),
+                lambda: (self._generator_loss(self.augment_fake(self.generator(more[k], training=True), given), more[k]), ()),
                 weights)
             self.optimizers["generator"].apply(gradients, weights)
         for averaged, current in zip(self.average.weights, self.generator.weights):
@@ -164,43 +165,43 @@ class Engine:
         return critic_loss, generator_loss
 
     def _update_critics(self, given, fake):
-        real = self._changed(self._augmented(given.real, given.mirrored), given.changes[:, 0])
+        real = self.augment_real(self.mirror_and_scale(given.real, given.mirrored), given.changes[:, 0])
         weights = self._critic_weights
 
         def losses():
-            critics = [Judge(self._judge)] if self.recognizer else self._scoring
+            critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self._scoring
             loss = _mean(self.algorithm.critic_loss(critic, real[k], pair, given.alpha[k], input_gradient)
-                         for k, (critic, pair) in enumerate(zip(critics, self._pairs(fake))))
-            return self._informed(loss, critics, fake, given.latent), ()
+                         for k, (critic, pair) in enumerate(zip(critics, self.critic_inputs(fake))))
+            return self.add_information_loss(loss, critics, fake, given.latent), ()
         loss, _, gradients = self._devices.gradients(losses, weights + self._head_weights)
         self.optimizers["critic"].apply(gradients, weights + self._head_weights)
         self.algorithm.constrain(weights)
         return loss
 
     def _generator_loss(self, fake, latent):
-        critics = [Judge(self._judge)] if self.recognizer else self.critics
+        critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self.critics
         loss = _mean(self.algorithm.generator_loss(critic(pair, training=True))
-                     for critic, pair in zip(critics, self._pairs(fake)))
-        return self._informed(loss, critics, fake, latent)
+                     for critic, pair in zip(critics, self.critic_inputs(fake)))
+        return self.add_information_loss(loss, critics, fake, latent)
 
-    def _informed(self, loss, critics, fake, latent):
+    def add_information_loss(self, loss, critics, fake, latent):
         """The loss of either network in a game with codes: they win together what the recognizer reads of `fake`."""
         if not self.recognizer:
             return loss
         return loss + information_loss(critics[0].answers(fake), latent, self.spec.codes, self.settings)
 
-    def _pairs(self, images):
+    def critic_inputs(self, images):
         """The generator's cells as the critics see them: one (red, greens) for each tower."""
         if len(self.critics) == 1:
             return [images]
         return [keras.ops.concatenate([images[..., red:red + 1], images[..., greens[0]:greens[-1] + 1]], axis=-1)
-                for red, *greens in self.spec.views]
+                for red, *greens in self.spec.factor_channels]
 
-    def _augmented(self, real, mirrored):
+    def mirror_and_scale(self, real, mirrored):
         """uint8 (towers, batch, height, width, channels) -> float32 in [-1, 1], mirrored (towers, batch, 2) or not."""
-        return keras.ops.cast(backend.mirror(real, mirrored), "float32") / 127.5 - 1.0
+        return to_signed(keras.ops.cast(backend.mirror(real, mirrored), "float32"))
 
-    def _changed(self, real, numbers):
+    def augment_real(self, real, numbers):
         """Real images (towers, batch, height, width, channels) as the policies change them: all towers' in one pass."""
         if not self.settings.augment:
             return real
@@ -209,26 +210,26 @@ class Engine:
         stacks = augment.apply(stacks, numbers, self.settings.augment)
         return keras.ops.transpose(keras.ops.reshape(stacks, (-1, height, width, towers, channels)), (3, 0, 1, 2, 4))
 
-    def _shown(self, cells, given):
+    def augment_fake(self, cells, given):
         """The generator's cells (batch, height, width, channels) as the critics are shown them in training."""
         return augment.apply(cells, given.changes[:, 1], self.settings.augment)
 
-    def draw_pairs(self, number):
+    def generate_pairs(self, number):
         """What the average draws of `number` latents that are the same in every call, as each critic sees it: a list of
         float32 (number, height, width, channels) in [-1, 1].
         """
-        cells = self.draw(self._latents((number, self.spec.nz), _MEASURING))
-        return [keras.ops.convert_to_numpy(pair) for pair in self._pairs(cells)]
+        cells = self.generate(self._latents((number, self.spec.nz), _MEASURING))
+        return [keras.ops.convert_to_numpy(pair) for pair in self.critic_inputs(cells)]
 
     def total(self, numbers):
         """The sums of some numbers over all tasks of the team."""
         return self._devices.total(numbers)
 
-    def draw(self, z):
+    def generate(self, z):
         """Images of the moving average, float32 (len(z), height, width, channels) in [-1, 1], for z (cells, nz)."""
-        return draw(self.alone(self.average), z)
+        return generate(self.local_copy(self.average), z)
 
-    def alone(self, network):
+    def local_copy(self, network):
         """A network for predictions in this process: Keras would have one of several devices compute in all of them."""
         if not self._shared:
             return network
@@ -244,7 +245,7 @@ class Engine:
         return codes.from_normal(z.reshape(groups * group_size, -1), self.spec.codes)
 
 
-class Judge:
+class CriticWithRecognizer:
     """A critic that notes what the recognizer answers for images that it scores: one pass over the trunk serves both.
 
     network   images -> [scores (batch,), answers (batch, numbers of all codes)]
@@ -266,13 +267,13 @@ class Judge:
         return self.network(images, training=True)[1]
 
 
-def drawing_generator(spec):
+def float32_generator(spec):
     """A generator in float32, whatever the precision of the training."""
     with models.float32():
         return models.build_generator(spec)
 
 
-def draw(generator, z, batch_size=64):
+def generate(generator, z, batch_size=64):
     """Images of a generator, float32 (len(z), height, width, channels) in [-1, 1], for z (cells, nz)."""
     starts = range(0, len(z), batch_size)       # predict() would take 100 ms a call for its own loop
     return np.concatenate([generator.predict_on_batch(z[start:start + batch_size]) for start in starts])

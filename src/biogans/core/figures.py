@@ -13,12 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..system.errors import InputError
 from ..system.files import replacing
-from .monitor import Scores
-
-PALETTES = {                            # the colours that a merge gives to the red marker and to the green factor
-    "red-green": ((1, 0, 0), (0, 1, 0)),
-    "magenta-green": ((1, 0, 1), (0, 1, 0)),
-}
+from ..system.pixels import PALETTES, to_unit, unit_to_bytes
+from ..system.progress import Scores
 
 SEPARATOR = 2                           # pixels between the images of a grid
 SMALLEST_WIDTH = 600                    # pixels of a grid: smaller ones are magnified, by a whole number
@@ -49,11 +45,11 @@ def sample_grid(path, spec, cells, columns=8):
 
     It is that of `sample_picture`, or has a column for each factor where each has a red of its own. Returns it.
     """
-    if len(spec.channel_names) > len(spec.cell):
-        tiles = [[cell[..., view] for view in spec.views] for cell in (cells + 1) / 2]
-        return write_picture(path, table(tiles, spec.shows))
+    if len(spec.channel_names) > len(spec.cell_channels):
+        tiles = [[cell[..., view] for view in spec.factor_channels] for cell in (cells + 1) / 2]
+        return write_picture(path, table(tiles, spec.separate_factors))
     names = spec.channel_names[1:]
-    return write_picture(path, sample_picture(cells, names if len(names) == len(spec.views) else (), columns))
+    return write_picture(path, sample_picture(cells, names if len(names) == len(spec.factor_channels) else (), columns))
 
 
 def sample_picture(images, factors=(), columns=8, palette="red-green"):
@@ -84,7 +80,7 @@ def real_picture(examples, palette="red-green"):
 
     One row per factor, named on the left; one column per example.
     """
-    rows = [[tile(image / np.float32(255), palette) for image in images] for images in examples.values()]
+    rows = [[tile(to_unit(image), palette) for image in images] for images in examples.values()]
     return _lattice(rows, names=list(examples))
 
 
@@ -136,7 +132,7 @@ def _lattice(rows, header=(), caption="", names=()):
     for y, row in enumerate(rows):
         for x, colours in enumerate(row):
             below, right = (SEPARATOR + y * (high + SEPARATOR), SEPARATOR + x * (wide + SEPARATOR))
-            body[below:below + high, right:right + wide] = to_bytes(colours).repeat(scale, axis=0).repeat(scale, axis=1)
+            body[below:below + high, right:right + wide] = unit_to_bytes(colours).repeat(scale, axis=0).repeat(scale, axis=1)
     picture = Image.new("RGB", (left + body.shape[1], top + body.shape[0]), PAPER)
     picture.paste(Image.fromarray(body), (left, top))
     pen = ImageDraw.Draw(picture)
@@ -148,11 +144,6 @@ def _lattice(rows, header=(), caption="", names=()):
         centre = top + SEPARATOR + y * (high + SEPARATOR) + high // 2
         pen.text((6, centre), _fitting(name, font, left - 8), INK, font, anchor="lm")
     return np.asarray(picture)
-
-
-def to_bytes(colours):
-    """Return colours in [0, 1] as uint8."""
-    return np.rint(np.clip(colours, 0, 1) * 255).astype("uint8")
 
 
 def _one_line(name):

@@ -55,34 +55,34 @@ class NetworkSpec:
         return tuple(map(Code, names, starts, sizes))
 
     @property
-    def towers(self):
+    def num_critics(self):
         """How many critics there are: one for each factor, or one for all that is drawn."""
         return len(self.factors) if ARCHITECTURES[self.architecture].per_factor else 1
 
     @property
-    def shows(self):
+    def separate_factors(self):
         """Names of the factors that the generator draws apart; none if its green is that of whatever factor."""
         known = ARCHITECTURES[self.architecture]
         return self.factors if known.per_factor or known.composites or len(self.factors) == 1 else ()
 
     @property
-    def views(self):
+    def factor_channels(self):
         """Channels (positions) of the generator's that are one training image: a list for each factor, or for all."""
-        count, greens = max(1, len(self.shows)), self.channels - 1
+        count, greens = max(1, len(self.separate_factors)), self.channels - 1
         if ARCHITECTURES[self.architecture].own_reds:
             return [list(range(k * self.channels, (k + 1) * self.channels)) for k in range(count)]
         return [[0, *range(1 + k * greens, 1 + (k + 1) * greens)] for k in range(count)]
 
     @property
-    def cell(self):
+    def cell_channels(self):
         """Channels (positions) of the generator's that are one cell with all it draws: red, that of the first factor
         where each has its own, and every green."""
-        return [0, *(channel for view in self.views for channel in view[1:])]
+        return [0, *(channel for view in self.factor_channels for channel in view[1:])]
 
     @property
     def greens(self):
         """Green channels that the generator draws; the number in the names of the files."""
-        return len(self.views) * (self.channels - 1)
+        return len(self.factor_channels) * (self.channels - 1)
 
     @property
     def critic_channels(self):
@@ -114,9 +114,9 @@ class NetworkSpec:
         """
         greens = self.channels - 1
         names = [[name if greens == 1 else f"{name} {k + 1}" for k in range(greens)]
-                 for name in self.shows or ("green",)]
+                 for name in self.separate_factors or ("green",)]
         if ARCHITECTURES[self.architecture].own_reds and len(names) > 1:
-            return tuple(name for factor, own in zip(self.shows, names) for name in (f"red {factor}", *own))
+            return tuple(name for factor, own in zip(self.separate_factors, names) for name in (f"red {factor}", *own))
         return ("red", *(name for own in names for name in own))
 
     def check(self):
@@ -151,7 +151,7 @@ def dcgan(spec):
     Radford et al. (2016): a dense layer to the smallest feature map, then transposed convolutions 4x4 with stride 2.
     """
     z = keras.Input((spec.nz,), name="z")
-    return keras.Model(z, _shared(z, spec, "all"), name="generator")
+    return keras.Model(z, single_tower(z, spec, "all"), name="generator")
 
 
 def infogan(spec):
@@ -162,7 +162,7 @@ def infogan(spec):
     z = keras.Input((spec.nz,), name="z")
     hidden = keras.layers.Dense(8 * spec.ngf, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                                 name="hidden_projection")(z)
-    return keras.Model(z, _shared(_activated(hidden, spec, "hidden"), spec, "all"), name="generator")
+    return keras.Model(z, single_tower(_activated(hidden, spec, "hidden"), spec, "all"), name="generator")
 
 
 def dcgan_starshaped(spec):
@@ -173,7 +173,7 @@ def dcgan_starshaped(spec):
     although no image shows two of them. With one tower it is the separable generator (sec. 3.1).
     """
     z = keras.Input((spec.nz,), name="z")
-    channels = _star(z, _red_half(z, spec), spec, "red", [f"green{k}" for k in range(spec.towers)])
+    channels = separate_towers(z, _red_half(z, spec), spec, "red", [f"green{k}" for k in range(spec.num_critics)])
     return keras.Model(z, _side_by_side(channels), name="generator")
 
 
@@ -183,14 +183,14 @@ def dcgan_independent(spec):
     All read the same z, as in the paper's code, yet nothing makes one image's red that of another's.
     """
     z = keras.Input((spec.nz,), name="z")
-    return keras.Model(z, _side_by_side([_shared(z, spec, f"factor{k}") for k in range(spec.towers)]), name="generator")
+    return keras.Model(z, _side_by_side([single_tower(z, spec, f"factor{k}") for k in range(spec.num_critics)]), name="generator")
 
 
 def dcgan_separable_independent(spec):
     """The same as `dcgan_independent` of separable generators."""
     z = keras.Input((spec.nz,), name="z")
     z_red = _red_half(z, spec)
-    channels = [image for k in range(spec.towers) for image in _star(z, z_red, spec, f"red{k}", [f"green{k}"])]
+    channels = [image for k in range(spec.num_critics) for image in separate_towers(z, z_red, spec, f"red{k}", [f"green{k}"])]
     return keras.Model(z, _side_by_side(channels), name="generator")
 
 
@@ -228,12 +228,12 @@ def build_generator(spec):
     return ARCHITECTURES[spec.architecture].generator(spec)
 
 
-def draws_apart(generator):
+def has_red_tower(generator):
     """Whether red has layers of its own that read nothing of green, as in separable and star-shaped networks."""
     return any(layer.name.startswith("red") for layer in generator.layers)
 
 
-def drawing_only(generator, channels):
+def restricted_to(generator, channels):
     """The same generator, of the same weights, drawing only these `channels` (positions, ascending) of its image.
 
     Towers that none of them needs are not computed.
@@ -248,8 +248,8 @@ def drawing_only(generator, channels):
 
 
 def build_critics(spec):
-    """A list of `spec.towers` critics."""
-    names = [f"critic{k}" for k in range(spec.towers)]
+    """A list of `spec.num_critics` critics."""
+    names = [f"critic{k}" for k in range(spec.num_critics)]
     return [critic(spec, name) for name in names]
 
 
@@ -315,7 +315,7 @@ def _widest(spec):
     return spec.ngf << (spec.halvings[2] - 1)
 
 
-def _shared(z, spec, name):
+def single_tower(z, spec, name):
     """An image (batch, height, width, critic_channels) of z, or of features (batch, any) made of it.
 
     `name` is what its layers' names begin with.
@@ -327,7 +327,7 @@ def _shared(z, spec, name):
     return _to_image(features, spec.critic_channels, spec, name)
 
 
-def _star(z, z_red, spec, red_tower, towers):
+def separate_towers(z, z_red, spec, red_tower, towers):
     """[red, greens of each of `towers`], images of z and its red part; the names are those that layers' begin with."""
     red_width = spec.red_part(_widest(spec))
     red = _activated(_project(z_red, spec, red_width, red_tower), spec, f"{red_tower}_0")

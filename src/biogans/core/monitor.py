@@ -4,28 +4,19 @@ Both are functions of the weights alone: to measure changes nothing in the train
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 
-from . import dataloader, metrics
 from ..system.errors import InputError
-from ..evaluation.features import scaled
 from ..system.lazy import keras
+from ..system.pixels import to_signed
+from ..system.progress import Scores
+from . import dataloader
 from .models import ARCHITECTURES
 
-MOST, FEWEST = 128, 8           # images of a group: what is measured with, and less than which says nothing
+MAX_IMAGES, MIN_IMAGES = 128, 8           # images of a group: what is measured with, and less than which says nothing
 CLEARLY_WORSE = 4               # times the best distance, or that of real images: more than it moves by itself
-BY_HEART = 0.5                  # of the way from training images to generated ones
-
-
-class Scores(NamedTuple):
-    """held_out_distance    kernel distance of drawn to held-out images, mean over factors: 0 is best; see distance()
-    critic_overfitting      0: held-out images score as training images; 1: as generated ones; see overfitting()
-    """
-
-    held_out_distance: float
-    critic_overfitting: float
+MEMORISED = 0.5                  # of the way from training images to generated ones
 
 
 class Monitor:
@@ -48,7 +39,7 @@ class Monitor:
 
     def measure(self):
         """The Scores of the engine as it is now."""
-        drawn = self.engine.draw_pairs(self.number)
+        drawn = self.engine.generate_pairs(self.number)
         return Scores(self.distance(drawn), self.overfitting(drawn))
 
     def distance(self, groups):
@@ -58,7 +49,7 @@ class Monitor:
         weights, which don't presume what is in an image (Naeem et al. 2020 use such an embedding), in units of their
         standard deviation over training images.
         """
-        return float(np.mean([metrics.kernel_distance(self._standard(real), self._standard(self._features(group)))
+        return float(np.mean([kernel_distance(self._standard(real), self._standard(self._features(group)))
                               for real, group in zip(self.real, groups)]))
 
     def overfitting(self, drawn):
@@ -88,7 +79,7 @@ class Monitor:
                 f"{self.best[0]:.3g} in iteration {self.best[1]}: the training may have collapsed or diverged; that "
                 f"generator is kept as the best one")
         # At a training's start the critic tells nothing apart, and the ratio is one of chance: once is not enough.
-        suspected, self.suspected = self.suspected, scores.critic_overfitting > BY_HEART
+        suspected, self.suspected = self.suspected, scores.critic_overfitting > MEMORISED
         if suspected and self.suspected:
             wrong["overfitting"] = (
                 f"warning: the critic scores held-out images more like generated ones than like those it was trained "
@@ -99,28 +90,46 @@ class Monitor:
         return new
 
     def _features(self, images):
-        starts = range(0, len(images), MOST)
-        return np.concatenate([self.network.predict_on_batch(images[start:start + MOST]) for start in starts])
+        starts = range(0, len(images), MAX_IMAGES)
+        return np.concatenate([self.network.predict_on_batch(images[start:start + MAX_IMAGES]) for start in starts])
 
     def _standard(self, features):
         return (features - self.mean) / self.deviation
 
 
-def load_held_out(options, images):
-    """Images of the *_test folders beside the training `images` of train.py's options; None, in a line, without."""
+def load_held_out(dataroot, factors, images):
+    """Images of the *_test folders beside the training `images`; None, with a line that says why, without them."""
     try:
-        held_out = dataloader.load(options.data, options.polarity_factors, "test", images.channels, most=MOST)
+        found = dataloader.thinned(dataloader.find(dataroot, factors, "test"), MAX_IMAGES)
+        held_out = dataloader.decode(found, images.channels, title="reading test images")
         if {*held_out.files} & {*images.files}:
             raise InputError("there is no folder *_test beside *_train")
-        few = [name for k, name in enumerate(held_out.factors) if (held_out.labels == k).sum() < FEWEST]
+        few = [name for k, name in enumerate(held_out.factors) if (held_out.labels == k).sum() < MIN_IMAGES]
         if few:
-            raise InputError(f"{few[0]} has fewer than {FEWEST} of them")
+            raise InputError(f"{few[0]} has fewer than {MIN_IMAGES} of them")
         if (held_out.pixels.shape[1:], held_out.factors) != (images.pixels.shape[1:], images.factors):
             raise InputError("they are of another size, or other factors, than those of the training")
     except InputError as problem:
         print(f"no scores on held-out images: {problem}")
         return None
     return held_out
+
+
+def kernel_distance(real, fake):
+    """Unbiased squared maximum mean discrepancy of the kernel (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4).
+
+    Its expectation is 0 for samples of the same distribution, whatever their number, so it can be negative.
+    """
+    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
+
+    def kernel(x, y):
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    def among(x):
+        values = kernel(x, x)
+        return (values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))
+
+    return float(among(real) + among(fake) - 2 * kernel(real, fake).mean())
 
 
 def random_features(height, width, channels):
@@ -142,21 +151,21 @@ def random_features(height, width, channels):
 
 
 def _groups(images, architecture, rng):
-    """[up to MOST images for each critic as it is shown them, in [-1, 1] and mirrored at random as in training].
+    """[up to MAX_IMAGES images for each critic as it is shown them, in [-1, 1] and mirrored at random as in training].
 
-    Composites are made of up to MOST images of each factor: to look for neighbours among all would take a while.
+    Composites are made of up to MAX_IMAGES images of each factor: to look for neighbours among all would take a while.
     """
     indices = [np.flatnonzero(images.labels == k) for k in range(len(images.factors))]
     if not (architecture.per_factor or architecture.composites):
         indices = [np.arange(len(images.labels))]
-    chosen = [np.sort(rng.permutation(group)[:MOST]) for group in indices]
+    chosen = [np.sort(rng.permutation(group)[:MAX_IMAGES]) for group in indices]
     some = [images.pixels[group] for group in chosen]
     if architecture.composites:
         few = np.concatenate(chosen)
         images = dataclasses.replace(images, pixels=np.concatenate(some), labels=images.labels[few])
-        some = [dataloader.Composites(images, min(MOST, len(few)), 0).take(0, 1)[0, 0]]
+        some = [dataloader.Composites(images, min(MAX_IMAGES, len(few)), 0).take(0, 1)[0, 0]]
     groups = []
-    for pixels in map(scaled, some):
+    for pixels in map(to_signed, some):
         for axis in (1, 2):
             pixels = np.where(rng.random((len(pixels), 1, 1, 1)) < 0.5, np.flip(pixels, axis), pixels)
         groups.append(pixels)
@@ -164,6 +173,6 @@ def _groups(images, architecture, rng):
 
 
 def _mean_score(critic, images):
-    scores = [keras.ops.convert_to_numpy(critic(images[start:start + MOST], training=False))
-              for start in range(0, len(images), MOST)]
+    scores = [keras.ops.convert_to_numpy(critic(images[start:start + MAX_IMAGES], training=False))
+              for start in range(0, len(images), MAX_IMAGES)]
     return np.concatenate(scores).mean()

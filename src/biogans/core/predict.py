@@ -9,115 +9,168 @@ import hashlib
 import json
 import math
 import secrets
-import sys
 from pathlib import Path
+from typing import Callable, NamedTuple
 
 import numpy as np
 
 from .. import __version__
-from . import checkpoint, codes, options as command_line
-from ..system import launch
-from ..evaluation import c2st, scoring
-from ..system import drawing
+from ..system import arguments, launch, stacks
+from ..system.arguments import rare
 from ..system.errors import InputError
-from ..system.files import replacing
+from . import c2st, codes, options as command_line, trained
+from .trained import IMAGES
 
-IMAGES = Path("images")
+
+def parser():
+    """The command line."""
+    p = arguments.Parser(prog="predict.py", help_all=True, description=__doc__, epilog=(
+        "Architecture, algorithm, sizes and factors come from the input file. An interrupted command resumes when it is\n"
+        "repeated.\n\n"
+        "examples:\n"
+        "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
+        "  predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5 -n 16 -s 1\n"
+        "  predict.py -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -n 16 --code c0=3,u1=-0.5\n"
+        "  predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -n 30000 --format png\n"
+        "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -e -d data"))
+    output = p.add_argument_group("output")
+    command_line.add_generator(output)
+    output.add_argument("-n", "--number", type=arguments.positive_int, default=1, metavar="N",
+                        help="number of cells; default=1")
+    cells = output.add_mutually_exclusive_group()
+    cells.add_argument("-s", "--seed", type=arguments.seed, default=None, metavar="N",
+                       help="random seed, to generate the same cells again; by default every run generates new ones")
+    cells.add_argument("--z", metavar="FILE.json", help="latent vector of the cell, as the page of biogans explore saves "
+                                                        "it, or a list of such vectors")
+    output.add_argument("--code", metavar="NAME=VALUE,…",
+                        help="codes of an InfoGAN, such as c0=3,u1=-0.5; the others are random, or as in the file of --z")
+    output.add_argument("--format", choices=stacks.FORMATS, default="h5",
+                        help="h5 (a stack for visualize.py) | png (a data folder for train.py, one folder of images per "
+                             "factor) | tiff (one OME-TIFF, for Fiji); default=h5")
+    command_line.add_factors(output)
+    command_line.add_batch_size(output)
+    evaluation = p.add_argument_group("evaluation")
+    evaluation.add_argument("-e", "--evaluate", action="store_true",
+                            help="compare generated images with the real ones of -d by a two-sample test in fast mode, "
+                                 "which takes minutes (biogans evaluate does the full test)")
+    evaluation.add_argument("-d", "--data", metavar="DATAROOT",
+                            help="folder of real images: *_test, and *_train beside it")
+    _add_expectations(p.add_argument_group("expected contents of the file (it is an error if they differ)"))
+    other = p.add_argument_group("files and progress")
+    command_line.add_checkpoints_dir(other)
+    rare(other.add_argument("-w", "--use_pretrained_weights", action="store_true",
+                            help="accepted for symmetry with train.py: the stored weights are always used"))
+    rare(other.add_argument("-D", "--debug", action="store_true", help="print debugging information"))
+    command_line.add_verbose(other)
+    return p
+
+
+def _add_expectations(group):
+    command_line.add_model(group, rare)
+    command_line.add_algorithm(group, rare)
+    command_line.add_learning(group)
+    group.set_defaults(**dict.fromkeys(("network_model", "nz", "ngf", "ndf", "wgan_clip_value", "wgangp_lambda", "lrG")))
 
 
 def predict(options):
-    """Draw cells as the parsed `options` say and write them to a stack. Raises InputError for a user's mistake."""
+    """Generate cells as the parsed `options` say and write them to a stack. Raises InputError for a user error."""
     launch.announce()
     if options.evaluate and not options.data:
         raise InputError("-e compares with real images: give their folder with -d")
     if options.z and options.number != 1:
-        raise InputError("-n is the number of random cells: leave it out with --z, which draws all that the file holds")
-    path = checkpoint.find(options.input_file, options.checkpoints_dir)
-    generator, spec, facts = checkpoint.load_generator(path)
-    check_expectations(path, options, facts)
-    channels = chosen_channels(path, spec, options.polarity_factors)
+        raise InputError("-n is the number of random cells: leave it out with --z, whose file determines the number")
+    generator = trained.load_generator(options.input_file, options.checkpoints_dir)
+    check_expectations(generator, options)
     if options.debug or options.verbose:
-        print(f"{path}: {facts}")
-    held_out = scoring.load_real(options.data, spec.factors, "test", facts) if options.evaluate else None
-    seed = draw(options, path, generator, spec, facts, channels)
+        print(f"{generator.path}: {generator.metadata.to_json()}")
+    channels = generator.channels(options.polarity_factors)
+    held_out = c2st.load_real(options.data, "test", generator.metadata, generator.spec.factors) if options.evaluate else None
+    seed = write_cells(options, generator, channels)
     if options.evaluate:
-        evaluate(scoring.Generated(generator, spec), held_out,
-                 scoring.load_real(options.data, spec.factors, "train", facts), seed)
+        evaluate(c2st.Generated(generator), held_out, c2st.load_real(options.data, "train", generator.metadata, generator.spec.factors), seed)
 
 
-def draw(options, path, generator, spec, facts, channels):
-    """Draw into the file or folder that the options ask for, or go on with it; returns the seed. Raises InputError."""
-    kind = drawing.FORMATS[options.format]
-    stack = IMAGES / f"stack{len(channels)}.{spec.architecture}.{facts['training']['algorithm']}{kind.suffix}"
+def write_cells(options, generator, channels):
+    """Generate into the file or folder that the options name, or resume it; returns the seed. Raises InputError."""
+    kind, spec = stacks.FORMATS[options.format], generator.spec
+    target = IMAGES / f"stack{len(channels)}.{generator.name}{kind.suffix}"
     given = read_z(options.z, spec.nz) if options.z else None
     chosen = codes.parse(options.code, spec.codes)
     number, batch_size = options.number if given is None else len(given), options.batch_size or 64
-    unfinished = drawing.Unfinished(stack, {
-        "weights": hashlib.sha256(path.read_bytes()).hexdigest(), "channels": channels, "number": number,
+    output = stacks.ResumableOutput(target, {
+        "weights": hashlib.sha256(generator.path.read_bytes()).hexdigest(), "channels": channels, "number": number,
         "batch_size": batch_size, "seed": options.seed, "code": options.code, "version": __version__,
         "z": None if given is None else hashlib.sha256(given).hexdigest()})
-    done, seed = unfinished.read()
+    done, seed = output.read_note()
     if done:
-        print(f"going on with {stack} after {done:,} of {number:,} cells")
+        print(f"resuming {target} after {done:,} of {number:,} cells")
     else:
         seed = secrets.randbelow(2**31) if options.seed is None else options.seed
-    z = ((codes.from_normal(normal, spec.codes) for normal in latents(number, spec.nz, seed, batch_size))
-         if given is None else np.split(given, range(batch_size, number, batch_size)))
+    z = (generator.latents(number, seed, batch_size) if given is None
+         else np.split(given, range(batch_size, number, batch_size)))
     source = {"seed": seed} if given is None else {"z_from": options.z}
-    shape = (spec.height, spec.width, len(channels))
-    several = {"factors": factors_of(spec, channels)} if kind is drawing.Folder else {}
-    with unfinished.taken(kind.size_of_a_number * number * math.prod(shape), keep=done) as temporary:
-        sink = kind(temporary, number, shape, spec.nz, stack_attributes(path, spec, facts, channels) | source,
-                    go_on=bool(done), **several)
-        drawing.fill(sink, generator, number, (codes.with_values(batch, chosen) for batch in z), channels, done,
-                     lambda end: unfinished.tell(end, seed))
-    print(f"Output image stack to file: {stack}")
+    content = stacks.Content(number, (spec.height, spec.width, len(channels)), spec.nz,
+                             generator.stack_attributes(channels) | source, image_folders(spec, channels))
+    with output.locked(kind.bytes_per_value * number * math.prod(content.shape), resumes=bool(done)) as path:
+        fill(kind(path, content, resumes=bool(done)), generator, (codes.with_values(batch, chosen) for batch in z),
+             channels, Position(number, done, lambda end: output.write_note(end, seed)))
+    print(f"Output image stack to file: {target}")
     return seed
 
 
-def check_expectations(path, options, facts):
-    """Raise InputError if an option was given that contradicts what the file says of itself."""
-    stored = facts["network"] | facts["training"]
-    names = {"network_model": "architecture", "gan_algorithm": "algorithm"}
-    for option in ("network_model", "gan_algorithm", "optimizer", "ngf", "ndf", "nz", "lrD", "lrG", "wgan_clip_value",
-                   "wgangp_lambda"):
-        given, there = getattr(options, option), stored[names.get(option, option)]
+class Position(NamedTuple):
+    """How far an output is: `done` of `number` cells; `note` is called now and then with the cells done."""
+
+    number: int
+    done: int = 0
+    note: Callable = lambda done: None
+
+
+def fill(sink, generator, latents, channels, position):
+    """Generate cells into a sink of system/stacks.py, from position.done on, and close it.
+
+    latents    batches of z (cells, nz), position.number cells in all
+    channels   positions of the generator's channels to write
+    Memory does not grow with the number of cells.
+    """
+    from tqdm import tqdm
+
+    start, noted, complete = 0, position.done, False
+    try:
+        with tqdm(initial=position.done, total=position.number, desc="generating", unit="cell", disable=None,
+                  leave=False) as bar:
+            for z in latents:
+                end = start + len(z)
+                if start >= position.done:
+                    sink.write(start, z, (generator.generate(z, len(z))[..., channels] + 1) / 2)
+                    bar.update(len(z))
+                    if end - noted >= stacks.NOTE_EVERY:
+                        sink.flush()
+                        position.note(end)
+                        noted = end
+                start = end
+        complete = True
+    finally:
+        sink.close(complete)
+
+
+def check_expectations(generator, options):
+    """Raise InputError if an option was given that contradicts the metadata of the generator's file."""
+    training, spec = generator.metadata.training, generator.spec
+    stored = {"network_model": spec.architecture, "gan_algorithm": training.algorithm, "ngf": spec.ngf, "ndf": spec.ndf,
+              "nz": spec.nz} | {name: getattr(training, name) for name in ("optimizer", "lrD", "lrG", "wgan_clip_value",
+                                                                           "wgangp_lambda")}
+    for option, there in stored.items():
+        given = getattr(options, option)
         if given not in (None, "default", there):
-            raise InputError(f"--{option} {given} contradicts {path}, which was trained with {there}: leave it out")
+            raise InputError(f"--{option} {given} contradicts {generator.path}, which was trained with {there}: leave it "
+                             f"out")
 
 
-def chosen_channels(path, spec, factors):
-    """Positions of red and of the greens that -p asks for, all by default. Raises InputError."""
-    names, known = spec.channel_names, spec.shows
-    for factor in factors:
-        if factor not in known:
-            raise InputError(f"{path} can't draw {factor} by itself: it draws {', '.join(known or names[1:])}")
-    if not factors and len(names) == len(spec.cell):
-        return list(range(len(names)))
-    chosen = [view for factor, view in zip(known, spec.views) if not factors or factor in factors]
-    if len({view[0] for view in chosen}) > 1:
-        raise InputError(f"{path} draws each factor in a cell of its own: choose one with -p: {', '.join(known)}")
-    return [chosen[0][0], *(channel for view in chosen for channel in view[1:])]
-
-
-def factors_of(spec, channels):
+def image_folders(spec, channels):
     """Names of the folders of images: those of the factors among `channels`, or one for all cells."""
-    return [name for name, view in zip(spec.shows, spec.views) if {*view[1:]} <= {*channels}] or ["cells"]
-
-
-def stack_attributes(path, spec, facts, channels):
-    """What a stack of these `channels` (positions) of the generator's says of itself."""
-    known = {"channel_names": [spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0], "source": str(path),
-             "iteration": facts["iteration"], "architecture": spec.architecture,
-             "algorithm": facts["training"]["algorithm"], "biogans_version": __version__}
-    return known | ({"pixel_size_um": facts["pixel_size_um"]} if facts["pixel_size_um"] else {})
-
-
-def latents(number, nz, seed, batch_size):
-    """Yield standard normal z (cells, nz), `number` cells in all: the same for a seed, whatever the batch size."""
-    rng = np.random.default_rng(seed)
-    for start in range(0, number, batch_size):
-        yield rng.standard_normal((min(batch_size, number - start), nz), np.float32)
+    found = [name for name, own in zip(spec.separate_factors, spec.factor_channels) if {*own[1:]} <= {*channels}]
+    return tuple(found) or ("cells",)
 
 
 def read_z(path, nz):
@@ -142,39 +195,22 @@ def read_z(path, nz):
     return z
 
 
-def write_stack(path, generator, number, latents, channels, attributes, **more):
-    """Draw cells batch by batch into an HDF5 file, whose datasets and `attributes` are those of a stack.
-
-    latents   batches of z (cells, nz), `number` cells in all
-    more      further datasets
-
-    The file holds `stack`, float32 (number, height, width, channels) in [0, 1], and `z`, float32 (number, nz). Memory
-    does not grow with the number of cells.
-    """
-    shape = (*generator.output_shape[1:3], len(channels))
-    nz = generator.input_shape[1]
-    with replacing(path, 4 * number * (math.prod(shape) + nz)) as temporary:
-        drawing.fill(drawing.Stack(temporary, number, shape, nz, attributes, **more), generator, number, latents, channels)
-
-
 def evaluate(generated, held_out, training, seed):
-    """Print how well critics tell generated cells from held-out images, and training images from these."""
-    scoring.check_numbers(held_out)
+    """Print how well critics distinguish generated cells, and training images, from held-out images."""
+    c2st.check_numbers(held_out)
     critic = c2st.fast()
-    rows = {"generated": generated, "real": scoring.Real(training, generated.factors)}
+    rows = {"generated": generated, "real": c2st.Real(training, generated.factors)}
     if training.fingerprint == held_out.fingerprint:        # no folders *_train and *_test: nothing real is left over
         del rows["real"]
     print(f"two-sample test (C2ST) against {len(held_out.pixels)} held-out images, fast mode: {c2st.FAST_SPLITS} "
-          f"splits, critics of {critic.iterations} updates\n(about 0: not to be told from real ones; biogans evaluate has the full "
-          f"test and other measures)\n{'':20}" + "".join(f"{name:>16}" for name in rows), flush=True)
-    scores = {name: [scoring.two_sample(subject, held_out, critic, seed, split) for split in range(c2st.FAST_SPLITS)]
-              for name, subject in rows.items()}
+          f"splits, critics of {critic.iterations} updates\n(about 0: indistinguishable from real ones; biogans evaluate "
+          f"has the full test and other measures)\n{'':20}" + "".join(f"{name:>16}" for name in rows), flush=True)
+    splits = [c2st.Split(seed, number) for number in range(c2st.FAST_SPLITS)]
+    scores = {name: [{factor: score for factor, score, _ in c2st.two_sample(subject, held_out, critic, split)}
+                     for split in splits] for name, subject in rows.items()}
     for factor in generated.factors:
         values = [[score[factor] for score in scores[name]] for name in rows]
         print(f"{factor:20}" + "".join(f"{np.mean(each):10.2f} ±{np.std(each, ddof=1):4.1f}" for each in values))
-
-
-parser = command_line.predict_parser
 
 
 def main(arguments=None):

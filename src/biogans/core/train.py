@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Train a GAN on images of cells.
 
-The file reads top to bottom: options, data, networks, then the loop."""
+The file reads top to bottom: options, data, networks, then the loop.
+"""
 
 if not __package__:                     # a copy of this folder, run as `python train.py`
     import launch
@@ -11,208 +12,220 @@ import contextlib
 import dataclasses
 import json
 import math
-import os
-import signal
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, codes, dataloader, figures, models, monitor, options as command_line
-from ..system import launch
-from ..evaluation import features
-from ..system import provenance, workers
+from ..system import launch, provenance, workers
 from ..system.errors import InputError
-from ..system.files import NoRoom, make_writable, shared
-from .gan import ALGORITHMS
+from ..system.files import NoRoom, make_writable, shared_lock
 from ..system.lazy import backend
-from ..system.progress import Log, Progress, reading
+from ..system.pixels import to_signed
+from ..system.progress import Log, Progress
+from ..system.stop import StopRequest
+from . import checkpoint, codes, dataloader, figures, models, monitor, options as command_line
+from .settings import Metadata, Schedule, resolve_network, resolve_schedule, resolve_settings
+from .trained import IMAGES
 
-IMAGES = Path("images")
 GRID = (8, 8)               # groups of cells that share the red half of z, and cells in a group
 STAR_GRID = (5, 2)
 DIAGNOSED = 1000            # images of each kind whose codes are read
 
 
-def train(options):
-    """Train as the parsed `options` say; returns the exit status: 0, or 75 or 130 when told to stop.
+@dataclasses.dataclass
+class Run:
+    """Everything that a training needs, resolved from the options and the images.
 
-    Raises InputError for a user's mistake.
+    images, held_out    dataloader.Images of the training, and those of *_test for the scores (None: no scores)
+    batches             dataloader.Batches of `images`
+    paths               the files that it writes
+    metadata            what these say about it: network, settings and images
+    schedule            when it ends and what it does on the way
+    team, stop          the tasks that train together, and the request to stop
+    """
+
+    images: dataloader.Images
+    held_out: dataloader.Images | None
+    batches: dataloader.Batches
+    paths: checkpoint.RunPaths
+    metadata: Metadata
+    schedule: Schedule
+    team: workers.Team
+    stop: StopRequest
+
+
+def train(options):
+    """Train as the parsed `options` say; returns the exit status: 0, or 75 or 130 if asked to stop.
+
+    Raises InputError for a user error.
     """
     with StopRequest() as stop, workers.joined() as team:
         launch.announce()
-        backend()               # a mistake in its choice is told before the images are read
-        settings = command_line.training(options)
-        for rate in {settings.lrD, settings.lrG}:
-            if rate >= 1:
-                print(f"warning: a learning rate of {rate:g} is far above the usual 1e-5 to 1e-2", file=sys.stderr)
-        with stop.at_once():
-            if team.rank and options.cache:
-                team.share(None)        # the first task writes that file
-            images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
-                                     options.skip_bad_images, options.cache, reading("reading images"))
-            if not team.rank and options.cache:
-                team.share(None)
-            held_out = None if team.rank else monitor.load_held_out(options, images)
-        spec = network_spec(options, settings, images)
-        print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
-              f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
-        with stop.at_once():
-            batches = dataloader.batches(images, settings.batch_size, settings.seed,
-                                         models.ARCHITECTURES[spec.architecture], reading("looking for similar cells"))
-        files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm, options.keep, options.keep_every)
-        facts = checkpoint.about(spec, settings, images)
-        check_agreement(team, facts)
+        backend()               # an error in its choice is reported before the images are read
+        run = prepare_run(options, stop, team)
         if team.rank:
-            return follow(options, settings, spec, batches, files, facts, stop, team)
-        make_writable(files.folder, IMAGES)
-        with files.locked(), shared(IMAGES, files.run):
-            return start(options, settings, spec, images, held_out, batches, files, facts, stop, team)
+            return train_as_worker(run, options.num_gpus)
+        make_writable(run.paths.folder, IMAGES)
+        with run.paths.locked(), shared_lock(IMAGES, run.paths.name):
+            begun = any(path.is_file() for path in run.paths.checkpoints())
+            if options.use_pretrained_weights and not begun:
+                raise InputError(f"{run.paths.combined}: no such checkpoint to resume: leave out -w to start a new run")
+            engine = build_engine(run, options.num_gpus, options.verbose)
+            done = start_or_resume(run, engine, options.use_pretrained_weights or options.resume and begun)
+            return training_loop(run, engine, done) if done < run.schedule.iterations else 0
 
 
-def start(options, settings, spec, images, held_out, batches, files, facts, stop, team):
-    """Build the networks, restore them if -w asks for it, and train; returns the exit status."""
-    begun = any(path.is_file() for path in files.checkpoints())
-    options.use_pretrained_weights |= options.resume and begun
-    if options.use_pretrained_weights and not begun:
-        raise InputError(f"{files.combined}: no such checkpoint to go on from: leave out -w to start anew")
+def prepare_run(options, stop, team):
+    """Read the images, and resolve everything that depends on the options and on their shape; returns the Run."""
+    settings, schedule = resolve_settings(options), resolve_schedule(options)
+    for rate in {settings.lrD, settings.lrG}:
+        if rate >= 1:
+            print(f"warning: a learning rate of {rate:g} is far above the usual 1e-5 to 1e-2", file=sys.stderr)
+    with stop.at_once():
+        with team.first_task_first(options.cache):      # which writes that file
+            images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
+                                     options.skip_bad_images, options.cache)
+        held_out = None if team.rank else monitor.load_held_out(options.data, options.polarity_factors, images)
+    spec = resolve_network(options, images)
+    print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
+          f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
+    with stop.at_once():
+        batches = dataloader.batches(images, settings.batch_size, settings.seed, models.ARCHITECTURES[spec.architecture])
+    paths = checkpoint.RunPaths(options.checkpoints_dir, spec, settings.algorithm, options.keep, schedule.save_every)
+    metadata = checkpoint.run_metadata(spec, settings, images)
+    check_agreement(team, metadata)
+    return Run(images, held_out, batches, paths, metadata, schedule, team, stop)
 
+
+def build_engine(run, num_gpus, verbose=False):
+    """The engine.Engine of a run; the networks and the machine are reported."""
     from .engine import Engine, device_name
-    engine = Engine(spec, settings, options.num_gpus, team)
-    facts = facts | {"made": provenance.of_this_run(device_name())}
+    engine = Engine(run.metadata.network, run.metadata.training, num_gpus, run.team)
+    run.metadata = dataclasses.replace(run.metadata, made=provenance.of_this_run(device_name()))
     print(device_name())
-    if team.number > 1:
-        print(f"{team.number} tasks share each batch of {settings.batch_size}")
-    if options.verbose:
-        print(settings)
+    if run.team.number > 1:
+        print(f"{run.team.number} tasks share each batch of {run.metadata.training.batch_size}")
+    if verbose:
+        print(run.metadata.training)
         for network in (engine.generator, engine.critics[0]):
             network.summary()
-    stop.check()
-    checkpoint.check_space(files, engine)
-    done = checkpoint.go_on(files, engine, facts) if options.use_pretrained_weights else 0
-    team.share(done)
-    if options.use_pretrained_weights:
-        print(f"going on from {files.combined}, iteration {done}")
-        if done >= options.epochs:
-            print(f"it has the {options.epochs} iterations of -e already: nothing left to do")
-            return 0
-    elif aside := files.set_aside():
+    run.stop.check()
+    return engine
+
+
+def start_or_resume(run, engine, resumes):
+    """Restore the newest checkpoint or set the files of an earlier run aside; returns the number of iterations done."""
+    checkpoint.check_space(run.paths, engine)
+    done = checkpoint.resume(run.paths, engine, run.metadata) if resumes else 0
+    run.team.share(done)
+    if resumes:
+        print(f"resuming from {run.paths.combined}, iteration {done}")
+        if done >= run.schedule.iterations:
+            print(f"it already has the {run.schedule.iterations} iterations of -e: nothing left to do")
+    elif aside := run.paths.set_aside():
         print(f"files of an earlier run moved to {aside}")
-    draw_real(IMAGES / f"real_samples.{files.run}.png", images)
-    meter = monitor.Monitor(engine, images, held_out, checkpoint.read_best(files, facts)) if held_out else None
-    return loop(options, engine, batches, files, facts, done, stop, meter)
+    return done
 
 
-def loop(options, engine, batches, files, facts, done, stop, meter):
-    """Iterate until `options.epochs` iterations are done or `stop` is requested; returns the exit status."""
-    log, progress = Log(files.log, files.tensorboard, done), Progress(done, options.epochs)
+def training_loop(run, engine, done):
+    """Iterate until all iterations are `done` or a stop is requested; returns the exit status."""
+    paths, schedule = run.paths, run.schedule
+    draw_real_samples(IMAGES / f"real_samples.{paths.name}.png", run.images)
+    meter = None
+    if run.held_out:
+        meter = monitor.Monitor(engine, run.images, run.held_out, checkpoint.read_best(paths, run.metadata))
+    log, progress = Log(paths.log, paths.tensorboard, done), Progress(done, schedule.iterations)
     last_save, stopping = time.monotonic(), False
     try:
-        while done < options.epochs and not stopping:
+        while done < schedule.iterations and not stopping:
             start = time.monotonic()
-            losses = engine.iterate(done, batches)
+            losses = engine.iterate(done, run.batches)
             seconds = time.monotonic() - start
             done += 1
-            stopping = stop.agreed(engine)
-            check_finite(losses, done, files)
-            look = done % options.monitor_progress == 0 or done == options.epochs
-            with saving_without_room(files, engine, facts, done):
-                scores = measure(meter, engine, files, facts, done) if meter and look else None
-                log.losses(done, *losses, seconds, scores)
-                progress.update(done, *losses, scores)
+            stopping = run.stop.agreed(engine.total)
+            check_finite(losses, done, paths)
+            pause = done % schedule.picture_every == 0 or done == schedule.iterations
+            with saving_without_room(run, engine, done):
+                scores = measure(run, engine, meter, done) if meter and pause else None
+                log.losses(done, losses, seconds, scores)
+                progress.update(done, losses, scores)
                 progress.warn(meter.warnings(scores) if scores else ())
-                if look:
-                    log.picture(done, draw_samples(IMAGES / f"fake_samples.{files.run}.{done}.png", engine))
+                if pause:
+                    log.picture(done, draw_samples(IMAGES / f"fake_samples.{paths.name}.{done}.png", engine))
                     if engine.recognizer:
-                        log.codes(done, diagnose(engine, batches.images))
-            save_is_due = (time.monotonic() - last_save > 60 * options.save_minutes
-                           or options.keep_every and done % options.keep_every == 0)
-            if save_is_due or stopping or done == options.epochs:
-                checkpoint.save(files, engine, facts, done)
+                        log.codes(done, diagnose(engine, run.images))
+            save_is_due = (time.monotonic() - last_save > 60 * schedule.save_minutes
+                           or schedule.save_every and done % schedule.save_every == 0)
+            if save_is_due or stopping or done == schedule.iterations:
+                checkpoint.save(paths, engine, run.metadata, done)
                 last_save = time.monotonic()
     finally:
         log.close()
         progress.close()
     if stopping:
-        print(f"stopped by {stop.name} after {done} iterations, saved in {files.folder}; to go on: {again()}")
-        return stop.status
-    figures.loss_curves(IMAGES / f"losses.{files.run}.png", files.log)
+        print(f"stopped by {run.stop.name} after {done} iterations, saved in {paths.folder}; to resume: "
+              f"{resume_command()}")
+        return run.stop.status
+    figures.loss_curves(IMAGES / f"losses.{paths.name}.png", paths.log)
     if meter and meter.best:
-        print(f"best:    {files.best} (held-out distance {meter.best[0]:.3g} in iteration {meter.best[1]})")
-    print(f"weights: {files.generator}\nmodel:   {files.model}\nimages:  {IMAGES}/fake_samples.{files.run}.{done}.png\n"
-          f"losses:  {IMAGES}/losses.{files.run}.png")
+        print(f"best:    {paths.best} (held-out distance {meter.best[0]:.3g} in iteration {meter.best[1]})")
+    print(f"weights: {paths.generator}\nmodel:   {paths.model}\nimages:  {IMAGES}/fake_samples.{paths.name}.{done}.png\n"
+          f"losses:  {IMAGES}/losses.{paths.name}.png")
     return 0
 
 
-def measure(meter, engine, files, facts, done):
-    """The monitor.Scores of the engine; keeps the generator if it is the best so far."""
+def measure(run, engine, meter, done):
+    """The progress.Scores of the engine; keeps the generator if it is the best so far."""
     scores = meter.measure()
     if meter.is_best(scores, done):
-        checkpoint.save_best(files, engine, facts, done, scores.held_out_distance)
+        checkpoint.save_best(run.paths, engine, dataclasses.replace(run.metadata, iteration=done), scores)
     return scores
 
 
-def follow(options, settings, spec, batches, files, facts, stop, team):
-    """What tasks after the first do: iterate as it does, without files, pictures and words; returns the exit status."""
-    from .engine import Engine
-    engine = Engine(spec, settings, options.num_gpus, team)
-    stopping, done = False, team.share(None)
-    if done and checkpoint.restore(files.combined, engine, facts) != done:
-        raise InputError(f"{files.combined} is another file here than for the first task: give -c a folder that all "
+def train_as_worker(run, num_gpus):
+    """Train as a task of non-zero rank: no files, pictures or output; returns the exit status."""
+    engine = build_engine(run, num_gpus)
+    stopping, done = False, run.team.share(None)
+    if done and checkpoint.restore(run.paths.combined, engine, run.metadata) != done:
+        raise InputError(f"{run.paths.combined} is another file here than for the first task: give -c a folder that all "
                          f"nodes share")
-    while done < options.epochs and not stopping:
-        engine.iterate(done, batches)
+    while done < run.schedule.iterations and not stopping:
+        engine.iterate(done, run.batches)
         done += 1
-        stopping = stop.agreed(engine)
-    return stop.status if stopping else 0
+        stopping = run.stop.agreed(engine.total)
+    return run.stop.status if stopping else 0
 
 
-def check_agreement(team, facts):
+def check_agreement(team, metadata):
     """Raise InputError if the tasks of the team were given different options, or see different images."""
-    facts = json.dumps(facts)
-    others = [rank for rank, theirs in enumerate(team.gather(facts)) if theirs != facts]
+    own = json.dumps(metadata.to_json())
+    others = [rank for rank, theirs in enumerate(team.gather(own)) if theirs != own]
     if others:
         raise InputError(f"tasks {', '.join(map(str, others))} have other images or options than task {team.rank}: give "
                          f"all nodes the same")
 
 
 @contextlib.contextmanager
-def saving_without_room(files, engine, facts, done):
-    """Where there is no room for the log or a picture, save the iteration, if there is room for that, before the end."""
+def saving_without_room(run, engine, done):
+    """If there is no room for the log or a picture, try to save a checkpoint before the run ends."""
     try:
         yield
     except NoRoom:
-        checkpoint.save(files, engine, facts, done)
+        checkpoint.save(run.paths, engine, run.metadata, done)
         raise
 
 
-def check_finite(losses, iteration, files):
+def check_finite(losses, iteration, paths):
     """Raise InputError if the training has diverged; the last good checkpoint stays as it is."""
     if not all(map(math.isfinite, losses)):
-        saved = files.combined.is_file()
-        advice = f"{files.combined} is kept: go on from it with -w, or" if saved else "nothing was saved yet:"
+        advice = f"{paths.combined} is kept: resume from it with -w, or" if paths.combined.is_file() else \
+            "nothing was saved yet:"
         raise InputError(f"the losses became {losses[0]} and {losses[1]} in iteration {iteration}: stopped; {advice} "
                          f"lower --lrD and --lrG")
 
 
-def network_spec(options, settings, images):
-    """The networks that the options ask for, in the shape of the images. Raises InputError if they can't be built."""
-    _, height, width, channels = images.pixels.shape
-    has_codes = models.ARCHITECTURES[options.network_model].has_codes
-    categorical, continuous = options.categorical, options.continuous
-    spec = models.NetworkSpec(
-        options.network_model, height, width, channels, images.factors,
-        categorical=(10,) * has_codes if categorical is None else categorical,
-        continuous=2 * has_codes if continuous is None else continuous,
-        critic_batch_norm=ALGORITHMS[settings.algorithm].defaults.critic_batch_norm,
-        init=command_line.preset(options, "init", "paper"))
-    spec = dataclasses.replace(spec, **command_line.sizes(options, spec.critic_channels / channels))
-    spec.check()
-    return spec
-
-
-def draw_real(path, images):
+def draw_real_samples(path, images):
     """A picture of some images of each factor, evenly spaced: neighbours may be frames of one video."""
     examples = {}
     for k, factor in enumerate(images.factors):
@@ -223,98 +236,31 @@ def draw_real(path, images):
 
 
 def draw_samples(path, engine):
-    """A picture of cells drawn from latents that are the same in every iteration; returns its pixels.
+    """A picture of cells generated from latents that are the same in every iteration; returns its pixels.
 
-    With codes, each row has another value of the first code, and each column one z besides it.
+    With codes, each row has another value of the first code, and each column the same noise.
     """
     spec = engine.spec
-    groups, group_size = STAR_GRID if len(spec.shows) > 1 else GRID
+    groups, group_size = STAR_GRID if len(spec.separate_factors) > 1 else GRID
     z = engine.grid_latents(groups, group_size)
     if spec.codes:
         z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
-    return figures.sample_grid(path, spec, engine.draw(z), group_size)
+    return figures.sample_grid(path, spec, engine.generate(z), group_size)
 
 
 def diagnose(engine, images):
-    """What the recognizer makes of drawn images and of real ones, always the same: see codes.diagnosis."""
+    """What the recognizer reads from generated and from real images, always the same ones: see codes.diagnosis."""
     z = engine.grid_latents(DIAGNOSED, 1)
-    real = features.scaled(images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)])
-    return codes.diagnosis(engine.alone(engine.recognizer), engine.spec.codes, z, engine.draw(z), real)
+    real = to_signed(images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)])
+    return codes.diagnosis(engine.local_copy(engine.recognizer), engine.spec.codes, z, engine.generate(z), real)
 
 
-class StopRequest:
-    """Remembers, within its `with`, that a signal asked the run to stop; Ctrl-C after that ends the process at once.
-
-    SIGINT is Ctrl-C; SIGTERM and SIGUSR1 come from a batch system before it ends a job. launch.py has them wait until
-    here. What a process leaves that ends at once is what one leaves that is killed: every file is old or new, and whole.
-    """
-
-    def __init__(self):
-        self.signal, self._at_once = None, False
-
-    def __enter__(self):
-        self._before = {number: signal.signal(number, self._remember) for number in launch.STOP_SIGNALS}
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, launch.STOP_SIGNALS)
-        return self
-
-    def __exit__(self, *problem):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number, frame):
-        if self.requested and number == signal.SIGINT:
-            os._exit(130)
-        self.signal = self.signal or signal.Signals(number)
-        if self._at_once:
-            raise Stopped
-
-    @contextlib.contextmanager
-    def at_once(self):
-        """A part of the run that is broken off by a signal, as there is nothing to save."""
-        self.check()
-        with contextlib.suppress(Stopped):
-            self._at_once = True
-            yield
-        self._at_once = False
-        self.check()
-
-    def check(self):
-        """End the process, if that was asked for, before there is anything to save."""
-        if self.requested:
-            print(f"stopped by {self.name} before the first iteration")
-            sys.exit(self.status)
-
-    def agreed(self, engine):
-        """Whether a signal asks this task, or another of its team, to stop: then all do, after the same iteration."""
-        votes = engine.total([float(self.signal == number) for number in launch.STOP_SIGNALS])
-        told = [number for number, count in zip(launch.STOP_SIGNALS, votes) if count]
-        self.signal = told[0] if told else self.signal
-        return bool(told)
-
-    @property
-    def requested(self):
-        return self.signal is not None
-
-    @property
-    def name(self):
-        return "Ctrl-C" if self.signal == signal.SIGINT else self.signal.name
-
-    @property
-    def status(self):
-        """130 as shells say of Ctrl-C; 75 (EX_TEMPFAIL) tells a batch script to queue the job again."""
-        return 130 if self.signal == signal.SIGINT else 75
-
-
-class Stopped(BaseException):
-    """Breaks off what StopRequest.at_once holds, past every `except Exception`."""
-
-
-def again():
-    """The command that goes on with this run."""
+def resume_command():
+    """The command that resumes this run."""
     return provenance.command() + ("" if "-w" in sys.argv[1:] else " -w")
 
 
-parser = command_line.train_parser
+parser = command_line.parser
 
 
 def main(arguments=None):

@@ -7,17 +7,17 @@ if not __package__:                     # a copy of this folder, run as `python 
 
 import math
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..system import launch
-from ..system import seal
+from ..system import hdf5, launch, seal
+from ..system.arguments import Parser
 from ..system.errors import InputError
-from .options import Parser
+from ..system.pixels import to_unit, unit_to_bytes
+from .options import add_palette
 
 IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM")    # not EPS: Pillow would run Ghostscript on it
 LARGEST_STACK = 2 ** 36                 # bytes; a file may claim any shape without holding it
@@ -57,8 +57,7 @@ def parser():
                          help="number of cells of a stack to draw; default=1")
     command.add_argument("--first", metavar="INDEX", type=int, default=0,
                          help="the first cell of a stack to draw, counted from 0; default=0")
-    command.add_argument("--palette", choices=("red-green", "magenta-green"), default="red-green",
-                         help="colours of marker and factor; magenta-green suits colour-blind eyes; default=red-green")
+    add_palette(command)
     command.add_argument("--pixel_size", metavar="UM", type=float,
                          help="size of a pixel in micrometres, for the scale bar; default: what the file says")
     command.add_argument("-v", "--verbose", action="store_true", help="print what the file holds")
@@ -90,7 +89,7 @@ def draw(drawing, source, options, figure=None):
     cells, names = drawing.cells, drawing.names
     palette, pixel_size_um = options.palette, options.pixel_size or drawing.pixel_size_um
     if not names:
-        return figures.picture_figure(figures.to_bytes(cells[0]), source.name, figure)
+        return figures.picture_figure(unit_to_bytes(cells[0]), source.name, figure)
     last = options.first + len(cells) - 1
     if len(cells) > 1:
         picture = figures.sample_picture(2 * cells - 1, names[1:], palette=palette)
@@ -165,11 +164,8 @@ def read(source, first=0, count=1):
 # ---------------------------------------------------------------------------------------------- HDF5 stacks
 
 def _read_stack(source, first, count):
-    import h5py
     try:
-        if problem := seal.problem(source):
-            raise ValueError(problem)
-        with h5py.File(source, "r", locking=False) as file:
+        with hdf5.opened(source) as file:
             dataset = _stack_of(file, source)
             _check_stack(dataset, source, first, count)
             attributes = {name: _attribute(dataset, name) for name in dataset.attrs}
@@ -245,7 +241,7 @@ def _attribute(dataset, name):
 def _scaled(values, value_range, source):
     """Return `values` as float32 in [0, 1]. uint8 are 0 to 255; floats lie in `value_range`, [0, 1] if None."""
     if values.dtype == np.uint8:
-        return values.astype("float32") / 255
+        return to_unit(values)
     if not np.isfinite(values).all():
         raise InputError(f"{source}: {np.sum(~np.isfinite(values))} values are NaN or infinite: the training probably "
                          "diverged; draw cells from an earlier checkpoint")
@@ -299,7 +295,7 @@ def _brief(value):
 
 def _read_image(source):
     from PIL import Image
-    from .dataloader import read_pixel_size_um
+    from ..system.image_files import read_pixel_size_um
     from ..system.lazy import silenced_standard_error
     try:
         with warnings.catch_warnings(), silenced_standard_error():          # libtiff writes to it past Python
@@ -363,7 +359,7 @@ def _channels(pages):
 def _to_one(page):
     """Scale a page to [0, 1]: 8-bit values by 255, others by their largest, negative ones from their smallest."""
     if page.dtype == np.uint8:
-        return page / np.float32(255)
+        return to_unit(page)
     page = page.astype("float64")
     page -= min(page.min(), 0)
     return (page / (page.max() or 1)).astype("float32")

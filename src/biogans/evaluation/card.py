@@ -64,7 +64,7 @@ def card(options):
 
 def draw(generator, spec):
     """The first cells of the seed, float32 (number, height, width, channels) in [-1, 1], as predict.py draws them."""
-    from ..core.engine import draw as draw_cells
+    from ..core.engine import generate as draw_cells
     number = _cells(spec)
     normal = np.concatenate(list(predict.latents(number, spec.nz, SEED, number)))
     return draw_cells(generator, codes.from_normal(normal, spec.codes), number)
@@ -72,7 +72,7 @@ def draw(generator, spec):
 
 def _cells(spec):
     """How many cells the picture shows."""
-    return STAR_ROWS if len(spec.shows) > 1 else COLUMNS * ROWS
+    return STAR_ROWS if len(spec.separate_factors) > 1 else COLUMNS * ROWS
 
 
 # ---------------------------------------------------------------------------------------------- the parts of a card
@@ -104,9 +104,9 @@ def _head(path, spec, facts, files, picture, weights):
 
 def _how_to_draw(path, spec, facts):
     """The commands, with the file as it was given."""
-    own_reds = len(spec.channel_names) > len(spec.cell)
-    one = f" -p {spec.shows[0]}" if own_reds else ""
-    channels = len(spec.views[0]) if own_reds else len(spec.cell)
+    own_reds = len(spec.channel_names) > len(spec.cell_channels)
+    one = f" -p {spec.separate_factors[0]}" if own_reds else ""
+    channels = len(spec.factor_channels[0]) if own_reds else len(spec.cell_channels)
     stack = f"images/stack{channels}.{spec.architecture}.{facts['training']['algorithm']}.h5"
     more = [] if own_reds else [f"biogans explore -i {path}"]
     more += [f"biogans traverse -i {path}"] if spec.codes else []

@@ -80,11 +80,11 @@ def last_losses(path):
 
 
 def drawn(generator, spec, count, seed):
-    """Generated pairs (red, green), float (count, len(spec.views), height, width, channels) in [-1, 1]."""
-    from ..core.engine import draw
+    """Generated pairs (red, green), float (count, len(spec.factor_channels), height, width, channels) in [-1, 1]."""
+    from ..core.engine import generate
     z = codes.from_normal(np.random.default_rng(seed).standard_normal((count, spec.nz), np.float32), spec.codes)
-    images = draw(generator, z, 64)
-    return np.stack([images[..., view] for view in spec.views], axis=1)
+    images = generate(generator, z, 64)
+    return np.stack([images[..., view] for view in spec.factor_channels], axis=1)
 
 
 def cells(generator, spec, seed):
@@ -99,7 +99,7 @@ def distance(generator, spec, facts, options):
     if real.pixels.shape[1:] != (spec.height, spec.width, spec.channels):
         raise InputError(f"{options.data}: these images are not of the size or channels of the training's: give others")
     fake = drawn(generator, spec, int(np.bincount(real.labels).max()), options.seed)
-    truths = [real.pixels[real.labels == k] for k in range(len(spec.shows))] or [real.pixels]
+    truths = [real.pixels[real.labels == k] for k in range(len(spec.separate_factors))] or [real.pixels]
     return np.mean([metrics.sliced_wasserstein(truth / np.float32(127.5) - 1, fake[:, k])
                     for k, truth in enumerate(truths)])
 

@@ -182,7 +182,7 @@ class Model:
         self.source = {"file": str(path), "sha256": _sha256(path.read_bytes()), "factors": list(self.subject.factors),
                        **{part: self.facts[part] for part in ("network", "training", "iteration", "weights")
                           if part in self.facts}}
-        self.joint = _joint(options, [spec.channel_names[k] for k in spec.cell])
+        self.joint = _joint(options, [spec.channel_names[k] for k in spec.cell_channels])
 
     def classifier(self, folder):
         """The classifier whose features are compared, or None where there are no several factors to tell apart."""
@@ -195,7 +195,7 @@ class Model:
                                                 _progress)}
         if self.joint is not None:
             cells = self.subject.cells(2 * len(self.joint[0]), np.random.default_rng((seed, split, 1)))
-            cells = cells[..., self.subject.spec.cell]
+            cells = cells[..., self.subject.spec.cell_channels]
             result["joint_scores"] = {self.name: scoring.score_joint(cells, self.joint[0], critic, seed, split)}
             result["channels"] = self.joint[1]
         return result

@@ -67,7 +67,7 @@ def saliency(options):
     generator, _, of_generator = checkpoint.load_generator(path)
     if of_generator != facts:
         raise InputError(f"{path} was written anew while it was read: repeat the command")
-    if len(critics) < len(spec.views):
+    if len(critics) < len(spec.factor_channels):
         raise InputError(f"{path} has one critic, of cells with all factors, and no image shows such a cell: give a "
                          f"model whose critics judge images")
     drawn = scoring.Generated(generator, spec).samples(options.number, 0, options.seed, 0)

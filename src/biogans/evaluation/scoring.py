@@ -22,19 +22,19 @@ class Generated:
 
     @property
     def factors(self):
-        return self.spec.shows or (EVERYTHING,)
+        return self.spec.separate_factors or (EVERYTHING,)
 
     def cells(self, count, rng):
         """uint8 (count, height, width, channels): rounded as real images are, or a critic could tell them by that."""
-        from ..core.engine import draw
+        from ..core.engine import generate
         z = codes.from_normal(rng.standard_normal((count, self.spec.nz), np.float32), self.spec.codes)
-        cells = draw(self.generator, z, 64)
+        cells = generate(self.generator, z, 64)
         return np.rint((np.clip(cells, -1, 1) + 1) * 127.5).astype(np.uint8)
 
     def samples(self, training, held_out, seed, split):
         """{factor: (`training`, `held_out`) many samples}; each cell is seen with all its factors."""
         cells = self.cells(training + held_out, np.random.default_rng((seed, split)))
-        pairs = {name: cells[..., view] for name, view in zip(self.factors, self.spec.views)}
+        pairs = {name: cells[..., view] for name, view in zip(self.factors, self.spec.factor_channels)}
         return {name: (pair[:training], pair[training:]) for name, pair in pairs.items()}
 
 

@@ -66,11 +66,11 @@ def export(options):
 
 def load(path):
     """The Trained of a weights file. Raises InputError."""
-    from ..core.engine import draw
+    from ..core.engine import generate
 
     generator, spec, facts = checkpoint.load_generator(path)
     z = codes.from_normal(next(predict.latents(CELLS, spec.nz, 0, CELLS)), spec.codes)
-    return Trained(path, generator, spec, facts, z, draw(generator, z))
+    return Trained(path, generator, spec, facts, z, generate(generator, z))
 
 
 def difference(trained, drawn, program):
@@ -251,7 +251,7 @@ def cover(trained):
     from ..core import figures
 
     spec = trained.spec
-    channels = spec.cell if len(spec.cell) == len(spec.channel_names) else spec.views[0]
+    channels = spec.cell_channels if len(spec.cell_channels) == len(spec.channel_names) else spec.factor_channels[0]
     names = [spec.channel_names[k] for k in channels[1:]] if len(channels) > 2 else []
     picture = figures.sample_picture(trained.cells[:6 if names else CELLS][..., channels], names, columns=4)
     file = io.BytesIO()

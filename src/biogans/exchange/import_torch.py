@@ -152,9 +152,9 @@ def _kernels(path, arrays):
 
 def build(path, spec, arrays):
     """The generator of `spec` (Keras) with the weights of these `arrays`. Raises InputError if they are not its."""
-    from ..core.engine import drawing_generator
+    from ..core.engine import float32_generator
 
-    generator = drawing_generator(spec)
+    generator = float32_generator(spec)
     unused = set(arrays)
     for name, module, features in counterparts(spec):
         layer = generator.get_layer(name)
@@ -180,7 +180,7 @@ def counterparts(spec):
     if spec.architecture == "DCGAN-starshaped":
         yield from _of_star(spec)
     elif known.own_reds:
-        for k in range(spec.towers):
+        for k in range(spec.num_critics):
             yield from _of_sequence(spec, f"main.{k}.main.", [f"red{k}", f"green{k}"] if apart else [f"factor{k}"])
     else:
         yield from _of_sequence(spec, "main.", ["red", "green0"] if apart else ["all"])
@@ -188,7 +188,7 @@ def counterparts(spec):
 
 def _of_star(spec):
     """The original's modules are numbered, and each has a red part and a green one for each factor."""
-    towers = {"red": "red"} | {f"green{k}": f"green.{k}" for k in range(spec.towers)}
+    towers = {"red": "red"} | {f"green{k}": f"green.{k}" for k in range(spec.num_critics)}
     for level in range(spec.halvings[2] + 1):
         for tower, theirs in towers.items():
             convolution, normalization = _layers(spec, tower, level)

@@ -42,7 +42,7 @@ def explore(options):
     launch.announce()
     path = checkpoint.find(options.input_file, options.checkpoints_dir)
     generator, spec, facts = checkpoint.load_generator(path)
-    if len(spec.channel_names) > len(spec.cell):
+    if len(spec.channel_names) > len(spec.cell_channels):
         raise InputError(f"{path} draws each factor in a cell of its own, and the page shows one: give another model")
     name = f"explorer{len(spec.channel_names)}.{spec.architecture}.{facts['training']['algorithm']}.html"
     page = Path(options.output) if options.output else predict.IMAGES / name
@@ -60,7 +60,7 @@ def explore(options):
 def groups_of(generator, spec):
     """The Groups of the noise in z: of all of it but the codes of an InfoGAN, which z ends with."""
     noise = spec.codes[0].start if spec.codes else spec.nz
-    if not models.draws_apart(generator):
+    if not models.has_red_tower(generator):
         note = "directions of z, the strongest first"
         return [Group("Noise", "noise", f"all that is not a code: {note}", 0, noise) if spec.codes else
                 Group("Directions", "direction", note, 0, noise)]
@@ -80,13 +80,13 @@ def directions(generator, groups, seed=0):
     the pixels of all channels, in gray levels of 256, for a unit of a small step; a large one saturates.
     """
     from tqdm import tqdm
-    from ..core.engine import draw
+    from ..core.engine import generate
 
     nz = generator.input_shape[1]
     means = [np.zeros((group.size, group.size)) for group in groups]
     for z in tqdm(np.random.default_rng(seed).standard_normal((CELLS, nz), np.float32), desc="directions", unit="cell",
                   disable=None, leave=False):
-        moved = draw(generator, np.concatenate([z[None], z + STEP * np.eye(nz, dtype=np.float32)]))
+        moved = generate(generator, np.concatenate([z[None], z + STEP * np.eye(nz, dtype=np.float32)]))
         derivatives = (moved[1:] - moved[0]).reshape(nz, -1) / STEP * 127.5
         for mean, group in zip(means, groups):
             part = derivatives[group.start:group.start + group.size]

@@ -65,8 +65,8 @@ def interpolate(options):
 
 
 def _drawn(generator, z):
-    from ..core.engine import draw
-    return (draw(generator, z.astype("float32")) + 1) / 2
+    from ..core.engine import generate
+    return (generate(generator, z.astype("float32")) + 1) / 2
 
 
 # ---------------------------------------------------------------------------------------------- the way
@@ -173,7 +173,7 @@ def cell_cycle(generator, spec, number, seed, red=0):
     InputError if the generator draws no cells that can be measured, or none that grows.
     """
     rng = np.random.default_rng(seed)
-    red = models.drawing_only(generator, [red]) if red or models.draws_apart(generator) else generator
+    red = models.restricted_to(generator, [red]) if red or models.has_red_tower(generator) else generator
     z = rng.standard_normal((SAMPLE, spec.nz))
     known = _measured(red, z)
     found = np.isfinite(known[:, 0])

@@ -124,7 +124,7 @@ def along(generator, z, code, direction, answer):
 
     So each frame stands for as many real cells as any other. Answers beyond the range of the code are cut.
     """
-    from ..core.engine import draw
+    from ..core.engine import generate
     quantiles = np.quantile(answer, np.linspace(0.02, 0.98, FRAMES))
     values = direction * np.clip(quantiles, -1, 1)
     return (draw(generator, codes.traversal(z, code, values)) + 1) / 2

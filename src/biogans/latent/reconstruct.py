@@ -41,7 +41,7 @@ def reconstruct(options):
     generator, spec, facts = checkpoint.load_generator(path)
     codes.refuse(path, spec.codes)
     orders = _orders(path, generator, options.order)
-    whole_cells = len(spec.channel_names) == len(spec.cell)
+    whole_cells = len(spec.channel_names) == len(spec.cell_channels)
     channels = predict.chosen_channels(path, spec, () if whole_cells else options.polarity_factors)
     held_out, training = (scoring.load_real(options.data, spec.factors, split, facts)
                           for split in ("test", "train"))
@@ -72,7 +72,7 @@ def reconstruct(options):
 
 
 def _orders(path, generator, order):
-    if models.draws_apart(generator):
+    if models.has_red_tower(generator):
         return ("joint", "red-first") if order == "both" else (order,)
     if order == "red-first":
         raise InputError(f"{path} draws red and green together, so red can't come first: leave out --order, or give a "
@@ -135,7 +135,7 @@ def search(generator, spec, images, order="joint", starts=5, iterations=100, see
     z = np.random.default_rng(seed).standard_normal((len(images.labels), starts, spec.nz))
     squared = np.empty(z.shape[:2])
     objective = functools.cache(functools.partial(_objective, generator, spec))
-    towers = images.labels if spec.shows else np.zeros_like(images.labels)
+    towers = images.labels if spec.separate_factors else np.zeros_like(images.labels)
     with tqdm(total=squared.size * len(ORDERS[order]), desc=order, unit="search", disable=None, leave=False) as bar:
         for tower in np.unique(towers):
             rows = np.flatnonzero(towers == tower)
@@ -161,7 +161,7 @@ def _objective(generator, spec, tower, part):
     red, green = slice(0, spec.red_nz), slice(spec.red_nz, None)
     channels, free = {"pair": (slice(None), slice(None)), "red": (slice(0, 1), red),
                       "green": (slice(1, None), green)}[part]
-    return latent_gradient(models.drawing_only(generator, spec.views[tower][channels])), channels, free
+    return latent_gradient(models.restricted_to(generator, spec.factor_channels[tower][channels])), channels, free
 
 
 def _minimize(function, targets, z, free, iterations, together, done):
@@ -269,7 +269,7 @@ def _spread(values, digits):
 def _draw(name, generator, spec, targets, neighbours, found, palette):
     """Write the pictures: of each factor the reconstruction with the smallest, the middle and the largest error."""
     from ..core import figures
-    from ..core.engine import draw
+    from ..core.engine import generate
 
     error = next(iter(found.values())).error
     rows = []
@@ -278,15 +278,15 @@ def _draw(name, generator, spec, targets, neighbours, found, palette):
         of_factor = of_factor[np.argsort(error[of_factor])]
         rows += [of_factor[k] for k in sorted({0, len(of_factor) // 2, len(of_factor) - 1})]
     real, nearest = targets.pixels[rows] / np.float32(255), neighbours[rows] / np.float32(255)
-    cells = [(draw(generator, best.z[rows]) + 1) / 2 for best in found.values()]
+    cells = [(generate(generator, best.z[rows]) + 1) / 2 for best in found.values()]
     names = [targets.factors[label] for label in targets.labels[rows]]
-    towers = targets.labels[rows] if spec.shows else np.zeros(len(rows), int)
-    pairs = [[cell[..., spec.views[k]] for k, cell in zip(towers, drawn)] for drawn in cells]
+    towers = targets.labels[rows] if spec.separate_factors else np.zeros(len(rows), int)
+    pairs = [[cell[..., spec.factor_channels[k]] for k, cell in zip(towers, drawn)] for drawn in cells]
     path = predict.IMAGES / f"reconstruction.{name}.png"
     figures.write_picture(path, figures.table(list(zip(real, nearest, *pairs)),
                                               ["real", "nearest neighbour", *found], names, palette))
     print(f"Output picture to file: {path}")
-    if len(spec.shows) > 1 and len(spec.channel_names) == 1 + len(spec.shows):
+    if len(spec.separate_factors) > 1 and len(spec.channel_names) == 1 + len(spec.separate_factors):
         path = predict.IMAGES / f"reconstruction_factors.{name}.png"
         figures.write_picture(path, figures.table(
             [[image, *(cell[..., [0, k]] for k in range(1, cell.shape[-1]))] for image, cell in zip(real, cells[0])],

@@ -73,8 +73,8 @@ def values(code, steps, reach):
 
 def drawn(generator, z, code, values):
     """Cells (values, len(z), height, width, channels) in [0, 1]."""
-    from ..core.engine import draw
-    cells = draw(generator, codes.traversal(z, code, values))
+    from ..core.engine import generate
+    cells = generate(generator, codes.traversal(z, code, values))
     return ((cells + 1) / 2).reshape(len(values), len(z), *cells.shape[1:])
 
 

@@ -164,7 +164,7 @@ class Lock:
 
 
 @contextlib.contextmanager
-def shared(folder, run):
+def shared_lock(folder, run):
     """While other jobs may write to `folder` too: first remove what killed jobs of this name left, if none is at work."""
     lock = Lock(folder / f".lock.{run}")
     if lock.take() and lock.works:

@@ -8,19 +8,28 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from .files import noticing_a_full_disk, replacing
-from ..core.monitor import Scores
+
+class Scores(NamedTuple):
+    """held_out_distance    kernel distance of generated to held-out images, mean over factors: 0 is best
+    critic_overfitting      0: held-out images score as training images; 1: as generated ones
+    """
+
+    held_out_distance: float
+    critic_overfitting: float
+
 
 SECONDS_BETWEEN_LINES = 30
 COLUMNS = ("iteration", "critic_loss", "generator_loss", "seconds", *Scores._fields)
 BEFORE = len(COLUMNS) - len(Scores._fields)         # columns of logs from before there were scores
 
 
-def reading(what):
-    """A function that wraps an iterable over blocks of files and shows a bar on a terminal, nothing elsewhere."""
+def reading(title, unit="block"):
+    """A function that wraps an iterable with a progress bar on a terminal, with nothing elsewhere."""
     from tqdm import tqdm
-    return functools.partial(tqdm, desc=what, unit="block", disable=None, leave=False)
+    return functools.partial(tqdm, desc=title, unit=unit, disable=None, leave=False)
 
 
 class Progress:
@@ -32,13 +41,14 @@ class Progress:
         self.next_line, self.distance = 0.0, ""
         self.bar = tqdm(initial=done, total=total, unit="it", disable=None, dynamic_ncols=True, smoothing=0.05)
 
-    def update(self, done, critic_loss, generator_loss, scores=None):
-        """Tell that `done` iterations are done, the last one with these losses and, if measured, monitor.Scores."""
+    def update(self, done, losses, scores=None):
+        """Tell that `done` iterations are done, the last one with these losses and, if measured, Scores."""
         if scores:
             self.distance = f", held-out distance {scores.held_out_distance:.3g}"
-        losses = f"critic {critic_loss:.4g}, generator {generator_loss:.4g}{self.distance}"
+        critic_loss, generator_loss = losses
+        text = f"critic {critic_loss:.4g}, generator {generator_loss:.4g}{self.distance}"
         if not self.bar.disable:
-            self.bar.set_postfix_str(losses, refresh=False)
+            self.bar.set_postfix_str(text, refresh=False)
             self.bar.update()
             return
         now = time.monotonic() - self.start
@@ -47,7 +57,7 @@ class Progress:
             left = time.strftime("%H:%M:%S", time.gmtime((self.total - done) / rate % 86400))
             days = int((self.total - done) / rate // 86400)
             left = f"{days} d {left}" if days else left
-            print(f"iteration {done}/{self.total}  {losses}  {rate:.3g} it/s  {left} left", flush=True)
+            print(f"iteration {done}/{self.total}  {text}  {rate:.3g} it/s  {left} left", flush=True)
             self.next_line = now + SECONDS_BETWEEN_LINES
 
     def warn(self, lines):
@@ -74,8 +84,9 @@ class Log:
         self.writer = csv.writer(self.file)
         self.events = _Events(tensorboard)
 
-    def losses(self, iteration, critic_loss, generator_loss, seconds, scores=None):
-        """Add a row; `seconds` is the time that this iteration took, `scores` are monitor.Scores if there are any."""
+    def losses(self, iteration, losses, seconds, scores=None):
+        """Add a row; `seconds` is the time that this iteration took, `scores` are Scores if there are any."""
+        critic_loss, generator_loss = losses
         self.seconds += seconds
         with noticing_a_full_disk(self.path):
             self.writer.writerow((iteration, f"{critic_loss:.9g}", f"{generator_loss:.9g}", f"{self.seconds:.3f}",

@@ -16,18 +16,18 @@ MOST_OBJECTS = 1 << 12  # that a trial looks at
 MOST_BYTES = 1 << 26    # of arrays that a trial reads
 
 
-def of(content):
-    """The bytes that stand behind `content` in a file."""
+def trailer(content):
+    """The bytes that follow `content` (bytes) in a sealed file."""
     return MARK + hashlib.sha256(content).hexdigest().encode()
 
 
-def add(path):
+def append_trailer(path):
     """Seal the file `path`."""
     with open(path, "rb+") as file:
         file.write(MARK + _digest(file, os.fstat(file.fileno()).st_size))
 
 
-def problem(path):
+def find_corruption(path):
     """What is wrong with the bytes of an HDF5 file, in words, or None. Raises OSError."""
     with open(path, "rb") as file:
         size = file.seek(0, os.SEEK_END) - len(MARK) - 64

@@ -88,6 +88,15 @@ class Team:
         self._say({"value": value})
         return value
 
+    @contextlib.contextmanager
+    def first_task_first(self, needed):
+        """Let the first task finish this block before the others begin it, if that is `needed`."""
+        if needed and self.rank:
+            self.share(None)
+        yield
+        if needed and not self.rank:
+            self.share(None)
+
     def gather(self, value):
         """[`value` of each task], in all tasks. They wait for each other."""
         if self.rank:

@@ -1,35 +1,52 @@
-"""The classifier two-sample test: how well a freshly trained critic tells samples from held-out images.
+"""The classifier two-sample test: how well a freshly trained critic distinguishes samples from held-out images.
 
 As in Osokin et al. (ICCV 2017), sec. 5.1, and their code, after Lopez-Paz & Oquab (2017): the held-out images are
 halved at random; a critic is trained on one half against the samples, and the score is minus its loss on the other
-half. For WGAN-GP that is E f(x) - E f(sample) - lambda E (|grad f| - 1)^2, 0 where the critic found no difference that
-lasts, growing with the distance, and slightly negative where all it learnt was the training half by heart.
+half. For WGAN-GP that is E f(x) - E f(sample) - lambda E (|grad f| - 1)^2: 0 where the critic found no lasting
+difference, growing with the distance, and slightly negative where the critic only memorised the training half.
 """
 
 import dataclasses
 import functools
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 
-from ..core import models
-from ..core.gan import ALGORITHMS, optimizer
+from ..system.errors import InputError
 from ..system.lazy import keras
+from ..system.pixels import to_signed
 from ..system.workers import Team
+from . import dataloader, models
+from .gan import ALGORITHMS, optimizer
+from .trained import TrainedGenerator
 
 SPLITS = 10
+MIN_IMAGES = 12                         # held-out images of a factor: half of them must have five neighbours
+EVERYTHING = "all images"               # in place of a factor, of a generator that does not separate them
+
+
+class Split(NamedTuple):
+    """Split `number` of the held-out images, of those that a `seed` gives: the same for every model."""
+
+    seed: int
+    number: int
+
+    def rng(self, *purpose):
+        """A random generator that is a function of the split and of the integers `purpose` alone."""
+        return np.random.default_rng((self.seed, self.number, *purpose))
 
 
 @dataclasses.dataclass(frozen=True)
 class Critic:
-    """How the critic is built and trained; two scores compare only if they agree in all of it.
+    """How the critic is built and trained; two scores are comparable only if they agree in all of it.
 
     algorithm    a name in gan.PAPER; its defaults give the optimizer
     iterations   updates of the critic
     ndf          its features (models.critic)
     lr           learning rate; None for that of the algorithm's paper
     init         a name in INITIALIZERS
-    pool         samples that are drawn for its training; batches are drawn from them
+    pool         number of samples for its training; batches are drawn from them at random
     """
 
     algorithm: str = "WGAN-GP"
@@ -50,17 +67,80 @@ FAST_SPLITS = 3
 
 
 def fast(algorithm="WGAN-GP"):
-    """The Critic of the fast mode: it orders models as the full one does, but its scores are in other units."""
+    """The Critic of the fast mode: it ranks models as the full one does, but its scores are in other units."""
     return Critic(algorithm, lr=FAST_RATES[algorithm], **FAST)
 
 
-def halves(count, seed, split, name=""):
+@dataclasses.dataclass(frozen=True)
+class Generated:
+    """Samples of a trained generator, of each factor that it separates."""
+
+    generator: TrainedGenerator
+
+    @property
+    def factors(self):
+        return self.generator.spec.separate_factors or (EVERYTHING,)
+
+    def samples(self, training, held_out, split):
+        """{factor: (`training`, `held_out`) many samples, uint8}; each cell is seen with all its factors."""
+        cells = self.generator.cells(training + held_out, split.rng())
+        pairs = {name: cells[..., channels]
+                 for name, channels in zip(self.factors, self.generator.spec.factor_channels)}
+        return {name: (pair[:training], pair[training:]) for name, pair in pairs.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Real:
+    """Training images in place of samples: the score of a perfect generator.
+
+    images     dataloader.Images
+    factors    those to score: factors of the images, or EVERYTHING
+    """
+
+    images: dataloader.Images
+    factors: tuple
+
+    def samples(self, training, held_out, split):
+        """{factor: (half of its images, the other half), each with their mirror images}."""
+        return {name: split_images(of_factor(self.images, name), split, name) for name in self.factors}
+
+
+def load_real(dataroot, split, like=None, factors=()):
+    """Images of `-d dataroot -p factors`, of the folders *_<split> ("train" or "test").
+
+    like    settings.Metadata of a training, whose channels are read
+    Raises InputError if the images don't have the shape of the training's.
+    """
+    channels = like.images["channels"] if like else ()
+    real = dataloader.load(dataroot, factors, split, channels)
+    there = real.pixels.shape[1:]
+    here = (like.network.height, like.network.width, like.network.channels) if like else there
+    if there != here:
+        raise InputError(f"{dataroot}: these images are {there[0]}x{there[1]} with {there[2]} channel(s), those of the "
+                         f"training were {here[0]}x{here[1]} with {here[2]}: give images like them")
+    return real
+
+
+def check_numbers(images):
+    """Raise InputError if a factor has too few images to be halved."""
+    for k, name in enumerate(images.factors):
+        count = int((images.labels == k).sum())
+        if count < MIN_IMAGES:
+            raise InputError(f"{name} has {count} held-out images: at least {MIN_IMAGES} are needed for a score")
+
+
+def of_factor(images, name):
+    """Pixels of the images of a factor, or of EVERYTHING."""
+    return images.pixels if name == EVERYTHING else images.pixels[images.labels == images.factors.index(name)]
+
+
+def random_halves(count, split, name=""):
     """(training half, held-out half) of range(count): a function of the arguments alone, so all models share them.
 
     `name` is that of the factor: its split does not depend on which others are there. The held-out half has
     count // 2, as in the original code.
     """
-    order = np.random.default_rng((seed, split, zlib.crc32(name.encode()))).permutation(count)
+    order = split.rng(zlib.crc32(name.encode())).permutation(count)
     return np.sort(order[count // 2:]), np.sort(order[:count // 2])
 
 
@@ -69,8 +149,24 @@ def mirrored(images):
     return np.concatenate([images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]])
 
 
+def split_images(pixels, split, name):
+    """(training half, held-out half) with all mirror images, as the random mirroring of training shows them."""
+    training, held_out = random_halves(len(pixels), split, name)
+    return mirrored(pixels[training]), mirrored(pixels[held_out])
+
+
+def two_sample(subject, held_out, critic, split):
+    """Yield (factor, score, held-out samples) of each factor of Generated or Real against held-out images."""
+    largest = max(len(of_factor(held_out, name)) for name in subject.factors)
+    samples = subject.samples(critic.pool, 2 * largest, split)
+    for name in subject.factors:
+        real, real_held_out = split_images(of_factor(held_out, name), split, name)
+        yield (name, score(samples[name][0], real, samples[name][1], real_held_out, critic, split.number),
+               samples[name][1])
+
+
 def score(samples, real, held_out_samples, held_out_real, critic=Critic(), seed=0):
-    """The two-sample score of `samples`: about 0 if they look like `real` images, larger the more they differ.
+    """Two-sample score of `samples`: about 0 if they look like `real` images, larger the more they differ.
 
     samples, real                      uint8 (images, height, width, channels), for the training of the critic;
                                        batches are drawn from them at random
@@ -126,22 +222,22 @@ class _Trainer:
         self.optimizer.build(self.network.trainable_variables)
         self.variables = [*self.network.weights, *self.optimizer.variables]
         self.first = [variable.numpy() for variable in self.variables]
-        self.update, self.loss = compiled(self.network, self.optimizer, ALGORITHMS[settings.algorithm](settings))
+        self.update, self.loss = compile_updates(self.network, self.optimizer, ALGORITHMS[settings.algorithm](settings))
 
     def restart(self):
         for variable, first in zip(self.variables, self.first):
             variable.assign(first)
 
 
-def compiled(network, optimizer, algorithm):
+def compile_updates(network, optimizer, algorithm):
     """(update, loss) of a critic as compiled functions of uint8 batches and alpha."""
-    from ..core.engine import backend, input_gradient
+    from .engine import backend, input_gradient
 
     devices, scoring = backend.Devices(1, "float32", Team()), backend.twice_differentiable(network)
     weights, state = network.trainable_variables, [*network.weights, *optimizer.variables]
 
     def critic_loss(critic, real, samples, alpha):
-        real, samples = (keras.ops.cast(images, "float32") / 127.5 - 1.0 for images in (real, samples))
+        real, samples = (to_signed(keras.ops.cast(images, "float32")) for images in (real, samples))
         return algorithm.critic_loss(critic, real, samples, alpha, input_gradient)
 
     def update(real, samples, alpha):
@@ -153,4 +249,4 @@ def compiled(network, optimizer, algorithm):
     def loss(real, samples, alpha):
         return critic_loss(lambda images, training: network(images, training=False), real, samples, alpha)
 
-    return devices.compiled(update, state), devices.compiled(loss, state)
+    return devices.compile_function(update, state), devices.compile_function(loss, state)

@@ -39,23 +39,6 @@ def frechet_distance(real, fake):
     return float(means + np.trace(covariance) + np.trace(other) - 2 * shared)
 
 
-def kernel_distance(real, fake):
-    """Unbiased squared maximum mean discrepancy of the kernel (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4).
-
-    Its expectation is 0 for samples of the same distribution, whatever their number, so it can be negative.
-    """
-    real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
-
-    def kernel(x, y):
-        return (x @ y.T / x.shape[1] + 1) ** 3
-
-    def among(x):
-        values = kernel(x, x)
-        return (values.sum() - np.trace(values)) / (len(x) * (len(x) - 1))
-
-    return float(among(real) + among(fake) - 2 * kernel(real, fake).mean())
-
-
 def precision_recall_density_coverage(real, fake, nearest=5):
     """A dict of four numbers, from balls around each feature that reach to its `nearest`-th neighbour in its set.
 

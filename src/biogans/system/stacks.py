@@ -1,6 +1,6 @@
-"""Many cells drawn into files: an HDF5 stack, an OME-TIFF, or a folder of PNGs. A drawing that was killed goes on.
+"""Where generated cells go: an HDF5 stack, an OME-TIFF, or a folder of PNGs; and how an interrupted writer resumes.
 
-Until it is complete a drawing has another name, beside its target, and a note of how far it has got.
+Until it is complete, output has another name, beside its target, and a note of how far it has got.
 """
 
 import contextlib
@@ -8,31 +8,51 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from . import seal
 from .errors import InputError
 from .files import Lock, check_room, noticing_a_full_disk, replacing
+from .pixels import unit_to_bytes
 
-EVERY = 1024            # cells after which a killed drawing goes on
+NOTE_EVERY = 1024       # cells from one note of progress to the next
+
+
+class Content(NamedTuple):
+    """What an output is to hold.
+
+    number       of cells
+    shape        (height, width, channels) of each
+    nz           size of their latent vectors
+    attributes   what it says about itself, as JSON can hold it
+    factors      names of the image folders, for the format that has them
+    """
+
+    number: int
+    shape: tuple
+    nz: int
+    attributes: dict
+    factors: tuple = ()
 
 
 class Stack:
     """An HDF5 file: `stack`, float32 (number, height, width, channels) in [0, 1], and `z`, float32 (number, nz)."""
 
-    suffix, size_of_a_number = ".h5", 4
+    suffix, bytes_per_value = ".h5", 4
 
-    def __init__(self, path, number, shape, nz, attributes, go_on=False, **more):
+    def __init__(self, path, content, resumes=False, **extra):
+        """`extra`: further datasets."""
         import h5py
 
-        self.path, self.file = path, h5py.File(path, "r+" if go_on else "w")
-        if not go_on:
-            self.file.create_dataset("stack", (number, *shape), np.float32)
-            self.file.create_dataset("z", (number, nz), np.float32)
-            for name, values in more.items():
+        self.path, self.file = path, h5py.File(path, "r+" if resumes else "w")
+        if not resumes:
+            self.file.create_dataset("stack", (content.number, *content.shape), np.float32)
+            self.file.create_dataset("z", (content.number, content.nz), np.float32)
+            for name, values in extra.items():
                 self.file.create_dataset(name, data=values)
-            self.file["stack"].attrs.update(attributes)
+            self.file["stack"].attrs.update(content.attributes)
         self.stack, self.z = self.file["stack"], self.file["z"]
 
     def write(self, start, z, cells):
@@ -45,29 +65,30 @@ class Stack:
     def close(self, complete):
         self.file.close()
         if complete:
-            seal.add(self.path)
+            seal.append_trailer(self.path)
 
 
 class Pages:
     """An OME-TIFF for Fiji and others: uint8, axes TCYX, the cells in the place of times."""
 
-    suffix, size_of_a_number = ".ome.tif", 1
+    suffix, bytes_per_value = ".ome.tif", 1
 
-    def __init__(self, path, number, shape, nz, attributes, go_on=False):
+    def __init__(self, path, content, resumes=False):
         import tifffile
 
-        height, width, channels = shape
+        (height, width, channels), attributes = content.shape, content.attributes
+        shape = content.number, channels, height, width
         known = {"axes": "TCYX", "Channel": {"Name": list(attributes["channel_names"])},
                  "Description": json.dumps(attributes)}
         if pixel := attributes.get("pixel_size_um"):
             known |= {f"PhysicalSize{axis}": pixel for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-        new = {} if go_on else {"shape": (number, channels, height, width), "dtype": np.uint8, "ome": True,
-                                "photometric": "minisblack", "metadata": known}
+        new = {} if resumes else {"shape": shape, "dtype": np.uint8, "ome": True, "photometric": "minisblack",
+                                  "metadata": known}
         pages = tifffile.memmap(path, mode="r+", **new)
-        self.pages, self.whole = pages.reshape(number, channels, height, width), pages
+        self.pages, self.whole = pages.reshape(shape), pages
 
     def write(self, start, z, cells):
-        self.pages[start:start + len(cells)] = np.moveaxis(to_bytes(cells), -1, 1)
+        self.pages[start:start + len(cells)] = np.moveaxis(unit_to_bytes(cells), -1, 1)
 
     def flush(self):
         self.whole.flush()
@@ -78,27 +99,27 @@ class Pages:
 
 
 class Folder:
-    """A data folder as train.py reads it: PNGs, in a folder for each factor; drawing.json tells where they are from.
+    """A data folder as train.py reads it: PNGs, in a folder for each factor; drawing.json records their provenance.
 
     One channel is gray; two to four are R, G, B and alpha, with an empty blue for two, as in the sample data. Of a cell
     with several factors there is an image for each, of the marker and that factor.
     """
 
-    suffix, size_of_a_number = "", 1
+    suffix, bytes_per_value = "", 1
 
-    def __init__(self, path, number, shape, nz, attributes, go_on=False, factors=()):
-        self.path, self.factors = path, factors
-        self.digits = len(str(number - 1))
+    def __init__(self, path, content, resumes=False):
+        self.path, self.factors = path, content.factors
+        self.digits = len(str(content.number - 1))
         for factor in self.factors:
             (path / factor).mkdir(parents=True, exist_ok=True)
-        (path / "drawing.json").write_text(json.dumps(attributes, indent=1) + "\n")
+        (path / "drawing.json").write_text(json.dumps(content.attributes, indent=1) + "\n")
 
     def write(self, start, z, cells):
         from PIL import Image
 
         greens = (cells.shape[-1] - 1) // len(self.factors)
         for k, factor in enumerate(self.factors):
-            images = to_bytes(cells[..., [0, *range(1 + k * greens, 1 + (k + 1) * greens)]])
+            images = unit_to_bytes(cells[..., [0, *range(1 + k * greens, 1 + (k + 1) * greens)]])
             if images.shape[-1] == 2:
                 images = np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1)
             images = images[..., 0] if images.shape[-1] == 1 else images
@@ -115,41 +136,10 @@ class Folder:
 FORMATS = {"h5": Stack, "tiff": Pages, "png": Folder}
 
 
-def to_bytes(cells):
-    """[0, 1] as uint8."""
-    return np.rint(255 * np.clip(cells, 0, 1)).astype(np.uint8)
+class ResumableOutput:
+    """What an interrupted command has left of `target`: a file or folder of another name, and a note beside it.
 
-
-def fill(sink, generator, number, latents, channels, done=0, tell=None):
-    """Draw cells from `latents`, batches of z, into a sink, from position `done` on, and close it.
-
-    `tell` is told now and then how far it got.
-    """
-    from tqdm import tqdm
-    from ..core.engine import draw
-
-    start, told, complete = 0, done, False
-    try:
-        with tqdm(initial=done, total=number, desc="drawing", unit="cell", disable=None, leave=False) as bar:
-            for z in latents:
-                end = start + len(z)
-                if start >= done:
-                    sink.write(start, z, (draw(generator, z, len(z))[..., channels] + 1) / 2)
-                    bar.update(len(z))
-                    if tell and end - told >= EVERY:
-                        sink.flush()
-                        tell(end)
-                        told = end
-                start = end
-        complete = True
-    finally:
-        sink.close(complete)
-
-
-class Unfinished:
-    """What a killed drawing has left of `target`: a file or folder of another name, and the note beside it.
-
-    wanted    what the drawing is of; a note of anything else does not count
+    wanted    a dict of all that determines the output; a note of any other does not count
     """
 
     def __init__(self, target, wanted):
@@ -157,8 +147,8 @@ class Unfinished:
         self.path = self.target.with_name(f".{self.target.name}.unfinished{self.target.suffix}")
         self.note = self.path.with_name(self.path.name + ".json")
 
-    def read(self):
-        """(cells done, seed) as the note has them; (0, None) if there is none, or it is of another drawing."""
+    def read_note(self):
+        """(cells done, seed); (0, None) if there is no note, or it is of another output."""
         try:
             note = json.loads(self.note.read_text())
             if note["wanted"] == self.wanted and self.path.exists():
@@ -167,7 +157,7 @@ class Unfinished:
             pass
         return 0, None
 
-    def tell(self, done, seed):
+    def write_note(self, done, seed):
         with replacing(self.note) as temporary:
             temporary.write_text(json.dumps({"wanted": self.wanted, "done": done, "seed": seed}))
 
@@ -177,20 +167,21 @@ class Unfinished:
         self.note.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def taken(self, size, keep):
-        """Keep other jobs out; on success the target has its name, on a mistake or a full disk nothing is left.
+    def locked(self, size, resumes):
+        """Yield the path to write to, with other jobs locked out; on success it is renamed to the target.
 
-        An interrupt or a kill leaves what there is, to go on with. `keep`: there is something to go on with already.
+        An error or a full disk leaves nothing; an interrupt or a kill leaves what there is, so that the command can
+        resume. `size`: bytes that are needed. Raises InputError or files.NoRoom.
         """
         self.target.parent.mkdir(parents=True, exist_ok=True)
         if self.target.is_dir():
-            raise InputError(f"{self.target} is there already: remove or rename that folder first")
+            raise InputError(f"{self.target} already exists: remove or rename that folder first")
         lock = Lock(self.path.with_name(self.path.name + ".lock"))
         if not lock.take():
-            raise InputError(f"{self.target}: another job draws it ({lock.holder}): wait until it ends, or work in "
+            raise InputError(f"{self.target}: another job writes it ({lock.holder}): wait until it ends, or work in "
                              f"another folder")
         try:
-            if not keep:
+            if not resumes:
                 self.remove()
                 check_room(self.target, size)
             with noticing_a_full_disk(self.target):

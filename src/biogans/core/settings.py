@@ -1,0 +1,211 @@
+"""What determines a run: settings resolved once, from the options, the preset, the algorithm and the images.
+
+Defaults of the paper stand with each algorithm (gan.py); the presets below replace some of them.
+"""
+
+import dataclasses
+import json
+
+from .. import __version__
+from ..system.errors import InputError
+from . import codes, models
+from .gan import ALGORITHMS
+
+# Cells with recognisable factors within minutes on a few CPU cores; the evidence is in docs/training.md.
+FAST = {"ngf": 16, "ndf": 16, "batch_size": 8, "num_D_iters": 2, "lrD": 1e-3, "lrG": 1e-3, "init": "he"}
+# At those rates the discriminator of a plain GAN wins at once, and the generator learns nothing from it.
+FAST_GAN = {"ngf": 32, "ndf": 32, "batch_size": 32}
+# Meaningful codes, on small images, within minutes on one CPU core; the evidence is in docs/infogan.md.
+INFOGAN = {"ngf": 32, "ndf": 32, "lrG": 1e-3, "average": 0.998, "augment": ("affine",)}
+PRESETS = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
+PRECISIONS = ("float32", "tf32", "bfloat16")
+FORMAT = 1                      # of the description in weights files
+LARGEST_NUMBER = 1 << 16        # of filters, latent variables, or pixels on a side that a file may ask for
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """The settings that, with the networks and the images, determine a run; stored with its checkpoint.
+
+    lrD, lrG                  learning rates of discriminator/critic and generator
+    beta_1, beta_2            decay rates of Adam
+    num_D_iters, num_G_iters  updates of each network in one iteration
+    average                   decay of the moving average of the generator's weights, 0 for none
+    flips                     whether images are mirrored at random
+    categorical_weight, continuous_weight   InfoGAN: lambda of each kind of code
+    augment                   names in augment.POLICIES
+    """
+
+    algorithm: str
+    optimizer: str
+    lrD: float
+    lrG: float
+    beta_1: float
+    beta_2: float
+    batch_size: int
+    num_D_iters: int
+    num_G_iters: int
+    wgan_clip_value: float
+    wgangp_lambda: float
+    average: float
+    seed: int
+    precision: str
+    # Older checkpoints do not name what has a default here: they were trained with it.
+    augment: tuple = ()
+    r1_gamma: float = 10.0
+    flips: bool = True
+    categorical_weight: float = 1.0
+    continuous_weight: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When a run ends and what it does on the way; none of it changes what is learnt.
+
+    iterations      generator updates in total
+    picture_every   iterations from one picture of samples to the next
+    save_minutes    minutes from one checkpoint to the next
+    save_every      iterations whose multiples are saved too and kept for good; 0 for none
+    """
+
+    iterations: int
+    picture_every: int
+    save_minutes: float
+    save_every: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a weights file says about itself, stored as JSON in its attribute `biogans`.
+
+    network, training    what the networks and the run were
+    images               {"number": …, "sha256": …, "channels": [counted from 1]} of the training images
+    pixel_size_um        side of a pixel in micrometres, None if unknown
+    iteration, position  generator updates, and batches of real images, so far
+    holds                "generator", "critic 0", "recognizer"; "" for the whole state of a training
+    weights              of a generator: "moving average" or "as trained"
+    made                 {"command", "machine", "versions"} of the run, {} in older files
+    held_out_distance    of the best generator only
+    imported             {"file": …} where the weights come from another program
+    biogans              the version that wrote the file
+    """
+
+    network: models.NetworkSpec
+    training: TrainingSettings
+    images: dict
+    pixel_size_um: float | None = None
+    iteration: int = 0
+    position: int = 0
+    holds: str = ""
+    weights: str = ""
+    made: dict = dataclasses.field(default_factory=dict)
+    held_out_distance: float | None = None
+    imported: dict = dataclasses.field(default_factory=dict)
+    biogans: str = __version__
+
+    def to_json(self):
+        """The dict that is stored: dataclasses as dicts, what is empty left out."""
+        stored = {"format": FORMAT} | dataclasses.asdict(self)
+        optional = ("holds", "weights", "made", "held_out_distance", "imported")
+        stored = {name: value for name, value in stored.items() if name not in optional or value not in ("", None, {})}
+        return stored | ({"codes": codes.layout(self.network.codes)} if self.network.codes else {})
+
+    @classmethod
+    def from_json(cls, path, stored):
+        """The Metadata of the file `path`, checked. Raises InputError if this version can't make sense of it."""
+        network, training, images = (stored.get(part) for part in ("network", "training", "images"))
+        valid = (all(isinstance(part, dict) for part in (network, training, images))
+                 and all(type(stored.get(name)) is int and stored[name] >= 0 for name in ("iteration", "position"))
+                 and isinstance(stored.get("pixel_size_um"), (int, float, type(None)))
+                 and training.get("algorithm") in list(ALGORITHMS) and isinstance(images.get("channels"), list)
+                 and all(type(channel) is int and 0 < channel <= 4 for channel in images["channels"]))
+        try:
+            training = TrainingSettings(**training | {"augment": tuple(training.get("augment", ()))}) if valid else None
+        except TypeError:
+            training = None
+        if training is None:
+            raise InputError(f"{path} describes a training unknown to this version: use the version that wrote it")
+        names = {field.name for field in dataclasses.fields(cls)} - {"network", "training"}
+        return cls(stored_network(path, network), training,
+                   **{name: value for name, value in stored.items() if name in names})
+
+    def differences(self, wanted):
+        """Lines "setting: its value here, that in `wanted`" of all that must agree for a run to be resumed."""
+        lines = []
+        for part in ("network", "training", "images"):
+            here, there = (json.loads(json.dumps(each.to_json()[part])) for each in (self, wanted))
+            lines += [f"{part} {name}: {here.get(name)} there, {there.get(name)} here"
+                      for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]
+        return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]
+
+
+def stored_network(path, stored):
+    """The NetworkSpec that the file `path` describes, checked. Raises InputError."""
+    try:
+        lists = {name: tuple(stored.get(name, ())) for name in ("factors", "categorical")}
+        spec = models.NetworkSpec(**stored | lists)
+        numbers = (spec.height, spec.width, spec.channels, spec.nz, spec.ngf, spec.ndf)
+        valid = (all(type(number) is int and 0 < number <= LARGEST_NUMBER for number in numbers)
+                 and spec.channels <= 4 and 0 < len(spec.factors) <= 1000
+                 and all(isinstance(name, str) for name in spec.factors)
+                 and all(type(size) is int and 1 < size <= LARGEST_NUMBER for size in spec.categorical)
+                 and type(spec.continuous) is int and 0 <= spec.continuous <= LARGEST_NUMBER
+                 and spec.architecture in models.ARCHITECTURES and spec.init in models.INITIALIZERS)
+    except (KeyError, TypeError):
+        valid = False
+    if not valid:
+        raise InputError(f"{path} describes a network that this version can't build: use the version that wrote it")
+    spec.check()
+    return spec
+
+
+# ---------------------------------------------------------------------------------------------- from options
+
+def resolve_settings(options):
+    """The TrainingSettings of train.py's options: as given, else of the preset, else of the algorithm."""
+    algorithm = options.gan_algorithm or "WGAN-GP"
+    defaults = ALGORITHMS[algorithm].defaults
+    optimizer = defaults.optimizer if options.optimizer in (None, "default") else options.optimizer
+    lr_d = defaults.lr_d if optimizer == defaults.optimizer else {"adam": 1e-4, "rmsprop": 5e-5}[optimizer]
+    return TrainingSettings(
+        algorithm=algorithm, optimizer=optimizer, beta_1=defaults.beta_1, beta_2=defaults.beta_2,
+        lrD=preset_value(options, "lrD", lr_d), lrG=preset_value(options, "lrG", 2e-4),
+        batch_size=preset_value(options, "batch_size", 64),
+        num_D_iters=preset_value(options, "num_D_iters", defaults.critic_updates), num_G_iters=options.num_G_iters,
+        wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
+        average=preset_value(options, "average", 0.99), seed=options.seed, precision=options.precision,
+        r1_gamma=options.r1_gamma, augment=preset_value(options, "augment", ()), flips=not options.no_flips,
+        categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight)
+
+
+def resolve_network(options, images):
+    """The NetworkSpec of train.py's options for `images` (dataloader.Images). Raises InputError if it can't be built."""
+    _, height, width, channels = images.pixels.shape
+    has_codes = models.ARCHITECTURES[options.network_model].has_codes
+    algorithm = ALGORITHMS[options.gan_algorithm or "WGAN-GP"]
+    spec = models.NetworkSpec(
+        options.network_model, height, width, channels, images.factors,
+        categorical=(10,) * has_codes if options.categorical is None else options.categorical,
+        continuous=2 * has_codes if options.continuous is None else options.continuous,
+        critic_batch_norm=algorithm.defaults.critic_batch_norm, init=preset_value(options, "init", "paper"))
+    spec = dataclasses.replace(spec, **resolve_sizes(options, spec.critic_channels / channels))
+    spec.check()
+    return spec
+
+
+def resolve_sizes(options, widening):
+    """{nz, ngf, ndf} of the networks: as given, else `widening` times those of the preset or the default."""
+    return {name: getattr(options, name) or round(widening * preset_value(options, name, default))
+            for name, default in (("nz", 100), ("ngf", 64), ("ndf", 64))}
+
+
+def resolve_schedule(options):
+    """The Schedule of train.py's options."""
+    return Schedule(options.epochs, options.monitor_progress, options.save_minutes, options.keep_every or 0)
+
+
+def preset_value(options, name, default):
+    """The value of option `name`: as given, else the preset's, else `default`."""
+    chosen = FAST_GAN if (options.preset, options.gan_algorithm) == ("fast", "GAN") else PRESETS[options.preset]
+    given = getattr(options, name)
+    return chosen.get(name, default) if given is None else given

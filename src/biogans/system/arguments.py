@@ -1,0 +1,130 @@
+"""Command lines: a parser with one-line errors and a short help, and the types of arguments that commands share."""
+
+import argparse
+import sys
+import textwrap
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help in which a name such as DCGAN-starshaped stays in one piece."""
+
+    def _split_lines(self, text, width):
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line and whose -h is short.
+
+    Options are spelled with underscores, as --batch_size; hyphens (--batch-size) are accepted too. Those marked with
+    `rare` appear only under --help_all, which a parser has if `help_all` is true.
+    """
+
+    def __init__(self, help_all=False, **arguments):
+        super().__init__(formatter_class=Help, allow_abbrev=False, **arguments)
+        self.shows_rare = False
+        if help_all:
+            self.add_argument("--help_all", action=_HelpAll, nargs=0, help="show all options and exit")
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = list(sys.argv[1:] if args is None else args)
+        end = words.index("--") if "--" in words else len(words)
+        return super().parse_known_args([*map(self._spelled, words[:end]), *words[end:]], namespace)
+
+    def _spelled(self, word):
+        """A word with the underscores of the option that it names."""
+        name, equals, value = word.partition("=")
+        spelled = name[:2] + name[2:].replace("-", "_")
+        known = word.startswith("--") and spelled in self._option_string_actions
+        return spelled + equals + value if known else word
+
+    def format_usage(self):
+        return self._without_rare(super().format_usage)
+
+    def format_help(self):
+        return self._without_rare(super().format_help)
+
+    def _without_rare(self, make):
+        hidden = [] if self.shows_rare else [action for action in self._actions if getattr(action, "rare", False)]
+        helps = [action.help for action in hidden]
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        try:
+            return make()
+        finally:
+            for action, text in zip(hidden, helps):
+                action.help = text
+
+    def error(self, message):
+        print(f"{self.prog}: {' '.join(message.split())} ({self.prog} -h explains the options)", file=sys.stderr)
+        sys.exit(2)
+
+
+class _HelpAll(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None):
+        parser.shows_rare = True
+        parser.print_help()
+        parser.exit()
+
+
+def rare(action):
+    """Mark what `add_argument` returned as an option that few runs need."""
+    action.rare = True
+    return action
+
+
+# ---------------------------------------------------------------------------------------------- types of arguments
+
+def one_of(names):
+    """A type: one of `names`, whatever its case."""
+    def choose(text):
+        for name in names:
+            if name.lower() == text.lower():
+                return name
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+    choose.names = tuple(names)         # for Tab completion
+    return choose
+
+
+def some_of(names):
+    """A type: several of `names` separated by commas, whatever their case; a tuple in the order of `names`."""
+    def choose(text):
+        chosen = {one_of(names)(name) for name in comma_separated(text)}
+        return tuple(name for name in names if name in chosen)
+    choose.names = tuple(names)
+    return choose
+
+
+def checked(kind, accept, meaning):
+    """A type: kind(text), where accept(value) holds; `meaning` describes it in the error message."""
+    def convert(text):
+        try:
+            result = kind(text)
+        except ValueError:
+            result = None
+        if result is None or not accept(result):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {meaning}")
+        return result
+    return convert
+
+
+positive_int = checked(int, lambda number: 0 < number < 2**31, "a whole number above 0")
+seed = checked(int, lambda number: 0 <= number < 2**31, "a whole number from 0 to 2147483647")
+index = checked(int, lambda number: 0 <= number < 2**31, "a whole number from 0 on")
+at_least_two = checked(int, lambda number: 2 <= number < 2**31, "a whole number above 1")
+positive_float = checked(float, lambda number: 0 < number < float("inf"), "a number above 0")
+decay = checked(float, lambda number: 0 <= number < 1, "a number from 0 up to, but not including, 1")
+
+
+def comma_separated(text):
+    """A type: the names in "A,B,C" as a tuple; () for an empty text."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def several(convert):
+    """A type: a tuple of comma-separated values, each of the type `convert`."""
+    return lambda text: tuple(convert(part) for part in comma_separated(text))
+
+
+def category_counts(text):
+    """A type: the number of categories of each categorical code; () for "0"."""
+    return () if text.strip() == "0" else several(at_least_two)(text)

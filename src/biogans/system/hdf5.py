@@ -1,0 +1,176 @@
+"""HDF5 files that describe themselves: how they are written, opened and verified.
+
+Two root attributes describe a file: `biogans`, a JSON text, and `sha256`, a digest of that text and of every array.
+The file ends with a digest of all bytes before it (seal.py). Nothing is ever unpickled and no link is followed.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+
+import numpy as np
+
+from . import seal
+from .errors import InputError
+from .files import write
+
+MOST_CHARACTERS = 1 << 20       # of the attribute `biogans`
+MOST_OBJECTS = 1 << 16          # groups and arrays in a file
+DEEPEST = 16                    # groups in groups
+UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)   # what h5py raises on damage
+
+
+class Damaged(InputError):
+    """A file that is missing, incomplete, or not as it was written: `what` is wrong, without the remedy."""
+
+    def __init__(self, what, remedy):
+        super().__init__(f"{what}: {remedy}")
+        self.what = what
+
+
+@contextlib.contextmanager
+def opened(path):
+    """Yield the HDF5 file `path`, open for reading, once its bytes are known to be safe to read.
+
+    Raises ValueError for a damaged file, and whatever h5py raises while it is read: see `reason`.
+    """
+    import h5py
+
+    if problem := seal.find_corruption(path):
+        raise ValueError(problem)
+    with h5py.File(path, "r", locking=False) as file:
+        yield file
+
+
+def reason(problem):
+    """The first line of an exception's message, or its name."""
+    return (str(problem).splitlines() or [type(problem).__name__])[0]
+
+
+def own_dataset(file, name):
+    """The dataset `name` of an open file if it lies in that file itself, else None: no link out of it is followed."""
+    import h5py
+
+    link = file.get(name, getlink=True)                     # `name in file` would open the file that a link names
+    dataset = file[name] if isinstance(link, h5py.HardLink) else None
+    own = isinstance(dataset, h5py.Dataset) and not (dataset.external or dataset.is_virtual)
+    return dataset if own else None
+
+
+def read_described(path, remedy="use another copy"):
+    """({name: array}, description) of a file that `describe` described, both verified.
+
+    Raises Damaged, which ends with the remedy, or InputError if the file can't be read now.
+    """
+    try:
+        with opened(path) as file:
+            text, sha256 = _text(file, "biogans"), _text(file, "sha256")
+            if text is None:
+                raise Damaged(f"{path} was not written by BioGANs, or only in part",
+                              "give a file from a checkpoints folder")
+            arrays = _arrays(file)
+            description = json.loads(text)
+    except FileNotFoundError:
+        raise Damaged(f"{path} is not there", "give a file from a checkpoints folder") from None
+    except UNREADABLE as problem:
+        if isinstance(problem, OSError) and problem.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
+            raise InputError(f"{path} can't be read now ({reason(problem)}): see to that first") from None
+        raise Damaged(f"{path} is not a readable weights file ({reason(problem)})", remedy) from None
+    if sha256 != _digest(arrays, text):
+        raise Damaged(f"{path} is damaged (its checksum does not match)", remedy)
+    return arrays, description
+
+
+def new_in_memory():
+    """A new HDF5 file in memory: when a disk is full, HDF5 itself neither says how much it needs nor ends cleanly."""
+    import h5py
+
+    class File(h5py.File):
+        def __str__(self):
+            return "memory.h5"          # Keras takes an open file where the name of one would end in .h5
+
+    return File("memory.h5", "w", driver="core", backing_store=False, block_size=1 << 22)
+
+
+def describe(file, description):
+    """Write what an open file holds (a dict for JSON), and the digest of that and of all arrays, into its attributes."""
+    text = json.dumps(description)
+    file.attrs["biogans"] = text
+    file.attrs["sha256"] = _digest(_arrays(file), text)
+
+
+def write_described(path, file, description):
+    """Write a file in memory, described and sealed, to `path`: whole or not at all. Raises files.NoRoom."""
+    describe(file, description)
+    file.flush()
+    content = file.id.get_file_image()
+    write(path, content, seal.trailer(content))
+
+
+def assign(path, arrays, variables):
+    """Assign {name: array} to Keras variables [(name, variable)], which must be all that there are. Raises InputError."""
+    if arrays.keys() != {name for name, _ in variables}:
+        raise InputError(f"{path} holds other layers than its description says: use another copy, or train again")
+    for name, variable in variables:
+        if arrays[name].shape != tuple(variable.shape):
+            raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, not {tuple(variable.shape)}: use "
+                             f"another copy, or train again")
+    for name, variable in variables:
+        variable.assign(arrays[name])
+
+
+def _text(file, name):
+    """A text attribute of the file's root, of at most MOST_CHARACTERS, or None."""
+    if name not in file.attrs or file.attrs.get_id(name).get_storage_size() > MOST_CHARACTERS:
+        return None
+    text = file.attrs[name]
+    return text if isinstance(text, str) and len(text) <= MOST_CHARACTERS else None
+
+
+def _arrays(file):
+    """{name: array} of what the file itself holds; links are not followed. Raises ValueError for anything beyond it."""
+    datasets = {}
+    for name, dataset in _datasets(file):
+        if dataset.dtype.kind not in "fiub" or dataset.shape is None:
+            raise ValueError("its arrays do not hold numbers")
+        if dataset.is_virtual or dataset.external:
+            raise ValueError("its arrays lie in other files")
+        datasets[name] = dataset
+    claimed = sum(math.prod(dataset.shape) * dataset.dtype.itemsize for dataset in datasets.values())
+    if file.driver != "core" and claimed > os.stat(file.filename).st_size:
+        raise ValueError("its arrays claim more bytes than the file has")
+    return {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
+
+
+def _datasets(file):
+    """Yield (name, dataset) of all datasets below `file`. Recursion in HDF5's own visit can overflow its stack."""
+    import h5py
+
+    groups, objects = [("", file, 0)], 0
+    while groups:
+        prefix, group, depth = groups.pop()
+        for name in group:
+            objects += 1
+            if not isinstance(name, str):
+                raise ValueError("a name in it is not text")
+            if objects > MOST_OBJECTS or depth > DEEPEST:
+                raise ValueError("it holds more, or deeper, groups than a network has")
+            if isinstance(group.get(name, getlink=True), h5py.HardLink):
+                thing = group[name]
+                if isinstance(thing, h5py.Dataset):
+                    yield prefix + name, thing
+                elif isinstance(thing, h5py.Group):
+                    groups.append((f"{prefix}{name}/", thing, depth + 1))
+
+
+def _digest(arrays, text):
+    """SHA-256 of the text and of the names, types, shapes and values of all arrays."""
+    digest = hashlib.sha256(text.encode(errors="surrogatepass"))        # names in a damaged file can be any bytes
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode(errors="surrogatepass"))
+        digest.update(array.tobytes())
+    return digest.hexdigest()
