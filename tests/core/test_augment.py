@@ -131,7 +131,7 @@ def test_what_is_drawn_is_never_augmented():
 def test_pairs_of_a_star_are_changed_together():
     """Real images of all factors and the generator's cells; the red of a cell is the same for all critics."""
     run = Engine(spec("DCGAN-starshaped"), settings(augment=("affine",)))
-    given, _ = run._given(np.zeros((1, 2, 4, 16, 24, 2), np.uint8))
+    given, _ = run.random_inputs(np.zeros((1, 2, 4, 16, 24, 2), np.uint8))
     real, numbers = noise(2, 4, 16, 24, 2), given.changes[0, :, 0]
     expected = np.stack([changed(images, numbers, "affine") for images in real])
     np.testing.assert_allclose(keras.ops.convert_to_numpy(run._changed(real, numbers)), expected, atol=1e-5)

@@ -14,6 +14,7 @@ import pytest
 from biogans.core import checkpoint, models
 from biogans.system import lazy
 from biogans.core.engine import Engine, generate
+from biogans.core.trained import load_generator
 from biogans.system.errors import InputError
 from conftest import SMALL, TEST_MODULES
 from networks import PAIRS, batches, images, settings, spec
@@ -41,7 +42,7 @@ def algorithms(architecture):
 def built(architecture, algorithm, folder):
     changes = {"num_G_iters": 2, "augment": ("color", "affine", "cutout")} if algorithm == "GAN" else {}
     run = Engine(spec(architecture, algorithm), settings(algorithm, **changes))
-    return run, checkpoint.Files(folder, run.spec, algorithm), checkpoint.about(run.spec, run.settings, images())
+    return run, checkpoint.RunPaths(folder, run.spec, algorithm), checkpoint.run_metadata(run.spec, run.settings, images())
 
 
 def iterated(run, first, last):
@@ -63,7 +64,7 @@ for algorithm in algorithms(architecture):
     run, files, facts = built(architecture, algorithm, start)
     checkpoint.restore(files.combined, run, facts)
     losses = iterated(run, FIRST, LAST)
-    files = checkpoint.Files(end, run.spec, algorithm)
+    files = checkpoint.RunPaths(end, run.spec, algorithm)
     checkpoint.save(files, run, facts, LAST)
     cells, further = generate(run.average, Z).tolist(), iterated(run, LAST, LAST + 2)
     whole = state(run)
@@ -95,14 +96,13 @@ def test_the_backends_go_on_from_each_other(architecture, tmp_path):
     for algorithm, (run, before, losses, after) in here.items():
         there, cells, further, resumed = told[algorithm]
         np.testing.assert_array_less(np.abs(np.subtract(there, losses)), 1e-4 * np.maximum(1, np.abs(losses)))
-        files = checkpoint.Files(end, run.spec, algorithm)
-        assert checkpoint.restore(files.combined, run, checkpoint.about(run.spec, run.settings, images())) == LAST
+        files = checkpoint.RunPaths(end, run.spec, algorithm)
+        assert checkpoint.restore(files.combined, run, checkpoint.run_metadata(run.spec, run.settings, images())) == LAST
         for old, new, other in zip(before, after, state(run), strict=True):
             assert np.linalg.norm(new - other) <= 1e-3 * np.linalg.norm(new - old)
         np.testing.assert_allclose(iterated(run, LAST, LAST + 2), further, rtol=1e-4, atol=1e-6)
         for path in (files.generator, files.model):
-            generator, _, _ = checkpoint.load_generator(path)
-            np.testing.assert_allclose(generate(generator, Z), cells, atol=1e-6)
+            np.testing.assert_allclose(load_generator(path).generate(Z), cells, atol=1e-6)
         assert resumed
 
 

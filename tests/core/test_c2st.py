@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from biogans.evaluation import c2st
+from biogans.core import c2st
 from biogans.core.gan import PAPER
 
 SMALL = c2st.Critic(iterations=60, batch_size=16, ndf=4, lr=1e-3, init="he")
@@ -26,7 +26,7 @@ def test_images_of_one_distribution_score_0_within_the_error_over_splits():
     scores = []
     pool, other = images(120, seed=1), images(120, seed=2)
     for split in range(4):
-        (a, b), (c, d) = (c2st.halves(120, 0, split, name) for name in ("pool", "other"))
+        (a, b), (c, d) = (c2st.random_halves(120, c2st.Split(0, split), name) for name in ("pool", "other"))
         scores.append(c2st.score(pool[a], other[c], pool[b], other[d], SMALL, split))
     assert abs(np.mean(scores)) < max(2 * np.std(scores), 0.3)
 
@@ -64,11 +64,11 @@ def test_scores_are_a_function_of_the_seed_and_of_nothing_before():
 
 @pytest.mark.parametrize("count", [12, 13])
 def test_halves_are_disjoint_and_reproducible(count):
-    training, held_out = c2st.halves(count, 0, 3, "Alp14")
+    training, held_out = c2st.random_halves(count, c2st.Split(0, 3), "Alp14")
     assert sorted([*training, *held_out]) == list(range(count)) and len(held_out) == count // 2
-    for other, alike in (((0, 3, "Alp14"), True), ((1, 3, "Alp14"), False), ((0, 4, "Alp14"), False),
-                         ((0, 3, "Tea1"), False)):
-        assert np.array_equal(c2st.halves(count, *other)[0], training) == alike
+    for seed, number, name, alike in ((0, 3, "Alp14", True), (1, 3, "Alp14", False), (0, 4, "Alp14", False),
+                                      (0, 3, "Tea1", False)):
+        assert np.array_equal(c2st.random_halves(count, c2st.Split(seed, number), name)[0], training) == alike
 
 
 def test_mirrored_images_are_all_four():

@@ -1,5 +1,6 @@
-"""Weights on disk: exact resume, verified reading, and files that plain Keras opens."""
+"""Weights on disk: exact resume, verified reading, and paths that plain Keras opens."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given, settings as examples, strategies as st
 
 from biogans.core import checkpoint
-from biogans.system import seal
 from biogans.core.engine import Engine, generate
+from biogans.core.trained import earlier_checkpoints, find, load_generator, read
+from biogans.system import hdf5, seal
 from biogans.system.errors import InputError
 from networks import EVERY_PAIR, batches, images, settings, spec
 
@@ -23,11 +25,11 @@ def trained(architecture, algorithm, iterations, folder=None, **changes):
     data = batches(architecture, run.settings)
     for iteration in range(25, 25 + iterations):
         run.iterate(iteration, data)
-    files = folder and checkpoint.Files(folder, run.spec, algorithm)
-    facts = checkpoint.about(run.spec, run.settings, images())
-    if files:
-        checkpoint.save(files, run, facts, 25 + iterations)
-    return run, files, facts
+    paths = folder and checkpoint.RunPaths(folder, run.spec, algorithm)
+    metadata = checkpoint.run_metadata(run.spec, run.settings, images())
+    if paths:
+        checkpoint.save(paths, run, metadata, 25 + iterations)
+    return run, paths, metadata
 
 
 def state(run):
@@ -38,9 +40,9 @@ def state(run):
 def test_two_halves_are_one_run(architecture, algorithm, tmp_path):
     """2 N iterations equal N, a save, and N more in new objects, bit for bit: weights, optimizers, averages."""
     whole, _, _ = trained(architecture, algorithm, 6)
-    _, files, facts = trained(architecture, algorithm, 3, tmp_path)
+    _, paths, metadata = trained(architecture, algorithm, 3, tmp_path)
     rest = Engine(spec(architecture, algorithm), settings(algorithm))
-    done = checkpoint.restore(files.combined, rest, facts)
+    done = checkpoint.restore(paths.combined, rest, metadata)
     assert done == 28
     for iteration in range(done, 31):
         rest.iterate(iteration, batches(architecture, rest.settings))
@@ -50,37 +52,37 @@ def test_two_halves_are_one_run(architecture, algorithm, tmp_path):
 
 def test_two_halves_with_augmentation_are_one_run(tmp_path):
     whole, _, _ = trained("DCGAN", "WGAN-GP", 4, augment=("affine",))
-    _, files, facts = trained("DCGAN", "WGAN-GP", 2, tmp_path, augment=("affine",))
+    _, paths, metadata = trained("DCGAN", "WGAN-GP", 2, tmp_path, augment=("affine",))
     rest = Engine(spec(), settings(augment=("affine",)))
-    for iteration in range(checkpoint.restore(files.combined, rest, facts), 29):
+    for iteration in range(checkpoint.restore(paths.combined, rest, metadata), 29):
         rest.iterate(iteration, batches("DCGAN", rest.settings))
     assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
 
 
 def test_checkpoints_from_before_a_setting_existed_had_its_default(star, tmp_path):
     """They are gone on with, but not with another value."""
-    run, files, facts = star
+    run, paths, metadata = star
     older = tmp_path / "older.h5"
-    older.write_bytes(files.combined.read_bytes())
+    older.write_bytes(paths.combined.read_bytes())
     with h5py.File(older, "r+") as file:
         stored = json.loads(file.attrs["biogans"])
         del stored["training"]["augment"]
-        checkpoint.describe(file, stored)
-    assert checkpoint.restore(older, run, facts) == 27
-    other = facts | {"training": facts["training"] | {"augment": ("affine",)}}
+        hdf5.describe(file, stored)
+    assert checkpoint.restore(older, run, metadata) == 27
+    other = dataclasses.replace(metadata, training=settings(augment=("affine",)))
     with pytest.raises(InputError, match="augment: .* there, .'affine'. here"):
         checkpoint.restore(older, run, other)
 
 
 @pytest.fixture(scope="module")
 def star(tmp_path_factory):
-    """A star-shaped WGAN-GP of two factors and its files."""
+    """A star-shaped WGAN-GP of two factors and its paths."""
     return trained("DCGAN-starshaped", "WGAN-GP", 2, tmp_path_factory.mktemp("checkpoints"))
 
 
 def test_names_of_the_files(star, tmp_path):
-    _, files, _ = star
-    assert {path.name for path in files.folder.iterdir()} == {
+    _, paths, _ = star
+    assert {path.name for path in paths.folder.iterdir()} == {
         "weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "model.generator.DCGAN-starshaped.WGAN-GP.2.h5",
         "weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5",
         "weights.critic[0].DCGAN-starshaped.WGAN-GP.2.h5", "weights.critic[1].DCGAN-starshaped.WGAN-GP.2.h5"}
@@ -91,8 +93,8 @@ def test_names_of_the_files(star, tmp_path):
 
 
 def test_weights_files_hold_weights_and_nothing_else(star):
-    run, files, _ = star
-    with h5py.File(files.generator) as file:
+    run, paths, _ = star
+    with h5py.File(paths.generator) as file:
         assert "model_config" not in file.attrs and list(file) == ["model_weights"]
         stored = []
         file.visititems(lambda name, item: stored.append(name) if isinstance(item, h5py.Dataset) else None)
@@ -100,13 +102,13 @@ def test_weights_files_hold_weights_and_nothing_else(star):
 
 
 def test_each_file_draws_the_same_cells(star):
-    run, files, _ = star
+    run, paths, _ = star
     z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
     expected = generate(run.average, z)
-    for path in (files.generator, files.model, files.combined):
-        generator, network, facts = checkpoint.load_generator(path)
-        assert np.array_equal(generate(generator, z), expected)
-        assert network == run.spec and facts["iteration"] == 27
+    for path in (paths.generator, paths.model, paths.combined):
+        generator = load_generator(path)
+        assert np.array_equal(generator.generate(z), expected)
+        assert generator.spec == run.spec and generator.metadata.iteration == 27
 
 
 PLAIN_KERAS = """
@@ -124,105 +126,105 @@ assert "biogans" not in sys.modules
 
 def test_plain_keras_reads_the_files(star, tmp_path):
     """keras.models.load_model and load_weights, in a process that can't import biogans."""
-    run, files, _ = star
+    run, paths, _ = star
     z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
     np.save(tmp_path / "z.npy", z)
     blocked = tmp_path / "biogans.py"
     blocked.write_text("raise ImportError('plain Keras must not need it')")
-    result = subprocess.run([sys.executable, "-c", PLAIN_KERAS, files.model, tmp_path / "cells.npy", tmp_path / "z.npy",
-                             files.generator], cwd=tmp_path, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", PLAIN_KERAS, paths.model, tmp_path / "cells.npy", tmp_path / "z.npy",
+                             paths.generator], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     np.testing.assert_allclose(np.load(tmp_path / "cells.npy"), generate(run.average, z), atol=1e-6)
 
 
 def test_names_with_the_image_size(star):
-    _, files, _ = star
-    older = files.folder / "weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"
-    assert checkpoint.find(older) == checkpoint.find(older.name, files.folder) == files.generator
+    _, paths, _ = star
+    older = paths.folder / "weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"
+    assert find(older) == find(older.name, paths.folder) == paths.generator
     with pytest.raises(InputError, match="no such file"):
-        checkpoint.find(files.folder / "weights.generator.DCGAN.GAN.16_24.1.2.h5")
+        find(paths.folder / "weights.generator.DCGAN.GAN.16_24.1.2.h5")
 
 
 def test_other_settings_are_refused_with_the_differences(star):
-    run, files, _ = star
+    run, paths, _ = star
     other = Engine(run.spec, settings(lrD=0.5, batch_size=5))
-    facts = checkpoint.about(other.spec, other.settings, images(seed=1))
+    metadata = checkpoint.run_metadata(other.spec, other.settings, images(seed=1))
     before = state(other)
     with pytest.raises(InputError) as refused:
-        checkpoint.restore(files.combined, other, facts)
+        checkpoint.restore(paths.combined, other, metadata)
     for difference in ("lrD: 0.0001 there, 0.5 here", "batch_size: 4 there, 5 here", "images sha256"):
         assert difference in str(refused.value)
     assert all(np.array_equal(a, b) for a, b in zip(before, state(other)))
 
 
 def test_a_critic_is_not_a_generator_nor_a_checkpoint(star):
-    run, files, facts = star
-    with pytest.raises(InputError, match="critic 1, which draws nothing"):
-        checkpoint.load_generator(files.critic("critic", 1))
+    run, paths, metadata = star
+    with pytest.raises(InputError, match="critic 1, which generates nothing"):
+        load_generator(paths.critic("critic", 1))
     with pytest.raises(InputError, match="only weights.combined_model"):
-        checkpoint.restore(files.generator, run, facts)
+        checkpoint.restore(paths.generator, run, metadata)
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
 def test_flipped_bits_are_noticed(star, tmp_path, where):
     """In the arrays, which HDF5 itself does not check."""
-    _, files, _ = star
-    content = bytearray(files.generator.read_bytes())
-    with h5py.File(files.generator) as file:
+    _, paths, _ = star
+    content = bytearray(paths.generator.read_bytes())
+    with h5py.File(paths.generator) as file:
         array = file["model_weights/red_0_projection/red_0_projection/kernel"]
         offset = array.id.get_offset() + int(where * array.nbytes)
     content[offset] ^= 0x10
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(content)
     with pytest.raises(InputError, match="damaged.h5 is damaged"):
-        checkpoint.load_generator(damaged)
+        load_generator(damaged)
 
 
 def test_a_changed_description_is_noticed(star, tmp_path):
-    _, files, _ = star
+    _, paths, _ = star
     damaged = tmp_path / "damaged.h5"
-    damaged.write_bytes(files.generator.read_bytes())
+    damaged.write_bytes(paths.generator.read_bytes())
     with h5py.File(damaged, "r+") as file:
-        facts = json.loads(file.attrs["biogans"])
-        facts["network"]["ngf"] = 8
-        file.attrs["biogans"] = json.dumps(facts)
+        metadata = json.loads(file.attrs["biogans"])
+        metadata["network"]["ngf"] = 8
+        file.attrs["biogans"] = json.dumps(metadata)
     with pytest.raises(InputError, match="damaged"):
-        checkpoint.load_generator(damaged)
+        load_generator(damaged)
 
 
 def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
     """Even where the checksum fits: a file of a few bytes must not ask for terabytes."""
-    _, files, _ = star
+    _, paths, _ = star
     for change in ({"ngf": 10**9}, {"height": "48"}, {"architecture": "Lambda"}, {"factors": 3}, {"surprise": 1}):
         bomb = tmp_path / "bomb.h5"
-        bomb.write_bytes(files.generator.read_bytes())
+        bomb.write_bytes(paths.generator.read_bytes())
         with h5py.File(bomb, "r+") as file:
-            facts = json.loads(file.attrs["biogans"])
-            facts["network"] |= change
-            checkpoint.describe(file, facts)
+            metadata = json.loads(file.attrs["biogans"])
+            metadata["network"] |= change
+            hdf5.describe(file, metadata)
         with pytest.raises(InputError, match="can't build"):
-            checkpoint.load_generator(bomb)
+            load_generator(bomb)
 
 
 def test_arrays_elsewhere_are_not_read(star, tmp_path):
-    """Links to other files, and sizes larger than the file."""
-    _, files, _ = star
-    for name, plant in {"link": lambda file: file.__setitem__("other", h5py.ExternalLink(str(files.model), "/")),
+    """Links to other paths, and sizes larger than the file."""
+    _, paths, _ = star
+    for name, plant in {"link": lambda file: file.__setitem__("other", h5py.ExternalLink(str(paths.model), "/")),
                         "size": lambda file: file.create_dataset("huge", (10**12,), "float32", chunks=(1024,))}.items():
         path = tmp_path / f"{name}.h5"
-        path.write_bytes(files.generator.read_bytes())
+        path.write_bytes(paths.generator.read_bytes())
         with h5py.File(path, "r+") as file:
             plant(file)
         if name == "size":
             with pytest.raises(InputError, match="more bytes than the file"):
-                checkpoint.load_generator(path)
+                load_generator(path)
         else:
-            assert "other" not in "".join(checkpoint.read(path)[0])
+            assert "other" not in "".join(read(path)[0])
 
 
 def test_an_earlier_run_is_set_aside(star, tmp_path):
-    run, files, _ = star
-    own = checkpoint.Files(tmp_path, run.spec, "WGAN-GP")
+    run, paths, _ = star
+    own = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP")
     other = tmp_path / "weights.generator.DCGAN.GAN.1.h5"
     for path in (own.generator, own.critic("critic", 0), own.log, other):
         path.write_text("old")
@@ -235,101 +237,101 @@ def test_an_earlier_run_is_set_aside(star, tmp_path):
 # ---------------------------------------------------------------------------------------------- history
 
 def iterations(paths):
-    return {path.name.split(".2.")[-1]: checkpoint.read(path)[1]["iteration"] for path in paths}
+    return {path.name.split(".2.")[-1]: read(path)[1].iteration for path in paths}
 
 
 @pytest.mark.parametrize("keep, keep_every, expected", [
     (1, 0, {"h5": 60}), (2, 0, {"h5": 60, "previous-50.h5": 50}),
     (3, 25, {"h5": 60, "previous-50.h5": 50, "previous-45.h5": 45, "50.h5": 50})])
 def test_history(star, tmp_path, keep, keep_every, expected):
-    run, _, facts = star
-    files = checkpoint.Files(tmp_path, run.spec, "WGAN-GP", keep, keep_every)
+    run, _, metadata = star
+    paths = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP", keep, keep_every)
     for iteration in (31, 40, 45, 50, 60, 60):      # a run that is told to stop saves an iteration again
-        checkpoint.save(files, run, facts, iteration)
-        newest, others = files.combined, checkpoint.earlier(files.combined)
-        assert checkpoint.read(newest)[1]["iteration"] == iteration
+        checkpoint.save(paths, run, metadata, iteration)
+        newest, others = paths.combined, earlier_checkpoints(paths.combined)
+        assert read(newest)[1].iteration == iteration
         assert len([path for path in others if "previous" in path.name]) <= keep - 1
     assert iterations([newest, *others]) == expected
-    assert checkpoint.load_generator(files.generator)[2]["iteration"] == 60
+    assert load_generator(paths.generator).metadata.iteration == 60
 
 
 @pytest.fixture
 def history(star, tmp_path):
-    """(files, facts) of a folder of checkpoints of the iterations 30, 40 and 50, of equal weights."""
-    run, _, facts = star
-    files = checkpoint.Files(tmp_path, run.spec, "WGAN-GP", keep=3)
+    """(paths, metadata) of a folder of checkpoints of the iterations 30, 40 and 50, of equal weights."""
+    run, _, metadata = star
+    paths = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP", keep=3)
     for iteration in (30, 40, 50):
-        checkpoint.save(files, run, facts, iteration)
-    return files, facts
+        checkpoint.save(paths, run, metadata, iteration)
+    return paths, metadata
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(star, history, capsys):
     """It is kept under another name, and the generator's file is that of the older iteration again."""
-    files, facts = history
-    for path in (files.combined, files.previous(40)):
+    paths, metadata = history
+    for path in (paths.combined, paths.previous(40)):
         path.write_bytes(path.read_bytes()[:-5000])
-    assert checkpoint.go_on(files, star[0], facts) == 30
+    assert checkpoint.resume(paths, star[0], metadata) == 30
     first, second = capsys.readouterr().out.splitlines()
-    assert str(files.combined) in first and "going on from the one before it" in first and "previous-30" in first
-    assert "written again" in second and files.generator.name in second
-    assert checkpoint.read(files.combined)[1] == checkpoint.read(files.previous(30))[1]
-    for path in (files.generator, files.model, files.critic("critic", 0), files.critic("critic", 1)):
-        assert checkpoint.read(path)[1]["iteration"] == 30
-    damaged = sorted(path.name for path in files.folder.glob("*.damaged.h5"))
-    assert len(damaged) == 2 and not files.previous(40).exists()
-    checkpoint.save(files, star[0], facts, 41)
-    assert set(iterations([files.combined, *checkpoint.earlier(files.combined)]).values()) == {41, 30}
+    assert str(paths.combined) in first and "resuming from the one before it" in first and "previous-30" in first
+    assert "written again" in second and paths.generator.name in second
+    assert read(paths.combined)[1] == read(paths.previous(30))[1]
+    for path in (paths.generator, paths.model, paths.critic("critic", 0), paths.critic("critic", 1)):
+        assert read(path)[1].iteration == 30
+    damaged = sorted(path.name for path in paths.folder.glob("*.damaged.h5"))
+    assert len(damaged) == 2 and not paths.previous(40).exists()
+    checkpoint.save(paths, star[0], metadata, 41)
+    assert set(iterations([paths.combined, *earlier_checkpoints(paths.combined)]).values()) == {41, 30}
 
 
 def test_a_checkpoint_that_is_gone_gives_way_to_the_one_before(star, history, capsys):
-    files, facts = history
-    files.combined.unlink()
-    assert checkpoint.go_on(files, star[0], facts) == 40
-    assert "is not there: going on from the one before it" in capsys.readouterr().out
+    paths, metadata = history
+    paths.combined.unlink()
+    assert checkpoint.resume(paths, star[0], metadata) == 40
+    assert "is not there: resuming from the one before it" in capsys.readouterr().out
 
 
 def test_nothing_whole_is_a_mistake_and_nothing_is_touched(star, history):
-    files, facts = history
-    for path in files.checkpoints():
+    paths, metadata = history
+    for path in paths.checkpoints():
         path.write_bytes(b"")
-    before = sorted(files.folder.iterdir())
+    before = sorted(paths.folder.iterdir())
     with pytest.raises(InputError, match="not a readable weights file"):
-        checkpoint.go_on(files, star[0], facts)
-    assert sorted(files.folder.iterdir()) == before
+        checkpoint.resume(paths, star[0], metadata)
+    assert sorted(paths.folder.iterdir()) == before
 
 
 def test_files_of_a_save_that_was_cut_short_are_brought_in_line(star, history, tmp_path, capsys):
-    """A kill after the combined file leaves the networks' files of the save before; one of them may be missing."""
-    files, facts = history
+    """A kill after the combined file leaves the networks' paths of the save before; one of them may be missing."""
+    paths, metadata = history
     old = tmp_path / "old"
-    shutil.copytree(files.folder, old)
-    checkpoint.save(files, star[0], facts, 60)
-    shutil.copy(old / files.generator.name, files.generator)
-    files.critic("critic", 1).unlink()
-    assert checkpoint.go_on(files, star[0], facts) == 60
+    shutil.copytree(paths.folder, old)
+    checkpoint.save(paths, star[0], metadata, 60)
+    shutil.copy(old / paths.generator.name, paths.generator)
+    paths.critic("critic", 1).unlink()
+    assert checkpoint.resume(paths, star[0], metadata) == 60
     line = capsys.readouterr().out
-    assert files.generator.name in line and "critic[1]" in line and files.model.name not in line
-    assert {checkpoint.read(path)[1]["iteration"] for path in (files.generator, files.critic("critic", 1))} == {60}
-    checkpoint.go_on(files, star[0], facts)
+    assert paths.generator.name in line and "critic[1]" in line and paths.model.name not in line
+    assert {read(path)[1].iteration for path in (paths.generator, paths.critic("critic", 1))} == {60}
+    checkpoint.resume(paths, star[0], metadata)
     assert not capsys.readouterr().out
 
 
 def test_predict_is_told_of_the_checkpoint_before(history):
-    files, _ = history
-    files.combined.write_bytes(files.combined.read_bytes()[:-5000])
+    paths, _ = history
+    paths.combined.write_bytes(paths.combined.read_bytes()[:-5000])
     with pytest.raises(InputError, match=r"use another copy, such as .*previous-40.h5, or train again"):
-        checkpoint.load_generator(files.combined)
+        load_generator(paths.combined)
 
 
 # ---------------------------------------------------------------------------------------------- damage and hostility
 
 def test_files_without_a_seal_are_read(star, tmp_path):
     """As earlier versions wrote them, and as h5py leaves one that it has changed."""
-    _, files, _ = star
+    _, paths, _ = star
     plain = tmp_path / "plain.h5"
-    plain.write_bytes(files.combined.read_bytes().split(seal.MARK)[0])
-    arrays, facts = checkpoint.read(plain)
-    assert facts == checkpoint.read(files.combined)[1] and len(arrays) > 50
+    plain.write_bytes(paths.combined.read_bytes().split(seal.MARK)[0])
+    arrays, metadata = read(plain)
+    assert metadata == read(paths.combined)[1] and len(arrays) > 50
 
 
 def test_hdf5_does_not_see_a_damaged_file(star, tmp_path, monkeypatch):
@@ -338,8 +340,8 @@ def test_hdf5_does_not_see_a_damaged_file(star, tmp_path, monkeypatch):
     content[100] ^= 1
     damaged.write_bytes(content)
     monkeypatch.setattr(h5py, "File", None)
-    with pytest.raises(checkpoint.Damaged, match="checksum"):
-        checkpoint.read(damaged)
+    with pytest.raises(hdf5.Damaged, match="checksum"):
+        read(damaged)
 
 
 @examples(max_examples=40, deadline=None)
@@ -352,12 +354,12 @@ def test_changed_bytes_are_noticed_or_do_not_matter(star, tmp_path_factory, data
     path = tmp_path_factory.mktemp("fuzz") / "mutant.h5"
     path.write_bytes(content)
     try:
-        arrays, facts = checkpoint.read(path)
+        arrays, metadata = read(path)
     except InputError as refusal:
         assert "\n" not in str(refusal) and "mutant.h5" in str(refusal)
     else:
-        expected, described = checkpoint.read(star[1].generator)
-        assert facts == described and arrays.keys() == expected.keys()
+        expected, described = read(star[1].generator)
+        assert metadata == described and arrays.keys() == expected.keys()
         assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
 
 
@@ -368,9 +370,9 @@ def test_a_description_that_makes_no_sense(star, tmp_path, change):
     path = tmp_path / "odd.h5"
     shutil.copy(star[1].generator, path)
     with h5py.File(path, "r+") as file:
-        facts = json.loads(file.attrs["biogans"])
+        metadata = json.loads(file.attrs["biogans"])
         for name, value in change.items():
-            facts[name] = facts[name] | value if isinstance(value, dict) else value
-        checkpoint.describe(file, facts)
-    with pytest.raises(InputError, match="odd.h5 describes a training that this version"):
-        checkpoint.load_generator(path)
+            metadata[name] = metadata[name] | value if isinstance(value, dict) else value
+        hdf5.describe(file, metadata)
+    with pytest.raises(InputError, match="odd.h5 describes a training unknown"):
+        load_generator(path)

@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin
 
 from biogans.core import dataloader
 from biogans.core.dataloader import Batches, Images, load
+from biogans.system import image_files
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
 from biogans.core.models import NetworkSpec
@@ -265,7 +266,7 @@ def test_bad_images_are_named_or_skipped_and_counted(data, caplog):
     expected = load(data)
     for path in spoil(folder):
         message = refusal(data)
-        assert str(path) in message and "--skip-bad-images" in message
+        assert str(path) in message and "--skip_bad_images" in message
         path.rename(path.with_name(path.name + ".aside"))
     for path in folder.glob("*.aside"):
         path.rename(path.with_suffix(""))
@@ -278,11 +279,11 @@ def test_processes_and_threads_read_the_same(data):
     """Processes where no TensorFlow was imported, threads elsewhere, as in the process of these tests."""
     spoil(data / "LIN_train" / "Alp14")
     code = ("import sys; from biogans.core import dataloader; images = dataloader.load(sys.argv[1], skip_bad_images=True); "
-            "print(type(dataloader._readers()).__name__, images.fingerprint, images.skipped)\n"
+            "print(type(dataloader.readers()).__name__, images.fingerprint, images.skipped)\n"
             "try: dataloader.load(sys.argv[1])\n"
             "except dataloader.InputError as mistake: print(mistake)")
     result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
-    assert keras.config.backend() and type(dataloader._readers()).__name__ == "ThreadPoolExecutor"
+    assert keras.config.backend() and type(dataloader.readers()).__name__ == "ThreadPoolExecutor"
     images = load(data, skip_bad_images=True)
     name = "ProcessPoolExecutor" if sys.platform == "linux" else "ThreadPoolExecutor"
     assert result.stdout.splitlines() == [f"{name} {images.fingerprint} 3", refusal(data)], result.stderr
@@ -292,7 +293,7 @@ def test_processes_and_threads_read_the_same(data):
 def test_a_reader_that_dies_is_told(data):
     code = ("import os, sys; from biogans.core import dataloader\n"
             "def die(path): os._exit(1)\n"
-            "dataloader._read_or_mistake = die\n"
+            "dataloader.image_files.read_or_error = die\n"
             "try: dataloader.load(sys.argv[1])\n"
             "except dataloader.InputError as mistake: print(mistake)")
     result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
@@ -302,8 +303,8 @@ def test_a_reader_that_dies_is_told(data):
 def test_blocks_of_few_files_and_few_ahead(data, monkeypatch):
     """More blocks than may wait: the order of the images stays."""
     expected = load(data)
-    monkeypatch.setattr(dataloader._Blocks, "most_files", 1)
-    monkeypatch.setattr(dataloader._Blocks, "ahead", 2)
+    monkeypatch.setattr(dataloader.Blocks, "most_files", 1)
+    monkeypatch.setattr(dataloader.Blocks, "ahead", 2)
     assert same(load(data), expected)
 
 
@@ -350,7 +351,7 @@ def test_cache_has_identical_pixels_and_is_read_as_needed(data, tmp_path, monkey
         cached = load(data, skip_bad_images=True, cache=str(cache))
         assert isinstance(cached.pixels, np.memmap) and (cached.pixels == plain.pixels).all()
         assert (cached.labels == plain.labels).all() and cached.channels == (1, 2) and cached.skipped == 1
-        monkeypatch.setattr(dataloader, "_read_or_mistake", None)       # the second time nothing is decoded
+        monkeypatch.setattr(image_files, "read_or_error", None)       # the second time nothing is decoded
     batches = [Batches(images, 4, 0, True).take(7, 3) for images in (plain, cached)]
     assert (batches[0] == batches[1]).all()
     assert sorted(path.name for path in cache.parent.iterdir()) == ["cache.npy", "cache.npy.json"]
@@ -533,7 +534,7 @@ def test_composites_are_a_function_of_seed_and_position():
 
 def test_real_cells(real_cells):
     images = load(real_cells)
-    assert len(images.pixels) == len([path for path in real_cells.rglob("*.*") if path.suffix in dataloader.SUFFIXES])
+    assert len(images.pixels) == len([path for path in real_cells.rglob("*.*") if path.suffix in image_files.SUFFIXES])
     assert 2 <= images.pixels.shape[-1] <= 4 and images.pixels.std() > 1 and not images.skipped
 
 
@@ -560,11 +561,11 @@ def test_changed_bytes_of_an_image_are_read_or_refused(tmp_path_factory, suffix,
         content[place] ^= data.draw(st.integers(1, 255))
     path = tmp_path_factory.mktemp("fuzz") / f"mutant{suffix}"
     path.write_bytes(content[:data.draw(st.integers(0, len(content)))])
-    result = dataloader._read_or_mistake(path)
+    result = image_files.read_or_error(path)
     if isinstance(result, InputError):
         assert "\n" not in str(result) and str(path) in str(result)
     else:
-        assert result.ndim == 4 and 1 <= result.shape[-1] <= 4 and max(result.shape[1:3]) <= dataloader.LARGEST_SIDE
+        assert result.ndim == 4 and 1 <= result.shape[-1] <= 4 and max(result.shape[1:3]) <= image_files.LARGEST_SIDE
 
 
 @pytest.mark.parametrize("style", [{}, {"ome": True, "metadata": {"axes": "TYX"}}, {"compression": "zlib"}])
@@ -572,7 +573,7 @@ def test_the_readable_part_of_a_damaged_tiff_is_not_taken_for_all(tmp_path, styl
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.random.default_rng(0).integers(0, 4000, (5, 32, 48)).astype(np.uint16), **style)
     path.write_bytes(path.read_bytes()[:path.stat().st_size * 2 // 3])
-    assert "not a readable image" in str(dataloader._read_or_mistake(path))
+    assert "not a readable image" in str(image_files.read_or_error(path))
 
 
 def test_a_tiff_that_claims_far_more_than_it_holds(tmp_path):

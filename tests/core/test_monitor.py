@@ -6,9 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from biogans.core import checkpoint, dataloader, metrics, monitor, train
+from biogans.core import dataloader, monitor, train
 from biogans.core.engine import Engine
 from biogans.core.models import ARCHITECTURES
+from biogans.core.trained import load_generator
+from biogans.system.progress import Scores
 from conftest import SMALL, write_images
 from networks import settings, spec
 from test_train import here, run_train, same, state        # noqa: F401 (a fixture)
@@ -30,10 +32,10 @@ def groups(images):
 
 def test_the_distance_of_the_same_distribution_is_0_within_its_error(meter, tmp_path):
     """Over eight pairs of sets of images its mean is within three standard errors of 0."""
-    sets = [[meter._features(group) for group in groups(blobs(tmp_path, seed, 100))] for seed in range(10, 26)]
+    sets = [[meter.features(group) for group in groups(blobs(tmp_path, seed, 100))] for seed in range(10, 26)]
     distances = []
     for ours, others in zip(sets[::2], sets[1::2]):
-        distances.append(np.mean([metrics.kernel_distance(meter._standard(one), meter._standard(other))
+        distances.append(np.mean([monitor.kernel_distance(meter.standardise(one), meter.standardise(other))
                                   for one, other in zip(ours, others)]))
     assert abs(np.mean(distances)) < 3 * np.std(distances, ddof=1) / np.sqrt(8) and np.std(distances) < 0.1
 
@@ -82,7 +84,7 @@ def test_warnings_come_once_and_again_after_a_recovery(meter):
     meter.floor = 0.01
     said = []
     course = [(9.0, 0), (0.5, 0.1), (1.9, 0.1), (2.1, 0.7), (3, 0.1), (3, 0.6), (3, 0.6), (0.6, 0), (5, 0)]
-    for iteration, scores in enumerate(monitor.Scores(*pair) for pair in course):
+    for iteration, scores in enumerate(Scores(*pair) for pair in course):
         meter.is_best(scores, iteration)
         said.append([line.split()[2] for line in meter.warnings(scores)])
     assert said == [[], [], [], ["distance"], [], [], ["critic"], [], ["distance"]]      # one high ratio may be chance
@@ -120,12 +122,12 @@ def test_the_best_generator_is_kept_and_known_when_going_on(here, monkeypatch): 
     at_2 = (here / "halves" / name).read_bytes()
     run_train("-m", "DCGAN", "-e", 3, "-M", 1, "-c", "halves", "-w")
     assert (here / "halves" / name).read_bytes() == at_2 == (here / "whole" / name).read_bytes()
-    generator, _, facts = checkpoint.load_generator(here / "halves" / name)
-    assert (facts["iteration"], facts["held_out_distance"]) == (2, 3.0)
+    metadata = load_generator(here / "halves" / name).metadata
+    assert (metadata.iteration, metadata.held_out_distance) == (2, 3.0)
     run_train("-m", "DCGAN", "-e", 4, "-M", 1, "-c", "halves", "-w")
-    assert checkpoint.load_generator(here / "halves" / name)[2]["iteration"] == 4
+    assert load_generator(here / "halves" / name).metadata.iteration == 4
     run_train("-m", "DCGAN", "-e", 1, "-c", "halves", "-s", 1)
-    assert checkpoint.load_generator(here / "halves" / name)[2]["iteration"] == 1      # the other was moved aside
+    assert load_generator(here / "halves" / name).metadata.iteration == 1      # the other was moved aside
 
 
 def test_logs_from_before_there_were_scores_are_gone_on_with(here):      # noqa: F811

@@ -2,29 +2,31 @@
 
 import contextlib
 import io
+import os
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import typed
 from hypothesis import given, strategies as st
 
 from biogans import commands
-from biogans.core import models, options
+from biogans.core import models, options, predict
 from biogans.core.gan import ALGORITHMS
+from biogans.core.settings import preset_value, resolve_settings, resolve_sizes
+from biogans.system import arguments
 
 PROGRAMS = [*(f"{name}.py" for name in commands.GROUPS["train and generate"]),
             *(name for name in commands.COMMANDS if name not in commands.GROUPS["train and generate"])]
 
 
 def parsed(*arguments):
-    return options.train_parser().parse_args(["-d", "data", *map(str, arguments)])
+    return options.parser().parse_args(["-d", "data", *map(str, arguments)])
 
 
 def training(*arguments):
-    return options.training(parsed(*arguments))
+    return resolve_settings(parsed(*arguments))
 
 
 def refusal(capsys, parser, *arguments):
@@ -45,13 +47,13 @@ def test_defaults_that_do_not_depend_on_anything():
         "num_gpus": 1, "seed": 42, "num_G_iters": 1, "wgan_clip_value": 0.01, "wgangp_lambda": 10,
         "use_pretrained_weights": False, "verbose": False, "precision": "float32", "cache": None, "epochs": 50000,
         "skip_bad_images": False, "channels": (), "preset": "paper"} == given
-    assert options.sizes(parsed(), 1) == {"nz": 100, "ngf": 64, "ndf": 64}
+    assert resolve_sizes(parsed(), 1) == {"nz": 100, "ngf": 64, "ndf": 64}
 
 
 def test_networks_of_seven_channels_are_three_and_a_half_times_as_wide():
     """As in the paper; of what the preset says, too, and what is given stays."""
-    assert options.sizes(parsed(), 7 / 2) == {"nz": 350, "ngf": 224, "ndf": 224}
-    assert options.sizes(parsed("--preset", "fast", "-z", "100"), 7 / 2) == {"nz": 100, "ngf": 56, "ndf": 56}
+    assert resolve_sizes(parsed(), 7 / 2) == {"nz": 350, "ngf": 224, "ndf": 224}
+    assert resolve_sizes(parsed("--preset", "fast", "-z", "100"), 7 / 2) == {"nz": 100, "ngf": 56, "ndf": 56}
 
 
 @pytest.mark.parametrize("algorithm, optimizer, beta_1, beta_2, lr_d, updates", [
@@ -94,12 +96,12 @@ def test_the_fast_preset_gives_way_to_what_is_given():
     fast = training("--preset", "fast")
     assert (fast.batch_size, fast.num_D_iters, fast.lrD, fast.lrG) == (8, 2, 1e-3, 1e-3)
     names = {"ngf": 16, "ndf": 16, "init": "he"}
-    assert {name: options.preset(parsed("--preset", "fast"), name, None) for name in names} == names
+    assert {name: preset_value(parsed("--preset", "fast"), name, None) for name in names} == names
     given = parsed("--preset", "fast", "-b", 32, "--num_D_iters", 4, "--lrD", 3e-4, "--lrG", 4e-4, "--ngf", 8,
                    "--init", "paper")
-    settings = options.training(given)
+    settings = resolve_settings(given)
     assert (settings.batch_size, settings.num_D_iters, settings.lrD, settings.lrG) == (32, 4, 3e-4, 4e-4)
-    assert options.preset(given, "ngf", 64) == 8 and options.preset(given, "init", "paper") == "paper"
+    assert preset_value(given, "ngf", 64) == 8 and preset_value(given, "init", "paper") == "paper"
 
 
 @pytest.mark.parametrize("option, value, name", [
@@ -122,7 +124,7 @@ def test_short_and_long_options_are_the_same():
     for short, (long, value) in pairs.items():
         assert parsed(short, value) == parsed(long, value) != parsed()
     assert parsed("-w", "-v") == parsed("--use_pretrained_weights", "--verbose") != parsed()
-    assert options.train_parser().parse_args(["--data", "x"]).data == "x"
+    assert options.parser().parse_args(["--data", "x"]).data == "x"
 
 
 @pytest.mark.parametrize("change", [str.lower, str.upper, str.title])
@@ -155,7 +157,7 @@ NONSENSE = [(option, value) for option, values in {
 
 @pytest.mark.parametrize("option, value", NONSENSE)
 def test_nonsense_is_refused_in_one_line(capsys, option, value):
-    line = refusal(capsys, options.train_parser(), "-d", "data", option, value)
+    line = refusal(capsys, options.parser(), "-d", "data", option, value)
     assert line.startswith("train.py: ") and option in line and "-h explains" in line
     assert str(value).split(",")[0] in line or str(value).startswith("-")
 
@@ -163,14 +165,14 @@ def test_nonsense_is_refused_in_one_line(capsys, option, value):
 @pytest.mark.parametrize("option, value", [("-b", 0), ("-n", 0), ("-n", "nan"), ("-s", -1), ("-z", 0), ("-a", "x"),
                                            ("-m", "x")])
 def test_nonsense_for_predict(capsys, option, value):
-    line = refusal(capsys, options.predict_parser(), "-i", "file", option, value)
+    line = refusal(capsys, predict.parser(), "-i", "file", option, value)
     assert line.startswith("predict.py: ") and option in line and str(value) in line
 
 
 def test_unknown_shortened_and_missing_options(capsys):
-    assert "--epoch" in refusal(capsys, options.train_parser(), "-d", "data", "--epoch", 3)
-    assert "-d" in refusal(capsys, options.train_parser())
-    assert "-i" in refusal(capsys, options.predict_parser())
+    assert "--epoch" in refusal(capsys, options.parser(), "-d", "data", "--epoch", 3)
+    assert "-d" in refusal(capsys, options.parser())
+    assert "-i" in refusal(capsys, predict.parser())
 
 
 @given(st.floats() | st.integers())
@@ -189,7 +191,7 @@ WORDS = st.sampled_from(["-d", "-a", "-m", "-b", "-e", "-w", "-p", "-g", "-z", "
                          "0", "1", "-1", "1e3", "nan", "", "--", "-x", "\0", "é"]) | st.text(max_size=8)
 
 
-@given(st.lists(WORDS, max_size=8), st.sampled_from([options.train_parser, options.predict_parser]))
+@given(st.lists(WORDS, max_size=8), st.sampled_from([options.parser, predict.parser]))
 def test_any_command_line_is_taken_or_refused_in_one_line(words, parser):
     words = [word for word in words if word not in ("-h", "--help")]
     printed = io.StringIO()
@@ -200,8 +202,8 @@ def test_any_command_line_is_taken_or_refused_in_one_line(words, parser):
         assert end.code == 2 and printed.getvalue().count("\n") == 1
     else:
         assert not printed.getvalue()
-        if parser is options.train_parser:
-            settings = options.training(given)
+        if parser is options.parser:
+            settings = resolve_settings(given)
             assert settings.lrD > 0 and settings.batch_size > 0 and settings.algorithm in ALGORITHMS
             assert given.keep >= 1 and (given.keep_every is None or given.keep_every >= 1)
 
@@ -213,7 +215,7 @@ def test_checkpoints_to_keep():
 
 def test_predict_expects_nothing_that_was_not_given():
     """What is None does not contradict the file."""
-    given = vars(options.predict_parser().parse_args(["-i", "file"]))
+    given = vars(predict.parser().parse_args(["-i", "file"]))
     assert {name: value for name, value in given.items() if value not in (None, False, ())} == {
         "input_file": "file", "number": 1, "format": "h5", "checkpoints_dir": "checkpoints"}
 
@@ -256,19 +258,42 @@ LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visua
 
 
 @pytest.mark.parametrize("command", PROGRAMS)
-def test_help_is_complete_and_quick(run, command):
-    """It is there within half a second (the best of several tries, as other work may keep the machine busy)."""
-    seconds = []
-    while len(seconds) < 3 or len(seconds) < 10 and min(seconds) >= 0.5:
-        start = time.monotonic()
-        done = run(command, "-h")
-        seconds.append(time.monotonic() - start)
+def test_help_is_complete(run, command):
+    """All options of the contract."""
+    done = run(command, "--help_all" if command in ("train.py", "predict.py") else "-h")
     assert done.returncode == 0 and not done.stderr
     documented = set(re.findall(r"--?[A-Za-z][\w-]*", done.stdout))
     assert {f"--{name}" for name in LONG_OPTIONS[command].split()} <= documented
     assert {f"-{letter}" for letter in LETTERS[command]} <= documented
     assert max(map(len, done.stdout.splitlines())) <= 120
-    assert min(seconds) < 0.5
+
+
+def test_help_fits_a_screen(run):
+    """-h has the options that most runs use, with examples; the rest is under --help_all, which it names."""
+    wide = {"env": os.environ | {"COLUMNS": "100"}}
+    short, whole = run("train.py", "-h", **wide).stdout, run("train.py", "--help_all", **wide).stdout
+    assert len(short.splitlines()) <= 50 and "examples:" in short and "--help_all" in short
+    assert "--wgan_clip_value" not in short and len(whole.splitlines()) > 80
+    shown = set(re.findall(r"^  (?:-\w[^,]*, )?(--\w+)", short, re.MULTILINE))
+    assert 14 <= len(shown) <= 18 and shown < set(re.findall(r"--\w+", whole))
+    assert "--lrD" not in run("predict.py", "-h").stdout            # which could only contradict the file
+
+
+@pytest.mark.parametrize("command", PROGRAMS)
+def test_every_option_has_one_spelling_and_takes_the_other(command):
+    """Underscores are shown; hyphens are accepted."""
+    p = commands.load(command.removesuffix(".py")).parser()
+    names = [name for action in p._actions for name in action.option_strings if name.startswith("--")]
+    assert not [name for name in names if "-" in name[2:]]
+
+
+def test_hyphens_are_accepted():
+    assert parsed("--batch-size", 3, "--num-D-iters=2") == parsed("--batch_size", 3, "--num_D_iters=2")
+    p = arguments.Parser(prog="x")
+    p.add_argument("--a_b", nargs="*")
+    p.add_argument("rest", nargs="*")
+    given = p.parse_args(["--a-b", "c-d", "--", "--a-b"])
+    assert given.a_b == ["c-d"] and given.rest == ["--a-b"]         # values, and what follows --, stay as they are
 
 
 @pytest.mark.parametrize("command", PROGRAMS)
@@ -282,7 +307,7 @@ def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
 
 
 def test_help_names_the_defaults_of_the_paper(run):
-    text = " ".join(run("train.py", "-h").stdout.split())
+    text = " ".join(run("train.py", "--help_all").stdout.split())
     for words in ("default=WGAN-GP", "default=64", "default=checkpoints", "default=DCGAN-starshaped", "default=42",
                   "default=100", "default=0.01", "default=10", "default: 0.0002",
                   "0.0002 for GAN, 5e-05 for WGAN, 0.0001 for WGAN-GP"):
@@ -293,4 +318,4 @@ def test_the_fast_preset_of_a_plain_gan_keeps_the_papers_rates():
     """A discriminator that learns five times as fast as the paper's wins at once."""
     fast = training("--preset", "fast", "-a", "GAN")
     assert (fast.batch_size, fast.num_D_iters, fast.lrD, fast.lrG) == (32, 1, 2e-4, 2e-4)
-    assert options.preset(parsed("--preset", "fast", "-a", "gan"), "init", "paper") == "paper"
+    assert preset_value(parsed("--preset", "fast", "-a", "gan"), "init", "paper") == "paper"

@@ -13,10 +13,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from biogans.core import checkpoint, dataloader, predict, train
-from biogans.evaluation import c2st
-from biogans.system import drawing
+from biogans.core import c2st, dataloader, predict, train
 from biogans.core.engine import generate
+from biogans.core.trained import load_generator
+from biogans.system import stacks
 from conftest import SMALL, train_small_networks
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
@@ -49,8 +49,7 @@ def test_a_stack_describes_itself(here, capsys):
     assert cells.shape == (1, 16, 24, 3) and cells.dtype == np.float32 and 0 <= cells.min() < cells.max() <= 1
     assert list(facts["channel_names"]) == ["red", "Alp14", "Tea1"] and list(facts["value_range"]) == [0, 1]
     assert (facts["seed"], facts["source"], facts["iteration"], facts["algorithm"]) == (3, STAR, 2, "WGAN-GP")
-    generator, _, _ = checkpoint.load_generator(STAR)
-    assert np.array_equal(cells, (generate(generator, z) + 1) / 2)
+    assert np.array_equal(cells, (load_generator(STAR).generate(z) + 1) / 2)
 
 
 def test_fresh_cells_unless_a_seed_is_given(here):
@@ -160,9 +159,8 @@ def test_independent_networks_draw_one_factor_with_its_own_red(here, capsys):
         assert message.count("\n") == 1 and "a cell of its own: choose one with -p: Alp14, Tea1" in message
     assert predict.main(["-i", path, "-s", "1", "-p", "Tea1"]) == 0
     cells, facts, z = stack("images/stack2.DCGAN-separable-independent.WGAN-GP.h5")
-    generator, _, _ = checkpoint.load_generator(path)
     assert list(facts["channel_names"]) == ["red Tea1", "Tea1"]
-    assert np.array_equal(cells, (generate(generator, z)[..., 2:] + 1) / 2)
+    assert np.array_equal(cells, (load_generator(path).generate(z)[..., 2:] + 1) / 2)
 
 
 @pytest.mark.parametrize("name", [STAR, "checkpoints/model.generator.DCGAN-starshaped.WGAN-GP.2.h5",
@@ -261,17 +259,17 @@ def test_a_folder_of_one_channel_can_be_trained_on(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", OUTPUTS)
 @pytest.mark.parametrize("seed", [["-s", "9"], []])
-def test_a_killed_drawing_goes_on(here, kind, seed, capsys):
+def test_a_killed_command_resumes(here, kind, seed, capsys):
     """Killed (SIGKILL) in the middle: the same command draws the rest, and the result is as of one that was not."""
     remove_outputs()
     command = ["-i", STAR, "-n", "3000", "-b", "100", "--format", kind, *seed]
-    code = ("import os, signal, sys; from biogans.core import engine, predict; from biogans.system import drawing\n"
-            "drawing.EVERY, drawn, draw = 500, [], engine.draw\n"
+    code = ("import os, signal, sys; from biogans.core import engine, predict; from biogans.system import stacks\n"
+            "stacks.NOTE_EVERY, batches, generate = 500, [], engine.generate\n"
             "def until_killed(*given):\n"
-            "    drawn.append(0)\n"
-            "    if len(drawn) == 17: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "    batches.append(0)\n"
+            "    if len(batches) == 17: os.kill(os.getpid(), signal.SIGKILL)\n"
             "    return generate(*given)\n"
-            "engine.draw = until_killed\n"
+            "engine.generate = until_killed\n"
             "predict.main(sys.argv[1:])")
     killed = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
     assert killed.returncode == -9 and not Path(OUTPUTS[kind]).exists(), killed.stderr
@@ -279,7 +277,7 @@ def test_a_killed_drawing_goes_on(here, kind, seed, capsys):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("biogans.core.engine.generate", lambda *given: calls.append(0) or generate(*given))
         assert predict.main(command) == 0
-    assert "going on" in capsys.readouterr().out and len(calls) == 15          # of 30 batches
+    assert "resuming" in capsys.readouterr().out and len(calls) == 15          # of 30 batches
     resumed = content(kind)
     leftovers = [path.name for path in Path("images").iterdir() if path.name.startswith(".stack3")]
     assert not leftovers, leftovers
@@ -289,22 +287,21 @@ def test_a_killed_drawing_goes_on(here, kind, seed, capsys):
         whole = content(kind)
         assert resumed.keys() == whole.keys() and all(np.array_equal(resumed[name], whole[name]) for name in whole)
     elif kind == "h5":
-        generator, _, _ = checkpoint.load_generator(STAR)
-        np.testing.assert_allclose(resumed["stack"], (generate(generator, resumed["z"]) + 1) / 2, atol=1e-6)
+        np.testing.assert_allclose(resumed["stack"], (load_generator(STAR).generate(resumed["z"]) + 1) / 2, atol=1e-6)
 
 
-def test_another_command_does_not_go_on_with_it(here, capsys):
-    unfinished = drawing.Unfinished(STACK, {"number": 3000})
+def test_another_command_does_not_resume_it(here, capsys):
+    unfinished = stacks.ResumableOutput(STACK, {"number": 3000})
     unfinished.path.write_bytes(b"half a file")
-    unfinished.tell(1000, 4)
-    assert unfinished.read() == (1000, 4)
+    unfinished.write_note(1000, 4)
+    assert unfinished.read_note() == (1000, 4)
     assert predict.main(["-i", STAR, "-n", "2"]) == 0
-    assert "going on" not in capsys.readouterr().out and len(stack()[0]) == 2 and not unfinished.path.exists()
+    assert "resuming" not in capsys.readouterr().out and len(stack()[0]) == 2 and not unfinished.path.exists()
 
 
 def test_two_jobs_do_not_draw_the_same_stack(here, capsys):
-    code = ("import sys; from biogans.system import drawing\n"
-            "with drawing.Unfinished(sys.argv[1], {}).taken(0, False): print('taken', flush=True); sys.stdin.read()")
+    code = ("import sys; from biogans.system import stacks\n"
+            "with stacks.ResumableOutput(sys.argv[1], {}).locked(0, False): print('taken', flush=True); sys.stdin.read()")
     other = subprocess.Popen([sys.executable, "-c", code, STACK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                              stderr=subprocess.DEVNULL)
     assert other.stdout.readline() == "taken\n"

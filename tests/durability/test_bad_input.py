@@ -217,11 +217,11 @@ def empty(path):
 def other_settings_with_a_right_checksum(path):
     """A file made by hand: the networks that it describes are not those whose arrays it holds."""
     import json
-    from biogans.core import checkpoint
+    from biogans.system import hdf5
     with h5py.File(path, "r+") as file:
         facts = json.loads(file.attrs["biogans"])
         facts["network"]["ngf"] = 8
-        checkpoint.describe(file, facts)
+        hdf5.describe(file, facts)
 
 
 DAMAGES = {truncate: "readable", flip_bit_of_array: "checksum", flip_bit_of_settings: "checksum",

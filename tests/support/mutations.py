@@ -206,7 +206,7 @@ def hostile_weights(path, target, plant):
     with h5py.File(target, "r+") as file:
         plant(file)
         if plant in (_lambda_layer, _external_link):
-            checkpoint.describe(file, __import__("json").loads(file.attrs["biogans"]))
+            hdf5.describe(file, __import__("json").loads(file.attrs["biogans"]))
 
 
 def hostile_stack(path, target, plant):

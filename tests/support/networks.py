@@ -21,8 +21,7 @@ EVERY_PAIR = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slo
 
 def settings(algorithm="WGAN-GP", **changes):
     """The algorithm's default settings with a batch of 4 and 2 updates of the critic."""
-    parsed = options.train_parser().parse_args(["-d", "data", "-a", algorithm, "-b", "4", "--num_D_iters", "2"])
-    return dataclasses.replace(options.training(parsed), **changes)
+    return dataclasses.replace(options.default_settings(algorithm), **{"batch_size": 4, "num_D_iters": 2} | changes)
 
 
 def spec(architecture="DCGAN", algorithm="WGAN-GP", **changes):

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from biogans.system.errors import InputError
-from biogans.system.files import Lock, NoRoom, link, make_writable, remove_leftovers, replacing, shared, write
+from biogans.system.files import Lock, NoRoom, link, make_writable, remove_leftovers, replacing, shared_lock, write
 
 
 def test_the_new_content_replaces_the_old(tmp_path):
@@ -99,13 +99,13 @@ def test_a_second_name(tmp_path, monkeypatch, links):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from biogans.system.files import Lock, shared
+from biogans.system.files import Lock, shared_lock
 if sys.argv[2] == "alone":
     lock = Lock(sys.argv[1])
     assert lock.take()
     print("locked", flush=True)
     time.sleep(60)
-with shared(Path(sys.argv[1]).parent, "DCGAN.GAN.1"):
+with shared_lock(Path(sys.argv[1]).parent, "DCGAN.GAN.1"):
     print("locked", flush=True)
     time.sleep(60)
 """
@@ -147,12 +147,12 @@ def test_leftovers_are_removed_unless_somebody_is_at_work(tmp_path, holder):
     process = holder("together")
     assert not mine.exists() and other.exists() and ours.exists()
     mine.touch()
-    with shared(tmp_path, "DCGAN.GAN.1"):           # beside the other process
+    with shared_lock(tmp_path, "DCGAN.GAN.1"):           # beside the other process
         assert mine.exists()
     assert (tmp_path / ".lock.DCGAN.GAN.1").exists()
     process.kill()
     process.wait()
-    with shared(tmp_path, "DCGAN.GAN.1"):
+    with shared_lock(tmp_path, "DCGAN.GAN.1"):
         assert not mine.exists() and other.exists() and ours.exists()
     assert not (tmp_path / ".lock.DCGAN.GAN.1").exists()
 
@@ -167,7 +167,7 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys)
     leftover.touch()
     assert lock.take() and not lock.works
     lock.release()
-    with shared(tmp_path, "DCGAN.GAN.1"):
+    with shared_lock(tmp_path, "DCGAN.GAN.1"):
         pass
     assert leftover.exists() and "no locks" in capsys.readouterr().err
     remove_leftovers(tmp_path, "DCGAN.GAN.1")

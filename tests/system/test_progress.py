@@ -35,7 +35,7 @@ def test_elsewhere_lines_tell_the_time_left(capsys, monkeypatch):
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     meter = progress.Progress(100, 10_000_000)
     for done in (101, 102, 103):
-        meter.update(done, -1.5, 0.25)
+        meter.update(done, (-1.5, 0.25))
     meter.close()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "iteration 101/10000000  critic -1.5, generator 0.25  0.1 it/s  1157 d 09:29:50 left"

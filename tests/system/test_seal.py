@@ -25,13 +25,13 @@ def stack(tmp_path):
 
 def test_a_sealed_file_is_as_it_was_written_and_hdf5_reads_it(stack):
     content = stack.read_bytes()
-    assert seal.problem(stack) is None
-    seal.add(stack)
-    assert stack.read_bytes() == content + seal.of(content) and seal.problem(stack) is None
+    assert seal.find_corruption(stack) is None
+    seal.append_trailer(stack)
+    assert stack.read_bytes() == content + seal.trailer(content) and seal.find_corruption(stack) is None
     assert visualize.read(stack).cells.shape == (1, 16, 24, 2)
     with h5py.File(stack, "r+") as file:        # h5py takes off the seal of what it changes
         file["stack"].attrs["note"] = "x"
-    assert seal.MARK not in stack.read_bytes() and seal.problem(stack) is None
+    assert seal.MARK not in stack.read_bytes() and seal.find_corruption(stack) is None
 
 
 @settings(max_examples=200)
@@ -39,14 +39,14 @@ def test_a_sealed_file_is_as_it_was_written_and_hdf5_reads_it(stack):
 def test_every_changed_byte_is_noticed(tmp_path_factory, content, data):
     path = tmp_path_factory.mktemp("seal") / "file.h5"
     path.write_bytes(content)
-    seal.add(path)
+    seal.append_trailer(path)
     sealed = bytearray(path.read_bytes())
-    assert seal.problem(path) is None
+    assert seal.find_corruption(path) is None
     place = data.draw(st.integers(0, len(content) + 63))
     place += len(seal.MARK) * (place >= len(content))      # but for the mark itself, which says that there is a seal
     sealed[place] ^= data.draw(st.integers(1, 255))
     path.write_bytes(sealed)
-    assert seal.problem(path) == "its checksum does not match"
+    assert seal.find_corruption(path) == "its checksum does not match"
 
 
 def test_a_file_on_which_hdf5_hangs_is_refused(stack):
@@ -67,4 +67,4 @@ def test_a_file_on_which_hdf5_hangs_is_refused(stack):
 def test_what_is_not_hdf5_needs_no_trial(tmp_path, monkeypatch):
     monkeypatch.setattr(seal.subprocess, "run", None)
     (tmp_path / "notes.h5").write_text("no HDF5")
-    assert seal.problem(tmp_path / "notes.h5") is None
+    assert seal.find_corruption(tmp_path / "notes.h5") is None

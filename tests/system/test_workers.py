@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import checkpoint
+from biogans.core.trained import read
 from biogans.system import workers
 from biogans.system.errors import InputError
 from conftest import ROOT, SMALL
@@ -87,10 +87,10 @@ def test_going_on_in_two_tasks(tmp_path, data):
     for folder, iterations in (("whole", 4), ("halves", 2), ("halves", 4)):
         step = Step(tmp_path / folder, *arguments, "-e", iterations)
         assert step.end() == [0, 0], step.said(0) + step.said(1)
-    assert "going on from" in step.said(0) and "iteration 2\n" in step.said(0)
-    (expected, _), (arrays, facts) = (checkpoint.read(tmp_path / folder / COMBINED.format("DCGAN.WGAN-GP.1"))
+    assert "resuming from" in step.said(0) and "iteration 2\n" in step.said(0)
+    (expected, _), (arrays, metadata) = (read(tmp_path / folder / COMBINED.format("DCGAN.WGAN-GP.1"))
                                       for folder in ("whole", "halves"))
-    assert facts["iteration"] == 4 and all(np.array_equal(arrays[name], expected[name]) for name in expected)
+    assert metadata.iteration == 4 and all(np.array_equal(arrays[name], expected[name]) for name in expected)
 
 
 def test_a_signal_to_one_task_stops_all(tmp_path, data):
@@ -100,7 +100,7 @@ def test_a_signal_to_one_task_stops_all(tmp_path, data):
     step.tasks[1].send_signal(signal.SIGTERM)
     assert step.end() == [75, 75]
     stopped = int(step.said(0).split("stopped by SIGTERM after ")[1].split()[0])
-    assert checkpoint.read(tmp_path / COMBINED.format("DCGAN.WGAN-GP.1"))[1]["iteration"] == stopped
+    assert read(tmp_path / COMBINED.format("DCGAN.WGAN-GP.1"))[1].iteration == stopped
     assert len(losses(tmp_path, "DCGAN.WGAN-GP.1")) == stopped
 
 
@@ -116,7 +116,7 @@ def test_a_lost_task_ends_the_others(tmp_path, data):
     assert step.end() == [75, -signal.SIGKILL, 75]
     assert time.monotonic() - killed < 20
     assert "task 1 of 3 was lost" in step.said(0)
-    assert checkpoint.read(combined)[1]["iteration"] > 0
+    assert read(combined)[1].iteration > 0
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -79,7 +79,7 @@ def decode(found, channels=(), skip_bad_images=False, cache=None, title="reading
     """
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
-    blocks = _Blocks(paths, skip_bad_images, title)
+    blocks = Blocks(paths, skip_bad_images, title)
     if cache:
         pixels, kept, channels = _cached(Path(cache), blocks, channels)
     else:
@@ -180,7 +180,7 @@ def _is_number(text):
         return False
 
 
-class _Blocks:
+class Blocks:
     """Iterates over (pixels (images, height, width, channels), positions in `paths`), some files at a time.
 
     Only some blocks are read ahead: memory does not grow with the number of files.
@@ -196,7 +196,7 @@ class _Blocks:
         first = None
         step = min(self.most_files, max(1, self.bytes_per_block // (1 + self.paths[0].stat().st_size)))
         starts = range(0, len(self.paths), step)
-        with _readers() as pool:
+        with readers() as pool:
             results = self._read(pool, [self.paths[start:start + step] for start in starts])
             for start, block in zip(reading(self.title)(starts), results):
                 frames, positions = [], []
@@ -230,7 +230,7 @@ class _Blocks:
                              ) from None
 
 
-def _readers():
+def readers():
     """An executor with at least four workers, which hide the latency of network disks.
 
     Processes, because Pillow holds Python's lock while it decodes, and threads that want it slow one another down. A

@@ -32,9 +32,9 @@ class Monitor:
         self.training, self.held_out = (_groups(some, architecture, rng) for some in (images, held_out))
         self.number = max(map(len, self.held_out))
         self.network = random_features(*self.training[0].shape[1:])
-        real = [self._features(group) for group in self.training]
+        real = [self.features(group) for group in self.training]
         self.mean, self.deviation = np.mean(np.concatenate(real), axis=0), np.std(np.concatenate(real), axis=0) + 1e-6
-        self.real = [self._features(group) for group in self.held_out]
+        self.real = [self.features(group) for group in self.held_out]
         self.floor = abs(self.distance(self.training))
 
     def measure(self):
@@ -49,7 +49,7 @@ class Monitor:
         weights, which don't presume what is in an image (Naeem et al. 2020 use such an embedding), in units of their
         standard deviation over training images.
         """
-        return float(np.mean([kernel_distance(self._standard(real), self._standard(self._features(group)))
+        return float(np.mean([kernel_distance(self.standardise(real), self.standardise(self.features(group)))
                               for real, group in zip(self.real, groups)]))
 
     def overfitting(self, drawn):
@@ -89,11 +89,11 @@ class Monitor:
         self.warned = set(wrong)
         return new
 
-    def _features(self, images):
+    def features(self, images):
         starts = range(0, len(images), MAX_IMAGES)
         return np.concatenate([self.network.predict_on_batch(images[start:start + MAX_IMAGES]) for start in starts])
 
-    def _standard(self, features):
+    def standardise(self, features):
         return (features - self.mean) / self.deviation
 
 

@@ -12,7 +12,7 @@ from .settings import PRECISIONS, PRESETS
 
 def parser():
     """The command line of train.py."""
-    p = arguments.Parser(prog="train.py", help_all=True, description="Train a GAN on images of cells.", epilog=(
+    p = arguments.Parser(prog="train.py", help_all=True, usage="train.py -d DATAROOT [options]", epilog=(
         "examples:\n"
         "  train.py -d data                                     the paper's best model; days on a CPU, hours on a GPU\n"
         "  train.py -d data --preset fast -e 1000 -M 100        something to look at within minutes on a CPU\n"
@@ -20,13 +20,11 @@ def parser():
         "  train.py -d data -m InfoGAN -a GAN --preset infogan  meaningful codes, learnt without labels\n"
         "  train.py -d data -e 4000 -w                          resume from the checkpoint of the same options\n"
         "  srun --nodes=2 --ntasks-per-node=1 train.py -d data  one training on two nodes of a Slurm cluster\n\n"
-        "Exit status: 0 done, 2 an error in the options or files; 75 stopped by SIGTERM or SIGUSR1 and 130 by Ctrl-C,\n"
-        "both after saving: repeat the command with -w to resume."))
+        "exit status: 0 done; 2 user error; 75 stopped by SIGTERM or SIGUSR1, 130 by Ctrl-C, both after saving"))
     _add_images(p.add_argument_group("images"))
     _add_networks(p.add_argument_group("model"))
     _add_training(p.add_argument_group("training"))
-    _add_machine(p.add_argument_group("machine"))
-    _add_files(p.add_argument_group("files and progress"))
+    _add_machine_and_files(p.add_argument_group("machine and files"))
     return p
 
 
@@ -37,8 +35,7 @@ def default_settings(algorithm):
 
 def _add_images(group):
     group.add_argument("-d", "--data", metavar="DATAROOT", required=True,
-                       help="folder of images, required: it holds one folder of PNG or TIFF files per polarity factor, "
-                            "or *_train and *_test; or it is the folder of one factor")
+                       help="folder of images: one folder of PNG or TIFF files per polarity factor (in *_train and *_test)")
     add_factors(group)
     rare(group.add_argument("--channels", type=arguments.several(arguments.positive_int), default=(), metavar="N,N",
                             help="channels of the files to use, counted from 1, the growth marker first; "
@@ -67,8 +64,7 @@ def _add_training(group):
     group.add_argument("-e", "--epochs", type=arguments.positive_int, default=50000, metavar="N",
                        help="total number of iterations (generator updates); default=50000, as in the paper")
     group.add_argument("--preset", type=arguments.one_of(PRESETS), default="paper", metavar="NAME",
-                       help="defaults for options not given: paper | fast (cells within minutes on a CPU) | infogan; "
-                            "default=paper")
+                       help="defaults of options not given: paper | fast (for CPUs) | infogan; default=paper")
     add_learning(group)
     rare(group.add_argument("--r1_gamma", type=arguments.positive_float, default=10.0, metavar="G",
                             help="weight of R1's gradient penalty; default=10"))
@@ -83,8 +79,7 @@ def _add_training(group):
     rare(group.add_argument("--continuous_weight", type=arguments.positive_float, default=0.5, metavar="L",
                             help="InfoGAN: weight of the continuous codes in both losses; default=0.5"))
     group.add_argument("--augment", type=arguments.some_of(POLICIES), default=None, metavar="NAME,NAME",
-                       help=f"differentiable augmentation, for hundreds of images or fewer: {', '.join(POLICIES)}; "
-                            f"default: mirroring only")
+                       help=f"augmentation for hundreds of images or fewer: {', '.join(POLICIES)}; default: none")
     rare(group.add_argument("--no_flips", action="store_true",
                             help="disable random mirroring: for digits and other images with a definite orientation"))
     rare(group.add_argument("--average", type=arguments.decay, default=None, metavar="DECAY",
@@ -94,23 +89,19 @@ def _add_training(group):
                        help="random seed; default=42, the answer to the ultimate question")
 
 
-def _add_machine(group):
+def _add_machine_and_files(group):
     group.add_argument("-g", "--num_gpus", type=arguments.positive_int, default=1, metavar="N",
-                       help="number of GPUs, each with an equal part of every batch; default=1, or the CPU without a "
-                            "GPU. Leave it out under srun with several tasks: each has one GPU")
+                       help="GPUs that share each batch; default=1, or the CPU; not under srun with several tasks")
     rare(group.add_argument("--precision", type=arguments.one_of(PRECISIONS), default="float32", metavar="NAME",
                             help="float32 | tf32 (GPUs: faster, products rounded to 10 bits) | bfloat16 (faster, 8 bits, "
                                  "weights stay float32); default=float32"))
-
-
-def _add_files(group):
     add_checkpoints_dir(group)
     group.add_argument("-w", "--use_pretrained_weights", action="store_true",
-                       help="resume from the stored checkpoint, up to -e iterations, exactly as if never interrupted")
+                       help="resume from the stored checkpoint, up to -e iterations in total")
     group.add_argument("--resume", action="store_true",
-                       help="-w if this run has a checkpoint, else start: for batch jobs that are requeued")
+                       help="-w if there is a checkpoint, else start: for requeued jobs")
     group.add_argument("-M", "--monitor_progress", type=arguments.positive_int, default=500, metavar="N",
-                       help="write a picture of samples to images/ every N iterations; default=500")
+                       help="iterations between two pictures of samples in images/; default=500")
     rare(group.add_argument("--save_minutes", type=arguments.positive_float, default=10.0, metavar="MIN",
                             help="minutes between two checkpoints; default=10"))
     rare(group.add_argument("--keep", type=arguments.positive_int, default=2, metavar="K",
@@ -135,19 +126,18 @@ def add_palette(group):
 
 def add_factors(group):
     group.add_argument("-p", "--polarity_factors", type=arguments.comma_separated, default=(), metavar="A,B",
-                       help="comma-separated names of polarity factors to use; default: all")
+                       help="polarity factors to use; default: all")
 
 
 def add_batch_size(group):
     group.add_argument("-b", "--batch_size", type=arguments.positive_int, default=None, metavar="N",
-                       help="images in a batch, over all GPUs and tasks; of each factor where each has a critic; default=64")
+                       help="images in a batch, over all GPUs; of each factor if each has a critic; default=64")
 
 
 def add_model(group, mark=lambda action: action):
     """The architecture and its sizes; `mark` is applied to each option, such as arguments.rare."""
     mark(group.add_argument("-m", "--network_model", type=arguments.one_of(ARCHITECTURES), default="DCGAN-starshaped",
-                            metavar="NAME", help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped "
-                                                 f"(docs/architecture.md explains them)"))
+                            metavar="NAME", help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped"))
     rare(group.add_argument("--ngf", type=arguments.positive_int, default=None, metavar="N",
                             help="generator filters; default=64, or 3.5 times as many, 224, where multichannel networks "
                                  "generate 7 channels rather than 2"))

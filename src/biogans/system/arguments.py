@@ -1,12 +1,16 @@
 """Command lines: a parser with one-line errors and a short help, and the types of arguments that commands share."""
 
 import argparse
+import shutil
 import sys
 import textwrap
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Help in which a name such as DCGAN-starshaped stays in one piece."""
+    """Help as wide as the terminal, up to 120 columns, in which a name such as DCGAN-starshaped stays in one piece."""
+
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=34, width=min(120, shutil.get_terminal_size().columns))
 
     def _split_lines(self, text, width):
         return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
@@ -23,7 +27,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(formatter_class=Help, allow_abbrev=False, **arguments)
         self.shows_rare = False
         if help_all:
-            self.add_argument("--help_all", action=_HelpAll, nargs=0, help="show all options and exit")
+            self.add_argument("--help_all", action=_HelpAll, nargs=0, help="show all options")
 
     def parse_known_args(self, args=None, namespace=None):
         words = list(sys.argv[1:] if args is None else args)

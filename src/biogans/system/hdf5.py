@@ -31,16 +31,20 @@ class Damaged(InputError):
         self.what = what
 
 
+class Corrupt(ValueError):
+    """The bytes of a file are not those that were written."""
+
+
 @contextlib.contextmanager
 def opened(path):
     """Yield the HDF5 file `path`, open for reading, once its bytes are known to be safe to read.
 
-    Raises ValueError for a damaged file, and whatever h5py raises while it is read: see `reason`.
+    Raises Corrupt if they are not; reading a damaged file can raise any of UNREADABLE.
     """
     import h5py
 
     if problem := seal.find_corruption(path):
-        raise ValueError(problem)
+        raise Corrupt(problem)
     with h5py.File(path, "r", locking=False) as file:
         yield file
 
@@ -75,6 +79,8 @@ def read_described(path, remedy="use another copy"):
             description = json.loads(text)
     except FileNotFoundError:
         raise Damaged(f"{path} is not there", "give a file from a checkpoints folder") from None
+    except Corrupt as problem:
+        raise Damaged(f"{path} is damaged ({problem})", remedy) from None
     except UNREADABLE as problem:
         if isinstance(problem, OSError) and problem.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
             raise InputError(f"{path} can't be read now ({reason(problem)}): see to that first") from None
