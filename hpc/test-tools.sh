@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The tools for `make test-hpc`, on Debian 12, as root.
+# Install the tools for `make test-hpc`, on Debian 12, as root.
 #
 #   hpc/test-tools.sh FOLDER [slurm modules container easybuild jupyter]
 #
-# All, if none is named. Lmod, Apptainer, EasyBuild, Jupyter and a base for the container go to FOLDER.
-# What can't be downloaded leaves FOLDER/<tool>.failed, and its tests are skipped; anything else that goes wrong fails.
+# Without names, all of them. Lmod, Apptainer, EasyBuild, Jupyter and a base for the container go to FOLDER.
+# A failed download leaves FOLDER/<tool>.failed, and the tool's tests are skipped; any other problem is a failure.
 set -euo pipefail
 [ $# -gt 0 ] || { sed -n 's/^#   /usage: /p' "$0" >&2; exit 2; }
 mkdir -p "$1"
@@ -17,11 +17,11 @@ rm -f "$tools"/*.failed
 export DEBIAN_FRONTEND=noninteractive
 network=(-o Acquire::http::Timeout=20 -o Acquire::Retries=1)
 
-download() {                # download TOOL COMMAND...: say so if it fails
+download() {                # download TOOL COMMAND...: report a failure
     local tool=$1
     shift
     echo "$tool: $*" | cut -c 1-120
-    # A bash of its own: in one that looks at the status, set -e would not end a function where it fails.
+    # In a separate bash: a shell that tests the status ignores set -e within the function.
     if ! bash -euo pipefail -c '"$@"' bash "$@" > "$tools/$tool.log" 2>&1; then
         tail -n 1 "$tools/$tool.log" | tee "$tools/$tool.failed"
         return 1
@@ -40,7 +40,7 @@ wanted() {
     [[ $wanted == *" $1 "* ]]
 }
 
-# Debian's Lmod conflicts with environment-modules: its files are put beside, with their paths changed.
+# Debian's Lmod conflicts with environment-modules: unpack its files elsewhere and change the paths in them.
 get_lmod() {
     local deb
     deb=$(mktemp -d)
@@ -50,7 +50,7 @@ get_lmod() {
     grep -rIlZ /usr/share/lmod "$tools/lmod" | xargs -0 sed -i "s#/usr/share/lmod#$tools/lmod/usr/share/lmod#g"
     rm -r "$deb"
 }
-# Debian 12 has no Apptainer: that of the next suite goes to a folder of its own with the C library that it was built for.
+# Debian 12 has no Apptainer: take a later suite's, with the C library that it was built for.
 get_apptainer() {
     local work mirror package program
     work=$(mktemp -d)
@@ -71,7 +71,7 @@ get_apptainer() {
         find "$work/$package" -path '*/x86_64-linux-gnu/*.so.*' -not -path '*/gconv/*' \
             -exec cp -a -t "$tools/apptainer/lib" {} +
     done
-    # Its programs look for etc and var beside themselves.
+    # Its programs expect etc and var beside themselves.
     ln -s ../etc "$tools/apptainer/usr/etc"
     ln -s ../etc "$tools/apptainer/usr/lib/etc"
     mkdir -p "$tools/apptainer/usr/var/lib/apptainer/mnt/session"
@@ -84,7 +84,7 @@ get_apptainer() {
     rm -r "$work"
 }
 
-get_base() {                # what singularity.def begins from where no image can be pulled
+get_base() {                # a base for singularity.def, if no image can be pulled
     rm -rf "$tools/base.partial"
     debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$tools/base.partial" \
         "$(apt-get indextargets --format '$(REPO_URI)' | grep -v security | head -n 1)"
@@ -95,7 +95,7 @@ export -f get_lmod get_apptainer get_base
 
 if wanted slurm; then
     if [ "$(id -u)" -ne 0 ]; then
-        echo "slurm: only root can start it here" | tee "$tools/slurm.failed"
+        echo "slurm: only root can start it" | tee "$tools/slurm.failed"
     else
         debian slurm slurmctld slurmd slurm-client munge || true
     fi
