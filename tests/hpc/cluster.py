@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes on this machine, in one folder, without systemd and cgroups: it ends with the tests."""
+"""A real Slurm cluster of two nodes on this machine, in one folder, without systemd and cgroups, for the tests only."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(os.environ.get("BG_TEST_TOOLS", ROOT / ".hpc-tools"))
-CPUS, MEMORY, GPUS = 4, 16000, 1         # of each node, as Slurm is told: more than there may be
+CPUS, MEMORY, GPUS = 4, 16000, 1         # of each node, as configured; the machine may have less
 PARTITIONS = """
 PartitionName=norm  Nodes=ALL Default=YES MaxTime=1-0 DefaultTime=10 State=UP PriorityTier=10
 PartitionName=quick Nodes=ALL MaxTime=1-0 DefaultTime=10 State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=60
@@ -22,7 +22,7 @@ def configuration(folder, port):
     settings = {
         "ClusterName": "test", "SlurmctldHost": "localhost(127.0.0.1)", "SlurmctldPort": port,
         "SlurmUser": "root", "SlurmdUser": "root",
-        # cred_expire is also how long a requeued job waits before it may begin again: 120 s if not given
+        # cred_expire is also the time that a requeued job waits before it may restart; 120 s by default
         "AuthType": "auth/munge", "AuthInfo": f"socket={folder}/munge.socket,cred_expire=5",
         "StateSaveLocation": f"{folder}/state", "SlurmdSpoolDir": f"{folder}/spool.%n",
         "SlurmctldPidFile": f"{folder}/slurmctld.pid", "SlurmdPidFile": f"{folder}/slurmd.%n.pid",
@@ -40,7 +40,7 @@ def configuration(folder, port):
 
 @contextlib.contextmanager
 def slurm(folder, port):
-    """Start the cluster in `folder`; yields the environment in which sbatch, squeue, … speak to it."""
+    """Start the cluster in `folder` and yield the environment in which sbatch, squeue, … talk to it."""
     folder.mkdir()
     (folder / "state").mkdir()
     (folder / "slurm.conf").write_text(configuration(folder, port))
@@ -70,23 +70,24 @@ def slurm(folder, port):
         for daemon in daemons:
             try:
                 daemon.wait(timeout=30)
-            except subprocess.TimeoutExpired:       # it waits for the jobs that a failed test has left
+            except subprocess.TimeoutExpired:       # it waits for jobs that a failed test left behind
                 daemon.kill()
 
 
 def idle(environment):
-    """Names of the nodes that wait for a job."""
+    """Names of the idle nodes."""
     listed = subprocess.run(["sinfo", "-h", "-N", "-p", "norm", "-t", "idle", "-o", "%N"], env=environment,
                             capture_output=True, text=True)
     return set(listed.stdout.split())
 
 
 def logs(folder):
+    """The end of each daemon's log."""
     return "\n".join(f"{log.name}: {log.read_text()[-500:]}" for log in sorted(folder.glob("*.log")))
 
 
 def wait_for(condition, seconds, explanation):
-    """Wait until `condition()` is true; after so many seconds fail with what `explanation()` says."""
+    """Wait until `condition()` is true; fail with `explanation()` after so many seconds."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -95,7 +96,7 @@ def wait_for(condition, seconds, explanation):
 
 
 class Job:
-    """A submitted job; its log is that of train.sbatch."""
+    """A submitted job and its log, by default the log of train.sbatch."""
 
     def __init__(self, environment, folder, *command, log="biogans-{}.out"):
         self.environment, self.folder = environment, folder
@@ -103,7 +104,7 @@ class Job:
         self.path = folder / log.format(self.number)
 
     def run(self, *command):
-        """Run a command of Slurm's in the job's folder."""
+        """Run a Slurm command in the job's folder."""
         result = subprocess.run(list(map(str, command)), cwd=self.folder, env=self.environment, capture_output=True,
                                 text=True)
         assert result.returncode == 0, result.stderr
@@ -125,19 +126,19 @@ class Job:
         wait_for(lambda: text in self.log, seconds, lambda: f"{text!r} in the log, job {self.reason}:\n{self.log}")
 
     def wait(self, seconds=240):
-        """Wait until the job has left the queue; returns its state."""
+        """Wait until the job has ended; returns its state."""
         ended = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "PREEMPTED", "NODE_FAIL", "OUT_OF_MEMORY", "DEADLINE"}
         wait_for(lambda: set(self.state.split()) <= ended, seconds, lambda: f"the end, job {self.reason}:\n{self.log}")
         return self.state
 
 
 def need(tool):
-    """Skip if test-tools.sh could not download the tool. Whatever else is wrong with it is a failure."""
+    """Skip the test if test-tools.sh could not download the tool. Any other problem with it is a failure."""
     failed = TOOLS / f"{tool}.failed"
     if failed.exists():
         pytest.skip(f"{tool} could not be downloaded: {failed.read_text().strip()}")
 
 
 def show(*lines):
-    """Say what a test showed."""
+    """Print what a test observed, indented."""
     print("    " + "\n    ".join(str(line).rstrip().replace("\n", "\n    ") for line in lines), flush=True)

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the HPC module: a Slurm cluster, and a user's folder on it."""
+"""Fixtures for the tests with Slurm: a cluster, and a user's folder on it."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
-    """The environment in which sbatch, squeue, … speak to a Slurm of two nodes, and the module is loaded."""
+    """The environment in which sbatch, squeue, … talk to a Slurm of two nodes, with the module loaded."""
     need("slurm")
     folder = tmp_path_factory.mktemp("slurm")
     with slurm(folder / "cluster", port=17000 + os.getpid() % 1000 * 4) as environment:

@@ -1,4 +1,4 @@
-"""singularity.def built on a plain Debian: what is in it runs, also as a batch job that is stopped and goes on."""
+"""singularity.def built on a plain Debian: its commands run, also in a batch job that is stopped and resumed."""
 
 import os
 import re
@@ -11,12 +11,12 @@ from test_container import container, test_commands_and_help, test_sample_data_a
 
 from .cluster import ROOT, TOOLS, Job, need, show
 
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")       # pip's in the container, as on the machine
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")       # for pip in the container, as on the machine
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The container as a folder, which takes a tenth of the time that packing it into one file does."""
+    """The container as a folder: packing it into one file takes ten times as long."""
     need("apptainer")
     need("base")
     if not re.search(r"^root:", Path("/etc/subuid").read_text(), re.MULTILINE):
@@ -25,13 +25,14 @@ def built(tmp_path_factory):
     done = subprocess.run([
         TOOLS / "apptainer/bin/apptainer", "build", "--fakeroot", "--sandbox",
         *(["--bind", CERTIFICATES] if CERTIFICATES.exists() else []), "--build-arg", "BOOTSTRAP=localimage",
-        "--build-arg", f"FROM={TOOLS}/base", "--build-arg", "TENSORFLOW=tensorflow-cpu", image, "singularity.def"], cwd=ROOT, capture_output=True, text=True)
+        "--build-arg", f"FROM={TOOLS}/base", "--build-arg", "TENSORFLOW=tensorflow-cpu", image, "singularity.def"],
+        cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "Output picture to file: cell.png" in done.stdout       # %test: train, predict, visualize
     show("apptainer build, and its %test:", *(line for line in (done.stdout + done.stderr).splitlines()
                                              if line.startswith(("Output", "weights:", "INFO:"))))
     yield image
-    shutil.rmtree(image)        # two gigabytes, of which pytest would keep three copies
+    shutil.rmtree(image)        # two gigabytes; pytest would keep three copies
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def environment(built, monkeypatch):
 
 
 def test_in_a_batch_job(built, cluster, work):
-    """Signals go in and the exit status comes out: it is stopped, requeued, and goes on."""
+    """Signals reach the container and its exit status comes out: the job is stopped, requeued and resumed."""
     path = f"{TOOLS}/apptainer/bin:{cluster['PATH']}"
     job = Job(cluster | {"PATH": path}, work, "sbatch", "--parsable", "--cpus-per-task=1", "--mem=1000",
               ROOT / "hpc/train.sbatch", "apptainer", "run", "-u", "--bind", work, "--pwd", work, built,
@@ -52,5 +53,5 @@ def test_in_a_batch_job(built, cluster, work):
     job.run("scancel", "--batch", "--signal=USR1", job.number)
     assert job.wait() == "COMPLETED", job.log
     show("a container in a batch job:", job.log)
-    assert "sources in /opt/biogans" in job.log and "stopped by SIGUSR1" in job.log and "going on from" in job.log
+    assert "sources in /opt/biogans" in job.log and "stopped by SIGUSR1" in job.log and "resuming from" in job.log
     assert "iteration 400/400" in job.log

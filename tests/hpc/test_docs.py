@@ -1,4 +1,4 @@
-"""docs/hpc.md: its commands are typed, in order, in one shell of a user on the cluster, and show what the page shows."""
+"""docs/hpc.md: its commands, typed in order in one shell of a user on the cluster, print what the page shows."""
 
 import doctest
 import re
@@ -11,7 +11,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def examples():
-    """(command, output) of the page's console blocks, without those of the container, which has tests of its own."""
+    """(command, output) in the page's console blocks, except for the container's, which has tests of its own."""
     text = (ROOT / "docs/hpc.md").read_text()
     for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
         for example in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
@@ -21,13 +21,13 @@ def examples():
 
 
 def comparable(text):
-    """Without what differs from one machine and run to the next: numbers, and where the installation is."""
+    """The text without what differs between machines and runs: numbers, and the path of the installation."""
     text = text.replace(str(ROOT), "/apps/biogans/1.0.0")
     return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", text)
 
 
 class Shell:
-    """One bash, to which commands are typed."""
+    """One bash that reads the commands typed into it."""
 
     def __init__(self, folder, environment):
         self.process = subprocess.Popen(["bash", "--norc", "--noprofile"], cwd=folder, env=environment, text=True,

@@ -1,4 +1,4 @@
-"""The easyconfig, with a real EasyBuild: it builds, passes its sanity checks, and its module loads."""
+"""The easyconfig with a real EasyBuild: it builds and passes its sanity checks, and its module loads."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""`make install PREFIX=…`: the module from a prefix, versions side by side, nothing written at run time."""
+"""`make install PREFIX=…`: the module of a prefix, versions side by side, and nothing written at run time."""
 
 import os
 import shutil
@@ -20,8 +20,8 @@ def tools():
 
 @pytest.fixture(scope="module")
 def apps():
-    """A site's folder: version 1.0.0 from `make install`, moved; 1.1.0, made of it; and a module tree of both."""
-    folder = Path(tempfile.mkdtemp(prefix="biogans-apps-"))         # tmp_path is closed to other users
+    """A site's folder: version 1.0.0 from `make install`, then moved; 1.1.0, derived from it; a module tree with both."""
+    folder = Path(tempfile.mkdtemp(prefix="biogans-apps-"))         # other users can't enter tmp_path
     folder.chmod(0o755)
     done = subprocess.run(["make", "install", f"PREFIX={folder}/first", "PYTHON=/usr/bin/python3"], cwd=ROOT,
                           capture_output=True, text=True)
@@ -44,7 +44,7 @@ def apps():
 
 
 def test_a_session_under_the_installed_module(module, apps):        # noqa: F811
-    """What a user types, up to a picture of a cell drawn by a network of one's own."""
+    """A user's session, up to a picture of a cell that the user's own network generated."""
     home = apps / "biogans" / VERSION
     done = module(f"module load biogans; {SHOW}; ls $BG_BIN $BG_SRC > names; cp -r ${{BG_DATA}}_48-80/* .; cp $BG_SRC/* . && "
                   "train.py -d data -m DCGAN -a GAN --ngf 4 --ndf 4 -b 4 -e 1 | tail -n 1 && "
@@ -56,7 +56,7 @@ def test_a_session_under_the_installed_module(module, apps):        # noqa: F811
 
 
 def test_an_edited_copy_runs_with_the_installed_environment(module, apps):      # noqa: F811
-    """`python` is then any that the machine has, without our libraries."""
+    """Even if `python` is the machine's own, without our libraries."""
     done = module("module load biogans; cp $BG_SRC/* .; echo 'import tifffile; print(\"my networks\", tifffile.__file__)' >> "
                   "models.py; /usr/bin/python3 train.py -h", use=apps / "modulefiles")
     assert done.returncode == 0 and done.stdout.startswith(f"my networks {apps}/biogans/{VERSION}/.venv/"), done.stderr
@@ -73,7 +73,7 @@ def test_versions_side_by_side(module, apps):       # noqa: F811
 
 
 def test_nothing_was_written_to_the_prefix(apps):
-    """By another user, who may not, nor in the tests before by root, who could."""
+    """Neither by another user, who may not, nor in the earlier tests by root, who could."""
     home = apps / "biogans" / VERSION
     work = apps / "work"
     work.mkdir()
@@ -83,7 +83,7 @@ def test_nothing_was_written_to_the_prefix(apps):
                           cwd=work, capture_output=True, text=True, env={"PATH": os.defpath, "HOME": str(work)})
     assert done.returncode == 0, done.stdout + done.stderr
     files = set(home.rglob("*"))
-    show(f"of {len(files)} files none was written at run time")
+    show(f"none of {len(files)} files was written at run time")
     assert not {path for path in files if path.lstat().st_mtime > (apps / "installed").stat().st_mtime}
 
 

@@ -1,4 +1,4 @@
-"""jupyter.sbatch: the log gives an address, behind which a notebook can import the package; others don't come in."""
+"""jupyter.sbatch: the log gives an address where a notebook can import the package; nobody else gets in."""
 
 import json
 import re
@@ -38,6 +38,6 @@ def test_jupyter(cluster, work):
     done = subprocess.run([python, "-c", "import biogans.core.models, tifffile; print(biogans.__file__)"], cwd=work, env=settings,
                           capture_output=True, text=True)
     assert done.stdout == f"{ROOT}/src/biogans/__init__.py\n", done.stderr
-    show(f"a kernel of it imports {done.stdout}")
+    show(f"a kernel imports {done.stdout}")
     job.run("scancel", job.number)
     assert job.wait() == "CANCELLED"

@@ -1,4 +1,4 @@
-"""train-multinode.sbatch under a real Slurm: one training on two nodes, stopped, robbed of a task, and gone on with."""
+"""train-multinode.sbatch with a real Slurm: one training on two nodes, stopped, deprived of a task, and resumed."""
 
 import csv
 import os
@@ -20,20 +20,20 @@ def losses(path):
 
 
 def task(folder, rank):
-    """The process of one task of the training in a folder."""
+    """The process ID of task `rank` of the training in a folder."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes()
             if (process / "cwd").resolve() == folder and b"python" in words and b"train.py" in words:
                 if f"SLURM_PROCID={rank}".encode() in (process / "environ").read_bytes().split(b"\0"):
                     return int(process.name)
-        except OSError:         # ended meanwhile
+        except OSError:         # it has ended meanwhile
             continue
     raise AssertionError(f"no task {rank} in {folder}")
 
 
 def test_two_nodes_learn_what_one_process_does(cluster, work):
-    """The losses of ten iterations with the same global batch, to 1e-4; log and checkpoints are there once."""
+    """The losses of ten iterations with the same global batch agree to 1e-4; log and checkpoints are written once."""
     two, one = Job(cluster, work, *MULTINODE, "-e", 10), Job(cluster, work, *SBATCH, *TRAIN, "-e", 10, "-c", "one")
     assert two.wait() == "COMPLETED", two.log
     assert one.wait() == "COMPLETED", one.log
@@ -42,11 +42,11 @@ def test_two_nodes_learn_what_one_process_does(cluster, work):
     several, alone = losses(work / "checkpoints" / LOG), losses(work / "one" / LOG)
     largest = abs(several - alone).max()
     show("a job on two nodes:", *story(two.log),
-         f"10 iterations; largest difference to the losses of one process: {largest:.1e}")
+         f"10 iterations; largest difference from the losses of one process: {largest:.1e}")
     assert len(several) == len(alone) == 10 and largest < 1e-4
     scratch = work / "scratch"
     scratch.mkdir()
-    # On one node, because the two of these tests have the same disk.
+    # On one node, because the two nodes of these tests share a disk.
     one_node = (*SBATCH, "--nodes=1", "--ntasks-per-node=2", *MULTINODE[len(SBATCH):])
     staged = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *one_node, "-e", 12, "-w")
     assert staged.wait() == "COMPLETED", staged.log
@@ -54,11 +54,11 @@ def test_two_nodes_learn_what_one_process_does(cluster, work):
 
 
 def test_stopped_and_lost_tasks(cluster, work):
-    """A signal as before the time limit, then a task that is killed: each time the job comes back and goes on."""
+    """A signal as before the time limit, then a killed task: each time the job is requeued and resumes."""
     job = Job(cluster, work, *MULTINODE, *ENDLESS, "--save_minutes", "0.05")
     job.wait_for_log("iteration ")
     job.run("scancel", "--batch", "--signal=USR1", job.number)
-    job.wait_for_log("going on from")
+    job.wait_for_log("resuming from")
     job.wait_for_log("stopped by SIGUSR1")
     combined = work / "checkpoints/weights.combined_model.DCGAN.WGAN-GP.1.h5"
     before = combined.stat().st_mtime
@@ -73,8 +73,8 @@ def test_stopped_and_lost_tasks(cluster, work):
     assert 0 < first <= second
 
 
-def test_a_mistake_is_told_once_and_not_requeued(cluster, work):
+def test_an_error_is_reported_once_and_not_requeued(cluster, work):
     job = Job(cluster, work, *SBATCH, MULTINODE[len(SBATCH)], "train.py", "-d", "data", "-m", "DCGAN", "-b", "5")
     assert job.wait() == "FAILED"
-    show("a mistake on two nodes:", *(line for line in job.log.splitlines() if line.startswith("train.py")))
+    show("an error on two nodes:", *(line for line in job.log.splitlines() if line.startswith("train.py")))
     assert job.log.count("can't be divided by 2 tasks") == 1 and "back to the queue" not in job.log

@@ -1,4 +1,4 @@
-"""train.sbatch and swarm-array under a real Slurm: limits, preemption, cancelling, arrays."""
+"""train.sbatch and swarm-array with a real Slurm: time limits, preemption, cancellation, arrays."""
 
 import csv
 import subprocess
@@ -17,19 +17,19 @@ ENDLESS = ("-e", "1000000", "-M", "1000000")
 
 
 def iterations(log):
-    """Where each start of the run began: [0, …]."""
-    return [int(line.split("iteration ")[1]) for line in log.splitlines() if line.startswith("going on from")]
+    """The iteration at which each restart of the run resumed."""
+    return [int(line.split("iteration ")[1]) for line in log.splitlines() if line.startswith("resuming from")]
 
 
 def story(log):
-    """The lines of a log that tell what happened to the job."""
-    words = ("[job ", "going on", "stopped by", "no GPU", "2 tasks", "train.py: task", "weights:")
+    """The lines of a log that report what happened to the job."""
+    words = ("[job ", "resuming", "stopped by", "no GPU", "2 tasks", "train.py: task", "weights:")
     return [line for line in log.splitlines() if line.startswith(words)]
 
 
 @pytest.fixture(scope="module")
 def seconds_per_iteration(cluster, tmp_path_factory):
-    """Of the training in these tests, from a batch job."""
+    """Seconds per iteration of the training in these tests, in a batch job."""
     folder = tmp_path_factory.mktemp("batch")
     (folder / "data").symlink_to(ROOT / "data_48-80/data")
     job = Job(cluster, folder, *SBATCH, *TRAIN, "-e", 300)
@@ -43,11 +43,11 @@ def seconds_per_iteration(cluster, tmp_path_factory):
 
 
 def test_time_limit(cluster, work, seconds_per_iteration):
-    """Stopped before its limit, requeued, and gone on with: the weights are those of a run without limits, bit for bit."""
+    """Stopped before its limit, requeued and resumed: the weights equal those of a run without limits, bit for bit."""
     number = int(40 / seconds_per_iteration)
     limited = Job(cluster, work, *SBATCH, "--time=1", "--signal=B:USR1@20", *TRAIN, "-e", number)
     whole = Job(cluster, work, *SBATCH, *TRAIN, "-e", number, "-c", "whole")
-    limited.wait_for_log("going on from", 400)       # a start within its minute, also on a busy machine
+    limited.wait_for_log("resuming from", 400)       # it starts within its minute, also on a busy machine
     limited.run("scontrol", "update", f"JobId={limited.number}", "TimeLimit=60")      # once is enough
     assert limited.wait() == "COMPLETED", limited.log
     assert whole.wait() == "COMPLETED", whole.log
@@ -58,18 +58,18 @@ def test_time_limit(cluster, work, seconds_per_iteration):
     expected, _ = checkpoint.read(work / "whole" / COMBINED.split("/")[1])
     assert facts["iteration"] == number and arrays.keys() == expected.keys()
     assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
-    show(f"its {len(arrays)} arrays after {number} iterations are those of an uninterrupted job")
+    show(f"its {len(arrays)} arrays after {number} iterations equal those of an uninterrupted job")
 
 
 def test_preemption(cluster, work):
-    """A job of more weight takes the node; the training saves, waits, and goes on."""
+    """A job of higher priority takes the node; the training saves, waits and resumes."""
     job = Job(cluster, work, *SBATCH, "--partition=quick", "--nodelist=n1", f"--mem={MEMORY}", *TRAIN, *ENDLESS)
     job.wait_for_log("iteration ")
     other = Job(cluster, work, "sbatch", "--parsable", "--nodelist=n1", f"--mem={MEMORY}", "--wrap=sleep 3",
                 "-o", "other.out")
     job.wait_for_log("stopped by SIGTERM")
     assert other.wait() == "COMPLETED"
-    job.wait_for_log("going on from")
+    job.wait_for_log("resuming from")
     assert other.state == "COMPLETED" and "restart 1" in job.log
     job.run("scancel", job.number)
     assert job.wait() == "CANCELLED"
@@ -77,7 +77,7 @@ def test_preemption(cluster, work):
 
 
 def test_scancel(cluster, work):
-    """What was done is saved, and the job does not come back."""
+    """A cancelled job saves a checkpoint, and is not requeued."""
     job = Job(cluster, work, *SBATCH, *TRAIN, *ENDLESS)
     job.wait_for_log("iteration ")
     job.run("scancel", job.number)
@@ -94,17 +94,17 @@ def test_restarts_are_capped(cluster, work):
     job.run("scancel", "--batch", "--signal=USR1", job.number)
     assert job.wait() == "FAILED"
     assert "stopped after 0 restarts" in job.log and "back to the queue" not in job.log
-    show("a job that has had its restarts:", *story(job.log))
+    show("a job without restarts left:", *story(job.log))
 
 
-def test_a_mistake_is_not_requeued(cluster, work):
+def test_an_error_is_not_requeued(cluster, work):
     job = Job(cluster, work, *SBATCH, TRAIN[0], "train.py", "-d", "missing")
     assert job.wait() == "FAILED"
     assert "missing" in job.log and "back to the queue" not in job.log
 
 
 def test_the_job_loads_the_module(cluster, work):
-    """Submitted from a shell without it."""
+    """It was submitted from a shell without the module."""
     bare = {name: value for name, value in cluster.items() if not name.startswith(("BG_", "BASH_FUNC"))}
     bare |= {"PATH": bare["PATH"].replace(f"{ROOT}/bin:", ""), "MODULEPATH": f"{ROOT}/modulefiles"}
     job = Job(bare, work, *SBATCH, *TRAIN, "-e", 1)
@@ -116,7 +116,7 @@ def test_the_job_loads_the_module(cluster, work):
 
 
 def test_data_on_local_scratch(cluster, work):
-    """Where a job has a folder on its node, the images are read from there, and the run is the same."""
+    """If a job has a folder on its node, the images are read from there, and the run is the same."""
     scratch = work / "scratch"
     scratch.mkdir()
     job = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *SBATCH, *TRAIN, "-e", 1)
@@ -128,12 +128,12 @@ def test_data_on_local_scratch(cluster, work):
     job.wait_for_log("iteration ")
     job.run("scancel", job.number)
     job.wait_for_log("stopped by SIGTERM")
-    assert "to go on: train.py -d data -m DCGAN " in job.log
-    show("stopped, with its data on a node's own disk:", *story(job.log)[-1:])
+    assert "to resume: train.py -d data -m DCGAN " in job.log
+    show("stopped, with its data on the node's own disk:", *story(job.log)[-1:])
 
 
 def test_swarm(cluster, work):
-    """The subjobs of a file with comments and continued lines; one is stopped and comes back; the runs are collected."""
+    """The subjobs of a file with comments and continued lines; one is stopped and requeued; the runs are collected."""
     (work / "test.swarm").write_text(f"""# three lines
 mkdir -p runs/1 && cd runs/1 && train.py -d ../../data {' '.join(map(str, TRAIN[4:]))} -s 1 -e 20 --resume
 
@@ -149,8 +149,9 @@ echo "$SLURM_ARRAY_TASK_ID is the last"; exit 3
     first, last = ((work / f"swarm_{swarm.number}_{k}.o").read_text() for k in (0, 2))
     assert "iteration 20/20" in first and "2 is the last" in last and f"array {swarm.number} task 0, restart 0" in first
     assert iterations(swarm.log)[0] > 0 and "restart 1" in swarm.log and "iteration 400/400" in swarm.log
-    show("a swarm, its second line stopped and come back:", *story(swarm.log))
-    collected = subprocess.run(["biogans", "collect", "runs", "-d", "data"], cwd=work, env=cluster, capture_output=True, text=True)
+    show("a swarm, its second subjob stopped and requeued:", *story(swarm.log))
+    collected = subprocess.run(["biogans", "collect", "runs", "-d", "data"], cwd=work, env=cluster, capture_output=True,
+                               text=True)
     assert collected.returncode == 0, collected.stderr
     with open(work / "runs.csv") as file:
         assert [(row["seed"], row["iteration"]) for row in csv.DictReader(file)] == [("1", "20"), ("2", "400")]
@@ -159,7 +160,7 @@ echo "$SLURM_ARRAY_TASK_ID is the last"; exit 3
 
 
 def test_interactive(cluster, work):
-    """srun --pty gives a terminal on a node, and TensorFlow as many threads as the job has."""
+    """srun --pty gives a terminal on a node, and TensorFlow as many threads as the job has cores."""
     command = ('srun --cpus-per-task=3 --mem=500 --pty bash -c "tty; echo on \\$SLURMD_NODENAME; train.py -h | head -n 1; '
                'python -c \\"import os, biogans.system.lazy; print(os.environ.get(\'TF_NUM_INTRAOP_THREADS\'), \'threads\')\\""')
     path = f"{ROOT}/.venv/bin:{cluster['PATH']}"

@@ -1,4 +1,4 @@
-"""The container's recipe against the checkout; and, where BG_SIF names a built container, what it does."""
+"""The container's definition file and the checkout; and, if BG_SIF names a built container, its commands."""
 
 import os
 import re
@@ -15,13 +15,13 @@ def section(name):
     return re.search(rf"^%{name}\n(.*?)(?=^%|\Z)", RECIPE, re.MULTILINE | re.DOTALL)[1]
 
 
-def test_what_it_copies_is_there():
+def test_the_files_that_it_copies_exist():
     for line in section("files").strip().splitlines():
         assert (ROOT / line.split()[0]).exists(), line
 
 
 @pytest.mark.parametrize("tensorflow", ["tensorflow[and-cuda]", "tensorflow-cpu"])
-def test_the_tensorflow_asked_for_replaces_that_of_the_lock(tensorflow):
+def test_the_requested_tensorflow_replaces_that_of_the_lock(tensorflow):
     expression = re.search("sed '(.*?)' requirements.lock", section("post"))[1].replace("{{ TENSORFLOW }}", tensorflow)
     lock = (ROOT / "requirements.lock").read_text()
     changed = subprocess.run(["sed", expression], input=lock, capture_output=True, text=True, check=True).stdout
@@ -53,9 +53,10 @@ def test_commands_and_help(container):
 
 
 def test_sample_data_and_edited_sources(container, tmp_path):
-    """As under the module; and the host's own Python settings don't come in."""
+    """They work as with the module; Python settings of the host have no effect."""
     wrong = {"PYTHONPATH": "/wrong", "PYTHONHOME": "/wrong", "BG_HOME": "/wrong"}
     done = container("exec", "sh", "-ec", "cp $BG_SRC/* .; cp -r ${BG_DATA}_48-80/* .; "
-                     "echo 'print(\"my networks\")' >> models.py; python train.py -d data -m DCGAN -e 2 --ngf 4 --ndf 4 -b 4 --num_D_iters 1", **wrong)
+                     "echo 'print(\"my networks\")' >> models.py; "
+                     "python train.py -d data -m DCGAN -e 2 --ngf 4 --ndf 4 -b 4 --num_D_iters 1", **wrong)
     assert done.returncode == 0 and done.stdout.startswith("my networks\n"), done.stderr
     assert (tmp_path / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5").is_file()

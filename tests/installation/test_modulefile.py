@@ -1,4 +1,4 @@
-"""The module: what `module load biogans` gives, under environment-modules and under Lmod, whichever are installed."""
+"""`module load biogans` with environment-modules and with Lmod, whichever are installed."""
 
 import os
 import re
@@ -20,9 +20,9 @@ LOAD_LINE = f"[+] Loading biogans {VERSION}\n"
 
 @pytest.fixture(params=INITS)
 def module(request, tmp_path):
-    """A function that runs commands in a shell which knows `module` and finds ours: module("module load biogans; …").
+    """A function that runs commands in a shell where `module` finds ours: module("module load biogans; …").
 
-    The shell's environment is that of a new login, so that nothing of ours is there already.
+    The shell has the environment of a new login, without anything of ours.
     """
     init = INITS[request.param]
     if not init.is_file():
@@ -41,7 +41,7 @@ def module(request, tmp_path):
 
 @pytest.fixture
 def prefix(tmp_path):
-    """A function that makes an installation elsewhere: the parts of the checkout that the module needs."""
+    """A function that creates an installation elsewhere, from the parts of the checkout that the module needs."""
     def install(name):
         home = tmp_path / name
         for part in ("bin", "src", "modulefiles", "data_48-80"):
@@ -63,7 +63,7 @@ def test_load(module):
 
 
 def test_what_users_type(module):
-    """The session of the user's guide: list the commands and sources, copy them and the sample data."""
+    """The session in the user's guide: list the commands and sources, copy the sources and the sample data."""
     done = module("module load biogans; ls $BG_BIN; ls $BG_SRC; cp $BG_SRC/* . 2>/dev/null; ls models.py; "
                   "cp -r $BG_DATA\\_48-80/* .; ls -d */; cp -r ${BG_DATA}_48-80/* .; ls -d data/*/; echo images: $(ls images)")
     names = done.stdout.split()
@@ -82,7 +82,7 @@ def test_commands_are_on_path(module, command):
 
 
 def test_completion(module):
-    """The Tab key knows the options, until the module is unloaded."""
+    """The Tab key completes options until the module is unloaded."""
     done = module("module load biogans; complete -p train.py; module unload biogans; complete -p train.py")
     assert done.stdout == """complete -o default -C '"$BG_BIN/biogans" complete' train.py\n""", done.stderr
 
@@ -90,18 +90,18 @@ def test_completion(module):
 def test_unload_restores(module):
     done = module('before=$PATH; module load biogans; module unload biogans; [ "$PATH" = "$before" ] && echo same; env')
     assert done.returncode == 0 and done.stdout.startswith("same\n") and not re.search("^BG_", done.stdout, re.MULTILINE)
-    assert done.stderr == LOAD_LINE     # once: not on unload
+    assert done.stderr == LOAD_LINE     # once, not on unload
 
 
 def test_the_version():
-    """The modulefile's name, and the default, are the version of the sources."""
+    """The modulefile's name and the default equal the version of the sources."""
     assert f'__version__ = "{VERSION}"' in (ROOT / "src/biogans/__init__.py").read_text()
     assert f'"{VERSION}"' in (ROOT / "modulefiles/biogans/.version").read_text()
     assert (ROOT / "modulefiles/biogans" / VERSION).is_file()
 
 
 def test_the_default_version(module, prefix):
-    """With a later version beside it, `module load biogans` still loads the one that .version names."""
+    """With a later version beside it, `module load biogans` still loads the version named in .version."""
     home = prefix("apps")
     shutil.copy(home / "modulefiles/biogans" / VERSION, home / "modulefiles/biogans/9.0.0")
     assert module("module load biogans", home).stderr == LOAD_LINE
@@ -123,7 +123,7 @@ def test_help_gives_the_first_commands(module):
 
 @pytest.mark.parametrize("name", ["apps", "a folder with spaces"])
 def test_a_moved_prefix(module, prefix, name):
-    """Copied, then moved: the module finds its new place, and its commands run from there."""
+    """Copied, then moved: the module finds its new location, and its commands run from there."""
     if " " in name and module.name == "Lmod":
         pytest.skip("Lmod itself can't read a .version file in a folder with spaces")
     home = prefix("first")
@@ -134,7 +134,7 @@ def test_a_moved_prefix(module, prefix, name):
 
 
 def test_links_to_the_modulefile(module, prefix, tmp_path):
-    """A site's module tree may hold a link to the folder or to the file."""
+    """A site's module tree may contain a link to the folder or to the file."""
     home = prefix("apps")
     (tmp_path / "folder").mkdir()
     os.symlink(home / "modulefiles/biogans", tmp_path / "folder/biogans")
@@ -145,8 +145,8 @@ def test_links_to_the_modulefile(module, prefix, tmp_path):
         assert (done.stdout, done.stderr) == (shown(home), LOAD_LINE)
 
 
-def test_a_copied_modulefile_says_what_to_edit(module, tmp_path):
-    """Away from its prefix it loads nothing, and says so, rather than setting paths that lead nowhere."""
+def test_a_copied_modulefile_reports_what_to_edit(module, tmp_path):
+    """Away from its prefix it loads nothing and reports why, instead of setting paths that do not exist."""
     shutil.copytree(ROOT / "modulefiles", tmp_path / "site/modulefiles")
     done = module('module load biogans || echo "failed: $BG_HOME"', use=tmp_path / "site/modulefiles")
     assert done.stdout == "failed: \n" and "set home in" in " ".join(done.stderr.split()) and LOAD_LINE not in done.stderr
