@@ -85,14 +85,14 @@ def measure(number, filters, cores):
 def measurements(numbers, filters):
     """The lines of the table of `numbers` of workers and `filters`."""
     cores, load = sorted(os.sched_getaffinity(0)), os.getloadavg()[0]
-    enough = "" if len(cores) >= max(numbers) else " as far as they go"
-    yield (f"{len(cores)} CPU core(s), one for each worker{enough}; "
-           f"load average before: {load:.1f}{', so that these times mean nothing' if load > 2 else ''}")
-    yield (f"DCGAN, WGAN-GP, 48x80 pixels, {BATCH} images of each batch in every worker; images: those that the critic "
-           f"is shown")
+    enough = "" if len(cores) >= max(numbers) else " as far as they suffice"
+    yield (f"{len(cores)} CPU core(s), one per worker{enough}; "
+           f"load average before the run: {load:.1f}{', too high for meaningful times' if load > 2 else ''}")
+    yield (f"DCGAN, WGAN-GP, 48x80 pixels, {BATCH} images per batch and worker; images/s counts images shown to the "
+           f"critic")
     yield ""
-    yield ("filters   weights  workers   MB sent     ms apart  ms together   cost of      images/s  times one")
-    yield ("                          an iteration                       synchronisation             worker")
+    yield ("filters   weights  workers   MB sent     ms apart  ms together   cost of      images/s   speed-up")
+    yield ("                          per iteration                      synchronisation")
     for size in filters:
         for number in numbers:
             one = measure(number, size, cores)
@@ -151,16 +151,17 @@ def estimate(cluster=Cluster()):
     # Forward in every update, mean and variance of each; backward in the generator's, two of each.
     small = model["normalisations"] * (2 * model["updates"] + 2)
     yield f"ESTIMATE, not measured: the paper's star, 48x80 pixels, {cluster.batch} images of each factor on each GPU"
-    yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), of which {cluster.efficiency:.0%} is "
-           f"reached; {cluster.in_node:g} GB/s each way per GPU in a node of {cluster.node}")
+    yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), {cluster.efficiency:.0%} of it "
+           f"achieved; {cluster.in_node:g} GB/s each way per GPU in a node of {cluster.node}")
     yield (f"         (NVLink 3), {cluster.between:g} GB/s between nodes (InfiniBand HDR), "
-           f"{cluster.latency * 1e6:g} µs a message; nothing overlaps with computing")
-    yield (f"counted  {model['flop'] * cluster.batch / 1e12:.1f} TFLOP for each GPU, "
-           f"{4 * model['critic'] / 1e6:.0f} MB of critic gradients {model['updates']} times, {4 * model['generator'] / 1e6:.0f} MB of the generator's;")
-    yield f"         {small} sums of batch normalisation, each of some hundred numbers"
+           f"{cluster.latency * 1e6:g} µs per message; no overlap with computing")
+    yield (f"counted  {model['flop'] * cluster.batch / 1e12:.1f} TFLOP per GPU, "
+           f"{4 * model['critic'] / 1e6:.0f} MB of critic gradients {model['updates']} times, "
+           f"{4 * model['generator'] / 1e6:.0f} MB of generator gradients;")
+    yield f"         {small} sums of batch normalisation, of some hundred numbers each"
     yield "formula  ring: 2 (N-1)/N bytes / bandwidth + 2 (N-1) latency; small sums also by a tree: 2 log2(N) latency"
     yield ""
-    yield "   GPUs  computing  gradients  normalisation: ring    tree   images/s  times one GPU"
+    yield "   GPUs  computing  gradients  normalisation: ring    tree   images/s       speed-up"
     for number in (1, cluster.node, 64, 512):
         bandwidth = 1e9 * (cluster.in_node if number <= cluster.node else cluster.between)
         messages = model["updates"] + 1
