@@ -246,28 +246,28 @@ def estimate(images=1_000_000, side=256, cluster=Cluster()):
     print(f"""
 ESTIMATE, not measured: {images:,} images of {side}x{side}, two channels, {cluster.gpus} GPUs; DCGAN-starshaped, six
 factors, 64 filters, WGAN-GP, {cluster.batch} images of each factor on each GPU
-assumed   {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32, dense), of which {cluster.efficiency:.0%} is reached; \
+assumed   {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32, dense), {cluster.efficiency:.0%} of it achieved; \
 {cluster.link_gigabytes:g} GB/s each way per GPU; float32
-          gradients in a ring, not overlapped with computing; batch normalisation on each GPU by itself
+          gradients in a ring, no overlap with computing; batch normalisation separately on each GPU
 counted   {weights / 1e6:,.0f} M weights ({states / 1e9:.1f} GB with gradients, optimizers and average, without \
 activations)
-          {flop / 1e12:,.0f} TFLOP and {exchanged / 1e9:.1f} GB sent by each GPU in an iteration, which shows \
+          {flop / 1e12:,.0f} TFLOP computed and {exchanged / 1e9:.1f} GB sent by each GPU per iteration, which shows the critics \
 {shown:,} images
 follows   {compute:.1f} s computing + {exchange:.1f} s exchanging = {compute + exchange:.1f} s an iteration, \
 {compute / (compute + exchange):.0%} of it computing; {read / 1e6:.0f} MB/s of pixels per GPU
           {cluster.iterations:,} iterations: {hours:,.0f} hours, {cluster.gpus * hours:,.0f} GPU hours, \
 {passes:,.0f} passes; one pass: {minutes:.2g} minutes
-          the cache of the images: {images * side * side * 2 / 1e9:.0f} GB, to be within reach of every node""")
+          image cache: {images * side * side * 2 / 1e9:.0f} GB, which every node must be able to read""")
 
 
 def scale(options):
     """Print the tables and the estimate, and draw the plot; returns None, for an exit status of 0."""
     begin = time.perf_counter()
-    print(f"{len(os.sched_getaffinity(0))} CPU cores, load average before: {os.getloadavg()[0]:.1f}")
+    print(f"{len(os.sched_getaffinity(0))} CPU cores, load average before the run: {os.getloadavg()[0]:.1f}")
     results = {name: table(name, SERIES[name]) for name in options.only or SERIES}
     estimate()
     plot(Path(options.output), results)
-    print(f"\nplot: {options.output}; {(time.perf_counter() - begin) / 60:.1f} minutes, load average after: "
+    print(f"\nplot: {options.output}; {(time.perf_counter() - begin) / 60:.1f} minutes, load average after the run: "
           f"{os.getloadavg()[0]:.1f}")
 
 
