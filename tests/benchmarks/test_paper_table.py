@@ -1,4 +1,4 @@
-"""benchmarks/paper_table.py: which commands it runs, that it goes on, and what it writes."""
+"""benchmarks/paper_table.py: the commands that it runs, resuming, and the page that it writes."""
 
 import dataclasses
 import json
@@ -20,7 +20,7 @@ MODELS = [paper_table.Model("star-shaped", "DCGAN-starshaped", stages=(0.25, 1))
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """The commands that were run: (label, words), by stand-ins that write what the real ones would."""
+    """The commands that were run, [(label, command, words)]; stand-ins write the files of the real commands."""
     ran = []
 
     def run(work, label, command, *arguments, folder="."):
@@ -75,9 +75,9 @@ def test_every_model_is_trained_evaluated_and_in_the_tables(commands, capsys):
     assert Path("table_c2st.png").exists() and Path("table_pairs.png").exists()
 
 
-def test_what_is_done_is_not_done_again_and_what_is_written_around_the_tables_stays(commands):
+def test_finished_steps_are_skipped_and_text_around_the_tables_stays(commands):
     make()
-    Path("table.md").write_text("# Mine\n\n" + Path("table.md").read_text() + "\nlessons\n")
+    Path("table.md").write_text("# Mine\n\n" + Path("table.md").read_text() + "\nresults\n")
     Path("paper_table/evaluation/one-class.Tea1.split2.json").unlink()
     before = Path("table.md").read_text()
     commands.clear()
@@ -88,7 +88,7 @@ def test_what_is_done_is_not_done_again_and_what_is_written_around_the_tables_st
     assert make("--combine") == 0 and not commands
 
 
-def test_a_step_that_fails_leaves_its_row_out(commands, monkeypatch, capsys):
+def test_the_row_of_a_failed_step_is_missing(commands, monkeypatch, capsys):
     run = paper_table.Work.run
 
     def failing(work, label, command, *arguments, **folder):
@@ -102,7 +102,7 @@ def test_a_step_that_fails_leaves_its_row_out(commands, monkeypatch, capsys):
     assert "| one-class | 2.5 ± 0.0 | – |" in Path("table.md").read_text()
 
 
-def test_the_papers_settings_take_weeks_and_are_told_so():
+def test_expected_hours_of_the_papers_settings():
     hours = [paper_table.expected_hours(paper_table.parser().parse_args(arguments))
              for arguments in (["-e", "800", "--splits", "3"], ["-e", "50000", "--full"])]
     assert hours[0] < 2 and hours[1] > 1000
