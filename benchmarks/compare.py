@@ -1,30 +1,30 @@
 #!/usr/bin/env python3
-"""Time a training iteration of BioGANs side by side with other ways to compute the same.
+"""Time a training iteration of BioGANs side by side with other implementations of the same computation.
 
 Contenders
     ours       the steps of train.py
-    tutorial   the same networks and losses trained the way a tutorial would (tutorial.py); on TensorFlow only
+    tutorial   the same networks and losses, trained the way a tutorial would (tutorial.py); only on TensorFlow
     original   with --original DIR, the PyTorch code of the paper: DIR is the folder «code» of a checkout of
                https://github.com/aosokin/biogans; needs torch and torchvision (original.py)
-    compiled   with --compiled too, the same with its networks compiled by torch.compile
+    compiled   with --compiled too, the original with its networks compiled by torch.compile
 
-Each contender is a process of its own, with as many threads as this process may use cores. They are started one after
-another, then take turns, an iteration each, while the others wait; after one round to warm up, --rounds rounds are
-timed. An iteration includes taking its batches from the images in memory, and ends when the losses are known. That of
-WGAN is a usual one, with 5 updates of the critic.
+Each contender is a separate process with as many threads as this process has cores. The contenders start one after
+another and then take turns, one iteration each, while the others wait. After one round to warm up, --rounds rounds are
+timed. An iteration includes taking its batches from the images in memory, and ends when the losses are known. For WGAN
+it is a regular iteration, with 5 updates of the critic.
 
     ms/iteration    median and min - max over the rounds
     ours is         how many times faster ours is: the median of the ratios within a round
     images/s        real images shown to the critics
-    GFLOP/s         what an iteration needs, counted by the rule of counting.py, the same for all contenders
-    of peaks        the same relative to the fastest single convolution, and to the fastest product of two square
-                    matrices, measured in the same run in the same precision
-    memory          the most that the process held (helpers of the original that read images not included) and, with a
-                    GPU, after a «/» the most that it used there
-    1st iteration   from the command to the end of the first iteration: imports, reading the images, building the
-                    networks, compiling; the median of the starts
-    1st image       from the command to the first picture of generated cells in a file
-    load            cores busy with something else during an iteration: median of the rounds
+    GFLOP/s         rate at the FLOP of an iteration, counted by the rule of counting.py, the same for all contenders
+    of peaks        this rate relative to the fastest single convolution, and to the fastest product of two square
+                    matrices, both measured in the same run at the same precision
+    memory          peak memory of the process (without the original's processes that read images) and, with a GPU,
+                    after a «/» its peak memory there
+    1st iteration   time from the command to the end of the first iteration: imports, reading images, building and
+                    compiling networks; median over the starts
+    1st image       time from the command to the first picture of generated cells in a file
+    load            cores used by other processes during an iteration: median over the rounds
 """
 
 import argparse
@@ -61,9 +61,9 @@ HEADER = (f"{'':11}{'ms/iteration':>13}{'min - max':>15}{'ours is':>9}{'images/s
 # ---------------------------------------------------------------------------------------------- a contender's process
 
 def work(task):
-    """The contender's side: does what it is told by lines of standard input, answers in lines of JSON."""
+    """Run a contender: obey commands from lines of standard input, and answer each with a line of JSON."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)               # what libraries print is no answer
+    os.dup2(2, 1)               # output of libraries must not mix with the answers
     if task["contender"] == "peaks":
         print(json.dumps({"peaks": machine.peaks(task["precision"])}), file=answers)
         return
@@ -77,7 +77,7 @@ def work(task):
 
 
 def build(task):
-    """The contender that the task names."""
+    """Return the contender that `task` names."""
     if task["contender"] == "ours":
         from ours import Ours
         return Ours(task)
@@ -107,21 +107,21 @@ COMMANDS = {
 
 
 class Failed(InputError):
-    """A contender's process ended before it should."""
+    """A contender's process ended early."""
 
 
 class Process:
-    """Our side of a contender's process.
+    """A contender's process, controlled from here.
 
-    seconds    from its command to the end of its first iteration, and to its first image
-    facts      as its facts() says
+    seconds    from its start to the end of its first iteration, and to its first image
+    facts      the result of its method facts()
     """
 
     def __init__(self, task):
         self.name, self.log = task["contender"], Path(task["folder"]) / f"{task['contender']}.log"
         cores = str(len(os.sched_getaffinity(0)))
-        # PyTorch's threads otherwise wait for each other at full load: with anything else on one of their cores an
-        # iteration then takes up to hundreds of times longer.
+        # By default PyTorch's threads wait for each other at full load. If anything else runs on one of their cores,
+        # an iteration then takes up to hundreds of times longer.
         environment = {"OMP_WAIT_POLICY": "passive"} | os.environ | {
             "TF_NUM_INTRAOP_THREADS": cores, "OMP_NUM_THREADS": cores, "TF_CPP_MIN_LOG_LEVEL": "3",
             # Several processes share a GPU.
@@ -142,10 +142,10 @@ class Process:
             raise
 
     def ask(self, command):
-        """The answer to one of COMMANDS."""
+        """Send one of COMMANDS and return the answer. Raises Failed if the process has ended."""
         try:
             print(command, file=self.process.stdin, flush=True)
-        except BrokenPipeError:         # answer() tells why
+        except BrokenPipeError:         # answer() reports the reason
             pass
         return self.answer()
 
@@ -154,18 +154,18 @@ class Process:
         if line:
             return json.loads(line)
         status = self.process.wait()
-        said = self.log.read_text().strip().splitlines() or ["it said nothing"]
-        raise Failed(f"{self.name} ended with status {status}: {said[-1]}")
+        output = self.log.read_text().strip().splitlines() or ["no output"]
+        raise Failed(f"{self.name} ended with status {status}: {output[-1]}")
 
     def iterate(self):
-        """(seconds, cores busy with something else meanwhile) of one iteration."""
+        """Time one iteration; return (seconds, cores used by other processes meanwhile)."""
         busy, own, start = machine.busy_seconds(), machine.group_seconds(self.process.pid), time.monotonic()
         answer = self.ask("iterate")
         own, busy = machine.group_seconds(self.process.pid) - own, machine.busy_seconds() - busy
         return answer["seconds"], max(0.0, busy - own) / (time.monotonic() - start)
 
     def stop(self):
-        """End the process; its helpers end with it."""
+        """End the process and, with it, the processes that it started."""
         self.process.kill()
         self.process.wait()
         self.process.stdin.close()
@@ -175,7 +175,7 @@ class Process:
 # ---------------------------------------------------------------------------------------------- measuring
 
 def compare(options):
-    """Run all combinations, print the table; returns the exit status, 1 if a contender failed."""
+    """Measure all combinations and print the table; return the exit status, 1 if a contender failed."""
     names = contenders(options)
     chosen = train_step.combinations(options.only) if options.only else USUAL
     load_before = os.getloadavg()[0]
@@ -201,7 +201,7 @@ def compare(options):
 
 
 def contenders(options):
-    """Names of those that take part. Raises InputError if one can't."""
+    """Names of the contenders. Raises InputError if one of them cannot run."""
     names = ["ours"]
     if os.environ["KERAS_BACKEND"] == "tensorflow" and not options.no_tutorial:
         names.append("tutorial")
@@ -210,12 +210,12 @@ def contenders(options):
         original.check_folder(Path(options.original))
         names += ["original", "compiled"] if options.compiled else ["original"]
     elif options.compiled:
-        raise InputError("--compiled compiles the networks of the original: give --original DIR too")
+        raise InputError("--compiled compiles the networks of the original code: give --original DIR too")
     return names
 
 
 def common_task(options, folder):
-    """What a contender must know, but for its name and the combination, as a dict; makes the data folders."""
+    """Create the data folders and return the part of a task that all contenders and combinations share, as a dict."""
     found = dataloader.find(options.data)
     with Image.open(next(iter(found.values()))[0]) as picture:
         width, height = picture.size
@@ -226,9 +226,9 @@ def common_task(options, folder):
 
 
 def link_images(found, folder, batch_size):
-    """Links to whole batches of each factor's images, in the two arrangements that the original reads.
+    """Link whole batches of each factor's images, in the two folder layouts that the original reads.
 
-    An image has several links where there are fewer than a batch.
+    If a factor has fewer images than a batch, each has several links.
     """
     fewest = min(map(len, found.values()))
     number = max(1, fewest // batch_size) * batch_size
@@ -242,7 +242,7 @@ def link_images(found, folder, batch_size):
 
 
 def measure(task, names, peaks, options):
-    """The rows of one combination, as dicts."""
+    """Measure one combination; return its rows as dicts."""
     where = f"{task['architecture']} {task['algorithm']}"
     running, rows = {}, {}
     try:
@@ -252,10 +252,10 @@ def measure(task, names, peaks, options):
             own = task | {"contender": name, "compiled": name == "compiled"}
             try:
                 running[name] = start(own, options.starts, rows[name])
-                tell(f"{where}: {name} started in {rows[name]['starts'][-1][0]:.1f} s")
+                report_progress(f"{where}: {name} started in {rows[name]['starts'][-1][0]:.1f} s")
             except Failed as failure:
                 rows[name]["failed"] = str(failure)
-                tell(f"{where}: {failure}")
+                report_progress(f"{where}: {failure}")
         for turn in range(1 + options.rounds):
             for name in list(running):
                 take_turn(running, rows[name], timed=turn > 0)
@@ -268,13 +268,13 @@ def measure(task, names, peaks, options):
             process.stop()
     for row in rows.values():
         complete(row, rows["ours"], peaks)
-    tell(f"{where}: " + ", ".join(f"{name} {1000 * row['median']:.0f} ms"
-                                  for name, row in rows.items() if "median" in row))
+    report_progress(f"{where}: " + ", ".join(f"{name} {1000 * row['median']:.0f} ms"
+                                             for name, row in rows.items() if "median" in row))
     return list(rows.values())
 
 
 def start(task, starts, row):
-    """The contender's Process after the last of so many starts; earlier ones are ended at once."""
+    """Start the contender `starts` times, record the times in `row`, and return the Process of the last start."""
     for k in range(starts):
         process = Process(task)
         row["starts"].append(process.seconds)
@@ -285,7 +285,7 @@ def start(task, starts, row):
 
 
 def take_turn(running, row, timed):
-    """One iteration; a contender that fails leaves the race."""
+    """Let a contender run one iteration. If it fails, remove it from `running`."""
     name = row["contender"]
     try:
         seconds, load = running[name].iterate()
@@ -299,13 +299,13 @@ def take_turn(running, row, timed):
 
 
 def complete(row, ours, peaks):
-    """Add to a row what follows from its and our times. Raises InputError if it did not compute what ours did."""
+    """Add the results derived from a row's times and ours. Raises InputError if it did not compute the same as ours."""
     if "failed" in row or "failed" in ours:
         return
     same, expected = row["facts"]["same"], ours["facts"]["same"]
     if same != expected:
-        raise InputError(f"{row['contender']} is no match for ours with {row['architecture']} and {row['algorithm']}: "
-                         f"{same} against {expected}")
+        raise InputError(f"{row['contender']} does not compute the same as ours with {row['architecture']} and "
+                         f"{row['algorithm']}: {same} against {expected}")
     median, rate = statistics.median(row["seconds"]), ours["facts"]["flop"] / statistics.median(row["seconds"])
     row.update(
         median=median, gflop_per_second=rate / 1e9,
@@ -314,21 +314,21 @@ def complete(row, ours, peaks):
         fractions={name: rate / peak for name, (peak, _) in peaks.items()})
 
 
-def tell(text):
+def report_progress(text):
     print(text, file=sys.stderr, flush=True)
 
 
-# ---------------------------------------------------------------------------------------------- telling
+# ---------------------------------------------------------------------------------------------- the table
 
 def table(report):
-    """The text of all rows, one combination after another, and where they were measured."""
+    """The printed table: all rows, one combination after another, and the circumstances of the measurement."""
     lines = [HEADER]
     for pair, rows in itertools.groupby(report["rows"], key=lambda row: (row["architecture"], row["algorithm"])):
         rows = list(rows)
         same, flop = (rows[0].get("facts", {}).get(name) for name in ("same", "flop"))
         lines.append(" ".join(pair) + (
-            f": {flop / 1e9:.4g} GFLOP, {same['critic_updates']} critic update(s) of "
-            f"{same['images_per_update']} images, {same['generator_parameters']:,} and {same['critic_parameters']:,} parameters" if same else ""))
+            f": {flop / 1e9:.4g} GFLOP, {same['critic_updates']} critic update(s) of {same['images_per_update']} "
+            f"images, {same['generator_parameters']:,} and {same['critic_parameters']:,} parameters" if same else ""))
         lines += [line(row) for row in rows]
     for row in report["rows"]:
         if "profile" in row:
@@ -337,9 +337,9 @@ def table(report):
 
 
 def line(row):
-    """One contender's line."""
+    """The line of one contender."""
     if "median" not in row:
-        return f"  {row.get('failed', row['contender'] + ' is not compared, as ours failed')}"
+        return f"  {row.get('failed', row['contender'] + ' not compared, because ours failed')}"
     spread = f"{milliseconds(min(row['seconds']))} - {milliseconds(max(row['seconds']))}"
     first, image = (statistics.median(times) for times in zip(*row["starts"]))
     fractions = " ".join(f"{fraction:5.1%}" for fraction in row["fractions"].values())
@@ -351,12 +351,12 @@ def line(row):
 
 
 def milliseconds(seconds):
-    """Three digits or more."""
+    """Milliseconds as text with at least three digits."""
     return f"{1000 * seconds:.0f}" if seconds >= 0.1 else f"{1000 * seconds:.1f}"
 
 
 def profile_lines(row, number=10):
-    """Where an iteration's time goes: its longest operations."""
+    """Yield the lines of the operations that take most of an iteration's time."""
     total = sum(row["profile"].values())
     yield f"{row['architecture']} {row['algorithm']}, {row['contender']}: {1000 * total:.1f} ms in one iteration"
     for name, seconds in list(row["profile"].items())[:number]:
@@ -382,10 +382,10 @@ def parser():
     result = command_line.Parser(prog="compare.py", description=__doc__)
     positive = train_step.positive
     result.add_argument("-d", "--data", default=str(DATA), metavar="DATAROOT",
-                        help="folder of images, one folder of RGB files per factor; default: the sample")
-    result.add_argument("--original", metavar="DIR", help="folder «code» of the original, to compare with it")
-    result.add_argument("--compiled", action="store_true", help="compare with the original under torch.compile too")
-    result.add_argument("--no_tutorial", action="store_true", help="leave the tutorial's loop out")
+                        help="folder of images, one folder of RGB files per factor; default: the sample data")
+    result.add_argument("--original", metavar="DIR", help="folder «code» of the original, to include it")
+    result.add_argument("--compiled", action="store_true", help="also include the original under torch.compile")
+    result.add_argument("--no_tutorial", action="store_true", help="leave out the tutorial's loop")
     result.add_argument("--only", action="append", default=[], metavar="NAME",
                         help="combinations whose «architecture/algorithm» contains NAME; may be repeated; default: "
                              + ", ".join(map("/".join, USUAL)))
@@ -395,8 +395,8 @@ def parser():
     result.add_argument("--ngf", type=positive, default=64, metavar="N", help="generator filters; default=64")
     result.add_argument("--ndf", type=positive, default=64, metavar="N", help="critic filters; default=64")
     result.add_argument("--precision", choices=command_line.PRECISIONS, default="float32", help="default=float32")
-    result.add_argument("--profile", action="store_true", help="tell where the time of an iteration goes")
-    result.add_argument("--json", metavar="FILE", help="write everything to this file too, with every single time")
+    result.add_argument("--profile", action="store_true", help="also print the operations that take most time")
+    result.add_argument("--json", metavar="FILE", help="also write all results, including single times, to this file")
     result.add_argument("--worker", metavar="JSON", help=argparse.SUPPRESS)
     return result
 

@@ -1,29 +1,29 @@
-"""The operations that one training iteration needs, counted from the layers of its networks.
+"""FLOP of a training iteration, counted from the layers of its networks.
 
-Counting rule. Only the multiply-adds of convolutions, transposed convolutions and dense layers count, each as 2 FLOP;
-taps on the zero padding count like any other. F is the forward pass of a network for one image: over its layers, the
-sum of
+Counting rule. Only multiply-adds of convolutions, transposed convolutions and dense layers count, each as 2 FLOP,
+including those on zero padding. F is the cost of a network's forward pass for one image: the sum over its layers of
 
     Conv2D            output pixels x kernel weights
     Conv2DTranspose   input pixels x kernel weights
     Dense             weights
 
-The gradient with respect to a layer's weights costs F of that layer, and so does that with respect to its input. Only
-what the mathematics needs counts: f, the layers that read images or z directly, need no gradient of their input where
-weights are learned. Of T critics (one per tower of the generator; subscript C) and a generator (G), for one image:
+The gradient with respect to a layer's weights costs as much as its forward pass, and so does the gradient with respect
+to its input. Only mathematically necessary operations count: the layers that read images or z directly (f) need no
+gradient of their input when weights are updated. With T critics (one per tower of the generator; subscript C) and one
+generator (G), the cost for one image is
 
-    a scored image       3 F_C - f_C    forward; gradients of weights and of inputs
-    a penalised image    4 F_C - 2 l_C  forward, but for the last layer (l_C), as the score itself has no part in the
-                                        penalty; input gradient, down to the image. That gradient is a chain of F_C
-                                        multiply-adds itself, differentiated by weights and by its own inputs: it starts
-                                        at the last layer with the constant 1, which needs no derivative, and passes
-                                        through leaky ReLUs, whose second derivative is 0
-    a critic update      F_G + T (scored + penalised)      fresh fakes each time
-    a generator update   2 F_G - f_G + 2 T F_C             gradients through critics whose weights stay; the fakes are
-                                                           those of the last critic update
+    scored image         3 F_C - f_C    forward pass; gradients of weights and of inputs
+    penalised image      4 F_C - 2 l_C  forward pass without the last layer (l_C), because the penalty does not contain
+                                        the score itself; input gradient, down to the image. This gradient is itself a
+                                        chain of F_C multiply-adds, differentiated by the weights and by its own inputs.
+                                        It starts at the last layer with the constant 1, which needs no derivative, and
+                                        passes through leaky ReLUs, whose second derivative is 0
+    critic update        F_G + T (scored + penalised)      new fake images each time
+    generator update     2 F_G - f_G + 2 T F_C             gradients through critics with constant weights; the fake
+                                                           images are those of the last critic update
 
-GAN and WGAN score a real and a fake image in each update, WGAN-GP these two and penalises one between them. Neglecting
-f and l (1 to 2 %), with n critic updates an iteration costs, times 2 FLOP and the batch size,
+Each update scores a real and a fake image; WGAN-GP also penalises one between them. Neglecting f and l (1 to 2 %), an
+iteration with n critic updates costs, times 2 FLOP and the batch size,
 
     GAN       3 F_G +  8 T F_C      n = 1
     WGAN      7 F_G + 32 T F_C      n = 5
@@ -37,7 +37,7 @@ from biogans.system.lazy import keras
 
 
 class Work(NamedTuple):
-    """Multiply-adds of one image: of the whole network, of the layers that read its input, of the last layer."""
+    """Multiply-adds for one image: of the whole network, of the layers that read its input, of the last layer."""
 
     forward: int
     first: int
@@ -45,7 +45,7 @@ class Work(NamedTuple):
 
 
 def work(model):
-    """The Work of a functional Keras model."""
+    """Work of a functional Keras model."""
     forward = first = last = 0
     depends_on_weights = set()
     for layer in model.layers:          # in the order of evaluation
@@ -58,7 +58,7 @@ def work(model):
 
 
 def multiply_adds(layer):
-    """Multiply-adds of one layer for one image; 0 for layers that are no sums of products."""
+    """Multiply-adds of one layer for one image; 0 for layers without sums of products."""
     if isinstance(layer, keras.layers.Dense):
         return math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Conv2DTranspose):
@@ -69,7 +69,7 @@ def multiply_adds(layer):
 
 
 def images_in_critic_loss(algorithm):
-    """(scored, penalised) images for each real one: the algorithm's own loss is called with a critic that counts."""
+    """(scored, penalised) images per real image: calls the algorithm's own loss with a critic that counts them."""
     scored, penalised = [], []
 
     def critic(images, training):
@@ -86,7 +86,7 @@ def images_in_critic_loss(algorithm):
 
 
 def iteration_flop(generator, critics, algorithm, updates, batch_size):
-    """FLOP of one iteration with so many critic updates and one generator update, after the rule above."""
+    """FLOP of one iteration with `updates` critic updates and one generator update, by the rule above."""
     generator, critics = work(generator), [work(critic) for critic in critics]
     scored, penalised = images_in_critic_loss(algorithm)
     critic_update = generator.forward

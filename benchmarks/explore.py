@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The pages of real-size networks in a browser: bytes, seconds to the first cell, milliseconds from slider to canvas.
+"""Measure explorer pages of full-size networks in a browser: bytes, time to the first cell, and from slider to canvas.
 
-48x80 pixels, 64 filters, six factors, initial weights of He (what is in the weights does not matter to the time).
+48x80 pixels, 64 filters, six factors, He initialisation (the times do not depend on the weights).
 """
 
 import sys
@@ -45,7 +45,7 @@ STRIP = """channels => Array.from({length: channels}, (_, k) => {
 
 
 def measure(browser, architecture, folder):
-    """Print the line of one architecture."""
+    """Measure one architecture and print its line."""
     spec = models.NetworkSpec(architecture, 48, 80, 2, FACTORS, init="he")
     generator = float32_generator(spec)
     path = folder / f"{architecture}.h5"
@@ -75,7 +75,7 @@ def measure(browser, architecture, folder):
 
 
 def main():
-    print(f"{'':18}{'to write':>10}{'page':>11}{'first':>10}{'slider to canvas, min/median/max':>35}{'gray levels':>12}")
+    print(f"{'':18}{'write':>10}{'page':>11}{'first':>10}{'slider to canvas, min/median/max':>35}{'gray levels':>12}")
     with browsers.chromium() as browser, tempfile.TemporaryDirectory() as folder:
         for architecture in models.ARCHITECTURES:
             measure(browser, architecture, Path(folder))

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Algorithms, preprocessing and augmentation on few images: final losses, and distance to frames of held-out videos.
+"""Compare algorithms, preprocessing and augmentation on few images: final losses, distance to held-out frames, copies.
 
     biogans simulate_videos -o movies -n 10 --frames 20
-    python benchmarks/few_images.py -i movies/videos            trains what is not in the folder few_images yet
-    python benchmarks/few_images.py --table                     prints the table of what is there
+    python benchmarks/few_images.py -i movies/videos            train the rows that are missing in the folder few_images
+    python benchmarks/few_images.py --table                     print the table of existing results
 
-Each row is train.py -m DCGAN with the fast preset (without --augment, or with the policies of AUGMENT) and its losses
-over the last tenth of the iterations. Distances are sliced Wasserstein ones to the crops of held-out videos, in units of
-that of the training crops, so that 1 is as good as more crops of the training videos, and that rows of different
-preprocessing compare. «Copies» are drawn images that are nearer to a training image than 95 % of the held-out ones are.
+Each row is a run of train.py -m DCGAN with the fast preset, with or without --augment (AUGMENT), and reports mean
+losses over the last tenth of the iterations. Distances are sliced Wasserstein distances to the crops of held-out
+videos, relative to the distance of the training crops: 1 is as good as further crops of the training videos, and rows
+with different preprocessing are comparable. «Copies» is the share of generated images that are closer to a training
+image than 95 % of held-out images.
 """
 
 import argparse
@@ -29,24 +30,25 @@ AUGMENT = "translation,cutout"
 RUNS = [("WGAN-GP", "all steps", False), ("WGAN-GP", "all steps", True), ("GAN", "all steps", False),
         ("GAN", "all steps", True), ("WGAN", "all steps", False), ("WGAN-GP", "no denoising, no edges", False),
         ("WGAN-GP", "masks", False)]
-DRAWN = 1000
+GENERATED = 1000
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-i", "--input", metavar="VIDEOS")
-    parser.add_argument("-o", "--output", type=Path, default=Path("few_images"))
-    parser.add_argument("-e", "--iterations", type=int, default=500)
-    parser.add_argument("--table", action="store_true")
-    asked = parser.parse_args()
-    if asked.table:
-        return print(table(results(asked.output)))
-    if not asked.input:
-        parser.error("-i: give the folder of the videos")
+    parser.add_argument("-i", "--input", metavar="VIDEOS", help="folder of videos; required without --table")
+    parser.add_argument("-o", "--output", type=Path, default=Path("few_images"), help="default=few_images")
+    parser.add_argument("-e", "--iterations", type=int, default=500, help="of each row; default=500")
+    parser.add_argument("--table", action="store_true", help="only print the table of existing results")
+    options = parser.parse_args()
+    if options.table:
+        print(table(results(options.output)))
+        return
+    if not options.input:
+        parser.error("give the folder of the videos with -i")
     for run in RUNS:
-        path = asked.output / f"{name_of(*run)}.json"
+        path = options.output / f"{name_of(*run)}.json"
         if not path.exists():
-            row = measure(*run, asked.input, asked.output, asked.iterations)
+            row = measure(*run, options.input, options.output, options.iterations)
             path.write_text(json.dumps(row, indent=1))
             print(table([row]), flush=True)
 
@@ -56,7 +58,7 @@ def name_of(algorithm, preprocessing, augmented):
 
 
 def measure(algorithm, preprocessing, augmented, videos, output, iterations):
-    """Preprocess, train, draw, compare: one row as a dict."""
+    """Preprocess, train, generate and compare; return one row as a dict."""
     data = output / "data" / preprocessing.replace(",", "").replace(" ", "_")
     checkpoints = output / "checkpoints" / name_of(algorithm, preprocessing, augmented)
     run("preprocess", "-i", videos, "-o", data, *PREPROCESSING[preprocessing])
@@ -69,19 +71,20 @@ def measure(algorithm, preprocessing, augmented, videos, output, iterations):
     generator, spec, facts = checkpoint.load_generator(next(checkpoints.glob("weights.generator.*")))
     training, held_out = (dataloader.load(data, split=split, channels=facts["images"]["channels"]).pixels
                           for split in ("train", "test"))
-    drawn = scoring.Generated(generator, spec).cells(DRAWN, np.random.default_rng(0))
+    generated = scoring.Generated(generator, spec).cells(GENERATED, np.random.default_rng(0))
     unit = metrics.sliced_wasserstein(held_out, training)
-    space = neighbours.Space(training, drawn)
+    space = neighbours.Space(training, generated)
     near = [neighbours.nearest(space.features(images), space.features(training)).distance
-            for images in (held_out, drawn)]
+            for images in (held_out, generated)]
     return {"algorithm": algorithm, "preprocessing": preprocessing, "augment": AUGMENT if augmented else "none",
             "images": len(training), "iterations": iterations, "seconds": float(log[-1]["seconds"]), **losses,
-            "distance": metrics.sliced_wasserstein(held_out, drawn) / unit,
+            "distance": metrics.sliced_wasserstein(held_out, generated) / unit,
             "copies": float((near[1] < np.quantile(near[0], 0.05)).mean())}
 
 
 def run(command, *arguments):
-    done = subprocess.run([sys.executable, ROOT / "bin/biogans", command, *map(str, arguments)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, ROOT / "bin/biogans", command, *map(str, arguments)], capture_output=True,
+                          text=True)
     if done.returncode:
         sys.exit(done.stderr)
 
@@ -93,7 +96,7 @@ def results(folder):
 
 
 def table(rows):
-    """Markdown."""
+    """The rows as a Markdown table."""
     lines = ["| algorithm | preprocessing | --augment | critic loss | generator loss | distance | copies |",
              "|---|---|---|---|---|---|---|"]
     lines += ["| {algorithm} | {preprocessing} | {augment} | {critic:.2f} | {generator:.2f} | {distance:.2f} | "

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Everything that there is to measure on a GPU, in one go, on a machine that has JAX (or TensorFlow with GPU support):
+# Run all GPU benchmarks, on a machine that has JAX (or TensorFlow with GPU support):
 #
 #     benchmarks/gpu.sh                                   BioGANs alone
-#     ORIGINAL=biogans/code benchmarks/gpu.sh             against the paper's PyTorch code, eager and compiled
-#     benchmarks/gpu.sh --quick                           tiny networks, one combination: does it run at all?
+#     ORIGINAL=biogans/code benchmarks/gpu.sh             beside the paper's PyTorch code, eager and compiled
+#     benchmarks/gpu.sh --quick                           tiny networks, one combination: a check that it runs
 #
-# For each precision and batch size compare.py times all nine combinations, with the device's peaks in the same run, and
-# tells the longest kernels and the memory. Tables and all single times go to OUT. What may be set:
+# For each precision and batch size, compare.py times all nine combinations, measures the device's peaks in the same
+# run, and prints the longest kernels and the memory. Tables and all single times go to OUT. Environment variables and
+# their defaults:
 #
-#     PYTHON         python3: one that has JAX; what else BioGANs needs is installed beside it, in .venv-gpu
-#     KERAS_BACKEND  jax | tensorflow; default: jax if PYTHON has it
+#     PYTHON         python3; needs JAX or TensorFlow. BioGANs' other packages are installed beside it, in .venv-gpu
+#     KERAS_BACKEND  jax if PYTHON has it, otherwise tensorflow
 #     ORIGINAL       folder «code» of a checkout of https://github.com/aosokin/biogans; PYTHON needs torch, torchvision
 #     PRECISIONS     "float32 tf32 bfloat16"
 #     BATCHES        "64 256 1024"
-#     ONLY           "DCGAN": part of the names of the combinations, such as "starshaped/WGAN-GP separable/"
+#     ONLY           "DCGAN", parts of names of combinations, such as "starshaped/WGAN-GP separable/"
 #     ROUNDS         5
 #     OUT            gpu_results
 set -euo pipefail
@@ -37,7 +38,7 @@ for package in keras:keras numpy:numpy PIL:pillow h5py:h5py tifffile:tifffile sc
 done
 if ((${#missing[@]})); then
     "$python" -m venv .venv-gpu
-    # What PYTHON has, also where it is a virtual environment itself.
+    # The packages of PYTHON, which may be a virtual environment itself.
     "$python" -c 'import site; print("\n".join(site.getsitepackages()))' \
         > "$(echo .venv-gpu/lib/python3*/site-packages)/of_python.pth"
     python=.venv-gpu/bin/python
@@ -61,10 +62,10 @@ for batch in ${BATCHES:-64 256 1024}; do
     for precision in ${PRECISIONS:-float32 tf32 bfloat16}; do
         name="$out/$precision.batch$batch"
         echo; echo "== $precision, batch $batch"
-        # What does not fit into memory fails, and the next is tried.
+        # A run that does not fit into memory fails; the next one is tried.
         "$python" benchmarks/compare.py "${arguments[@]}" --precision "$precision" -b "$batch" --json "$name.json" \
             | tee "$name.txt" || status=1
     done
 done
-echo; echo "tables and all times: $out"
+echo; echo "tables and all single times: $out"
 exit $status

@@ -1,9 +1,9 @@
-"""InfoGAN finds the ten digits without labels: several seeds, the best chosen without labels, then told how good it is.
+"""Train InfoGANs on digits from several seeds, choose the best without labels, and measure its accuracy.
 
-Each seed is a process of its own on one core. The one to keep is that whose answers for real images are most decisive
-(`codes.decisiveness`); labels are only used for the table.
+Each seed is trained by a separate process on one core. The selected seed is the one whose answers for real images are
+most decisive (`codes.decisiveness`); labels are used only for the table.
 
-    make infogan-digits MNIST=FOLDER        idx files of MNIST; without them scikit-learn's smaller digits
+    make infogan-digits MNIST=FOLDER        MNIST's idx files; without them, scikit-learn's smaller digits
 """
 
 import argparse
@@ -21,9 +21,10 @@ ITERATIONS = 4000
 
 
 def command(name, *arguments, cwd, core=None):
-    """Run one of our commands in the folder `cwd`, on one `core` if given; returns what it printed."""
-    threads = {} if core is None else {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, BIN / "biogans", name, *map(str, arguments)], cwd=cwd, env=os.environ | threads,
+    """Run a biogans command in the folder `cwd`, on one `core` if given; return its output."""
+    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    environment = os.environ | ({} if core is None else dict.fromkeys(threads, "1"))
+    done = subprocess.run([sys.executable, BIN / "biogans", name, *map(str, arguments)], cwd=cwd, env=environment,
                           preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
@@ -32,7 +33,7 @@ def command(name, *arguments, cwd, core=None):
 
 
 def one_seed(data, folder, seed, iterations, core):
-    """Train and evaluate one seed; returns the row of its categorical code."""
+    """Train and evaluate one seed; return the rows of its categorical code and of k-means."""
     folder.mkdir()
     start = time.monotonic()
     command("train", "-d", data, "-m", "InfoGAN", "-a", "GAN", "--preset", "infogan", "--no_flips", "-z", 74,
@@ -46,13 +47,14 @@ def one_seed(data, folder, seed, iterations, core):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", help="folder of MNIST's idx files")
-    parser.add_argument("-o", "--output", type=Path, default=Path("infogan-digits"), help="a folder to make")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4])
-    parser.add_argument("-e", "--iterations", type=int, default=ITERATIONS)
+    parser.add_argument("-o", "--output", type=Path, default=Path("infogan-digits"),
+                        help="a new folder; default=infogan-digits")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4], help="default=1 2 3 4")
+    parser.add_argument("-e", "--iterations", type=int, default=ITERATIONS, help=f"of each seed; default={ITERATIONS}")
     options = parser.parse_args()
     output = options.output.resolve()
     if output.exists():
-        sys.exit(f"{output} is there already: remove it, or choose another folder with -o")
+        sys.exit(f"{output} already exists: remove it, or choose another folder with -o")
     output.mkdir(parents=True)
     source = ("mnist", "--from", Path(options.mnist).resolve()) if options.mnist else ("digits",)
     print(command("get_data", *source, "-o", "data", cwd=output).splitlines()[-1], flush=True)
@@ -67,12 +69,12 @@ def main():
               f"  {row['mutual information']:18.3f}")
     print(f"{'k-means':34}  {baselines[0]['accuracy']:8.3f}  {baselines[0]['mutual information']:18.3f}")
     best = max(rows, key=lambda row: row["decisiveness"])
-    print(f"chosen without labels: seed {best['seed']}, accuracy {best['accuracy']:.3f}; least of all seeds "
+    print(f"chosen without labels: seed {best['seed']}, accuracy {best['accuracy']:.3f}; lowest of all seeds "
           f"{min(row['accuracy'] for row in rows):.3f}; {time.monotonic() - start:.0f} s on {len(cores)} core(s)")
     chosen = output / f"seed{best['seed']}"
     command("traverse", "-i", MODEL, cwd=chosen)
     command("traverse", "-i", MODEL, "--training", cwd=chosen)
-    print(f"traversals and the movie of the training: {chosen / 'images'}")
+    print(f"traversals and a movie of the training: {chosen / 'images'}")
 
 
 if __name__ == "__main__":

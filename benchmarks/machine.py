@@ -1,4 +1,4 @@
-"""What a benchmark must know of its machine: names and versions, its best rates, what else it is busy with, memory."""
+"""Properties of the machine for benchmarks: names and versions, peak rates, load, memory, profiles."""
 
 import importlib.metadata
 import math
@@ -11,29 +11,29 @@ import time
 from pathlib import Path
 
 from biogans.system.lazy import keras, tensorflow as tf
-from biogans.system.provenance import cpu_model     # noqa: F401: the other benchmarks take it from here
+from biogans.system.provenance import cpu_model     # noqa: F401: imported by other benchmarks from here
 
-# Input height, width; channels in, out: the hidden layers of the paper's critic.
+# Height and width of the input, input and output channels: the hidden layers of the paper's critic.
 CONVOLUTIONS = ((24, 40, 64, 128), (12, 20, 128, 256), (6, 10, 256, 512))
 PRODUCTS = (1024, 2048, 4096)       # sides of square matrices
 REPEATS = 7
-GPU_BATCH, CPU_BATCH = 2048, 64     # a GPU takes longer to start an operation than for one of 64 images
-GPU_CALLS, CPU_CALLS = 10, 1        # between two waits for the result
+GPU_BATCH, CPU_BATCH = 2048, 64     # with 64 images, a GPU would spend most time on starting an operation
+GPU_CALLS, CPU_CALLS = 10, 1        # before each wait for the result
 
 
 # ---------------------------------------------------------------------------------------------- names
 
 def versions(*packages):
-    """{package: version}, with that of Python."""
+    """{package: version}, including Python's."""
     return {"Python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
 
 
-# ---------------------------------------------------------------------------------------------- best rates
+# ---------------------------------------------------------------------------------------------- peak rates
 
 def peaks(precision="float32"):
     """{"convolution": (FLOP/s, name), "matrix product": …}: the fastest single operation of each kind.
 
-    Convolutions are those of the paper's critic, forward and both gradients; under "bfloat16" operands have 16 bits.
+    The convolutions are those of the paper's critic, forward and both gradients; "bfloat16" uses 16-bit operands.
     """
     return {"convolution": fastest(convolutions(precision)), "matrix product": fastest(products(precision))}
 
@@ -44,19 +44,19 @@ def fastest(operations):
 
 
 def convolutions(precision):
-    """Yields (name, FLOP, compiled function) of single convolutions, one shape and pass after another."""
+    """Yield (name, FLOP, compiled function) of single convolutions, for each shape and pass."""
     batch = GPU_BATCH if on_gpu() else CPU_BATCH
     for height, width, inputs, outputs in CONVOLUTIONS:
         image = numbers((batch, height, width, inputs), precision)
         kernel = numbers((4, 4, inputs, outputs), precision)
-        change = numbers((batch, height // 2, width // 2, outputs), precision)
-        flop = 2 * math.prod(change.shape[:3]) * math.prod(kernel.shape)
-        for name, compute in passes(image, kernel, change).items():
+        gradient = numbers((batch, height // 2, width // 2, outputs), precision)
+        flop = 2 * math.prod(gradient.shape[:3]) * math.prod(kernel.shape)
+        for name, compute in passes(image, kernel, gradient).items():
             yield f"{name}, {inputs} to {outputs} channels at {height}x{width}", flop, compute
 
 
 def products(precision):
-    """Yields (name, FLOP, compiled function) of single products of square matrices."""
+    """Yield (name, FLOP, compiled function) of single products of square matrices."""
     for side in PRODUCTS:
         left, right = numbers((side, side), precision), numbers((side, side), precision)
         yield f"{side}x{side}", 2 * side**3, compiled(lambda a, b: a @ b, left, right)
@@ -66,8 +66,11 @@ def numbers(shape, precision):
     return keras.ops.cast(keras.random.uniform(shape, -1, 1), "bfloat16" if precision == "bfloat16" else "float32")
 
 
-def passes(image, kernel, change):
-    """{pass: compiled function} of a convolution with stride 2, in the backend's own operations."""
+def passes(image, kernel, gradient):
+    """{pass: compiled function} of a convolution with stride 2, in the backend's own operations.
+
+    gradient   with respect to the output
+    """
     if keras.backend.backend() == "jax":
         import jax
 
@@ -76,30 +79,30 @@ def passes(image, kernel, change):
                                                 dimension_numbers=("NHWC", "HWIO", "NHWC"))
         return {
             "forward": compiled(convolve, image, kernel),
-            "input gradient": compiled(lambda i, k, c: jax.vjp(convolve, i, k)[1](c)[0], image, kernel, change),
-            "weight gradient": compiled(lambda i, k, c: jax.vjp(convolve, i, k)[1](c)[1], image, kernel, change),
+            "input gradient": compiled(lambda i, k, g: jax.vjp(convolve, i, k)[1](g)[0], image, kernel, gradient),
+            "weight gradient": compiled(lambda i, k, g: jax.vjp(convolve, i, k)[1](g)[1], image, kernel, gradient),
         }
     raw = {"strides": (1, 2, 2, 1), "padding": "SAME"}
     return {
         "forward": compiled(lambda i, k: tf.nn.conv2d(i, k, 2, "SAME"), image, kernel),
-        "input gradient": compiled(lambda k, c: tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=image.shape, filter=k, out_backprop=c, **raw), kernel, change),
-        "weight gradient": compiled(lambda i, c: tf.raw_ops.Conv2DBackpropFilter(
-            input=i, filter_sizes=kernel.shape, out_backprop=c, **raw), image, change),
+        "input gradient": compiled(lambda k, g: tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=image.shape, filter=k, out_backprop=g, **raw), kernel, gradient),
+        "weight gradient": compiled(lambda i, g: tf.raw_ops.Conv2DBackpropFilter(
+            input=i, filter_sizes=kernel.shape, out_backprop=g, **raw), image, gradient),
     }
 
 
 def compiled(function, *arguments):
-    """A function without arguments that starts the computation and returns one number of the result, not yet read.
+    """A function without arguments that starts the computation and returns one number of the result, unread.
 
-    Reading one number waits for a GPU without copying the whole result.
+    Reading this number waits for the GPU without copying the whole result.
     """
     def first_number(*arguments):
         return keras.ops.reshape(result := function(*arguments), (math.prod(result.shape),))[0]
     if keras.backend.backend() == "jax":
         import jax
 
-        # Whole results, lest the compiler computes one number only.
+        # Whole results; otherwise the compiler would compute one number only.
         whole = jax.jit(lambda *arguments: (result := function(*arguments), result.ravel()[0]))
         return lambda: whole(*arguments)[1]
     compute = tf.function(first_number, autograph=False)
@@ -107,7 +110,7 @@ def compiled(function, *arguments):
 
 
 def shortest_time(compute):
-    """Seconds of one call: the fastest of some runs."""
+    """Seconds of one call, from the fastest of REPEATS runs."""
     calls = GPU_CALLS if on_gpu() else CPU_CALLS
 
     def run():
@@ -134,14 +137,14 @@ def on_gpu():
 # ---------------------------------------------------------------------------------------------- load and memory
 
 def busy_seconds():
-    """Seconds that the cores of this process were busy since the machine's start, for whomever; nan if unknown."""
+    """Seconds for which the cores of this process have been busy since boot, with any process; NaN if unknown."""
     cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
     try:
         lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
     except OSError:
         return math.nan
     ticks = sum(int(field) for name, *fields in lines if name in cores
-                for k, field in enumerate(fields[:8]) if k not in (3, 4))       # idle, waiting for a disk
+                for k, field in enumerate(fields[:8]) if k not in (3, 4))       # idle, waiting for I/O
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -151,7 +154,7 @@ def group_seconds(group):
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = file.read_text().rpartition(")")[2].split()
-        except OSError:         # ended meanwhile
+        except OSError:         # the process has ended
             continue
         if int(fields[2]) == group:
             ticks += int(fields[11]) + int(fields[12])
@@ -159,16 +162,16 @@ def group_seconds(group):
 
 
 def memory_high_water():
-    """Bytes of memory that this process held at most."""
+    """Peak memory of this process, in bytes."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
-    except (OSError, StopIteration):    # macOS counts bytes
+    except (OSError, StopIteration):    # macOS reports bytes
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def device_memory():
-    """Bytes of GPU memory that this process's Keras held at most; None without a GPU."""
+    """Peak GPU memory of Keras in this process, in bytes; None without a GPU."""
     if not on_gpu():
         return None
     if keras.backend.backend() == "jax":
@@ -180,9 +183,9 @@ def device_memory():
 # ---------------------------------------------------------------------------------------------- profile
 
 def profile(function):
-    """{operation: seconds} of one call of `function`, which computes with Keras: GPU kernels, or operations of the CPU.
+    """{operation: seconds} of one call of `function`, which computes with Keras: GPU kernels, or CPU operations.
 
-    Operations of several threads add up.
+    The times of several threads add up.
     """
     with tempfile.TemporaryDirectory() as folder:
         if keras.backend.backend() == "jax":
@@ -204,10 +207,10 @@ def profile(function):
 
 
 def operations(events):
-    """{operation: seconds} of [(plane, line, event, seconds)] of a profile.
+    """{operation: seconds} from the events [(plane, line, event, seconds)] of a profile.
 
-    Of a GPU the kernels, which are in lines called streams; else TensorFlow's operations on the CPU, whose events are
-    called «node:operation», or those of XLA, called as in its compiled program.
+    On a GPU these are the kernels, in lines called streams; otherwise TensorFlow's CPU operations, whose events are
+    called «node:operation», or the operations of XLA's compiled program.
     """
     on_device = [(name, time) for plane, line, name, time in events if "GPU" in plane and line.startswith("Stream")]
     of_tensorflow = [(name.rpartition(":")[2], time) for plane, line, name, time in events

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Train each of three architectures with every algorithm for a short while, and put their samples on one sheet.
+"""Train three architectures with every algorithm for a short time, and combine their samples in one picture.
 
-Each training is the command bin/train.py, in a temporary folder, with everything but the preset and the number of
-iterations at its default. It must end with status 0 and finite losses.
+Each training runs bin/train.py in a temporary folder, with default options except for the preset and the number of
+iterations. It must end with status 0 and finite losses.
 """
 
 import csv
@@ -25,7 +25,7 @@ from biogans.system.errors import InputError
 from biogans.system.files import replacing
 from biogans.core.gan import PAPER
 
-MARGIN, LABEL, TITLE = 12, 26, 36           # pixels of the sheet
+MARGIN, LABEL, TITLE = 12, 26, 36           # pixels
 BACKGROUND, INK = "white", "black"
 HEADER = (f"{'architecture':<17}{'algorithm':<10}{'seconds':>9}{'ms/iteration':>14}"
           f"{'critic loss':>22}{'generator loss':>24}")
@@ -34,8 +34,8 @@ HEADER = (f"{'architecture':<17}{'algorithm':<10}{'seconds':>9}{'ms/iteration':>
 class Run(NamedTuple):
     """One training.
 
-    seconds        of the whole command, with the start of TensorFlow
-    milliseconds   the median iteration: the first 25 of WGAN update the critic 100 times each
+    seconds        of the whole command, including the start of TensorFlow
+    milliseconds   of the median iteration, because WGAN's first 25 update the critic 100 times each
     first, last    (critic, generator) losses of the first and the last iteration
     samples        the grid of images after the last iteration, a Pillow image
     """
@@ -50,7 +50,7 @@ class Run(NamedTuple):
 
 
 def train(architecture, algorithm, options):
-    """Run train.py; returns a Run. Raises InputError if it fails."""
+    """Run train.py and return a Run. Raises InputError if it fails."""
     name = f"{architecture} with {algorithm}"
     command = [sys.executable, ROOT / "bin" / "train.py", "-d", Path(options.data).resolve(), "-m", architecture,
                "-a", algorithm, "--preset", options.preset, "-e", str(options.epochs), "-M", str(options.epochs)]
@@ -65,12 +65,12 @@ def train(architecture, algorithm, options):
         with Image.open(grid) as file:
             samples = file.convert("RGB")
     if len(losses) != options.epochs or not all(math.isfinite(loss) for pair in losses for loss in pair):
-        raise InputError(f"{name} logged {len(losses)} iterations of {options.epochs}, or losses that are not finite")
+        raise InputError(f"{name} logged {len(losses)} of {options.epochs} iterations, or losses that are not finite")
     return Run(architecture, algorithm, seconds, milliseconds, losses[0], losses[-1], samples)
 
 
 def read_log(path):
-    """([(critic loss, generator loss) of each iteration], median milliseconds of one) from train.py's CSV log."""
+    """Read train.py's CSV log: ([(critic loss, generator loss) of each iteration], milliseconds of the median one)."""
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     ends = [0.0, *(float(row["seconds"]) for row in rows)]
@@ -81,21 +81,21 @@ def read_log(path):
 def only_file(folder, pattern):
     found = list(Path(folder).glob(pattern))
     if len(found) != 1:
-        raise InputError(f"train.py left {len(found)} files {pattern}, expected one")
+        raise InputError(f"train.py wrote {len(found)} files {pattern}, expected one")
     return found[0]
 
 
 def line(run):
-    """One row of the table; losses as first -> last."""
+    """One row of the table, with losses as first -> last."""
     critic, generator = (f"{first:.4g} -> {last:.4g}" for first, last in zip(run.first, run.last))
     return (f"{run.architecture:<17}{run.algorithm:<10}{run.seconds:>9.0f}{run.milliseconds:>14.0f}"
             f"{critic:>22}{generator:>24}")
 
 
 def sheet(runs, title):
-    """A Pillow image of all runs' samples: a row for each architecture, a column for each algorithm.
+    """Pillow image of the samples of all runs: a row for each architecture, a column for each algorithm.
 
-    All grids get the width of the narrowest, so that none is magnified.
+    All grids are scaled to the width of the narrowest one, so that none is enlarged.
     """
     width = min(run.samples.width for run in runs)
     grids = {(run.architecture, run.algorithm): scaled(run.samples, width) for run in runs}
@@ -118,7 +118,7 @@ def scaled(picture, width):
 
 
 def train_all(options):
-    """Train, print the table row by row, write the sheet; returns None, for an exit status of 0."""
+    """Train all combinations, print the table row by row, and write the picture."""
     print(HEADER, flush=True)
     runs = []
     for architecture in ("DCGAN", "DCGAN-separable", "DCGAN-starshaped"):
@@ -126,19 +126,21 @@ def train_all(options):
             runs.append(train(architecture, algorithm, options))
             print(line(runs[-1]), flush=True)
     title = f"train.py --preset {options.preset} after {options.epochs} iterations, other options at their defaults"
-    # 256 colours make the file several times smaller, and of two-channel cells hardly look different.
+    # With 256 colours the file is several times smaller, and two-channel cells look nearly the same.
     with replacing(Path(options.output)) as temporary:
         sheet(runs, title).quantize(256).save(temporary, format="PNG", optimize=True)
-    print(f"\n{sum(run.seconds for run in runs) / 60:.1f} minutes; samples of all: {options.output}")
+    print(f"\n{sum(run.seconds for run in runs) / 60:.1f} minutes; samples of all runs: {options.output}")
 
 
 def parser():
     result = command_line.Parser(prog="nine.py", description=__doc__.splitlines()[0])
-    result.add_argument("-d", "--data", required=True, metavar="DATAROOT", help="folder of the images, as for train.py")
-    result.add_argument("-o", "--output", required=True, metavar="SHEET.png", help="the sheet of samples to write")
+    result.add_argument("-d", "--data", required=True, metavar="DATAROOT",
+                        help="folder of images, as for train.py; required")
+    result.add_argument("-o", "--output", required=True, metavar="FILE.png", help="the picture to write; required")
     result.add_argument("-e", "--epochs", type=int, default=200, metavar="N",
-                        help="iterations of each; default=200")
-    result.add_argument("--preset", choices=command_line.PRESETS, default="fast", help="of train.py; default=fast")
+                        help="iterations of each training; default=200")
+    result.add_argument("--preset", choices=command_line.PRESETS, default="fast",
+                        help="preset of train.py; default=fast")
     return result
 
 

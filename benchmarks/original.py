@@ -1,9 +1,9 @@
-"""The PyTorch code of Osokin et al. (2017) as a contender of compare.py: an adapter to the user's own copy of it.
+"""The PyTorch code of Osokin et al. (2017) as a contender of compare.py: an adapter to the user's own copy.
 
-`git clone https://github.com/aosokin/biogans` gives its folder `code`. Its main.py runs from there as it is, with the
-options of its authors' scripts, up to its training loop; iterations are then its own train_one_step, one at a time,
-with its own reading of images. It was written for PyTorch 0.2: what has changed since is in CHANGES, and is applied to
-the text in memory as it is read. No file of it is changed, and none is written into its folder.
+`git clone https://github.com/aosokin/biogans` provides the folder `code`. Its main.py runs as it is, with the options
+from the authors' scripts, up to the training loop. Iterations are calls of its own train_one_step, with its own reading
+of images. The code was written for PyTorch 0.2; CHANGES lists the adaptations to today's PyTorch, which are applied in
+memory when the files are read. Nothing in the user's folder is changed or added.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ USUAL_ITERATION = 26        # counted from 0; WGAN updates its critic 100 times 
 MODULES = ("utils", "custom_dataloaders", "dcgan", "dcgan_starshaped", "gan", "wgan", "nearest_neighbors",
            "reconstruction")
 ARCHITECTURES = {"DCGAN": "DCGAN", "DCGAN-separable": "DCGAN-sep", "DCGAN-starshaped": "DCGAN-star-shaped"}
-# {module: {what it says: what PyTorch 2 understands}}
+# {module: {original text: replacement for PyTorch 2}}
 CHANGES = {
-    "dcgan": {"'.format(": "'.replace('.', '-').format("},      # names of modules have no dots any more
+    "dcgan": {"'.format(": "'.replace('.', '-').format("},      # names of modules must not contain dots
     "gan": {
-        ".data[0]": ".item()",                          # a mean has no axis any more
-        ", volatile=True": "",                          # draw() computes without gradients
+        ".data[0]": ".item()",                          # a mean has no axis since PyTorch 0.4
+        ", volatile=True": "",                          # draw() disables gradients
         "torch.cat(errD_a, 0)": "torch.stack(errD_a, 0)",       # for the same reason
         "torch.cat(errD_b, 0)": "torch.stack(errD_b, 0)",
         "size_average=True": "reduction='mean'",
@@ -38,7 +38,7 @@ CHANGES = {
 
 
 class Original:
-    """A training of the original code, eager or with its networks compiled; `task` is compare.py's."""
+    """Training with the original code, eager or with compiled networks; `task` comes from compare.py."""
 
     def __init__(self, task):
         import torch
@@ -57,7 +57,7 @@ class Original:
             compile_networks(self.model)
 
     def _set_precision(self, precision):
-        """TF32 is PyTorch's default for convolutions; float32 must be asked for."""
+        """Set the precision explicitly, because PyTorch's default for convolutions is TF32."""
         torch = self.torch
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -68,7 +68,7 @@ class Original:
         self.updates += 1
 
     def iterate(self):
-        """Losses of critic and generator after one iteration: what its loop calls."""
+        """Run one iteration as the original's loop does; return the losses of critic and generator."""
         self.updates = 0
         self.model.netD.train()
         self.model.netG.train()
@@ -77,7 +77,7 @@ class Original:
                                              i_iter=USUAL_ITERATION)
 
     def draw(self, folder):
-        """Its pictures of the same latents after each so many iterations; Variable(volatile=True) meant no_grad."""
+        """Write the pictures that the original saves during training; no_grad replaces its Variable(volatile=True)."""
         with self.torch.no_grad():
             self.model.save_samples(self.images.last_images, self.model.generate_fixed_noise(self.opt), 1, self.opt)
 
@@ -114,23 +114,23 @@ def check_torch():
     missing = [name for name in ("torch", "torchvision") if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"--original needs PyTorch: {sys.executable} has no {' and no '.join(missing)}: install torch "
-                         f"and torchvision there, or leave --original out")
+                         f"and torchvision there, or omit --original")
 
 
 def check_folder(folder):
-    """Raise InputError if `folder` doesn't hold the code that CHANGES is for."""
+    """Raise InputError if `folder` does not contain the code to which CHANGES applies."""
     for name in (*MODULES, "main"):
         path = folder / f"{name}.py"
         if not path.is_file():
-            raise InputError(f"--original {folder}: no {name}.py there: give the folder «code» of a checkout of "
+            raise InputError(f"--original {folder}: {name}.py is missing: give the folder «code» of a checkout of "
                              f"https://github.com/aosokin/biogans")
         for old in CHANGES.get(name, ()):
             if old not in path.read_text():
-                raise InputError(f"{path} doesn't contain «{old}»: give --original an unchanged checkout")
+                raise InputError(f"{path} does not contain «{old}»: give --original an unchanged checkout")
 
 
 def options(task, cuda):
-    """Command line of main.py for compare.py's task: those of its authors' scripts and its own defaults."""
+    """Arguments of main.py for compare.py's task: options from the authors' scripts, otherwise its defaults."""
     star = task["architecture"] == "DCGAN-starshaped"
     return ["--dataroot", task["data_per_factor"] if star else task["data"],
             "--dataset_type", "conditional-cached" if star else "folder-cached",
@@ -142,9 +142,9 @@ def options(task, cuda):
 
 
 def run_main(folder, arguments):
-    """The names that main.py defines, once it has run up to its training loop."""
+    """Run main.py up to its training loop and return the names that it defines."""
     check_folder(folder)
-    multiprocessing.set_start_method("fork", force=True)        # its readers of images know the modules by name
+    multiprocessing.set_start_method("fork", force=True)        # its image readers find the modules by name
     for name in MODULES:
         sys.modules[name] = module = types.ModuleType(name)
         execute(folder / f"{name}.py", vars(module))
@@ -156,7 +156,7 @@ def run_main(folder, arguments):
 
 
 def execute(path, names):
-    """Run a file with the CHANGES of its name."""
+    """Run a file with its CHANGES applied."""
     text = path.read_text()
     for old, new in CHANGES.get(path.stem, {}).items():
         text = text.replace(old, new)
@@ -165,7 +165,7 @@ def execute(path, names):
 
 
 def compile_networks(model):
-    """torch.compile both networks; it can't differentiate twice, so the penalty's pass stays as it is."""
+    """Compile both networks; torch.compile cannot differentiate twice, so the penalty uses the uncompiled critic."""
     model.netG.compile()
     model.netD.compile()
     if hasattr(model, "compute_gradient_penalties"):

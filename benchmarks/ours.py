@@ -1,4 +1,4 @@
-"""BioGANs as a contender of compare.py: the steps of train.py, one at a time."""
+"""BioGANs as a contender of compare.py: single training steps of train.py."""
 
 import importlib.metadata
 import math
@@ -15,7 +15,7 @@ USUAL_ITERATION = 26            # WGAN updates its critic 100 times in iteration
 
 
 class Ours:
-    """A training with train.py's defaults of a combination; `task` is compare.py's."""
+    """Training with train.py's defaults for a combination; `task` comes from compare.py."""
 
     def __init__(self, task):
         self.spec, self.settings, images = plan(task)
@@ -24,14 +24,14 @@ class Ours:
         self.engine = Engine(self.spec, self.settings)
 
     def iterate(self):
-        """Losses of critic and generator after one iteration."""
+        """Run one iteration; return the losses of critic and generator."""
         return self.engine.iterate(USUAL_ITERATION, self.batches)
 
     def draw(self, folder):
         train.draw_samples(Path(folder) / "ours.png", self.engine)
 
     def facts(self):
-        """What must be the same for all contenders, and what only we can count."""
+        """Facts that must be the same for all contenders, and facts about this run."""
         engine = self.engine
         updates = engine.algorithm.critic_updates(USUAL_ITERATION)
         return {
@@ -50,7 +50,7 @@ class Ours:
 
 
 def plan(task):
-    """(NetworkSpec, options.Training, Images) that train.py makes of the task's options."""
+    """(NetworkSpec, options.Training, Images) as in train.py, for the options of the task."""
     arguments = ["-d", task["data"], "-m", task["architecture"], "-a", task["algorithm"]]
     for name in ("batch_size", "ngf", "ndf", "precision"):
         arguments += [f"--{name}", str(task[name])]
@@ -61,7 +61,7 @@ def plan(task):
 
 
 def same(spec, settings, generator, critics, updates):
-    """The facts in which contenders have to agree."""
+    """Facts in which all contenders must agree."""
     return {
         "generator_parameters": parameters([generator]), "critic_parameters": parameters(critics),
         "critic_updates": updates, "images_per_update": spec.num_critics * settings.batch_size,
@@ -75,6 +75,6 @@ def parameters(networks):
 
 
 def keras_package():
-    """The distribution that computes for Keras: tensorflow and tensorflow-cpu share a module."""
+    """Name of the package of Keras's backend; tensorflow and tensorflow-cpu provide the same module."""
     backend = keras.backend.backend()
     return importlib.metadata.packages_distributions()[backend][0]

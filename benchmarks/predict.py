@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time the drawing of cells: images/s by architecture and batch size, by format, and peak memory by number."""
+"""Time the generation of cells: images/s by architecture and batch size, by format, and by number with peak memory."""
 
 import argparse
 import os
@@ -21,13 +21,13 @@ SHAPE, FACTORS = (48, 80, 2), ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 
 
 def generator(architecture, ngf):
-    """An untrained generator: the time does not depend on the weights."""
+    """An untrained generator; the times do not depend on its weights."""
     keras.utils.set_random_seed(0)
     return models.build_generator(models.NetworkSpec(architecture, *SHAPE, FACTORS, ngf=ngf))
 
 
 def rates(architecture, ngf, batch_sizes, seconds):
-    """{"rates": images/s for each batch size}: the median call of engine.draw in `seconds`, after one to compile."""
+    """{"rates": images/s for each batch size}, from the median time of engine.generate within `seconds`, once compiled."""
     from biogans.core.engine import generate
     network, result = generator(architecture, ngf), []
     for batch_size in batch_sizes:
@@ -43,7 +43,7 @@ def rates(architecture, ngf, batch_sizes, seconds):
 
 
 def stack(architecture, ngf, number, batch_size):
-    """Write a stack as predict.py does, and delete it: images/s with the start of the network, and bytes."""
+    """Write a stack as predict.py does and delete it: images/s, including compilation, and gigabytes."""
     from biogans.core.predict import latents, write_stack
     network = generator(architecture, ngf)
     with tempfile.TemporaryDirectory(dir=".") as folder:
@@ -54,7 +54,7 @@ def stack(architecture, ngf, number, batch_size):
 
 
 def output(kind, ngf, number):
-    """Draw one-channel images of 48x80 pixels with a DCGAN into a file or folder of this format, as predict.py does."""
+    """Generate one-channel images of 48x80 pixels with a DCGAN and write them in the format `kind`: images/s."""
     from biogans.system import drawing
     from biogans.core.predict import latents
     spec = models.NetworkSpec("DCGAN", *SHAPE[:2], 1, ("cells",), ngf=ngf)
@@ -68,7 +68,7 @@ def output(kind, ngf, number):
 
 
 def benchmark(options):
-    """Print the three tables row by row; returns None, for an exit status of 0."""
+    """Print the three tables row by row."""
     print(f"images/s by batch size, {SHAPE[0]}x{SHAPE[1]} pixels, ngf {options.ngf}, load before "
           f"{os.getloadavg()[0]:.1f}\n{'':<17}" + "".join(f"{size:>10}" for size in options.batches), flush=True)
     for architecture in ("DCGAN", "DCGAN-separable", "DCGAN-starshaped"):
@@ -88,20 +88,21 @@ def benchmark(options):
 
 def parser():
     result = command_line.Parser(prog="predict.py", description=__doc__)
-    result.add_argument("--ngf", type=int, default=64, metavar="N", help="filters in the first table; default=64")
-    result.add_argument("--batches", type=numbers, default=(1, 64, 1024), metavar="N,N", help="default=1,64,1024")
-    result.add_argument("--seconds", type=float, default=5.0, metavar="S", help="for each of its cells; default=5")
-    result.add_argument("--images", type=int, default=30_000, metavar="N", help="in the second; default=30000")
-    result.add_argument("--stack-ngf", type=int, default=8, metavar="N", help="filters in the third; default=8")
+    result.add_argument("--ngf", type=int, default=64, metavar="N", help="filters in the first two tables; default=64")
+    result.add_argument("--batches", type=numbers, default=(1, 64, 1024), metavar="N,N",
+                        help="batch sizes in the first table; default=1,64,1024")
+    result.add_argument("--seconds", type=float, default=5.0, metavar="S", help="time for each of its rates; default=5")
+    result.add_argument("--images", type=int, default=30_000, metavar="N", help="images in the second; default=30000")
+    result.add_argument("--stack_ngf", type=int, default=8, metavar="N", help="filters in the third; default=8")
     result.add_argument("--cells", type=numbers, default=(1000, 10_000, 100_000), metavar="N,N",
-                        help="default=1000,10000,100000 (11 GB, deleted again)")
+                        help="numbers of cells in the third; default=1000,10000,100000 (11 GB, deleted again)")
     return result
 
 
 def numbers(text):
     values = tuple(int(number) for number in text.split(","))
     if min(values) < 1:
-        raise argparse.ArgumentTypeError(f"{text} has numbers below 1")
+        raise argparse.ArgumentTypeError(f"{text} contains numbers below 1")
     return values
 
 

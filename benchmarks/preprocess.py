@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What biogans preprocess finds in simulated videos beside the truth, and the time and memory that it takes.
+"""Compare the results of biogans preprocess on simulated videos with the ground truth, and measure time and memory.
 
-20 videos of 30 frames, 512x512, 16 bit, moderate noise; they are made first, which is not counted. Memory is the sum
-over all processes of what each has for itself and its share of what they have in common (PSS), at its peak.
+The 20 videos of 30 frames, 512x512, 16 bit, moderate noise, are simulated first, which does not count. Memory is the
+peak of the sum over all processes of their proportional set sizes (PSS): private memory and a share of common memory.
 """
 
 import argparse
@@ -22,22 +22,22 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 from biogans.video import preprocess, videos
 
-MASKS = 3               # frames of each video whose masks are compared
+MASKS = 3               # frames per video whose masks are compared
 
 
 def proportional_set_size(pid):
-    """Bytes of a process and of its descendants."""
+    """PSS of a process and its descendants, in bytes."""
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
             size = sum(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:         # it has ended
+    except OSError:         # the process has ended
         return 0
     return size + sum(map(proportional_set_size, children))
 
 
 def timed(command):
-    """(wall seconds, CPU seconds, peak bytes) of a command."""
+    """Run a command; return (wall-clock seconds, CPU seconds, peak bytes)."""
     before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
@@ -58,7 +58,7 @@ def timed(command):
 
 
 def compared(path, truth, record, settings):
-    """Errors of one video: drift in pixels, relative errors of the noise where it is dark and bright, masks' IoU."""
+    """Errors of one video: drift in pixels, relative error of the noise in dark and bright regions, IoU of masks."""
     import h5py
     video = videos.open_video(path)
     with h5py.File(truth) as file:
@@ -71,7 +71,7 @@ def compared(path, truth, record, settings):
     for mean in (dark, dark + 0.8 * facts["gain"] * facts["photons"]):
         true = np.sqrt(facts["gain"] * (mean - facts["offset"]) + facts["read_noise"] ** 2)
         errors.append(abs(noise.sigma(mean) / true - 1))
-    still = np.zeros((len(drift), 2))               # masks where the video has them, not registered
+    still = np.zeros((len(drift), 2))               # masks in the video's coordinates, not registered
     measured = preprocess.Measured(video.shape, still, np.array(record["gain"]), [noise], [dark])
     overlaps = []
     for number, frame in video.frames(chosen):
@@ -82,19 +82,21 @@ def compared(path, truth, record, settings):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--videos", type=int, default=20)
-    parser.add_argument("--frames", type=int, default=30)
-    parser.add_argument("--size", type=int, default=512)
-    parser.add_argument("--jobs", type=int, default=min(4, len(os.sched_getaffinity(0))))
-    parser.add_argument("--movies", type=Path, help="a folder that biogans simulate_videos made; by default one is made")
+    parser.add_argument("--videos", type=int, default=20, help="default=20")
+    parser.add_argument("--frames", type=int, default=30, help="of each video; default=30")
+    parser.add_argument("--size", type=int, default=512, help="side of a frame in pixels; default=512")
+    parser.add_argument("--jobs", type=int, default=min(4, len(os.sched_getaffinity(0))),
+                        help="processes; default: the number of cores, at most 4")
+    parser.add_argument("--movies", type=Path, help="a folder written by biogans simulate_videos; default: a new one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         movies, data = options.movies or Path(name, "movies"), Path(name, "data")
         if not options.movies:
-            subprocess.run([sys.executable, ROOT / "bin/biogans", "simulate_videos", "-o", movies, "-n", str(options.videos),
-                            "--frames", str(options.frames), "--size", str(options.size)], check=True)
-        wall, cpu, peak = timed([sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos", "-o", data, "-j",
-                                 str(options.jobs)])
+            subprocess.run([sys.executable, ROOT / "bin/biogans", "simulate_videos", "-o", movies,
+                            "-n", str(options.videos), "--frames", str(options.frames), "--size", str(options.size)],
+                           check=True)
+        wall, cpu, peak = timed([sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos",
+                                 "-o", data, "-j", str(options.jobs)])
         settings = preprocess.parse(["-i", str(movies / "videos"), "-o", str(data)])
         print(f"{'video':16} drift error, px   noise error: dark  bright   IoU of masks")
         table = []
@@ -102,15 +104,17 @@ def main():
             video = videos.name_of(path)
             record = json.loads((data / ".work" / f"videos.{video}.json").read_text())
             table.append(compared(path, movies / "truth" / f"{video}.h5", record, settings))
-            print(f"{video:16} {table[-1][0]:15.2f} {table[-1][1]:19.1%} {table[-1][2]:7.1%} {table[-1][3]:14.3f}", flush=True)
+            error, *noise, iou = table[-1]
+            print(f"{video:16} {error:15.2f} {noise[0]:19.1%} {noise[1]:7.1%} {iou:14.3f}", flush=True)
     drift, dark, bright, overlap = np.transpose(table)
+    noise = max(dark.max(), bright.max())
     rows = [("time", f"{wall:.0f} s, {cpu:.0f} s of CPU, {options.jobs} processes", "< 120 s on 4 cores", wall < 120),
             ("memory", f"{peak / 1e6:.0f} MB", "< 1000 MB", peak < 1e9),
             ("drift, worst error", f"{drift.max():.2f} px", "<= 0.5 px", drift.max() <= 0.5),
-            ("noise, worst error", f"{max(dark.max(), bright.max()):.1%}", "<= 10 %", max(dark.max(), bright.max()) <= 0.1),
+            ("noise, worst error", f"{noise:.1%}", "<= 10 %", noise <= 0.1),
             ("masks, worst IoU", f"{overlap.min():.3f}, mean {overlap.mean():.3f}", ">= 0.8", overlap.min() >= 0.8)]
-    for what, found, wanted, reached in rows:
-        print(f"{what:20} {found:40} {wanted:20} {'reached' if reached else 'NOT reached'}")
+    for quantity, result, target, reached in rows:
+        print(f"{quantity:20} {result:40} {target:20} {'reached' if reached else 'NOT reached'}")
     return 0 if all(row[-1] for row in rows) else 1
 
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""What a preset is worth: trainings of equal time from several seeds, and how far their cells are from held-out ones.
+"""Compare presets: train several seeds for equal times and measure the distance of their cells to held-out ones.
 
     python benchmarks/presets.py -d data_48-80/data --seconds 180 --seeds 3
 
-For each preset the star shape is trained with WGAN-GP for so many seconds of iterations (compilation not counted),
-then as many cells are drawn as half of the held-out images of a factor. The distance is the sliced Wasserstein
-distance of predict.py -e to that half, averaged over the factors: for the generator's last weights and for their
-moving average. The last line has the other half of the held-out images in place of drawn cells.
+For each preset a star is trained with WGAN-GP for --seconds of iterations, not counting compilation. It then generates
+as many cells as half of the held-out images of a factor. The distance is the sliced Wasserstein distance of
+predict.py -e to this half, averaged over the factors, for the generator's last weights and for their moving average.
+In the last line, the other half of the held-out images replaces generated cells.
 
     python benchmarks/presets.py -d data_48-80/data -i checkpoints/weights.combined_model.DCGAN-starshaped.WGAN-GP.6.h5
 
-does the same for a star that is trained already.
+does the same for a trained star.
 """
 
 import argparse
@@ -25,16 +25,18 @@ from biogans.core.metrics import sliced_wasserstein
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-d", "--data", required=True)
-    parser.add_argument("--seconds", type=float, default=180)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--presets", nargs="+", choices=options.PRESETS, default=list(options.PRESETS))
-    parser.add_argument("-i", "--input_file", help="a combined_model file, in place of new trainings")
+    parser.add_argument("-d", "--data", required=True, help="data folder with *_train and *_test, required")
+    parser.add_argument("--seconds", type=float, default=180, help="of iterations in each training; default=180")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each preset; default=3")
+    parser.add_argument("--presets", nargs="+", choices=options.PRESETS, default=list(options.PRESETS),
+                        help="default: all")
+    parser.add_argument("-i", "--input_file", help="a combined_model file, instead of new trainings")
     asked = parser.parse_args()
     held_out = dataloader.load(asked.data, split="test")
     if asked.input_file:
         last, average = (distance(held_out, *network) for network in stored_generators(asked.input_file))
-        print(f"last weights {last:.2f}, average {average:.2f}, real images among themselves {among_real(held_out):.2f}")
+        print(f"last weights {last:.2f}, average {average:.2f}, real images among themselves "
+              f"{among_real(held_out):.2f}")
         return
     print(f"{'preset':8}{'seed':>6}{'iterations':>12}{'last weights':>14}{'average':>10}")
     for preset in asked.presets:
@@ -47,7 +49,7 @@ def main():
 
 
 def train_for(parsed, seconds):
-    """(iterations, Engine) after training for so many seconds."""
+    """Train for so many seconds; return (iterations, Engine)."""
     settings = options.training(parsed)
     images = dataloader.load(parsed.data)
     run = Engine(train.network_spec(parsed, settings, images), settings)
@@ -62,7 +64,7 @@ def train_for(parsed, seconds):
 
 
 def distance(held_out, network, spec):
-    """Mean over the factors of the distance between drawn cells and half of the held-out images."""
+    """Mean over the factors of the distance between generated cells and half of the held-out images."""
     halves = halves_of(held_out)
     z = np.random.default_rng(0).standard_normal((len(halves[0][0]), spec.nz), np.float32)
     cells = generate(network, z)
@@ -70,12 +72,12 @@ def distance(held_out, network, spec):
 
 
 def among_real(held_out):
-    """The same between the two halves of the held-out images."""
+    """Mean over the factors of the distance between the two halves of the held-out images."""
     return np.mean([sliced_wasserstein(*halves) for halves in halves_of(held_out)])
 
 
 def stored_generators(path):
-    """[(generator, spec)] of a combined file: with the last weights, and with their average."""
+    """[(generator, spec)] of a combined_model file, with the last weights and with their average."""
     arrays, facts = checkpoint.read(path)
     spec = checkpoint.network_spec(path, facts)
     networks = [float32_generator(spec) for _ in range(2)]
@@ -86,7 +88,7 @@ def stored_generators(path):
 
 
 def halves_of(held_out):
-    """For each factor two halves of its held-out images, in [-1, 1]."""
+    """For each factor, the two halves of its held-out images, in [-1, 1]."""
     real = [held_out.pixels[held_out.labels == k] / np.float32(127.5) - 1 for k in range(len(held_out.factors))]
     return [(images[:len(images) // 2], images[len(images) // 2:]) for images in real]
 

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""What training settings are worth: trainings of equal processor time, scored against held-out images.
+"""Compare training settings: train for equal processor times and score the results against held-out images.
 
     biogans simulate -o truth --train 1020 --test 1800
-    python benchmarks/quality.py -d truth --seconds 60 --seeds 3         trains what is not in the folder quality yet
-    python benchmarks/quality.py --table                                 prints the table of what is there
+    python benchmarks/quality.py -d truth --seconds 60 --seeds 3         train what is missing in the folder quality
+    python benchmarks/quality.py --table                                 print the table of existing results
 
-Each variant is the fast preset with other options. Its star is trained for so many seconds of processor time (compiling
-and scoring not counted; so other work on the machine hardly matters) and scored at six times: the Fréchet and the
-kernel distance of biogans evaluate, between features of its classifier, of as many cells as there are held-out images of a
-factor, averaged over the factors; for the moving average of the weights and for the last ones. At the end also the two-sample
-test in its fast mode, one split. «Faster» is how much earlier than the baseline a variant reaches the baseline's last
-Fréchet distance (medians over seeds, interpolated between the times in logarithms), «slower» than 1 if later.
+Each variant is the fast preset with other options. Its star is trained for --seconds of processor time, not counting
+compilation and scoring, so that other work on the machine hardly matters. It is scored at six times by the Fréchet and
+the kernel distance of biogans evaluate, between classifier features of as many cells as there are held-out images of a
+factor, averaged over the factors; for the moving average of the weights and, in the baseline, for the last weights. At
+the end it is also scored by the two-sample test in fast mode, one split. «Faster» is the ratio of the baseline's time
+to the time at which a variant reaches the baseline's final Fréchet distance: medians over seeds, interpolated between
+the six times in logarithms, below 1 for a slower variant.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from biogans.evaluation import c2st, features, scoring
 from biogans.core.engine import Engine
 from biogans.system.lazy import keras
 
-FACTORS = "Sid2,Tea1"               # two of six, so that a core trains a star of them in a minute
+FACTORS = "Sid2,Tea1"               # two of six, so that one core trains their star in a minute
 TIMES = 6
-FEW = 10                            # images of a factor in the variants that have few
+FEW = 10                            # images per factor in the variants with few images
 VARIANTS = {
     "baseline": [],
     "1 critic update, lrD 2e-3": ["--num_D_iters", "1", "--lrD", "2e-3"],
@@ -38,34 +39,36 @@ VARIANTS = {
     f"{FEW} images": [],
     f"{FEW} images, color,translation,cutout": ["--augment", "color,translation,cutout"],
 }
-LAST_WEIGHTS = "last weights"       # the baseline without its moving average: the same trainings
+LAST_WEIGHTS = "last weights"       # the baseline's trainings, scored without the moving average
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-d", "--data")
-    parser.add_argument("-o", "--output", type=Path, default=Path("quality"))
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("-d", "--data", help="data folder with *_train and *_test; required without --table")
+    parser.add_argument("-o", "--output", type=Path, default=Path("quality"), help="default=quality")
+    parser.add_argument("--seconds", type=float, default=60, help="processor time of each training; default=60")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant; default=3")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME",
+                        help="default: all")
+    parser.add_argument("--table", action="store_true", help="only print the table of existing results")
     asked = parser.parse_args()
     if asked.table:
-        return print(table(results(asked.output)))
+        print(table(results(asked.output)))
+        return
     if not asked.data:
-        parser.error("-d: give the folder of the images")
+        parser.error("give the data folder with -d")
     asked.output.mkdir(parents=True, exist_ok=True)
-    judge = Judge(asked.data, asked.output)
+    scorer = Scorer(asked.data, asked.output)
     for seed in range(asked.seeds):
         for variant in asked.variants:
             path = asked.output / f"{variant.replace(' ', '_')}.{seed}.json"
             if not path.exists():
-                path.write_text(json.dumps(measure(judge, asked.data, variant, seed, asked.seconds), indent=1))
+                path.write_text(json.dumps(measure(scorer, asked.data, variant, seed, asked.seconds), indent=1))
                 print(f"{path}: {json.loads(path.read_text())['points'][-1]}", flush=True)
 
 
-class Judge:
-    """Scores generators against the held-out images of the data."""
+class Scorer:
+    """Scores generators against held-out images."""
 
     def __init__(self, dataroot, folder):
         everything = dataloader.load(dataroot)
@@ -79,8 +82,8 @@ class Judge:
         """{frechet, kernel}: means over the factors."""
         cells = scoring.Generated(generator, spec)
         count = max(len(scoring.of_factor(self.held_out, name)) for name in spec.factors)
-        drawn = cells.samples(0, count, 0, 0)
-        scores = [scoring.feature_scores(*self.classifier, real, drawn[name][1][:len(real)], name)
+        generated = cells.samples(0, count, 0, 0)
+        scores = [scoring.feature_scores(*self.classifier, real, generated[name][1][:len(real)], name)
                   for name in spec.factors for real in [scoring.of_factor(self.held_out, name)]]
         return {metric: float(np.mean([score[metric] for score in scores])) for metric in ("frechet", "kernel")}
 
@@ -89,8 +92,8 @@ class Judge:
         return float(np.mean(list(scores.values())))
 
 
-def measure(judge, dataroot, variant, seed, seconds):
-    """The result of one training, as its file holds it."""
+def measure(scorer, dataroot, variant, seed, seconds):
+    """Train once; return the content of the result file, as a dict."""
     parsed = options.train_parser().parse_args(
         ["-d", dataroot, "-p", FACTORS, "--preset", "fast", "-s", str(seed), *VARIANTS[variant]])
     settings = options.training(parsed)
@@ -110,15 +113,15 @@ def measure(judge, dataroot, variant, seed, seconds):
         if spent >= seconds * (len(points) + 1) / TIMES:
             keras.config.set_dtype_policy("float32")
             points.append({"seconds": spent, "iterations": iteration})
-            points[-1]["average"] = judge.distances(run.average, run.spec)
+            points[-1]["average"] = scorer.distances(run.average, run.spec)
             if variant == "baseline":
-                points[-1][LAST_WEIGHTS] = judge.distances(weights_in_float32(run), run.spec)
+                points[-1][LAST_WEIGHTS] = scorer.distances(weights_in_float32(run), run.spec)
     return {"variant": variant, "seed": seed, "options": VARIANTS[variant], "points": points,
-            "c2st": judge.two_sample(run.average, run.spec)}
+            "c2st": scorer.two_sample(run.average, run.spec)}
 
 
 def weights_in_float32(run):
-    """The generator as trained, drawing in float32."""
+    """A float32 copy of the generator with its current weights."""
     copy = models.build_generator(run.spec)
     copy.set_weights(run.generator.get_weights())
     return copy
@@ -130,23 +133,23 @@ def first_images(images, number):
 
 
 def results(folder):
-    """{variant: [results of its seeds]}, the baseline's last weights as a variant of their own."""
+    """{variant: [results of its seeds]}, with the baseline's last weights as a separate variant."""
     found = {}
     for path in sorted(folder.glob("*.json")):
         result = json.loads(path.read_text())
-        found.setdefault(result["variant"], []).append(result | {"drawn": "average"})
+        found.setdefault(result["variant"], []).append(result | {"weights": "average"})
         if result["variant"] == "baseline":
-            found.setdefault(LAST_WEIGHTS, []).append(result | {"drawn": "last weights"})
+            found.setdefault(LAST_WEIGHTS, []).append(result | {"weights": LAST_WEIGHTS})
     return {name: found[name] for name in ["baseline", LAST_WEIGHTS, *VARIANTS] if name in found}
 
 
 def table(found):
-    """Markdown: a line for each variant."""
+    """Markdown table with a row for each variant."""
     lines = ["| variant | seeds | iterations | Fréchet | kernel | C2ST | faster |", "|---|---|---|---|---|---|---|"]
     for name, runs in found.items():
         few = f"{FEW} images"
         base = found.get(few if name.startswith(few) else "baseline")
-        ends = [run["points"][-1][run["drawn"]] for run in runs]
+        ends = [run["points"][-1][run["weights"]] for run in runs]
         frechet, kernel = (spread([end[metric] for end in ends]) for metric in ("frechet", "kernel"))
         scores = spread([run["c2st"] for run in runs]) if name != LAST_WEIGHTS else "–"
         iterations = np.median([run["points"][-1]["iterations"] for run in runs])
@@ -160,13 +163,13 @@ def spread(values):
 
 
 def curve(runs):
-    """(seconds, Fréchet distances) at the TIMES, medians over the runs."""
+    """(seconds, Fréchet distances) at the six times, as medians over the runs."""
     return (np.median([[point["seconds"] for point in run["points"]] for run in runs], axis=0),
-            np.median([[point[run["drawn"]]["frechet"] for point in run["points"]] for run in runs], axis=0))
+            np.median([[point[run["weights"]]["frechet"] for point in run["points"]] for run in runs], axis=0))
 
 
 def faster(base, other):
-    """How much earlier `other` reaches the last distance of `base`, curves both; in words where it never does."""
+    """How many times faster the curve `other` reaches the final distance of the curve `base`, as text."""
     seconds, distances = other
     target, end = base[1][-1], base[0][-1]
     below = np.flatnonzero(distances <= target)

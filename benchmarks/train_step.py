@@ -2,8 +2,8 @@
 """Time one training iteration of three architectures with every algorithm, and compare it with the machine's peak.
 
 FLOP are counted from the layers by the rule of counting.py. The peak is the best rate of single float32 convolutions
-of the paper's critic, forward and both gradients, measured before the rows. images/s are real images shown to the
-critics: updates x critics x batch size in each iteration.
+of the paper's critic, forward and both gradients, measured before the rows. images/s counts the real images shown to
+the critics: updates x critics x batch size per iteration.
 """
 
 import argparse
@@ -40,14 +40,14 @@ HEADER = (f"{'architecture':<17}{'algorithm':<10}{'updates':>8}{'ms/iteration':>
 # ---------------------------------------------------------------------------------------------- measuring
 
 def noise_images(per_factor):
-    """dataloader.Images of uniform noise, `per_factor` of each factor: the time of an iteration depends on no pixel."""
+    """dataloader.Images of uniform noise, `per_factor` of each factor; times do not depend on the pixels."""
     count = per_factor * len(FACTORS)
     pixels = np.random.default_rng(0).integers(0, 256, (count, HEIGHT, WIDTH, CHANNELS), np.uint8)
     return dataloader.Images(pixels, np.repeat(np.arange(len(FACTORS)), per_factor), FACTORS)
 
 
 def build(architecture, algorithm, options):
-    """(Engine, Batches), as train.py makes them of its options."""
+    """(Engine, Batches), as in train.py with the same options."""
     arguments = ["-d", "noise", "-m", architecture, "-a", algorithm]
     for name in ("batch_size", "ngf", "ndf", "precision"):
         arguments += [f"--{name}", str(getattr(options, name))]
@@ -59,7 +59,7 @@ def build(architecture, algorithm, options):
 
 
 def measure(architecture, algorithm, options, peak):
-    """One row of the table, as a dict."""
+    """Measure one combination; return a row of the table as a dict."""
     engine, batches = build(architecture, algorithm, options)
     updates = engine.algorithm.critic_updates(USUAL_ITERATION)
     flop = iteration_flop(engine.generator, engine.critics, engine.algorithm, updates, options.batch_size)
@@ -74,7 +74,7 @@ def measure(architecture, algorithm, options, peak):
     }
 
 
-# ---------------------------------------------------------------------------------------------- telling
+# ---------------------------------------------------------------------------------------------- the table
 
 def line(row):
     spread = f"{min(row['milliseconds']):.0f} - {max(row['milliseconds']):.0f}"
@@ -104,16 +104,19 @@ def footer(report):
 
 
 def combinations(only):
-    """[(architecture, algorithm)] whose «architecture/algorithm» contains one of `only`, if any. Raises InputError."""
+    """[(architecture, algorithm)] whose «architecture/algorithm» contains one of `only`; all if `only` is empty.
+
+    Raises InputError if there is none.
+    """
     every = [(architecture, algorithm) for architecture in ARCHITECTURES for algorithm in PAPER]
     chosen = [pair for pair in every if not only or any(name.lower() in "/".join(pair).lower() for name in only)]
     if not chosen:
-        raise InputError(f"--only {' '.join(only)} is in none of {', '.join(map('/'.join, every))}")
+        raise InputError(f"--only {' '.join(only)} matches none of {', '.join(map('/'.join, every))}")
     return chosen
 
 
 def benchmark(options):
-    """Print the table row by row; returns None, for an exit status of 0."""
+    """Print the table row by row."""
     chosen, load_before = combinations(options.only), os.getloadavg()[0]
     if options.threads:
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
@@ -140,14 +143,14 @@ def parser():
     result = command_line.Parser(prog="train_step.py", description=__doc__.splitlines()[0])
     result.add_argument("--iterations", type=positive, default=3, metavar="N", help="timed iterations; default=3")
     result.add_argument("--only", action="append", default=[], metavar="NAME",
-                        help="only combinations whose «architecture/algorithm» contains NAME; may be repeated")
+                        help="combinations whose «architecture/algorithm» contains NAME; may be repeated; default: all")
     result.add_argument("-b", "--batch_size", type=positive, default=64, metavar="N", help="default=64")
     result.add_argument("--ngf", type=positive, default=64, metavar="N", help="generator filters; default=64")
     result.add_argument("--ndf", type=positive, default=64, metavar="N", help="critic filters; default=64")
     result.add_argument("--precision", choices=command_line.PRECISIONS, default="float32", help="default=float32")
     result.add_argument("--threads", type=positive, metavar="N",
-                        help="threads of one operation; default: TensorFlow's choice")
-    result.add_argument("--json", metavar="FILE", help="write the table to this file too, with every single time")
+                        help="threads per operation; default: TensorFlow's choice")
+    result.add_argument("--json", metavar="FILE", help="also write the table, including single times, to this file")
     return result
 
 

@@ -1,8 +1,8 @@
-"""The same training written the way a tutorial would: a keras.Model with its own train_step, fed from tf.data.
+"""The same training, written the way a tutorial would: a keras.Model with its own train_step, fed from tf.data.
 
-Networks, losses, optimizers and rates are those of BioGANs; only how they are put to work differs. The whole step is
-one graph with the critic's updates unrolled, real, fake and interpolated images pass through the critic one after
-another, and the generator learns from images drawn anew.
+Networks, losses, optimizers and learning rates are those of BioGANs; only the training step differs. The whole step is
+one graph with the critic's updates unrolled, real, fake and interpolated images pass through the critic separately,
+and the generator's update uses newly generated images.
 """
 
 import keras
@@ -16,7 +16,7 @@ import ours
 
 
 class GAN(keras.Model):
-    """A generator against its critics, one for each green channel that it draws."""
+    """A generator and its critics, one for each green channel that it generates."""
 
     def __init__(self, generator, critics, settings):
         super().__init__()
@@ -57,7 +57,7 @@ class GAN(keras.Model):
         return loss
 
     def draw(self):
-        """A batch of fake images for each critic: the red channel with one of the green ones."""
+        """A batch of fake images for each critic: the red channel with one of the green channels."""
         z = tf.random.normal((self.settings.batch_size, self.generator.input_shape[1]))
         images = self.generator(z, training=True)
         greens = (images.shape[-1] - 1) // len(self.critics)
@@ -92,7 +92,7 @@ class GAN(keras.Model):
 
 
 class Tutorial:
-    """The tutorial's training as a contender of compare.py; `task` is compare.py's."""
+    """The tutorial's training as a contender of compare.py; `task` comes from compare.py."""
 
     def __init__(self, task):
         self.spec, self.settings, images = ours.plan(task)
@@ -104,7 +104,7 @@ class Tutorial:
         self.steps = iter(dataset(images, self.spec, self.settings))
 
     def iterate(self):
-        """Losses of critic and generator after one training step."""
+        """Run one training step; return the losses of critic and generator."""
         losses = self.gan.train_on_batch(next(self.steps), return_dict=True)
         return float(losses["critic_loss"]), float(losses["generator_loss"])
 
@@ -133,7 +133,7 @@ def optimizer(settings, learning_rate):
 
 
 def dataset(images, spec, settings):
-    """Endless real images for one training step after another, shuffled and at random mirrored."""
+    """Endless dataset of the real images of each training step, shuffled and randomly mirrored."""
     groups = [images.pixels]
     if spec.num_critics > 1:
         groups = [images.pixels[images.labels == k] for k in range(spec.num_critics)]

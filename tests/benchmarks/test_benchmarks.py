@@ -1,4 +1,4 @@
-"""The benchmarks: the count of operations, against hand-computed ones and TensorFlow's own graph; the tables."""
+"""The benchmarks: counted operations against hand-computed numbers and TensorFlow's own graph; the tables."""
 
 import argparse
 import importlib.util
@@ -35,7 +35,7 @@ FINEST = 24 * 40 * 16 * 64              # the layer at the image, for each of it
 SCORE = 3 * 5 * 512
 CRITIC = 2 * FINEST + 3 * HIDDEN + SCORE
 GENERATOR = 100 * 15 * 512 + 3 * HIDDEN + 2 * FINEST
-# Half the features are red (from 50 of z) and half a tower's; a tower reads both halves and computes its own.
+# Half of the features are red (from 50 elements of z) and half belong to a tower, which reads both halves.
 RED = 50 * 15 * 256 + 3 * HIDDEN // 4 + FINEST // 2
 TOWER = 100 * 15 * 256 + 3 * HIDDEN // 2 + FINEST
 STAR = RED + 6 * TOWER
@@ -71,8 +71,8 @@ def test_flop_of_an_iteration(algorithm, updates, generators, critics, firsts, l
 
 @pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
 def test_flop_are_those_of_the_compiled_iteration(architecture, algorithm):
-    """With one update of the critic. Keras's leaky ReLU may pass zeros on as its second derivative, which then go back
-    through the critic's forward pass for nothing: these aren't counted."""
+    """With one critic update. Keras's leaky ReLU may return zeros as its second derivative, which are then propagated
+    back through the critic's forward pass without effect: these operations are not counted."""
     engine = Engine(spec(architecture, algorithm), settings(algorithm, num_D_iters=1))
     executed = 2 * sum(map(executed_multiply_adds, needed_operations(engine._compiled.get_concrete_function().graph)))
     batch = engine.settings.batch_size
@@ -83,7 +83,7 @@ def test_flop_are_those_of_the_compiled_iteration(architecture, algorithm):
 
 
 def needed_operations(graph):
-    """The operations of a FuncGraph that its results or its changes of variables need."""
+    """Operations of a FuncGraph on which its outputs or its updates of variables depend."""
     needed, waiting = set(), [*graph.control_outputs, *(tensor.op for tensor in graph.outputs)]
     while waiting:
         operation = waiting.pop()
@@ -94,7 +94,7 @@ def needed_operations(graph):
 
 
 def executed_multiply_adds(operation):
-    """Of a whole batch, read from the shapes of TensorFlow's operation."""
+    """Multiply-adds of a TensorFlow operation for a whole batch, from the shapes of its tensors."""
     if operation.type == "MatMul":
         summed = operation.inputs[0].shape[0 if operation.get_attr("transpose_a") else 1]
         return math.prod(operation.outputs[0].shape) * summed
@@ -133,7 +133,7 @@ def test_train_step_prints_a_row_for_each_algorithm(tmp_path):
 
 @pytest.mark.slow
 def test_compare_prints_a_table_with_ratios(tmp_path):
-    """Ours and the tutorial's, which have to agree in what they compute before they are compared."""
+    """The table has ours and the tutorial, whose facts must agree before they are compared."""
     report = run_compare(tmp_path, "--only", "DCGAN/WGAN-GP", "--only", "starshaped/GAN", "--profile")
     names = [(row["architecture"], row["algorithm"], row["contender"]) for row in report["rows"]]
     assert names == [(*pair, name) for pair in (("DCGAN", "WGAN-GP"), ("DCGAN-starshaped", "GAN"))
@@ -149,7 +149,7 @@ def test_compare_prints_a_table_with_ratios(tmp_path):
 
 
 def run_compare(folder, *arguments):
-    """The report of compare.py with tiny networks and images, from which the printed table must have been made."""
+    """Run compare.py with tiny networks and images, check the printed table, and return the report."""
     write_images(folder / "images", FACTORS[:2], number=3)
     file = folder / "report.json"
     command = [sys.executable, ROOT / "benchmarks" / "compare.py", "-d", folder / "images", "--rounds", "2",
@@ -168,8 +168,8 @@ def row(contender, seconds, parameters=7, **more):
             "memory": {"host": 2**30, "device": None}, **more}
 
 
-def test_ratios_are_those_within_a_round():
-    """A round in which the machine was slow for all hardly matters."""
+def test_ratios_are_taken_within_a_round():
+    """A round in which the machine was slow for all contenders hardly matters."""
     ours, peer = row("ours", [1.0, 8.0, 1.5]), row("tutorial", [2.0, 16.0, 2.5])
     peaks = {"convolution": (60e9, "one"), "matrix product": (120e9, "two")}
     for each in (ours, peer):
@@ -181,11 +181,11 @@ def test_ratios_are_those_within_a_round():
 
 def test_contenders_must_compute_the_same():
     ours, peer = row("ours", [1.0]), row("original", [2.0], parameters=8)
-    with pytest.raises(InputError, match="original is no match for ours with DCGAN and WGAN: .*8"):
+    with pytest.raises(InputError, match="original does not compute the same as ours with DCGAN and WGAN: .*8"):
         compare.complete(peer, ours, {})
 
 
-def test_a_contender_that_fails_leaves_the_others(tmp_path):
+def test_a_contender_that_fails(tmp_path):
     task = {"contender": "tutorial", "folder": str(tmp_path), "data": str(tmp_path / "nowhere"),
             "architecture": "DCGAN", "algorithm": "GAN", "batch_size": 4, "ngf": 4, "ndf": 4, "precision": "float32"}
     with pytest.raises(compare.Failed, match="tutorial ended with status 2: .*nowhere: no such folder"):
@@ -196,7 +196,7 @@ def test_a_contender_that_fails_leaves_the_others(tmp_path):
 
 
 def test_whole_batches_of_each_factor_are_linked(tmp_path):
-    """Factors with 5 and 9 images, batches of 4: 4 of each. Batches of 12: some images several times."""
+    """Of factors with 5 and 9 images, batches of 4 take 4 each; batches of 12 repeat some images."""
     for factor, number in (("Alp14", 5), ("Tea1", 9)):
         write_images(tmp_path / factor, (factor,), number)
     found = {factor: sorted((tmp_path / factor / factor).iterdir()) for factor in ("Alp14", "Tea1")}
@@ -209,8 +209,8 @@ def test_whole_batches_of_each_factor_are_linked(tmp_path):
             assert len(list((folder / "data_per_factor" / factor / factor).iterdir())) == batch_size
 
 
-def test_load_is_what_others_do():
-    """A process of another group keeps a core busy: busy_seconds sees it, and group_seconds as its own."""
+def test_load_of_another_process_group():
+    """A process in another group keeps a core busy: busy_seconds and the group_seconds of its group include it."""
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
     try:
         time.sleep(0.3)
@@ -224,7 +224,7 @@ def test_load_is_what_others_do():
 
 
 def test_operations_of_a_gpu_are_its_kernels():
-    """And not the modules that these belong to, nor the host that starts them."""
+    """Neither the modules that contain the kernels nor the host operations that start them are counted."""
     events = [("/device:GPU:0", "Stream #1(Compute)", "gemm", 2.0), ("/device:GPU:0", "Stream #2", "gemm", 1.0),
               ("/device:GPU:0", "XLA Modules", "jit_iteration", 4.0), ("/host:CPU", "tf_Compute/1", "a:MatMul", 5.0)]
     assert machine.operations(events) == {"gemm": 3.0}
@@ -232,20 +232,20 @@ def test_operations_of_a_gpu_are_its_kernels():
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--compiled"], "give --original DIR too"), (["--only", "ProGAN"], "ProGAN is in none of"),
+    (["--compiled"], "give --original DIR too"), (["--only", "ProGAN"], "ProGAN matches none of"),
     (["-d", "nowhere"], "nowhere: no such folder")])
-def test_compare_tells_mistakes(arguments, message, capsys):
+def test_compare_reports_user_errors(arguments, message, capsys):
     options = compare.parser().parse_args(arguments)
     assert compare.launch.run(compare.compare, options) == 2
     assert message in capsys.readouterr().err
 
 
 def test_original_must_be_its_checkout(tmp_path):
-    with pytest.raises(InputError, match="no utils.py there: give the folder «code» of a checkout"):
+    with pytest.raises(InputError, match="utils.py is missing: give the folder «code» of a checkout"):
         original.check_folder(tmp_path)
     for name in (*original.MODULES, "main"):
         (tmp_path / f"{name}.py").write_text("")
-    with pytest.raises(InputError, match="custom_dataloaders.py doesn't contain «make_dataset"):
+    with pytest.raises(InputError, match="custom_dataloaders.py does not contain «make_dataset"):
         original.check_folder(tmp_path)
 
 
@@ -265,7 +265,7 @@ def test_changes_are_made_in_memory(tmp_path):
 
 
 def test_compare_with_the_original(tmp_path):
-    """All the contenders agree in parameters, updates and batches: compare.py refuses otherwise."""
+    """All contenders agree in parameters, updates and batches; otherwise compare.py fails."""
     folder = Path(os.environ.get("BG_ORIGINAL", "nowhere"))
     if not folder.is_dir() or not all(map(importlib.util.find_spec, ("torch", "torchvision"))):
         pytest.skip("needs torch and torchvision, and BG_ORIGINAL: the folder «code» of the original's checkout")
@@ -298,13 +298,13 @@ def test_nine_trains_one(data):
     assert nine.line(run).split()[:2] == ["DCGAN", "WGAN-GP"]
 
 
-def test_nine_tells_which_training_failed(tmp_path):
+def test_nine_names_the_training_that_failed(tmp_path):
     options = argparse.Namespace(data=tmp_path / "nowhere", preset="fast", epochs=1)
     with pytest.raises(InputError, match="DCGAN with GAN ended with status 2: .*no such folder"):
         nine.train("DCGAN", "GAN", options)
 
 
-def test_nine_refuses_losses_that_are_not_finite(tmp_path):
+def test_nine_reads_losses_that_are_not_finite(tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("iteration,critic_loss,generator_loss,seconds\n1,0.5,2,3.000\n2,nan,1,3.500\n3,0.5,1,4.000\n")
     losses, milliseconds = nine.read_log(log)
@@ -312,7 +312,7 @@ def test_nine_refuses_losses_that_are_not_finite(tmp_path):
 
 
 def test_sheet_has_each_grid_in_its_place():
-    """Grids of one colour each; those of the third architecture are twice as wide, and are scaled down."""
+    """Each grid has one colour; those of the third architecture are twice as wide and are scaled down."""
     sizes = {"DCGAN": (60, 40), "DCGAN-separable": (60, 40), "DCGAN-starshaped": (120, 60)}
     grids = {pair: Image.new("RGB", sizes[pair[0]], (20 * k, 255 - 20 * k, 99)) for k, pair in enumerate(NINE)}
     picture = nine.sheet([nine.Run(*pair, 1.0, 1.0, (0, 0), (0, 0), grid) for pair, grid in grids.items()], "nine")
