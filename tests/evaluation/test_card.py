@@ -1,4 +1,4 @@
-"""biogans card: every fact of a card is one of a file. And the trained models that come along: whole, and left alone."""
+"""biogans card: every fact in a card comes from a file. The included models are intact and never overwritten."""
 
 import json
 import os
@@ -25,7 +25,7 @@ WEIGHTS = sorted(path.relative_to(SHIPPED.parent) for path in SHIPPED.rglob("wei
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A user's folder after training a star and a DCGAN by train.py, and one split of a quick evaluation of either."""
+    """A folder after training a star and a DCGAN with train.py, and two splits of a quick evaluation of each."""
     folder = tmp_path_factory.mktemp("card")
     train_small_networks(folder, training=20, held_out=16)
     with pytest.MonkeyPatch.context() as patch:
@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def here(trained, tmp_path, monkeypatch):
-    """A copy of that folder, to work in."""
+    """A copy of that folder as the working directory."""
     shutil.copytree(trained, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
@@ -51,11 +51,11 @@ def written(*arguments, name="checkpoints/card.DCGAN.WGAN-GP.1.md"):
 
 
 def row(text, name):
-    """The right column of the card's table."""
+    """The right cell of a row in the card's table."""
     return re.search(rf"^\| {re.escape(name)} \| (.*) \|$", text, re.MULTILINE)[1]
 
 
-# ---------------------------------------------------------------------------------------------- what a card says
+# ---------------------------------------------------------------------------------------------- the facts of a card
 
 def test_the_facts_are_those_of_the_files(here):
     text = written()
@@ -72,7 +72,7 @@ def test_the_facts_are_those_of_the_files(here):
 
 
 def test_the_time_is_that_of_the_log(here):
-    """Up to the iteration of the weights: the log may have gone on, or be of another run."""
+    """Up to the iteration of the weights: the log may continue, or belong to another run."""
     log = Path("checkpoints/log.DCGAN.WGAN-GP.1.csv")
     header, *lines = log.read_text().splitlines()
     columns = header.split(",")
@@ -83,21 +83,21 @@ def test_the_time_is_that_of_the_log(here):
     fake.append(["3", "0", "0", "99999", *fake[1][4:]])
     log.write_text("\n".join([header, *map(",".join, fake)]))
     text = written()
-    assert row(text, "time") == "2.5 minutes of iterations"
+    assert row(text, "training time") == "2.5 minutes (iterations only)"
     distance = f"{float(fake[1][columns.index('held_out_distance')]):.3g}"
-    assert row(text, "distance to held-out images").startswith(f"{distance}, at best {distance} in iteration 2 ")
+    assert row(text, "distance to held-out images").startswith(f"{distance}; best {distance}, in iteration 2 ")
     for content in ("\n".join([header, ",".join(fake[0])]), "nonsense", ""):
         log.write_text(content)
-        assert row(written(), "time") == "not recorded"
+        assert row(written(), "training time") == "not recorded"
     log.unlink()
-    assert row(written(), "time") == "not recorded"
+    assert row(written(), "training time") == "not recorded"
 
 
 def test_hours():
     assert card._time(5399) == "90.0 minutes" and card._time(7200) == "2.0 hours"
 
 
-def test_scores_are_those_of_this_model_and_of_real_images(here):
+def test_scores_of_this_model_and_of_real_images(here):
     text = written()
     splits = [json.loads(Path(f"evaluation/DCGAN.WGAN-GP.2.split{k}.json").read_text()) for k in range(2)]
     values = [split["scores"]["all images"]["c2st"] for split in splits]
@@ -110,8 +110,8 @@ def test_scores_are_those_of_this_model_and_of_real_images(here):
     assert "| Alp14 | Tea1 |" in star.read_text() and "DCGAN WGAN-GP 2" not in star.read_text()
 
 
-def test_scores_of_other_weights_are_not_taken(here, capsys):
-    """The same settings, trained anew with another seed."""
+def test_scores_of_other_weights_are_ignored(here, capsys):
+    """The same settings, trained with another seed."""
     from biogans.core import train
     shutil.rmtree("checkpoints")
     train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "2", "-s", "7"])
@@ -120,19 +120,19 @@ def test_scores_of_other_weights_are_not_taken(here, capsys):
     assert f"biogans evaluate -i {PLAIN}" in capsys.readouterr().err
 
 
-def test_notes_are_taken_as_they_are(here):
+def test_notes_are_copied_unchanged(here):
     assert "## Licence" not in written()
     Path("checkpoints/notes.DCGAN.WGAN-GP.1.md").write_text("## Licence\n\nOurs | yours\n")
     assert written().endswith("\n\n## Licence\n\nOurs | yours\n")
-    Path("mine.md").write_text("## Known faults\n\nNone? Look again.\n")
+    Path("mine.md").write_text("## Known flaws\n\nNone? Look again.\n")
     text = written("--notes", "mine.md", "-o", "sub/README.md", name="sub/README.md")
     assert "Look again." in text and "Ours" not in text and "(README.png)" in text and Path("sub/README.png").is_file()
 
 
-def test_the_picture_shows_the_cells_that_predict_draws(here):
-    """By the commands that the card itself gives."""
+def test_the_picture_shows_the_cells_of_predict(here):
+    """With the commands of the card itself."""
     text = written()
-    commands = re.search(r"## How to draw from it\n\n```\n(.*?)```", text, re.DOTALL)[1].splitlines()
+    commands = re.search(r"## Generate cells\n\n```\n(.*?)```", text, re.DOTALL)[1].splitlines()
     assert [line.split(" -")[0] for line in commands] == ["predict.py", "visualize.py", "biogans explore"]
     assert predict.main(commands[0].split()[1:]) == 0
     assert visualize.main([*commands[1].split()[1:], "-o", "one.png"]) == 0
@@ -143,8 +143,8 @@ def test_the_picture_shows_the_cells_that_predict_draws(here):
         assert picture.width >= 8 * spec.width and picture.height >= 6 * spec.height
 
 
-def test_older_files_do_not_say_how_they_were_made(here):
-    """And what a damaged or hostile one says is text."""
+def test_older_files_without_provenance(here):
+    """Damaged or hostile provenance appears as plain text."""
     for made in (None, [], {"command": ["a\n```", 1], "versions": 7, "machine": "x | y\n# z"}):
         path = Path("old.h5")
         shutil.copy(PLAIN, path)
@@ -160,7 +160,7 @@ def test_older_files_do_not_say_how_they_were_made(here):
 
 
 def seal_again(path):
-    """Give a changed file the digest of its bytes."""
+    """Update the checksum of a modified file."""
     content = path.read_bytes().split(seal.MARK)[0]
     path.write_bytes(content + seal.of(content))
 
@@ -184,14 +184,14 @@ def test_the_commands_on_the_cards_of_other_architectures_work(here, architectur
     path, = Path("checkpoints").glob(f"weights.generator.{architecture}.{algorithm}.*.h5")
     assert card.main(["-i", str(path)]) == 0
     text = Path(str(path).replace("weights.generator", "card")).with_suffix(".md").read_text()
-    commands = re.search(r"## How to draw from it\n\n```\n(.*?)```", text, re.DOTALL)[1].splitlines()
+    commands = re.search(r"## Generate cells\n\n```\n(.*?)```", text, re.DOTALL)[1].splitlines()
     assert predict.main(commands[0].split()[1:]) == 0
     assert visualize.main([*commands[1].split()[1:], "-o", "one.png"]) == 0
 
 
-# ---------------------------------------------------------------------------------------------- those that come along
+# ---------------------------------------------------------------------------------------------- the included models
 
-def test_the_trained_models_of_the_interface_are_there():
+def test_the_trained_models_of_the_interface_exist():
     assert {str(path).removeprefix("checkpoints/").replace("weights.generator.", "") for path in WEIGHTS} == {
         "DCGAN-starshaped.WGAN-GP.6.h5", "DCGAN-separable.WGAN-GP.1.h5", "DCGAN-separable.GAN.1.h5", "DCGAN.WGAN-GP.1.h5",
         "InfoGAN.GAN.0.h5", "real_cells/DCGAN.WGAN-GP.1.h5"}
@@ -199,8 +199,8 @@ def test_the_trained_models_of_the_interface_are_there():
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: f"{path.parent.name}/{path.stem[18:]}")
-def test_a_trained_model_is_whole_and_its_card_is_made_of_it(path, tmp_path, monkeypatch):
-    """The card made anew is the card that is there."""
+def test_a_trained_model_is_intact_and_its_card_is_current(path, tmp_path, monkeypatch):
+    """A newly written card equals the stored one."""
     assert seal.problem(SHIPPED.parent / path) is None
     shutil.copytree(SHIPPED, tmp_path / "checkpoints")
     monkeypatch.chdir(tmp_path)
@@ -209,12 +209,12 @@ def test_a_trained_model_is_whole_and_its_card_is_made_of_it(path, tmp_path, mon
     before = beside.read_text()
     assert card.main(["-i", str(path), "--evaluation", "checkpoints/evaluation"]) == 0
     assert beside.read_text() == before
-    for part in ("## Scores", "## Data", "## Known faults", "## Licence", "train.py"):
+    for part in ("## Scores", "## Data", "## Known flaws", "## Licence", "train.py"):
         assert part in before, part
     assert "not recorded" not in before and "/work" not in before
     generator, spec, _ = checkpoint.load_generator(path)
     cells = card.draw(generator, spec)
-    assert np.isfinite(cells).all() and cells.std(axis=0).mean() > 0.01      # not all the same
+    assert np.isfinite(cells).all() and cells.std(axis=0).mean() > 0.01      # the cells differ
     model = path.with_name(f"model.generator.{run}.h5")
     if model.exists():
         same, *_ = checkpoint.load_generator(model)
@@ -223,7 +223,7 @@ def test_a_trained_model_is_whole_and_its_card_is_made_of_it(path, tmp_path, mon
 
 @pytest.fixture
 def copied(tmp_path):
-    """What a user has after `cp -r ${BG_DATA}_48-80/* .`, and a function that types commands there."""
+    """Copy the sample data with `cp -r ${BG_DATA}_48-80/* .`; return a function that runs commands in the copy."""
     def type_(text):
         return subprocess.run(["bash", "-ec", text], cwd=tmp_path, capture_output=True, text=True,
                               env={**os.environ, "PATH": f"{ROOT}/bin:{os.environ['PATH']}", "DISPLAY": "",
@@ -233,7 +233,7 @@ def copied(tmp_path):
     return type_
 
 
-def test_the_documented_examples_draw_without_a_training(copied, tmp_path):
+def test_the_documented_examples_work_without_training(copied, tmp_path):
     done = copied(
         "predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5\n"
         "visualize.py -i images/stack7.DCGAN-starshaped.WGAN-GP.h5\n"
@@ -245,8 +245,8 @@ def test_the_documented_examples_draw_without_a_training(copied, tmp_path):
     assert (tmp_path / "images/stack2.DCGAN-separable.GAN.png").is_file()
 
 
-def test_a_training_of_ones_own_leaves_the_trained_model_to_be_had(copied, tmp_path):
-    """It is moved aside with its card, a line says where, and the other models stay; -w has nothing to go on from."""
+def test_a_new_training_moves_the_trained_model_aside(copied, tmp_path):
+    """Its card moves with it, a line reports where, and the other models stay; -w has no checkpoint to resume from."""
     small = "--ngf 4 --ndf 4 -b 4 --num_D_iters 1 -e 1"
     others = {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*.h5")}
     weights = tmp_path / "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -260,6 +260,6 @@ def test_a_training_of_ones_own_leaves_the_trained_model_to_be_had(copied, tmp_p
     aside = tmp_path / re.search(r"files of an earlier run moved to (.*)", done.stdout)[1]
     assert (aside / weights.name).read_bytes() == trained != weights.read_bytes()
     assert (aside / "card.DCGAN.WGAN-GP.1.md").is_file() and (aside / "card.DCGAN.WGAN-GP.1.png").is_file()
-    assert not list(weights.parent.glob("card.DCGAN.WGAN-GP.1.*"))      # it tells of other weights
+    assert not list(weights.parent.glob("card.DCGAN.WGAN-GP.1.*"))      # it describes other weights
     assert all(path.read_bytes() == content for path, content in others.items())
     assert copied(f"predict.py -i {aside / weights.name}").returncode == 0

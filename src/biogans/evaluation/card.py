@@ -23,7 +23,7 @@ def parser():
         "Everything in a card is read from files: the weights say by which command, on which machine and with which\n"
         "versions and settings they were made, the log of the training how long it took, the files of biogans evaluate how\n"
         "good they are. Only what no file knows is written by hand, as Markdown: where the images come from, known\n"
-        "faults, and the licence. The picture shows the first cells of a seed, none chosen.\n\n"
+        "flaws, and the licence. The picture shows the first cells of a seed, none chosen.\n\n"
         "examples:\n"
         "  biogans evaluate -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -d data --fast\n"
         "  biogans card -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5\n"
@@ -35,7 +35,7 @@ def parser():
                    help="folder of biogans evaluate's JSON files, of which those of this model and of real images are "
                         "taken; default: evaluation, if there")
     p.add_argument("--notes", metavar="FILE.md",
-                   help="what no file knows: data, known faults, licence; default: notes.….md beside FILE, if there")
+                   help="what no file knows: data, known flaws, licence; default: notes.….md beside FILE, if there")
     p.add_argument("-o", "--output", metavar="FILE.md",
                    help="the card; its picture has the same name with .png; default: card.….md beside FILE")
     p.add_argument("-c", "--checkpoints_dir", metavar="FOLDER", default="checkpoints",
@@ -84,21 +84,23 @@ def _head(path, spec, facts, files, picture, weights):
     channels = ", ".join(spec.channel_names) if spec.channels > 1 else "one channel"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     rows = {
-        "draws": f"cells of {spec.height}x{spec.width} pixels: {channels}",
+        "generates": f"cells of {spec.height}x{spec.width} pixels: {channels}",
         "network": f"{spec.architecture}, {spec.ngf} filters, {weights:,} weights ({facts.get('weights', UNKNOWN)})",
-        "input": f"{spec.nz} normal numbers z" + "".join(f", {code.name}" for code in spec.codes),
-        "trained with": f"{training['algorithm']}, {facts['iteration']:,} iterations on batches of "
+        "input": f"latent vector z, {spec.nz} standard normal numbers" if not spec.codes else
+                 f"latent vector z, {spec.nz} numbers: standard normal noise, then the codes "
+                 + ", ".join(code.name for code in spec.codes),
+        "training": f"{training['algorithm']}, {facts['iteration']:,} iterations on batches of "
                         f"{training.get('batch_size', UNKNOWN)}",
         "training images": f"{images.get('number', 0):,} of {', '.join(spec.factors)}; SHA-256 of their pixels "
                            f"`{images.get('sha256', UNKNOWN)}`",
-        "time": f"{_time(log['seconds'])} of iterations" if log else UNKNOWN,
+        "training time": f"{_time(log['seconds'])} (iterations only)" if log else UNKNOWN,
         "machine": made["machine"],
         "versions": made["versions"],
         "distance to held-out images": _distance(log),
         "file": f"`{path.name}`, {path.stat().st_size / 1e6:.1f} MB, SHA-256 `{digest}`",
     }
-    return [f"# {spec.architecture}, {training['algorithm']}", "", f"![Cells that it draws]({picture.name})", "",
-            f"The first {_cells(spec)} cells of seed {SEED}; none was chosen.", "", "| | |", "|---|---|",
+    return [f"# {spec.architecture}, {training['algorithm']}", "", f"![Generated cells]({picture.name})", "",
+            f"The first {_cells(spec)} cells of seed {SEED}, without selection.", "", "| | |", "|---|---|",
             *(f"| {name} | {_cell(text)} |" for name, text in rows.items()), ""]
 
 
@@ -110,14 +112,14 @@ def _how_to_draw(path, spec, facts):
     stack = f"images/stack{channels}.{spec.architecture}.{facts['training']['algorithm']}.h5"
     more = [] if own_reds else [f"biogans explore -i {path}"]
     more += [f"biogans traverse -i {path}"] if spec.codes else []
-    return ["## How to draw from it", "", "```", f"predict.py -i {path} -n {_cells(spec)} -s {SEED}{one}",
+    return ["## Generate cells", "", "```", f"predict.py -i {path} -n {_cells(spec)} -s {SEED}{one}",
             f"visualize.py -i {stack} -n {_cells(spec)}", *more, "```", ""]
 
 
 def _how_it_was_made(facts):
     """The command, and all that it amounted to."""
     settings = {name: value for name, value in (facts["network"] | facts["training"]).items() if name != "factors"}
-    return ["## How it was made", "", "```", _made(facts)["command"], "```", "",
+    return ["## Training", "", "```", _made(facts)["command"], "```", "",
             "All settings: " + ", ".join(f"{name} {_plainly(value)}" for name, value in settings.items()) + ".", ""]
 
 
@@ -127,18 +129,18 @@ def _scores(folder, path, facts):
     splits, meanings = belonging(found, hashlib.sha256(path.read_bytes()).hexdigest(), facts)
     if not (splits or meanings):
         if folder:
-            raise InputError(f"{folder}: nothing here is of {path}: evaluate it first, with biogans evaluate -i {path} -d "
-                             f"data --fast -o {folder}")
+            raise InputError(f"{folder}: no results of {path}: evaluate it first, with biogans evaluate -i {path} "
+                             f"-d data --fast -o {folder}")
         return []
     lines = ["## Scores", ""]
     if splits:
         commands = dict.fromkeys(result["command"] for result in splits)
         real = any(result["name"] == report.REAL for result in splits)
         lines += ["Means ± standard deviations over random splits of the held-out images. C2ST and distances: 0 is best."
-                  + " Real images are training images in the place of drawn ones." * real, "",
+                  + " In the row of real images, training images replace generated ones." * real, "",
                   report.markdown(report.combine(splits)), "```", *commands, "```", ""]
     for meaning in meanings:
-        lines += [f"What the codes came to mean, in {meaning['images']} held-out images:", "", "```",
+        lines += [f"Meaning of the codes in {meaning['images']} held-out images:", "", "```",
                   meaning["command"], "", clusters.table(meaning["rows"]), "```", ""]
     return lines
 
@@ -148,7 +150,7 @@ def _notes(given, beside):
     path = Path(given) if given else beside
     if not path.is_file():
         if given:
-            raise InputError(f"{path}: no such file: write down there what is known of data, faults and licence")
+            raise InputError(f"{path}: no such file: describe the data, known flaws and the licence there")
         return []
     return [path.read_text(encoding="utf-8")]
 
@@ -212,8 +214,8 @@ def _distance(log):
     """The monitor's distance, in words."""
     if not log or log["best"] is None:
         return UNKNOWN
-    return (f"{log['last']:.3g}, at best {log['best']:.3g} in iteration {log['best_iteration']:,} (the training's own "
-            f"measure)")
+    return (f"{log['last']:.3g}; best {log['best']:.3g}, in iteration {log['best_iteration']:,} (measured during "
+            f"training)")
 
 
 def _plainly(value):
