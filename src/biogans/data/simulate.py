@@ -422,8 +422,9 @@ def write_sample(folder, train, test, joint, seed):
             part.replace(folder / part.name)
 
 
-NOTICE = """The images in this folder are simulated (biogans {version}, biogans simulate, seed {seed}). None is a photograph.
-{pixel} um a pixel; red is Bgs4, green the polarity factor that the subfolder is named after.
+NOTICE = """\
+The images in this folder were simulated by biogans simulate (biogans {version}, seed {seed}); none shows a real cell.
+The pixel size is {pixel} um. Red is Bgs4; green is the polarity factor that gives the subfolder its name.
 """
 
 
