@@ -1,4 +1,4 @@
-"""biogans explore: the page in real browsers, where a user opens it by double click."""
+"""biogans explore: the page in real browsers, opened from its file as by a double click."""
 
 import io
 import json
@@ -31,9 +31,9 @@ MORE = {"InfoGAN": ("--categorical", "3", "--continuous", "1")}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A user's folder after training three networks for 2 iterations, and writing their pages.
+    """A folder after training networks for 2 iterations and writing their pages.
 
-    Unlike the paper's initial weights, which draw even gray, he's give images in which all gray levels occur.
+    He initialisation yields images with all gray levels, unlike the paper's initial weights, which yield uniform gray.
     """
     folder = tmp_path_factory.mktemp("explore")
     write_images(folder / "data")
@@ -61,7 +61,7 @@ def chromium():
 
 @pytest.fixture
 def opened(here, chromium):
-    """A function that opens a page from its file; `requests` and `errors` of the result are those of the browser."""
+    """A function that opens a page from its file; the result has the browser's `requests` and `errors`."""
     pages = []
 
     def open_page(architecture="DCGAN-starshaped", **settings):
@@ -90,7 +90,7 @@ def pixels(page, canvas="cell"):
 
 
 def settled(page):
-    """Wait until the cell on the screen is the one that the controls show."""
+    """Wait until the screen shows the cell of the controls."""
     page.wait_for_function("""async () => {
         const before = document.getElementById("time").textContent + document.getElementById("name").textContent;
         await new Promise(done => setTimeout(done, 120));
@@ -99,19 +99,19 @@ def settled(page):
 
 
 def in_gray(page):
-    """Show every channel in gray, so that the strip has the pixels that the network drew."""
+    """Show every channel in gray, so that the strip contains the network's pixels."""
     page.select_option("#palette", "gray")
     for tick in page.query_selector_all("#channels input"):
         tick.check()
 
 
 def drawn(page, channels):
-    """uint8 (height, width, channels) as the page has drawn them."""
+    """uint8 (height, width, channels) of the cell on the page."""
     return np.stack([pixels(page, f"strip{k}")[..., 0] for k in range(channels)], axis=-1)
 
 
 def expected(file, z):
-    """What Keras draws, as uint8 (height, width, channels)."""
+    """The cell that Keras generates, rounded to (height, width, channels) in [0, 255]."""
     generator, spec, _ = checkpoint.load_generator(file)
     return np.rint((generate(generator, np.float32(z)[None])[0] + 1) * 127.5)
 
@@ -134,7 +134,7 @@ def saved(page, button):
     return SimpleNamespace(name=download.value.suggested_filename, content=Path(download.value.path()).read_bytes())
 
 
-# ---------------------------------------------------------------------------------------------- what it draws
+# ---------------------------------------------------------------------------------------------- the cells
 
 @pytest.mark.parametrize("architecture", FILES)
 def test_a_numbered_cell_is_that_of_predict(opened, architecture):
@@ -150,8 +150,8 @@ def test_a_numbered_cell_is_that_of_predict(opened, architecture):
         assert_same(drawn(page, cell.shape[-1]), cell)
 
 
-def test_nothing_is_asked_from_anywhere(opened, here):
-    """The browser's log has the file itself and what is made of its content; scripts could not ask for more."""
+def test_the_page_sends_no_requests(opened, here):
+    """The browser requests only the file itself and objects made from its content; scripts cannot request more."""
     page = opened()
     show_number(page, 3)
     page.keyboard.press("k")
@@ -179,12 +179,12 @@ def test_a_slider_moves_along_its_direction(opened, here):
         now = drawn(page, 3)
         assert_same(now, expected(STAR, z))
         assert (now != before).any()
-        assert (now[..., 0] != before[..., 0]).any() == label.startswith("red")     # green z does not touch red
+        assert (now[..., 0] != before[..., 0]).any() == label.startswith("red")     # the green half of z does not affect red
     assert page.text_content("#name") == "cell 5, changed"
 
 
 def test_codes(opened, here):
-    """The category and the number that are chosen are those of predict.py, the noise stays."""
+    """Codes have the same effect as in predict.py, and the noise stays the same."""
     page = opened("InfoGAN")
     in_gray(page)
     show_number(page, 6)
@@ -221,7 +221,7 @@ def test_firefox(here):
 # ---------------------------------------------------------------------------------------------- controls
 
 def test_channels_and_palettes(opened):
-    """Marker and factor have the palette's colours; one that is hidden leaves nothing."""
+    """Marker and factor have the colours of the palette; a hidden channel is black."""
     page = opened()
     show_number(page, 4)
     assert (pixels(page)[..., 0] == pixels(page)[..., 2]).all()         # magenta, and green
@@ -236,40 +236,40 @@ def test_channels_and_palettes(opened):
     np.testing.assert_array_equal(pixels(page), np.stack([0 * red, second, 0 * red], axis=-1))
     page.fill("#gain", "2")
     np.testing.assert_allclose(pixels(page)[..., 1], np.minimum(2.0 * second, 255), atol=2)
-    told = page.get_attribute("#cell", "aria-label")
-    assert "Tea1" in told and "Alp14" not in told
+    label = page.get_attribute("#cell", "aria-label")
+    assert "Tea1" in label and "Alp14" not in label
 
 
-def test_every_factor_has_its_hue_where_several_are_shown(opened):
+def test_several_factors_have_hues_of_their_own(opened):
     page = opened()
     in_gray(page)
     greens = drawn(page, 3)[..., 1:] / np.float32(255)
     page.select_option("#palette", "red, green")
     page.keyboard.press("1")
     picture = figures.composite(np.moveaxis(greens, -1, 0))
-    np.testing.assert_allclose(pixels(page), 255 * picture, atol=6)     # made of rounded pixels here
+    np.testing.assert_allclose(pixels(page), 255 * picture, atol=6)     # computed from rounded pixels
     page.keyboard.press("1")
     swatches = page.eval_on_selector_all("#channels i", "all => all.map(one => one.style.background)")
     assert len(set(swatches)) == 3 and "none" not in swatches
 
 
 def test_keys(opened):
-    """Each does what its button does, and says so; letters typed into a field are letters."""
+    """Each key acts like its button and is announced; keys typed into a field have no other effect."""
     page = opened()
     name = lambda: page.text_content("#name")
-    said = lambda: page.text_content("#status")
+    status = lambda: page.text_content("#status")
     page.keyboard.press("r")
     page.wait_for_function("() => document.getElementById('name').textContent !== 'cell 0'")
     settled(page)
     random = name()
-    assert re.fullmatch(r"cell \d+", random) and said().lower() == random
+    assert re.fullmatch(r"cell \d+", random) and status().lower() == random
     page.keyboard.press("0")
     page.wait_for_function("() => document.getElementById('name').textContent === 'average cell'")
     assert set(page.eval_on_selector_all("#sliders output", "all => all.map(one => one.value)")) == {"0.00"}
     page.keyboard.press("u")
     page.wait_for_function(f"() => document.getElementById('name').textContent === '{random}'")
     page.keyboard.press("k")
-    assert said() == f"Kept {random}" and len(page.query_selector_all("#kept li")) == 1
+    assert status() == f"Kept {random}" and len(page.query_selector_all("#kept li")) == 1
     page.keyboard.press("?")
     assert page.is_visible("#keys")
     page.keyboard.press("k")
@@ -288,7 +288,7 @@ def test_keys(opened):
     assert page.input_value("#slider0") == "0"
 
 
-def test_a_walk_goes_on_until_it_is_stopped(opened):
+def test_a_walk_continues_until_it_is_stopped(opened):
     page = opened()
     page.keyboard.press("p")
     page.wait_for_function("() => document.getElementById('name').textContent.startsWith('on the way to cell')")
@@ -318,7 +318,7 @@ def test_reduced_motion_shows_whole_cells(opened):
 
 
 def test_kept_cells_are_compared_and_blended(opened):
-    """The ends of the blend are the cells, and the middle lies on the sphere between their z."""
+    """The blend ends at the two cells, and its middle lies on the sphere between their z."""
     page = opened()
     in_gray(page)
     images = {}
@@ -338,11 +338,11 @@ def test_kept_cells_are_compared_and_blended(opened):
     assert_same(drawn(page, 3), expected(STAR, interpolate.slerp(first, second, [0.5])[0]))
     page.click("#kept li:first-child .back")
     page.wait_for_function("() => document.getElementById('name').textContent === 'cell 1'")
-    page.get_by_label("Drop cell 2").click()
+    page.get_by_label("Remove cell 2").click()
     assert len(page.query_selector_all("#kept li")) == 1 and not page.is_visible("#blending")
 
 
-def test_the_ends_of_sliders_are_drawn(opened):
+def test_sliders_have_previews_at_their_ends(opened):
     page = opened()
     page.wait_for_function("""() => [...document.querySelectorAll("#sliders canvas")].filter(
         one => one.offsetParent).every(
@@ -360,7 +360,7 @@ def test_light_and_dark(opened, scheme, dark):
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_page_fits(opened, width):
-    """Nothing is cut off at the side, and in a narrow window the cell stays in sight of the last slider."""
+    """Nothing is cut off at the side, and in a narrow window the cell stays in view beside the last slider."""
     page = opened(viewport={"width": width, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#sliders .slider:visible").last.scroll_into_view_if_needed()
@@ -370,7 +370,7 @@ def test_the_page_fits(opened, width):
 
 
 def test_every_control_has_a_name(opened):
-    """A screen reader has something to read for all of them, and for every picture that is not hidden from it."""
+    """Screen readers find a name for each control, and for every picture that is not hidden from them."""
     page = opened()
     page.keyboard.press("k")
     show_number(page, 3)
@@ -389,8 +389,8 @@ def test_every_control_has_a_name(opened):
 
 # ---------------------------------------------------------------------------------------------- files
 
-def test_numbers_go_out_and_in_again(opened, here):
-    """The file draws the same cell with predict.py, in the page, and with the Python line in it."""
+def test_the_json_file_yields_the_same_cell(opened, here):
+    """With predict.py, in the page, and with its line of Python."""
     page = opened()
     in_gray(page)
     show_number(page, 8)
@@ -423,7 +423,7 @@ def test_numbers_go_out_and_in_again(opened, here):
 
 @pytest.mark.parametrize("content, word", [("{", "not JSON"), ('{"z": [1, 2]}', "no z of 6"), ("null", "no z of 6"),
                                            ('{"z": [1, 2, 3, 4, 5, "6"]}', "no z of 6")])
-def test_a_file_that_holds_no_cell(opened, here, content, word):
+def test_a_file_without_a_cell(opened, here, content, word):
     page = opened()
     Path("other.json").write_text(content)
     page.set_input_files("#load", "other.json")
@@ -431,7 +431,7 @@ def test_a_file_that_holds_no_cell(opened, here, content, word):
     assert word in page.text_content("#status") and page.text_content("#name") == "cell 0"
 
 
-def test_a_file_of_another_network_is_told(opened, here):
+def test_a_file_of_another_network(opened, here):
     page = opened("DCGAN")
     file = saved(page, "#json")
     Path("dcgan.json").write_bytes(file.content)
@@ -441,7 +441,7 @@ def test_a_file_of_another_network_is_told(opened, here):
 
 
 def test_png(opened):
-    """The cell, and all channels beside each other, larger by a whole number."""
+    """The cell, and all channels side by side, enlarged by an integer factor."""
     page = opened()
     page.uncheck("#smooth")
     show_number(page, 2)
@@ -454,7 +454,7 @@ def test_png(opened):
 
 
 def test_gif(opened):
-    """From A to B and back, decoded by another program: its frames are the cells on the way."""
+    """Another program decodes the frames from A to B and back."""
     page = opened()
     page.uncheck("#smooth")
     ends = []
@@ -471,14 +471,14 @@ def test_gif(opened):
         assert movie.info["duration"] == 100
         scale = movie.height // 16
         frames.append(np.asarray(movie.convert("RGB"))[scale // 2::scale, scale // 2::scale].astype(int))
-    for frame, end in ((frames[0], ends[0]), (frames[24], ends[1])):        # in 256 colours for all of them
+    for frame, end in ((frames[0], ends[0]), (frames[24], ends[1])):        # all frames share 256 colours
         assert np.abs(frame - end).mean() < 3 and np.abs(frame - end).max() <= 24
     steps = [np.abs(after - before).mean() for before, after in zip(frames, frames[1:])]
     assert 0 < np.mean(steps) < np.abs(ends[1] - ends[0]).mean() / 4
 
 
-def test_a_gif_of_noise_is_decoded_as_it_was(opened):
-    """More patterns than a table of codes holds, in 256 colours that the table of colours can keep exactly."""
+def test_a_gif_of_noise_is_decoded_exactly(opened):
+    """It has more patterns than the table of codes holds, and 256 colours, which the colour table stores exactly."""
     page = opened()
     script = (ROOT / "src/biogans/latent/page/explore_gif.js").read_text()
     data = page.evaluate("""async ([script]) => {
@@ -499,7 +499,7 @@ def test_a_gif_of_noise_is_decoded_as_it_was(opened):
 # ---------------------------------------------------------------------------------------------- directions
 
 def test_directions_of_a_linear_generator():
-    """Its derivative is its matrix: the directions are the right singular vectors, the strengths singular values."""
+    """Its derivative is its matrix: directions are right singular vectors, and strengths are singular values."""
     z = keras.Input((4,))
     generator = keras.Model(z, keras.layers.Reshape((5, 2, 1))(keras.layers.Dense(10, use_bias=False)(z)))
     matrix = generator.weights[0].numpy().T
@@ -509,7 +509,7 @@ def test_directions_of_a_linear_generator():
     np.testing.assert_allclose(np.abs((rows * vectors).sum(axis=1)), 1, rtol=1e-3)
 
 
-def test_directions_are_orthonormal_and_fall_off(here):
+def test_directions_are_orthonormal_and_ordered(here):
     generator, spec, _ = checkpoint.load_generator(STAR)
     groups = explore.groups_of(generator, spec)
     assert [(group.start, group.size) for group in groups] == [(0, 3), (3, 3)]
@@ -518,7 +518,7 @@ def test_directions_are_orthonormal_and_fall_off(here):
         assert (np.diff(strengths) <= 0).all() and strengths[-1] > 0
 
 
-def test_codes_are_no_part_of_the_noise(here):
+def test_codes_are_not_part_of_the_noise(here):
     generator, spec, _ = checkpoint.load_generator(FILES["InfoGAN"])
     group, = explore.groups_of(generator, spec)
     assert (group.start, group.size) == (0, spec.nz - 4)
@@ -527,7 +527,7 @@ def test_codes_are_no_part_of_the_noise(here):
 # ---------------------------------------------------------------------------------------------- the command
 
 def test_names_are_text(here, chromium):
-    """A folder's name can look like a part of the page."""
+    """A folder's name that looks like HTML appears as text."""
     generator, spec, facts = checkpoint.load_generator(STAR)
     name = "</script><b>$facts"
     from dataclasses import replace
@@ -539,7 +539,7 @@ def test_names_are_text(here, chromium):
     page.close()
 
 
-def test_the_file_is_named_after_the_network_and_its_size_told(here, capsys):
+def test_the_name_and_size_of_the_file_are_printed(here, capsys):
     assert explore.main(["-i", STAR]) == 0
     path, size = re.search(r"Output page to file: (.*) \((.*) MB\)", capsys.readouterr().out).groups()
     assert path == "images/explorer3.DCGAN-starshaped.WGAN-GP.html"
@@ -557,7 +557,7 @@ def test_mistakes_are_one_line(here, capsys, arguments, words):
 
 
 def test_serving(here):
-    """The page on this machine's own address alone, a tunnel's line, and an end by Ctrl-C."""
+    """--serve serves the page only on this machine's own address, prints a tunnel command, and ends at Ctrl-C."""
     command = [sys.executable, ROOT / "bin/biogans", "explore", "-i", STAR, "-o", "served.html", "--serve", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
@@ -575,7 +575,7 @@ def test_serving(here):
     assert (process.returncode, errors) == (0, "")
 
 
-def test_the_runtime_is_what_its_notice_says():
+def test_the_runtime_matches_its_notice():
     import gzip
     import hashlib
     folder = ROOT / "src/biogans/latent/page"

@@ -1,18 +1,18 @@
-/* The page: its state, and what each control does to it. */
+/* The page: its state, and the effect of each control. */
 
 const $$ = id => document.getElementById(id);
 const facts = JSON.parse($$("facts").textContent);
 const {size, codes, channels, nz} = facts;
 const groups = facts.groups;
-const STRONGEST = 8;                        // sliders of a group that are shown at first
+const STRONGEST = 8;                        // sliders of a group that are visible at first
 const WALK_SECONDS = 2.5, WALK_FRAMES = 24, REDUCED_MOTION_SECONDS = 2;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-/* z and name of the cell on the screen, and its pixels; what is shown of it is read from the controls. */
+/* z, name and pixels of the cell on the screen; the controls determine how it is shown. */
 const cell = {z: new Float32Array(nz), number: null, name: "", pixels: null};
 const undone = [];
 const kept = [];                            // {z, number, name, pixels}
-const chosen = {first: null, second: null}; // of the kept, to be compared
+const chosen = {first: null, second: null}; // two of the kept cells, to compare
 let draw, numbered, lastMoved = null, walking = false, changes = 0;
 
 function element(tag, properties = {}, ...children) {
@@ -31,8 +31,8 @@ function say(text) {
 
 function complain(problem) {
     $$("problem").hidden = false;
-    $$("problem").textContent = `The network can't be run: ${problem.message ?? problem}. A recent Firefox, Chrome, `
-        + "Edge or Safari is needed.";
+    $$("problem").textContent = `The network cannot run in this browser: ${problem.message ?? problem}. The page `
+        + "needs a recent Firefox, Chrome, Edge or Safari.";
     $$("loading").hidden = true;
     throw problem;
 }
@@ -44,7 +44,7 @@ const colours = () => coloursOf(shown(), $$("palette").value);
 const paintAs = (canvas, pixels) => paint(canvas, pixels, size, colours(), Number($$("gain").value),
                                           areMany(shown(), $$("palette").value));
 
-/* Show the cell `next` ({z, number, name}); drawing is skipped where a later change overtakes this one. */
+/* Show the cell `next` ({z, number, name}). If a later change overtakes this one, its pixels are not shown. */
 async function show(next) {
     Object.assign(cell, next);
     const change = ++changes;
@@ -53,13 +53,13 @@ async function show(next) {
     const pixels = await draw(cell.z);
     if (change !== changes) return;
     cell.pixels = pixels;
-    $$("time").textContent = `drawn in ${Math.round(performance.now() - start)} ms`;
+    $$("time").textContent = `generated in ${Math.round(performance.now() - start)} ms`;
     repaint();
     clearTimeout(previewing);
     if (!walking) previewing = setTimeout(drawPreviews, 250);
 }
 
-/* Sliders send more events than there is time for: at each moment one cell is being drawn, and the newest waits. */
+/* Sliders send events faster than cells are generated: one cell is in progress, and only the newest one waits. */
 let busy = false, waiting = null;
 async function showSoon(next) {
     Object.assign(cell, next);
@@ -133,7 +133,7 @@ function average() {
     let z = new Float32Array(nz);
     for (const code of codes) if (code.kind === "categorical") z = withCode(z, code, codeValue(cell.z, code));
     show({z, number: null, name: "average cell"});
-    say("All sliders in the middle");
+    say("All sliders centred");
 }
 
 function undo() {
@@ -143,14 +143,14 @@ function undo() {
     say("Undone");
 }
 
-/* The cell after a change by hand: its z no longer is that of a number. */
+/* The cell after a manual change, which no longer has a number. */
 const changed = z => ({z, number: null, name: cell.name.endsWith(", changed") ? cell.name : `${cell.name}, changed`});
 
 // ------------------------------------------------------------------------------------------------ sliders
 
 const sliders = [], categories = [], previews = [];
 
-/* A slider of `value(z)`; `moved(z, value)` is the z after a move. */
+/* A slider that shows `value(z)`; `moved(z, value)` returns the z after a move. */
 function slider({name, spoken, range, strength, value, moved}) {
     const id = `slider${sliders.length}`;
     const input = element("input", {type: "range", id, min: range[0], max: range[1], step: 0.01, title: spoken});
@@ -239,7 +239,7 @@ function buildCode(code) {
                    element("div", {className: "categories"}, ...labels));
 }
 
-/* What the ends of each slider would draw, for those in sight, while nothing else is to be done. */
+/* Previews at the ends of the visible sliders, generated while the page is idle. */
 let previewing;
 async function drawPreviews() {
     const change = changes;
@@ -260,14 +260,14 @@ function stopWalk() {
     $$("play").firstChild.textContent = "Play a walk";
 }
 
-/* From cell to cell: through the kept ones if there are two or more, else to random ones. */
+/* Walk from cell to cell: through the kept ones if there are at least two, otherwise to random ones. */
 async function walk() {
     if (walking) return stopWalk();
     remember();
     walking = true;
     $$("play").setAttribute("aria-pressed", "true");
     $$("play").firstChild.textContent = "Stop the walk";
-    say("Walking");
+    say("Walk started");
     for (let leg = 0; walking; leg++) {
         const start = {z: cell.z, name: cell.name};
         const end = kept.length > 1 ? kept[leg % kept.length] : numberedCell(anyNumber());
@@ -313,7 +313,8 @@ function showKept() {
     $$("kept").replaceChildren(...kept.map(one => {
         const canvas = element("canvas");
         paintAs(canvas, one.pixels);
-        const back = element("button", {type: "button", className: "back", title: "show it again"}, canvas, one.name);
+        const back = element("button", {type: "button", className: "back", title: "show this cell again"},
+                             canvas, one.name);
         back.addEventListener("click", () => {
             stopWalk();
             remember();
@@ -346,12 +347,12 @@ function choice(one, which, letter) {
 
 function dropButton(one) {
     const button = element("button", {type: "button"}, "×");
-    button.setAttribute("aria-label", `Drop ${one.name}`);
+    button.setAttribute("aria-label", `Remove ${one.name}`);
     button.addEventListener("click", () => {
         kept.splice(kept.indexOf(one), 1);
         for (const which of ["first", "second"]) if (chosen[which] === one) chosen[which] = null;
         showKept();
-        say(`Dropped ${one.name}`);
+        say(`Removed ${one.name}`);
     });
     return button;
 }
@@ -395,7 +396,7 @@ async function saveStrip() {
     save(await asPng(picture), fileName("-channels.png"));
 }
 
-/* The latents of a movie that ends where it began. */
+/* Latent vectors of a movie that ends where it began. */
 function way() {
     const there = (first, second) => Array.from({length: WALK_FRAMES},
                                                 (_, k) => between(first, second, k / WALK_FRAMES, codes));
@@ -419,7 +420,7 @@ async function saveGif() {
         paintAs(canvas, await draw(z));
         const frame = enlarged(canvas, scale, $$("smooth").checked);
         frames.push(frame.getContext("2d").getImageData(0, 0, frame.width, frame.height).data);
-        say(`Drawing frame ${frames.length} of ${latents.length}`);
+        say(`Frame ${frames.length} of ${latents.length}`);
     }
     const milliseconds = 1000 * WALK_SECONDS / WALK_FRAMES / Number($$("speed").value);
     save(gif(frames, scale * size.width, scale * size.height, milliseconds), name);
@@ -430,13 +431,13 @@ const shell = text => /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", 
 const commandLine = () => `predict.py -i ${shell(facts.network.file)} ` + (cell.number === null
     ? `--z ${shell(fileName(".json"))}` : `-s ${cell.number}`);
 
-/* What a file says of the cell: z, and how to draw it again with the same network. */
-function described() {
+/* Content of a JSON file: z of the cell, and commands that generate it again with the same network. */
+function exported() {
     const file = fileName(".json");
     const known = {
         name: cell.name, number: cell.number, network: facts.network,
         redraw: `predict.py -i ${shell(facts.network.file)} --z ${shell(file)}`,
-        python: "import json; from biogans import checkpoint, predict; "
+        python: "from biogans.core import checkpoint, predict; "
             + `generator, spec, facts = checkpoint.load_generator(${JSON.stringify(facts.network.file)}); `
             + `image = generator.predict(predict.read_z(${JSON.stringify(file)}, spec.nz))[0]`,
     };
@@ -461,7 +462,7 @@ async function load(file) {
     const other = loaded.network && loaded.network.sha256 !== facts.network.sha256;
     await show({z: Float32Array.from(z), number: Number.isInteger(loaded.number) && !other ? loaded.number : null,
                 name: typeof loaded.name === "string" ? loaded.name.slice(0, 80) : file.name.replace(/\.json$/, "")});
-    say(other ? `${file.name} was made with another network: this one draws something else from it`
+    say(other ? `${file.name} was made with another network; this network generates a different cell from it`
         : `Loaded ${file.name}`);
 }
 
@@ -518,13 +519,13 @@ function build() {
     const {network} = facts;
     $$("about").textContent = `${network.architecture}, ${network.algorithm}, ${network.iteration.toLocaleString("en")} `
         + `iterations; ${size.width} × ${size.height} pixels${channels.length > 1 ? `, ${channels.length} channels` : ""}; `
-        + `${nz} numbers make a cell.`;
+        + `latent vector of ${nz} numbers.`;
     $$("palette").parentElement.hidden = channels.length === 1;
     const palettes = Object.keys(PALETTES).map(name => element("option", {}, name));
-    $$("palette").append(element("optgroup", {label: "for all eyes"}, ...palettes.slice(0, FOR_ALL_EYES)),
+    $$("palette").append(element("optgroup", {label: "colour-blind safe"}, ...palettes.slice(0, FOR_ALL_EYES)),
                          element("optgroup", {label: "others"}, ...palettes.slice(FOR_ALL_EYES)));
     $$("number").max = facts.numbered - 1;
-    $$("number").title = `0 to ${facts.numbered - 1}: the cells that predict.py draws with -s`;
+    $$("number").title = `0 to ${facts.numbered - 1}: the cells that predict.py -s generates`;
     $$("cell").width = size.width;
     $$("cell").height = size.height;
     if (size.pixel_size_um) {
@@ -540,14 +541,14 @@ function build() {
         group.directions = all.subarray(at, at += group.size * group.size);
     }
     if (codes.length) {
-        $$("sliders").append(section("Codes", "what the network was made to tell apart, without being told what it is",
+        $$("sliders").append(section("Codes", "features that the network discovered without labels",
                                      ...codes.map(buildCode)));
     }
     for (const group of groups) $$("sliders").append(buildGroup(group));
     showKept();
 }
 
-/* A marker whose ground is bright, as in transmitted light, is gray: magenta or red would flood the picture. */
+/* Show a marker with a bright background, as in transmitted light, in gray: magenta or red would flood the picture. */
 function choosePalette() {
     const marker = cell.pixels.slice(0, size.height * size.width).sort();
     if (marker[marker.length >> 1] > -0.5) {
@@ -558,7 +559,7 @@ function choosePalette() {
 
 function listen() {
     const onClick = {random, keep, undo, average, play: walk, png: savePng, "strip-png": saveStrip, gif: saveGif,
-                     help: KEYS["?"], json: () => save(new Blob([JSON.stringify(described(), null, 1)],
+                     help: KEYS["?"], json: () => save(new Blob([JSON.stringify(exported(), null, 1)],
                                                                  {type: "application/json"}), fileName(".json"))};
     for (const [id, action] of Object.entries(onClick)) $$(id).addEventListener("click", () => action());
     const asked = () => Math.min(facts.numbered - 1, Math.max(0, Math.round(Number($$("number").value))));
@@ -580,10 +581,10 @@ function listen() {
     $$("copy").addEventListener("click", async () => {
         try {
             await navigator.clipboard.writeText($$("command").textContent);
-            say("Copied");
+            say("Command copied");
         } catch {
             getSelection().selectAllChildren($$("command"));
-            say("Selected: copy it with the keyboard");
+            say("Command selected: copy it with the keyboard");
         }
     });
     $$("theme").addEventListener("input", () => document.documentElement.dataset.theme = $$("theme").value);

@@ -1,6 +1,6 @@
-/* GIF89a: frames of RGBA pixels -> the bytes of a movie that goes round. */
+/* GIF89a encoder: frames of RGBA pixels -> the bytes of a looping movie. */
 
-/* All frames share one table of 256 colours, so nothing flickers: the boxes of a median cut (Heckbert 1982). */
+/* All frames share one table of 256 colours from a median cut (Heckbert 1982), so nothing flickers. */
 function gif(frames, width, height, milliseconds) {
     const {table, indexOf} = colourTable(frames);
     const word = number => [number & 255, number >> 8];
@@ -16,7 +16,7 @@ function gif(frames, width, height, milliseconds) {
     return new Blob([...parts.map(part => Uint8Array.from(part)), Uint8Array.of(0x3b)], {type: "image/gif"});
 }
 
-/* A colour in 15 bits. */
+/* Quantise a colour to 15 bits. */
 const coarse = (pixels, at) => pixels[at] >> 3 << 10 | pixels[at + 1] >> 3 << 5 | pixels[at + 2] >> 3;
 
 function colourTable(frames) {
@@ -43,7 +43,7 @@ function colourTable(frames) {
         const at = boxes.reduce((best, box, k) => box.range > boxes[best].range ? k : best, 0), {colours, range, axis} = boxes[at];
         if (range === 0) break;
         colours.sort((a, b) => part(a, axis) - part(b, axis));
-        let middle = colours.length >> 1;       // where the value changes that is nearest to the middle of the box
+        let middle = colours.length >> 1;       // the change of value nearest to the middle of the box
         while (middle > 1 && part(colours[middle - 1], axis) === part(colours[middle], axis)) middle--;
         if (part(colours[middle - 1], axis) === part(colours[middle], axis)) {
             while (part(colours[middle - 1], axis) === part(colours[middle], axis)) middle++;

@@ -1,8 +1,8 @@
-/* z and what moves it.
+/* The latent vector z and its coordinates.
 
-z (nz numbers) is cut into groups. The sliders of a group are the coordinates of its part of z along orthonormal
-directions, {start, size, strengths, directions: Float32Array (size * size), a row for each}; those of codes
-(InfoGAN's) are numbers of z themselves, {name, kind, indices}. */
+z (nz numbers) is divided into groups. The sliders of a group are the coordinates of its part of z along orthonormal
+directions, {start, size, strengths, directions: Float32Array (size * size), one row each}; the codes of an InfoGAN,
+{name, kind, indices}, are elements of z themselves. */
 
 function coordinate(z, group, k) {
     let sum = 0;
@@ -10,7 +10,7 @@ function coordinate(z, group, k) {
     return sum;
 }
 
-/* A copy of z that lies at `value` along direction k of the group. */
+/* A copy of z with coordinate `value` along direction k of the group. */
 function movedAlong(z, group, k, value) {
     const step = value - coordinate(z, group, k), result = Float32Array.from(z);
     for (let j = 0; j < group.size; j++) result[group.start + j] += step * group.directions[k * group.size + j];
@@ -30,15 +30,15 @@ function withCode(z, code, value) {
     return result;
 }
 
-/* Between two cells, t in [0, 1]: the noise goes along a sphere, where random z lie (Shoemake 1985; White 2016), as
-in biogans interpolate; continuous codes go straight, and categories change in the middle. */
+/* Interpolate between two cells, t in [0, 1]: noise along a sphere, near which random z lie (Shoemake 1985; White
+2016), as in biogans interpolate; continuous codes linearly; categories change in the middle. */
 function between(first, second, t, codes) {
     const coded = new Set(codes.flatMap(code => code.indices));
     const noise = [...first.keys()].filter(k => !coded.has(k));
     const length = z => Math.max(Math.hypot(...noise.map(k => z[k])), 1e-12), lengths = [length(first), length(second)];
     const cosine = noise.reduce((sum, k) => sum + first[k] * second[k], 0) / lengths[0] / lengths[1];
     const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
-    // Between opposite directions no arc is shortest, and between equal ones there is none: both go straight.
+    // Opposite directions have no shortest arc, and equal ones have none at all: interpolate both linearly.
     const straight = angle < 1e-6 || Math.PI - angle < 1e-6;
     const shares = straight ? [1 - t, t] : [Math.sin((1 - t) * angle), Math.sin(t * angle)].map(x => x / Math.sin(angle));
     const now = (1 - t) * lengths[0] + t * lengths[1];

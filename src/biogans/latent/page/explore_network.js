@@ -1,6 +1,6 @@
-/* The network: unpacked from this page, and run by ONNX Runtime in WebAssembly. Nothing is asked from any server. */
+/* The network: unpacked from this page and run by ONNX Runtime in WebAssembly, without any request to a server. */
 
-/* The bytes of a base64 text of the page, which is then dropped: it is larger than all the rest of the page. */
+/* Decode a base64 element of the page, and remove the element to free its memory. */
 function bytesOf(id) {
     const element = document.getElementById(id);
     const text = atob(element.textContent);
@@ -17,16 +17,17 @@ async function unzipped(id) {
 
 const floatsOf = id => new Float32Array(bytesOf(id).buffer);
 
-/* Returns draw(z), which promises Float32Array (channels * height * width) in [-1, 1] for z, Float32Array (nz). */
+/* Open the network; returns an asynchronous function of z, Float32Array (nz), whose result is a Float32Array
+(channels * height * width) in [-1, 1]. */
 async function openNetwork() {
     const address = URL.createObjectURL(new Blob([bytesOf("runtime")], {type: "text/javascript"}));
     const ort = await import(address);
     URL.revokeObjectURL(address);
-    // A page that is opened from a file has neither shared memory, for threads, nor an address to load a worker from.
+    // A page opened from a file has no shared memory, which threads need, and no address to load a worker from.
     Object.assign(ort.env.wasm, {numThreads: 1, proxy: false, wasmBinary: (await unzipped("runtime-wasm")).buffer});
     const session = await ort.InferenceSession.create(await unzipped("network"), {executionProviders: ["wasm"]});
     let last = Promise.resolve();
-    return z => {                       // a session can't do two things at the same time
+    return z => {                       // a session cannot run twice at the same time
         const input = {z: new ort.Tensor("float32", Float32Array.from(z), [1, z.length])};
         const drawn = last.then(async () => (await session.run(input)).pixels.data);
         last = drawn.catch(() => {});

@@ -1,7 +1,7 @@
 /* Pixels of the network -> colours on the screen. Channel 0 is the growth marker, the others are factors. */
 
-/* The colours of the marker and of the factor, where one factor is shown. */
-const FOR_ALL_EYES = 2;                     // of them suit colour-blind ones too
+/* Colours of the marker and of the factor when one factor is shown. */
+const FOR_ALL_EYES = 2;                     // the first two are colour-blind safe
 const PALETTES = {
     "magenta, green": [[255, 0, 255], [0, 255, 0]],
     "azure, amber": [[60, 130, 255], [255, 165, 40]],
@@ -10,14 +10,14 @@ const PALETTES = {
     "gray": [[255, 255, 255], [255, 255, 255]],
 };
 
-/* Okabe and Ito's colours, brightened for a black ground: of factors that are shown together, as in figures.py. */
+/* Colours of several factors shown together: Okabe and Ito's, brightened for a black background, as in figures.py. */
 const HUES = [[255, 158, 26], [89, 184, 255], [26, 204, 128], [255, 242, 77], [255, 89, 51], [230, 128, 217]];
 const MARKER_AMONG_MANY = [255, 255, 255];
 
 /* Whether several factors are shown, each in its own hue. */
 const areMany = (shown, palette) => palette !== "gray" && shown.slice(1).filter(Boolean).length > 1;
 
-/* The colour of each channel, null for those that are not shown. */
+/* The colour of each channel; null for hidden ones. */
 function coloursOf(shown, palette) {
     const [marker, factor] = PALETTES[palette], many = areMany(shown, palette);
     return shown.map((visible, k) => !visible ? null
@@ -26,9 +26,9 @@ function coloursOf(shown, palette) {
         : many ? HUES[(k - 1) % HUES.length] : factor);
 }
 
-/* Paint pixels (channels * height * width, in [-1, 1]) onto a canvas, whose size becomes that of the image.
+/* Paint pixels (channels * height * width, in [-1, 1]) onto a canvas, which takes the size of the image.
 
-The light of the channels that have a colour is added up; `many` compete with each other. */
+The light of all channels that have a colour is added; with `many`, channels compete for each pixel. */
 function paint(canvas, pixels, size, colours, gain, many = false) {
     const {height, width} = size, area = height * width;
     Object.assign(canvas, {width, height});
@@ -43,7 +43,7 @@ function paint(canvas, pixels, size, colours, gain, many = false) {
             green += light[at] * colour[1];
             blue += light[at] * colour[2];
         }
-        image.data.set([gain * red, gain * green, gain * blue, 255], 4 * at);   // its type rounds and cuts off
+        image.data.set([gain * red, gain * green, gain * blue, 255], 4 * at);   // its type rounds and clips
     }
     canvas.getContext("2d").putImageData(image, 0, 0);
 }
@@ -53,8 +53,8 @@ function quantile(values, share) {
     return sorted[below] + (position - below) * (sorted[Math.min(below + 1, sorted.length - 1)] - sorted[below]);
 }
 
-/* Light [{colour, light}] of channels that compete for each pixel, as `composite` of figures.py has it: a sum of many
-hues would be white all over. What counts is how far a channel is above its own level in the cell's body, which is gray. */
+/* Light [{colour, light}] of channels that compete for each pixel, as in `composite` of figures.py; a sum of many hues
+would be white everywhere. Each channel counts relative to its own level in the cell's body, which is gray. */
 function standingOut(lit, area) {
     const mean = new Float32Array(area);
     for (const {light} of lit) {
