@@ -379,7 +379,7 @@ def footer(report):
 
 
 def parser():
-    result = command_line.Parser(prog="compare.py", description=__doc__)
+    result = arguments.Parser(prog="compare.py", description=__doc__)
     positive = train_step.positive
     result.add_argument("-d", "--data", default=str(DATA), metavar="DATAROOT",
                         help="folder of images, one folder of RGB files per factor; default: the sample data")
@@ -394,7 +394,7 @@ def parser():
     result.add_argument("-b", "--batch_size", type=positive, default=64, metavar="N", help="default=64")
     result.add_argument("--ngf", type=positive, default=64, metavar="N", help="generator filters; default=64")
     result.add_argument("--ndf", type=positive, default=64, metavar="N", help="critic filters; default=64")
-    result.add_argument("--precision", choices=command_line.PRECISIONS, default="float32", help="default=float32")
+    result.add_argument("--precision", choices=PRECISIONS, default="float32", help="default=float32")
     result.add_argument("--profile", action="store_true", help="also print the operations that take most time")
     result.add_argument("--json", metavar="FILE", help="also write all results, including single times, to this file")
     result.add_argument("--worker", metavar="JSON", help=argparse.SUPPRESS)

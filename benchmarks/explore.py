@@ -67,7 +67,7 @@ def measure(browser, architecture, folder):
     page.press("#number", "Enter")
     page.wait_for_function("() => document.getElementById('name').textContent === 'cell 7'")
     shown = np.reshape(page.evaluate(STRIP, generator.output_shape[-1]), (-1, 48, 80))
-    drawn = np.rint((generate(generator, next(predict.latents(1, spec.nz, 7, 1)))[0] + 1) * 127.5)
+    drawn = np.rint((generate(generator, next(normal_latents(1, spec.nz, 7, 1)))[0] + 1) * 127.5)
     page.close()
     print(f"{architecture:18}{writing:8.1f} s{len(content) / 1e6:8.1f} MB{first:8.1f} s"
           f"{np.min(milliseconds):8.0f}{np.median(milliseconds):8.0f}{np.max(milliseconds):8.0f} ms"

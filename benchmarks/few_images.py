@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from biogans.core import checkpoint, dataloader, metrics
+from biogans.core import checkpoint, dataloader
 from biogans.evaluation import neighbours, scoring
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from biogans.core import checkpoint, codes, dataloader, metrics
+from biogans.core import checkpoint, codes, dataloader
 from biogans.evaluation import clusters, evaluate, features, scoring
 
 REPEATS = 10

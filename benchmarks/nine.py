@@ -133,13 +133,13 @@ def train_all(options):
 
 
 def parser():
-    result = command_line.Parser(prog="nine.py", description=__doc__.splitlines()[0])
+    result = arguments.Parser(prog="nine.py", description=__doc__.splitlines()[0])
     result.add_argument("-d", "--data", required=True, metavar="DATAROOT",
                         help="folder of images, as for train.py; required")
     result.add_argument("-o", "--output", required=True, metavar="FILE.png", help="the picture to write; required")
     result.add_argument("-e", "--epochs", type=int, default=200, metavar="N",
                         help="iterations of each training; default=200")
-    result.add_argument("--preset", choices=command_line.PRESETS, default="fast",
+    result.add_argument("--preset", choices=PRESETS, default="fast",
                         help="preset of train.py; default=fast")
     return result
 

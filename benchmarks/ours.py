@@ -54,10 +54,10 @@ def plan(task):
     arguments = ["-d", task["data"], "-m", task["architecture"], "-a", task["algorithm"]]
     for name in ("batch_size", "ngf", "ndf", "precision"):
         arguments += [f"--{name}", str(task[name])]
-    options = command_line.train_parser().parse_args(arguments)
-    settings = command_line.training(options)
+    options = command_line.parser().parse_args(arguments)
+    settings = resolve_settings(options)
     images = dataloader.load(options.data)
-    return train.network_spec(options, settings, images), settings, images
+    return resolve_network(options, images), settings, images
 
 
 def same(spec, settings, generator, critics, updates):

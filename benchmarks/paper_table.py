@@ -278,18 +278,18 @@ def commands(work, options):
 
 
 def parser():
-    result = command_line.Parser(prog="paper_table.py", description=__doc__)
+    result = arguments.Parser(prog="paper_table.py", description=__doc__)
     result.add_argument("-d", "--data", metavar="DATAROOT",
                         help=f"images of the factors {', '.join(FACTORS)}, with joint_test.h5; default: simulated")
     result.add_argument("-w", "--work", metavar="FOLDER", default="paper_table",
                         help="folder for data, models and results; default=paper_table")
     result.add_argument("-o", "--output", metavar="FILE.md", default=str(ROOT / "docs" / "paper_table.md"),
                         help="the page to write, with its figures beside it; default=docs/paper_table.md")
-    result.add_argument("-e", "--epochs", type=command_line._positive_int, default=None, metavar="N",
+    result.add_argument("-e", "--epochs", type=arguments.positive_int, default=None, metavar="N",
                         help="iterations of each model; default=800, or 50000 with --full")
-    result.add_argument("--splits", type=command_line._positive_int, default=None, metavar="N",
+    result.add_argument("--splits", type=arguments.positive_int, default=None, metavar="N",
                         help="splits of the evaluation; default=3, or 10 with --full")
-    result.add_argument("-j", "--jobs", type=command_line._positive_int, default=None, metavar="N",
+    result.add_argument("-j", "--jobs", type=arguments.positive_int, default=None, metavar="N",
                         help="steps to run at a time, each with one thread; default: the number of cores")
     result.add_argument("--combine", action="store_true", help="only write tables and figures from existing results")
     result.add_argument("--full", action="store_true",

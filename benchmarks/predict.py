@@ -87,7 +87,7 @@ def benchmark(options):
 
 
 def parser():
-    result = command_line.Parser(prog="predict.py", description=__doc__)
+    result = arguments.Parser(prog="predict.py", description=__doc__)
     result.add_argument("--ngf", type=int, default=64, metavar="N", help="filters in the first two tables; default=64")
     result.add_argument("--batches", type=numbers, default=(1, 64, 1024), metavar="N,N",
                         help="batch sizes in the first table; default=1,64,1024")

@@ -20,7 +20,7 @@ import numpy as np
 
 from biogans.core import checkpoint, dataloader, models, options, train
 from biogans.core.engine import Engine, generate, float32_generator
-from biogans.core.metrics import sliced_wasserstein
+from biogans.evaluation.metrics import sliced_wasserstein
 
 
 def main():
@@ -42,7 +42,7 @@ def main():
     for preset in asked.presets:
         for seed in range(asked.seeds):
             command = ["-d", asked.data, "--preset", preset, "-s", str(seed)]
-            iterations, run = train_for(options.train_parser().parse_args(command), asked.seconds)
+            iterations, run = train_for(command_line.parser().parse_args(command), asked.seconds)
             last, average = (distance(held_out, network, run.spec) for network in (run.generator, run.average))
             print(f"{preset:8}{seed:6}{iterations:12}{last:14.2f}{average:10.2f}", flush=True)
     print(f"real images among themselves: {among_real(held_out):.2f}")
@@ -52,7 +52,7 @@ def train_for(parsed, seconds):
     """Train for so many seconds; return (iterations, Engine)."""
     settings = options.training(parsed)
     images = dataloader.load(parsed.data)
-    run = Engine(train.network_spec(parsed, settings, images), settings)
+    run = Engine(resolve_network(parsed, images), settings)
     batches = dataloader.Batches(images, settings.batch_size, settings.seed,
                                  models.ARCHITECTURES[run.spec.architecture].per_factor)
     run.iterate(0, batches)

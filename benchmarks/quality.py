@@ -94,13 +94,13 @@ class Scorer:
 
 def measure(scorer, dataroot, variant, seed, seconds):
     """Train once; return the content of the result file, as a dict."""
-    parsed = options.train_parser().parse_args(
+    parsed = command_line.parser().parse_args(
         ["-d", dataroot, "-p", FACTORS, "--preset", "fast", "-s", str(seed), *VARIANTS[variant]])
     settings = options.training(parsed)
     images = dataloader.load(parsed.data, parsed.polarity_factors)
     if variant.startswith(f"{FEW} images"):
         images = first_images(images, FEW)
-    run = Engine(train.network_spec(parsed, settings, images), settings)
+    run = Engine(resolve_network(parsed, images), settings)
     per_factor = models.ARCHITECTURES[run.spec.architecture].per_factor
     batches = dataloader.Batches(images, settings.batch_size, seed, per_factor)
     run.iterate(0, batches)

@@ -36,7 +36,7 @@ def training(architecture="DCGAN", height=48, width=80, filters=NGF, factors=1, 
     """Time and memory of WGAN-GP iterations on noise, as a dict."""
     from biogans.core.engine import Engine
     from biogans.core.gan import ALGORITHMS
-    from biogans.core.train import network_spec
+    from biogans.core.settings import resolve_network
     from counting import iteration_flop
 
     if devices > 1:
@@ -44,12 +44,12 @@ def training(architecture="DCGAN", height=48, width=80, filters=NGF, factors=1, 
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
     names = tuple(f"factor{k}" for k in range(factors))
-    options = command_line.train_parser().parse_args(
+    options = command_line.parser().parse_args(
         ["-d", "noise", "-m", architecture, "-b", str(BATCH), "--ngf", str(filters), "--ndf", str(filters)])
-    settings = command_line.training(options)
+    settings = resolve_settings(options)
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH * factors, height, width, 2), np.uint8)
     images = dataloader.Images(pixels, np.repeat(np.arange(factors), BATCH), names)
-    spec = network_spec(options, settings, images)
+    spec = resolve_network(options, images)
     batches = dataloader.Batches(images, BATCH, settings.seed, models.ARCHITECTURES[architecture].per_factor)
     begin = time.perf_counter()
     engine = Engine(spec, settings, devices)
@@ -100,7 +100,7 @@ def data_set(number):
         result = {}
         for phase in ("decode_s", "start_s"):
             begin = time.perf_counter()
-            images = dataloader.load(folder, cache=cache, progress=watched)
+            images = dataloader.load(folder, cache=cache)
             batches = dataloader.Batches(images, 64, 42, True)
             batches.take(0, 5)
             result[phase] = time.perf_counter() - begin
@@ -218,8 +218,8 @@ def large_networks(side):
     """GFLOP of an iteration per image of each factor, and weights, of the star of six factors with 64 filters."""
     from biogans.core.gan import ALGORITHMS
     from counting import iteration_flop
-    options = command_line.train_parser().parse_args(["-d", "none"])
-    settings = command_line.training(options)
+    options = command_line.parser().parse_args(["-d", "none"])
+    settings = resolve_settings(options)
     algorithm = ALGORITHMS[settings.algorithm](settings)
     spec = models.NetworkSpec("DCGAN-starshaped", side, side, 2, tuple("ABCDEF"))
     generator, critics = models.build_generator(spec), models.build_critics(spec)
@@ -272,7 +272,7 @@ def scale(options):
 
 
 def parser():
-    result = command_line.Parser(prog="scale.py", description=__doc__.splitlines()[0])
+    result = arguments.Parser(prog="scale.py", description=__doc__.splitlines()[0])
     result.add_argument("-o", "--output", required=True, metavar="PLOT.png", help="the plot to write")
     result.add_argument("--only", nargs="+", choices=SERIES, metavar="TABLE",
                         help=f"of {', '.join(SERIES)}; default: all")

@@ -37,18 +37,18 @@ TIMED, SECONDS = 3, 4               # iterations at least, and for how long
 def worker(filters):
     """Milliseconds of an iteration of this worker, apart and together with the others; as a dict."""
     from biogans.core.engine import Engine
-    from biogans.core.train import network_spec
+    from biogans.core.settings import resolve_network
     with workers.joined() as team:
         timed = {}
         for name, members in (("together", team), ("apart", workers.Team())):
             batch = BATCH * members.number
-            options = command_line.train_parser().parse_args(
+            options = command_line.parser().parse_args(
                 ["-d", "noise", "-m", "DCGAN", "-b", str(batch), "--ngf", str(filters), "--ndf", str(filters)])
-            settings = command_line.training(options)
+            settings = resolve_settings(options)
             pixels = np.random.default_rng(0).integers(0, 256, (batch, 48, 80, 2), np.uint8)
             images = dataloader.Images(pixels, np.zeros(len(pixels), int), ("noise",))
             batches = dataloader.Batches(images, settings.batch_size, settings.seed, False)
-            engine = Engine(network_spec(options, settings, images), settings, team=members)
+            engine = Engine(resolve_network(options, images), settings, team=members)
             engine.iterate(USUAL_ITERATION, batches)
             rounds = max(TIMED, round(team.share(SECONDS / seconds(engine, batches))))
             team.gather(None)       # nobody begins before the others are there
@@ -134,7 +134,7 @@ def paper_model():
     from biogans.core.gan import ALGORITHMS
     from biogans.system.lazy import keras
     from counting import iteration_flop
-    settings = command_line.training(command_line.train_parser().parse_args(["-d", "none"]))
+    settings = command_line.default_settings("WGAN-GP")
     algorithm = ALGORITHMS[settings.algorithm](settings)
     spec = models.NetworkSpec("DCGAN-starshaped", 48, 80, 2, tuple("ABCDEF"))
     generator, critics = models.build_generator(spec), models.build_critics(spec)
@@ -197,7 +197,7 @@ def scaling(options):
 
 
 def parser():
-    result = command_line.Parser(prog="scaling.py", description=__doc__.splitlines()[0])
+    result = arguments.Parser(prog="scaling.py", description=__doc__.splitlines()[0])
     result.add_argument("-o", "--output", metavar="PAGE.md", help="the page whose first block of output is replaced")
     result.add_argument("--workers", type=int, nargs="+", default=WORKERS, metavar="N", help="default: 1 2 4")
     result.add_argument("--filters", type=int, nargs="+", default=FILTERS, metavar="N", help="default: 8 16 32 64")

@@ -24,7 +24,7 @@ from biogans.core.engine import Engine, device_name
 from biogans.system.errors import InputError
 from biogans.core.gan import PAPER
 from biogans.system.lazy import keras, tensorflow as tf
-from biogans.core.train import network_spec
+from biogans.core.settings import resolve_network
 
 from counting import iteration_flop
 from machine import convolutions, cpu_model, fastest, seconds
@@ -51,11 +51,11 @@ def build(architecture, algorithm, options):
     arguments = ["-d", "noise", "-m", architecture, "-a", algorithm]
     for name in ("batch_size", "ngf", "ndf", "precision"):
         arguments += [f"--{name}", str(getattr(options, name))]
-    train_options = command_line.train_parser().parse_args(arguments)
-    settings = command_line.training(train_options)
+    train_options = command_line.parser().parse_args(arguments)
+    settings = resolve_settings(train_options)
     images = noise_images(settings.batch_size)
     batches = dataloader.Batches(images, settings.batch_size, settings.seed, architecture == "DCGAN-starshaped")
-    return Engine(network_spec(train_options, settings, images), settings), batches
+    return Engine(resolve_network(train_options, images), settings), batches
 
 
 def measure(architecture, algorithm, options, peak):
@@ -140,14 +140,14 @@ def benchmark(options):
 
 
 def parser():
-    result = command_line.Parser(prog="train_step.py", description=__doc__.splitlines()[0])
+    result = arguments.Parser(prog="train_step.py", description=__doc__.splitlines()[0])
     result.add_argument("--iterations", type=positive, default=3, metavar="N", help="timed iterations; default=3")
     result.add_argument("--only", action="append", default=[], metavar="NAME",
                         help="combinations whose «architecture/algorithm» contains NAME; may be repeated; default: all")
     result.add_argument("-b", "--batch_size", type=positive, default=64, metavar="N", help="default=64")
     result.add_argument("--ngf", type=positive, default=64, metavar="N", help="generator filters; default=64")
     result.add_argument("--ndf", type=positive, default=64, metavar="N", help="critic filters; default=64")
-    result.add_argument("--precision", choices=command_line.PRECISIONS, default="float32", help="default=float32")
+    result.add_argument("--precision", choices=PRECISIONS, default="float32", help="default=float32")
     result.add_argument("--threads", type=positive, metavar="N",
                         help="threads per operation; default: TensorFlow's choice")
     result.add_argument("--json", metavar="FILE", help="also write the table, including single times, to this file")
