@@ -1,6 +1,8 @@
 """What the tests share: small networks and images, real ones where they are, and commands run as a user runs them."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +71,20 @@ def run(tmp_path):
         return subprocess.run([*typed(name), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300,
                               **settings)
     return command
+
+
+@contextlib.contextmanager
+def guarded(seconds=60):
+    """Fail, rather than wait for ever, if what is within hangs: a guard, not a measure of speed."""
+    def hangs(number, frame):
+        raise AssertionError(f"this hangs: it did not end within {seconds} s")
+    before = signal.signal(signal.SIGALRM, hangs)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def typed(name):

@@ -5,12 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import tifffile
-from conftest import write_images
+from conftest import guarded, write_images
 from hypothesis import given, settings, strategies as st
 from PIL import Image, PngImagePlugin
 
@@ -330,9 +329,8 @@ def test_huge_images_are_refused_before_they_are_decoded(tmp_path):
             file.write(b"\x89PNG\r\n\x1a\n")
             PngImagePlugin.putchunk(file, b"IHDR", size.to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00")
             PngImagePlugin.putchunk(file, b"IDAT", b"")
-        start = time.monotonic()
-        assert f"{size}x{size} pixels: sides above 4096" in refusal(tmp_path)
-        assert time.monotonic() - start < 2
+        with guarded(10):
+            assert f"{size}x{size} pixels: sides above 4096" in refusal(tmp_path)
 
 
 def test_other_formats_are_not_opened_whatever_they_are_called(tmp_path):

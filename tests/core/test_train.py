@@ -1,4 +1,4 @@
-"""train.py as a user runs it: its files, going on, signals."""
+"""train.py as a user runs it: its files, resuming, signals."""
 
 import csv
 import os
@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import checkpoint, dataloader, figures, train
-from conftest import ROOT, SMALL
+from biogans.core import dataloader, figures, train
+from biogans.core.trained import read
+from conftest import ROOT, SMALL, guarded
 
 
 def state(folder):
-    """Arrays and facts of the newest checkpoint in a folder; those before it have longer names."""
-    return checkpoint.read(min(folder.glob("weights.combined_model.*.h5"), key=lambda path: len(path.name)))
+    """Arrays and metadata of the newest checkpoint in a folder; those before it have longer names."""
+    return read(min(folder.glob("weights.combined_model.*.h5"), key=lambda path: len(path.name)))
 
 
 def same(first, second):
@@ -44,7 +45,7 @@ def test_the_files_of_a_run(here, architecture, algorithm, number, critic, capsy
     run = f"{architecture}.{algorithm}.{number}"
     for name in (f"weights.generator.{run}.h5", f"weights.{critic}.{run}.h5", f"weights.combined_model.{run}.h5",
                  f"model.generator.{run}.h5"):
-        assert checkpoint.read(here / "checkpoints" / name)[1]["iteration"] == 3
+        assert read(here / "checkpoints" / name)[1].iteration == 3
     assert list((here / "checkpoints" / "tensorboard" / run).glob("events.*"))
     assert sorted(path.name for path in (here / "images").iterdir()) == [
         f"fake_samples.{run}.2.png", f"fake_samples.{run}.3.png", f"losses.{run}.png", f"real_samples.{run}.png"]
@@ -57,10 +58,10 @@ def test_the_files_of_a_run(here, architecture, algorithm, number, critic, capsy
 
 def test_the_file_says_what_the_generator_holds(here):
     run_train("-m", "DCGAN", "-e", 1)
-    _, facts = checkpoint.read(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")
-    assert facts["weights"] == "moving average" and facts["network"]["factors"] == ["Alp14", "Tea1"]
+    _, metadata = read(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")
+    assert metadata.weights == "moving average" and metadata.network.factors == ("Alp14", "Tea1")
     run_train("-m", "DCGAN", "-e", 1, "--average", 0)
-    assert checkpoint.read(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")[1]["weights"] == "as trained"
+    assert read(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")[1].weights == "as trained"
 
 
 def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
@@ -69,8 +70,8 @@ def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
     grid = Image.open("images/fake_samples.DCGAN-starshaped.WGAN-GP.2.4.png").tobytes()
     run_train("-e", 2, "-M", 4, "-c", "halves")
     assert run_train("-e", 4, "-M", 4, "-c", "halves", "-w") == 0
-    (whole, _), (halves, facts) = state(here / "whole"), state(here / "halves")
-    assert same(whole, halves) and facts["iteration"] == 4
+    (whole, _), (halves, metadata) = state(here / "whole"), state(here / "halves")
+    assert same(whole, halves) and metadata.iteration == 4
     assert Image.open("images/fake_samples.DCGAN-starshaped.WGAN-GP.2.4.png").tobytes() == grid
     losses = [[row[:3] for row in csv.reader(open(here / folder / "log.DCGAN-starshaped.WGAN-GP.2.csv"))]
               for folder in ("whole", "halves")]
@@ -94,11 +95,11 @@ def test_the_command_that_goes_on(monkeypatch, arguments, command):
 def test_resume_begins_and_then_goes_on(here, capsys):
     """The same command line does for the first and for every later start of a batch job."""
     arguments = ("-m", "DCGAN", "-a", "GAN", "--resume")
-    assert run_train(*arguments, "-e", 2) == 0 and "going on" not in capsys.readouterr().out
+    assert run_train(*arguments, "-e", 2) == 0 and "resuming" not in capsys.readouterr().out
     assert run_train(*arguments, "-e", 4) == 0 and "iteration 2\n" in capsys.readouterr().out
-    resumed, facts = state(here / "checkpoints")
+    resumed, metadata = state(here / "checkpoints")
     run_train("-m", "DCGAN", "-a", "GAN", "-e", 4, "-c", "whole")
-    assert facts["iteration"] == 4 and same(resumed, state(here / "whole")[0])
+    assert metadata.iteration == 4 and same(resumed, state(here / "whole")[0])
 
 
 def test_rows_of_a_killed_run_are_dropped_from_the_log(here):
@@ -137,7 +138,7 @@ def test_equivalent_ways_to_name_the_images(here):
 def test_the_pictures_of_a_run(here, monkeypatch):
     """The samples: factors in columns, and rows that share the red half of z show the same red channel."""
     drawn = []
-    monkeypatch.setattr(figures, "sample_picture", lambda cells, names, columns: drawn.append((cells, names, columns))
+    monkeypatch.setattr(figures, "sample_picture", lambda images, factors=(), columns=8: drawn.append((images, factors, columns))
                         or np.zeros((4, 4, 3), np.uint8))
     run_train("-e", 1)
     cells, names, columns = drawn[0]
@@ -164,12 +165,12 @@ def test_signals_stop_after_saving(here, number, status):
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == status and err == ""
-    stopped = re.search(r"after (\d+) iterations.*to go on: train.py (.*) -w$", out.strip())
+    stopped = re.search(r"after (\d+) iterations.*to resume: train.py (.*) -w$", out.strip())
     done = int(stopped[1])
-    _, facts = state(here / "checkpoints")
-    assert facts["iteration"] == done > 0
+    _, metadata = state(here / "checkpoints")
+    assert metadata.iteration == done > 0
     assert run_train("-m", "DCGAN", "-e", done + 1, "-w") == 0
-    assert state(here / "checkpoints")[1]["iteration"] == done + 1
+    assert state(here / "checkpoints")[1].iteration == done + 1
 
 
 def test_a_signal_before_the_first_iteration(here):
@@ -190,10 +191,10 @@ def test_a_kill_loses_at_most_one_interval_and_no_file(here):
     time.sleep(1)
     process.kill()
     process.communicate()
-    _, facts = state(here / "checkpoints")
+    _, metadata = state(here / "checkpoints")
     logged = (here / "checkpoints" / "log.DCGAN.WGAN-GP.1.csv").read_text().count("\n") - 1
-    assert logged - 1 <= facts["iteration"] <= logged
-    assert run_train("-m", "DCGAN", "-e", facts["iteration"] + 1, "-w") == 0
+    assert logged - 1 <= metadata.iteration <= logged
+    assert run_train("-m", "DCGAN", "-e", metadata.iteration + 1, "-w") == 0
 
 
 def test_real_cells(real_cells, tmp_path, monkeypatch):
@@ -201,19 +202,19 @@ def test_real_cells(real_cells, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert train.main([*SMALL, "-d", str(real_cells), "-p", "G1,S_phase,G2,Prophase", "--channels", "1,2", "-m",
                        "DCGAN-separable", "-e", "2"]) == 0
-    _, facts = state(tmp_path / "checkpoints")
-    assert facts["images"]["number"] > 1000 and facts["images"]["channels"] == [1, 2]
-    assert (facts["network"]["height"], facts["network"]["width"], facts["network"]["channels"]) == (40, 40, 2)
+    _, metadata = state(tmp_path / "checkpoints")
+    assert metadata.images["number"] > 1000 and metadata.images["channels"] == [1, 2]
+    assert (metadata.network.height, metadata.network.width, metadata.network.channels) == (40, 40, 2)
 
 
 def test_ctrl_c_while_images_are_read_ends_the_run(here, monkeypatch, capsys):
     """At once, as there is nothing to save: reading a million images takes longer than a batch system waits."""
     from biogans.core import dataloader
-    monkeypatch.setattr(dataloader, "load", lambda *arguments: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)))
-    start, before = time.monotonic(), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as end:
+    monkeypatch.setattr(dataloader, "load", lambda *arguments: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(600)))
+    before = signal.getsignal(signal.SIGTERM)
+    with guarded(), pytest.raises(SystemExit) as end:
         run_train()
-    assert end.value.code == 75 and time.monotonic() - start < 10
+    assert end.value.code == 75
     assert "stopped by SIGTERM before the first iteration" in capsys.readouterr().out
     assert not (here / "checkpoints").exists() and signal.getsignal(signal.SIGTERM) == before
 
@@ -236,8 +237,8 @@ def test_a_second_ctrl_c_ends_the_process_at_once(here):
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert process.returncode == 130 and err == ""
-    _, facts = state(here / "checkpoints")
-    assert run_train("-m", "DCGAN", "-e", facts["iteration"] + 1, "-w") == 0
+    _, metadata = state(here / "checkpoints")
+    assert run_train("-m", "DCGAN", "-e", metadata.iteration + 1, "-w") == 0
 
 
 @pytest.mark.parametrize("what", ["picture", "losses"])
@@ -249,16 +250,15 @@ def test_a_full_disk_of_the_pictures_or_the_log_ends_the_run_after_a_save(here, 
         raise NoRoom("images/x.png can't be written: 0 bytes are free")
     monkeypatch.setattr(Log, what, fail)
     assert run_train("-m", "DCGAN", "-e", 9, "-M", 1) == 2
-    assert capsys.readouterr().err.count("\n") == 1 and state(here / "checkpoints")[1]["iteration"] == 1
+    assert capsys.readouterr().err.count("\n") == 1 and state(here / "checkpoints")[1].iteration == 1
 
 
 def test_a_folder_in_use_is_refused_before_tensorflow_is_imported(here, run):
     """And the files of the run that uses it are not moved."""
     process = start(here, "-e", "100000", "--save_minutes", "0.00001")
-    began = time.monotonic()
     done = run("train.py", *SMALL, "-d", "data", "-m", "DCGAN")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and f"process {process.pid}" in done.stderr
-    assert "GPU" not in done.stdout and time.monotonic() - began < 10
+    assert "GPU" not in done.stdout                 # which TensorFlow, once imported, is asked for
     assert not list((here / "checkpoints").glob("replaced-*"))
     process.kill()
     process.communicate()
