@@ -134,5 +134,5 @@ def test_pairs_of_a_star_are_changed_together():
     given, _ = run.random_inputs(np.zeros((1, 2, 4, 16, 24, 2), np.uint8))
     real, numbers = noise(2, 4, 16, 24, 2), given.changes[0, :, 0]
     expected = np.stack([changed(images, numbers, "affine") for images in real])
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(run._changed(real, numbers)), expected, atol=1e-5)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(run.augment_real(real, numbers)), expected, atol=1e-5)
     assert not np.array_equal(numbers, given.changes[0, :, 1]) and len(np.unique(numbers)) == numbers.size

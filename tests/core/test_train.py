@@ -89,7 +89,7 @@ def test_the_command_that_goes_on(monkeypatch, arguments, command):
     monkeypatch.setattr(sys, "argv", ["/apps/bin/train.py", *arguments.split()])
     if "scratch" in arguments:
         monkeypatch.setenv("BG_DATA_FROM", "cells")
-    assert train.again() == command
+    assert train.resume_command() == command
 
 
 def test_resume_begins_and_then_goes_on(here, capsys):
@@ -269,6 +269,6 @@ def test_the_picture_of_real_cells_shows_some_from_all_over(monkeypatch, tmp_pat
     shown = {}
     monkeypatch.setattr(figures, "real_grid", lambda path, examples: shown.update(examples))
     pixels = np.broadcast_to(np.arange(15, dtype=np.uint8)[:, None, None, None], (15, 8, 8, 1))
-    train.draw_real(tmp_path / "real.png", dataloader.Images(pixels, np.repeat([0, 1], [12, 3]), ("many", "few")))
+    train.draw_real_samples(tmp_path / "real.png", dataloader.Images(pixels, np.repeat([0, 1], [12, 3]), ("many", "few")))
     assert shown["many"][:, 0, 0, 0].tolist() == [0, 1, 3, 4, 6, 7, 9, 10]
     assert shown["few"][:, 0, 0, 0].tolist() == [12, 13, 14]
