@@ -1,17 +1,22 @@
-"""The pages: every command on them is one that its parser takes; sh and python blocks run; the site is whole."""
+"""The pages: parsers take their commands, links and paths lead somewhere, claims about files hold, blocks run, the site
+is whole."""
 
 import argparse
+import collections
 import importlib.util
+import itertools
 import os
 import re
 import shlex
 import subprocess
 import sys
+import unicodedata
+from pathlib import Path
 
 import pytest
 
 from biogans import commands
-from conftest import ROOT, train_small_networks
+from conftest import ROOT, SMALL, train_small_networks
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "course").glob("*.md"),
                 *(ROOT / "docs").glob("*.md")])
@@ -146,10 +151,173 @@ def test_the_python_of_a_page_is_python(page):
         compile(text, page.name, "exec")
 
 
-def test_the_pages_beside_the_readme_name_files_that_exist():
-    for page in (ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"):
-        for target in re.findall(r"\]\(([^)#\s]+)", BLOCK.sub("", page.read_text())):
-            assert re.match(r"https?://", target) or (page.parent / target).exists(), f"{page.name}: {target}"
+# ------------------------------------------------------------------------------------------ what the pages claim
+
+def anchors(page):
+    """The anchors of a page's headings, as far as a forge's web page and the site agree on them."""
+    headings = [re.sub(r"[`*]|!?\[|\]\([^)]*\)", "", heading)
+                for heading in re.findall(r"^#+ +(.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)]
+    forge = [re.sub(r"[^\w\s-]", "", heading.lower()).replace(" ", "-") for heading in headings]
+    latin = [unicodedata.normalize("NFKD", heading).encode("ascii", "ignore").decode() for heading in headings]
+    site = [re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in latin]
+    return {*numbered(forge, "-")} & {*numbered(site, "_")}
+
+
+def numbered(names, separator):
+    """The names, the second one of a kind with 1 at its end."""
+    seen = collections.Counter()
+    for name in names:
+        yield f"{name}{separator}{seen[name]}" if seen[name] else name
+        seen[name] += 1
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_links_of_a_page_lead_somewhere(page):
+    """Every relative link points to a file or folder, and its anchor to a heading."""
+    text, broken = re.sub(r"`[^`\n]*`", "", BLOCK.sub("", page.read_text())), []
+    for target in re.findall(r"\]\(([^)\s]+)", text):
+        path, _, anchor = target.partition("#")
+        goal = page.parent / path if path else page
+        if not re.match(r"\w+:", target) and (not goal.exists() or anchor and anchor not in anchors(goal)):
+            broken.append(target)
+    assert not broken, ", ".join(broken)
+
+
+def test_anchors_are_those_of_headings(tmp_path):
+    """The check above is worth something."""
+    page = tmp_path / "page.md"
+    page.write_text("# A `b.py`: c, [d](e.md)\n```\n# no heading\n```\n## Twice\n## Twice\n## Fréchet\n## e & f\n")
+    assert anchors(page) == {"a-bpy-c-d", "twice"}      # a forge has twice-1, fréchet and e--f, the site something else
+
+
+def test_the_index_lists_every_page():
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert not [page for page in pages if f"]({page})" not in index]
+
+
+@each_page
+def test_the_paths_on_a_page_exist(page):
+    """Code such as `tests/core/test_gan.py`, or `core/gan.py` for a module in a room."""
+    rooms = [path.name for path in (ROOT / "src/biogans").iterdir() if path.is_dir()]
+    missing = []
+    for code in re.findall(r"`([\w.-]+/[\w./*-]+)`", BLOCK.sub("", page.read_text())):
+        first = code.partition("/")[0]
+        if first in rooms and code.endswith(".py"):
+            missing += [] if any((ROOT / "src/biogans").glob(code)) else [code]
+        elif first in FOLDERS:
+            missing += [] if any(ROOT.glob(code.rstrip("/"))) else [code]
+    assert not missing, ", ".join(missing)
+
+
+FOLDERS = ("bin", "src", "tests", "benchmarks", "course", "docs", "hpc", "data_48-80", "modulefiles")
+
+
+def test_copies_of_the_sources_are_whole():
+    """`cp $BG_SRC/* .` everywhere: a copy of some of the files does not run."""
+    copies = [copy.strip() for page in PAGES for copy in re.findall(r"\bcp [^\n`;&]*BG_SRC[^\n`;&]*", page.read_text())]
+    assert len(copies) >= 3 and {*copies} == {"cp $BG_SRC/* ."}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A user's folder after trainings of a star, of a DCGAN and of an InfoGAN, with all kinds of checkpoints."""
+    from biogans.core import train
+    folder = tmp_path_factory.mktemp("written")
+    train_small_networks(folder, ("DCGAN",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for model in (["-m", "DCGAN-starshaped", "--keep_every", "2"], ["-m", "InfoGAN", "-a", "GAN", "-z", "20"]):
+            assert train.main([*SMALL, "-d", "data", *model, "-e", "2"]) == 0
+        assert train.main([*SMALL, "-d", "data", "-m", "DCGAN-starshaped", "--keep_every", "2", "-e", "3", "-w"]) == 0
+    return folder
+
+
+@pytest.fixture
+def in_written(written, monkeypatch):
+    monkeypatch.chdir(written)
+
+
+def section(page, heading):
+    """The text of a page below a heading, up to the next one of its level or above."""
+    level, text = heading.split()[0], (ROOT / page).read_text()
+    return re.split(rf"^#{{1,{len(level)}}} ", text.split(f"{heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_the_names_of_weights_are_those_that_a_training_writes(in_written):
+    """All of them, and no others; … and digits stand for what depends on the run."""
+    listed = re.findall(r"`((?:weights|model)\.[^`\s]+)`", section("docs/formats.md", "## Weights"))
+    files = [path.name for path in Path("checkpoints").glob("*.h5")]
+    kinds = {re.sub(r"\.(DCGAN|InfoGAN).*", "", name) for name in files}
+    assert kinds == {name for name in listed if "…" not in name}
+    endings = [re.sub(r"\d+", r"\\d+", re.escape(name).replace("…", ".+")) for name in listed if "…" in name]
+    assert len(endings) == 2
+    for ending in endings:
+        assert any(re.fullmatch(ending, name) for name in files), ending
+
+
+def test_the_logs_are_those_that_a_training_writes(in_written):
+    names = re.findall(r"`checkpoints/([^`\s]+)`", section("docs/formats.md", "## Logs and results"))
+    for name in names:
+        assert any(Path("checkpoints").glob(name.replace("<run>", "*").rstrip("/"))), name
+    others = [path.name for path in Path("checkpoints").iterdir() if path.suffix != ".h5" and path.name[0] != "."]
+    assert {re.split("[./]", name)[0] for name in others} == {re.split("[./]", name)[0] for name in names}
+
+
+def test_files_describe_themselves_as_the_page_says(in_written):
+    """All datasets and attributes of a stack, and all attributes of a weights file that are not Keras's."""
+    import h5py
+    from biogans.core import predict
+
+    def first_column(text):
+        return {name for cell in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)}
+
+    weights = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+    predict.main(["-i", weights, "-s", "1"])
+    datasets, attributes = map(first_column, section("docs/formats.md", "## Stacks").split("The attributes of"))
+    with h5py.File("images/stack2.DCGAN.WGAN-GP.h5") as file:
+        assert {*file} == datasets
+        assert {*file["stack"].attrs} | {"pixel_size_um"} == attributes        # which these images don't have
+    with h5py.File(weights) as file:
+        assert {"biogans", "sha256"} == first_column(section("docs/formats.md", "## Weights")) & {*file.attrs}
+
+
+def test_data_folders_have_the_files_that_the_page_says(in_written):
+    """Of each command that makes one, all files in the page's table that it writes, and no others."""
+    rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", section("docs/formats.md", "## Data folders"), re.MULTILINE)
+    makers = {file.strip("`"): re.findall(r"`([^`]+)`", by) for file, by in rows}
+    made = {
+        "simulate": ["-o", "simulate", "--train", "12", "--test", "6", "--joint", "1"],
+        "simulate_videos": ["-o", "simulate_videos", "-n", "2", "--frames", "4", "--size", "128"],
+        "preprocess": ["-i", "simulate_videos/videos", "-o", "preprocess"],
+        "get_data round": ["-o", "get_data", "-n", "30"]}
+    for command, arguments in made.items():
+        name, *what = command.split()
+        assert commands.load(name).main([*what, *arguments]) == 0
+        assert {file for file in makers if any(Path(name).rglob(file))} == {
+            file for file, by in makers.items() if f"biogans {command}" in by}, command
+    commands.load("predict").main(["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", "--format", "png"])
+    assert {path.name for path in Path("images/stack2.DCGAN.WGAN-GP").iterdir() if path.is_file()} == {
+        file for file, by in makers.items() if "predict.py --format png" in by}
+
+
+def test_pages_name_the_measure_that_predict_prints(in_written, capsys):
+    """A paragraph about `predict.py -e`, with a table and a remark in brackets below it, is of no other measure."""
+    from biogans.core import predict
+    predict.main(["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", "-e", "-d", "data"])
+    measures, printed = ("two-sample", "wasserstein", "fréchet", "kernel distance"), capsys.readouterr().out.lower()
+    assert [name for name in measures if name in printed] == ["two-sample"]
+    found = 0
+    for page in PAGES:
+        paragraphs = re.split(r"\n\n+", page.read_text())
+        for k, paragraph in enumerate(paragraphs):
+            if re.search(r"predict\.py[^`\n]* -e\b", paragraph):
+                below = itertools.takewhile(lambda text: text.startswith(("|", "(")), paragraphs[k + 1:])
+                whole = "\n".join([paragraph, *below]).lower()
+                named = [name for name in measures if name in whole]
+                assert not named or "two-sample" in named, f"{page.name}: {paragraph}"
+                found += 1
+    assert found > 3
 
 
 # ---------------------------------------------------------------------------------------------- make test-docs
