@@ -59,4 +59,8 @@ def test_sample_data_and_edited_sources(container, tmp_path):
                      "echo 'print(\"my networks\")' >> models.py; "
                      "python train.py -d data -m DCGAN -e 2 --ngf 4 --ndf 4 -b 4 --num_D_iters 1", **wrong)
     assert done.returncode == 0 and done.stdout.startswith("my networks\n"), done.stderr
-    assert (tmp_path / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5").is_file()
+    weights = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+    assert (tmp_path / weights).is_file()
+    for source, edited in ((str(tmp_path), True), ("/apps/biogans/1.0.0/src/biogans/core", False)):
+        done = container("run", "biogans", "explore", "-i", weights, "-o", "page.html", BG_SRC=source)
+        assert done.returncode == 0 and done.stdout.startswith("my networks\n") == edited, done.stderr

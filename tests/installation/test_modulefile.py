@@ -64,7 +64,7 @@ def test_load(module):
 
 def test_what_users_type(module):
     """The session in the user's guide: list the commands and sources, copy the sources and the sample data."""
-    done = module("module load biogans; ls $BG_BIN; ls $BG_SRC; cp $BG_SRC/* . 2>/dev/null; ls models.py; "
+    done = module("module load biogans; ls $BG_BIN; ls $BG_SRC; cp $BG_SRC/* . && echo copied; ls models.py; "
                   "cp -r $BG_DATA\\_48-80/* .; ls -d */; cp -r ${BG_DATA}_48-80/* .; ls -d data/*/; echo images: $(ls images)")
     names = done.stdout.split()
     assert done.returncode == 0 and done.stderr == LOAD_LINE
@@ -72,7 +72,15 @@ def test_what_users_type(module):
     assert [name for name in names if name.endswith("/")] == [
         "checkpoints/", "data/", "images/",
         "data/LIN_Normalized_WT_size-48-80_test/", "data/LIN_Normalized_WT_size-48-80_train/"]
-    assert names.count("models.py") == 2 and done.stdout.endswith("images:\n")
+    assert "copied" in names and names.count("models.py") == 2 and done.stdout.endswith("images:\n")
+
+
+def test_an_edited_copy_drives_every_command(module):
+    """With BG_SRC, the module's own variable, pointing at the copy; from another folder."""
+    done = module("module load biogans; mkdir copy elsewhere; cp $BG_SRC/* copy; echo 'print(\"my networks\")' >> "
+                  "copy/models.py; export BG_SRC=$PWD/copy; cd elsewhere; train.py -h | head -n 1; "
+                  "biogans evaluate -h | head -n 1; biogans explore -h | head -n 1; python ../copy/predict.py -h | head -n 1")
+    assert done.stdout == 4 * "my networks\n", done.stderr
 
 
 @pytest.mark.parametrize("command", ["train.py", "predict.py", "visualize.py"])
