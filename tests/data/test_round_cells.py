@@ -1,4 +1,4 @@
-"""Simulated round cells: what is known of them is in their pixels."""
+"""Simulated round cells: their known properties show in their pixels."""
 
 import dataclasses
 
@@ -36,8 +36,8 @@ def test_volume_doubles():
     assert large > 1.2 * small
 
 
-def test_the_plate_and_its_parting():
-    """DNA lies across the long axis before anaphase, and in two halves on it at the end."""
+def test_the_plate_and_its_division():
+    """DNA lies across the long axis before anaphase, and in two parts along it at the end."""
     y, x = np.indices((40, 40)) - 19.5
 
     def spread(t):

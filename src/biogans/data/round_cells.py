@@ -1,23 +1,24 @@
-"""Simulated round cells with a cell cycle, as an imaging flow cytometer shows them: brightfield and DNA.
+"""Model of round cells through the cell cycle, as an imaging flow cytometer sees them: brightfield and DNA.
 
-What no measured cell comes with is known of these: the age t, from birth (0) to division (1). The volume doubles with
-it, so the radius grows by a quarter; the DNA is doubled between SYNTHESIS[0] and SYNTHESIS[1]; then the chromosomes
-gather in a plate, which parts. Cells differ in size, stain, focus, place and orientation at the same age. Lengths are
-in pixels; constants were set by eye beside Jurkat cells of Blasi et al. (2016).
+Unlike measured cells, these have a known age t, from birth (0) to division (1). The volume doubles over this time, so
+the radius grows by a quarter; the DNA doubles between SYNTHESIS[0] and SYNTHESIS[1]; then the chromosomes gather in a
+plate, which divides. Cells of the same age differ in size, stain, focus, position and orientation. Lengths are in
+pixels; the constants were set by eye beside Jurkat cells of Blasi et al. (2016).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .simulate import ramp, sample_age
+from .curves import ramp
+from .yeast import sample_age
 
 SIZE = 40                               # pixels, rows and columns
-PHASES = {"G1": 0.42, "S_phase": 0.68, "G2": 0.88, "Mitosis": 1.0}      # and the age at which each ends
+PHASES = {"G1": 0.42, "S_phase": 0.68, "G2": 0.88, "Mitosis": 1.0}      # age at which each phase ends
 SYNTHESIS = PHASES["G1"], PHASES["S_phase"]
-PLATE, ANAPHASE = 0.92, 0.96            # ages at which the chromosomes are in the plate, and at which it parts
+PLATE, ANAPHASE = 0.92, 0.96            # ages at which the plate is complete, and at which it starts to divide
 RADIUS = 8.3                            # at birth
-BACKGROUND = 128                        # of the brightfield
+BACKGROUND = 128                        # grey value of the brightfield
 LIGHT = 9000                            # of the DNA of one genome, summed over the image
 
 
@@ -29,14 +30,14 @@ class RoundCell:
     radius: float
     elongation: float                   # length over width
     dna: float                          # 1 before synthesis, 2 after it
-    stain: float                        # light of a genome, relative to LIGHT
-    focus: float                        # how far out of focus, 0 to 1
+    stain: float                        # light of one genome, relative to LIGHT
+    focus: float                        # distance from the focal plane, 0 to 1
     angle: float                        # of the long axis
     centre: tuple                       # (down, right) from the centre of the image
 
 
 def sample_cell(rng, t=None):
-    """A cell of age t, or of an age drawn from an exponentially growing culture."""
+    """Sample a cell of age t, or of an age from an exponentially growing culture."""
     t = float(sample_age(rng) if t is None else t)
     return RoundCell(t=t, radius=RADIUS * 2 ** (t / 3) * np.exp(rng.normal(0, 0.02)),
                      elongation=1 + 0.02 * abs(rng.standard_normal()) + 0.25 * ramp(t, ANAPHASE, 1.0),
@@ -45,12 +46,12 @@ def sample_cell(rng, t=None):
 
 
 def phase(t):
-    """The name of the phase of a cell of age t."""
+    """Name of the phase of a cell of age t."""
     return next((name for name, end in PHASES.items() if t < end), "Mitosis")
 
 
 def render(cell, rng):
-    """uint8 (SIZE, SIZE, 2): brightfield, and DNA."""
+    """Render a cell: uint8 (SIZE, SIZE, 2), brightfield and DNA."""
     from scipy.ndimage import gaussian_filter
 
     down, right = np.indices((SIZE, SIZE)) - (SIZE - 1) / 2 - np.reshape(cell.centre, (2, 1, 1))
@@ -76,7 +77,7 @@ def render(cell, rng):
 
 
 def chromatin(cell, along, across):
-    """Where the DNA is, (SIZE, SIZE), in any unit: in a round nucleus, then in a plate across the cell, then in two."""
+    """Density of DNA, (SIZE, SIZE), in arbitrary units: a round nucleus, then a plate across the cell, then two plates."""
     nucleus = np.sqrt(np.maximum(1 - (along ** 2 + across ** 2) / (0.68 * cell.radius) ** 2, 0))
     gathered = ramp(cell.t, PHASES["G2"], PLATE)
     apart = 0.55 * cell.radius * ramp(cell.t, ANAPHASE, 1.0)
@@ -86,7 +87,7 @@ def chromatin(cell, along, across):
 
 
 def sample(number, seed):
-    """(images uint8 (number, SIZE, SIZE, 2), cells): each a function of the seed and its position."""
+    """Sample (images uint8 (number, SIZE, SIZE, 2), cells), each a function of the seed and its position."""
     images, cells = [], []
     for k in range(number):
         rng = np.random.default_rng((seed, k))
