@@ -1,87 +1,22 @@
-"""Public data: whose they are, where they are, and their download, which goes on where it was broken off."""
+"""Download public data into a cache; interrupted downloads resume."""
 
 import contextlib
-import dataclasses
 from pathlib import Path
 
 from ..system.errors import InputError
 from ..system.files import Lock, noticing_a_full_disk
+from .public_data import PUBLIC
 
 SECONDS = 30            # without a byte, after which a connection counts as broken
 
 
-@dataclasses.dataclass(frozen=True)
-class Public:
-    """Files that others offer.
-
-    address     URL of the folder they are in
-    files       {name in that folder: SHA-256, or None where nobody has published it}
-    about       what they are, their licence, what to cite: lines for people
-    """
-
-    address: str
-    files: dict
-    about: str
-
-
-_LIN = """\
-LIN at {} pixels ({}): fission yeast, Bgs4 in red, one polarity factor in green.
-Licence: none is published. The paper's authors write: "For the license on the LIN dataset, please contact the authors
-of Dodgson et al. (2017)". Ask them before you publish or pass on these images or what is drawn after them.
-Cite: Dodgson et al., Reconstructing regulatory pathways by systematically mapping protein localization
-interdependency networks, bioRxiv 11674, 2017; Osokin et al., GANs for biological image synthesis, ICCV 2017."""
-
-PUBLIC = {
-    "lin-48-80": Public("http://www.di.ens.fr/sierra/research/biogans", {"LIN_Normalized_WT_size-48-80.zip": None},
-                        _LIN.format("48x80", "438 MB")),
-    "lin-96-160": Public("http://www.di.ens.fr/sierra/research/biogans", {"LIN_Normalized_WT_size-96-160.zip": None},
-                         _LIN.format("96x160", "1.3 GB")),
-    "ifc": Public(
-        "https://raw.githubusercontent.com/minh-doan/MLCP/4b4d93606e6b88654fc0a0697515d63102f60ee7/images/Experiment_1", {
-            "G1/Ch3_CP0008.tif": "373d146c82ce923b953c64165c243bfee48562793cb8bfe170cfca96e3d05f26",
-            "G1/Ch4_CP0008.tif": "1d3c32de96b4ebbbeeae98688f1025d81e29b248f30d3b1cc8147fa10b36f519",
-            "G1/Ch6_CP0008.tif": "94054f1682116c6cbf4864b577f5dd8e6d3c35c9760e9623c2b2e7828b2f9e6b",
-            "S_phase/Ch3_CP0009.tif": "0e9b52c6bbf4f9e6e90340112b9eacb56cac63f909cd8f4b97e91911a764d73f",
-            "S_phase/Ch4_CP0009.tif": "8d8649e779e944f8d40c6e4a0d739952799a410b4242f5f47719d8b91f020178",
-            "S_phase/Ch6_CP0009.tif": "66374337c59d451fca4f089fb95b4cd3d667c3adafd964c91ed442d9ad45ec42",
-            "G2/Ch3_CP0008.tif": "b4040fdbf5049c2fbd37058e5eddb5472257fc6c90045ec4f840c707a934ab22",
-            "G2/Ch4_CP0008.tif": "5fb64b41126ae95028c64b5e0b4b12029fb842d55ddf5042338c2c32515c1be4",
-            "G2/Ch6_CP0008.tif": "5519c06824fdaa6e0bed054ee4b93a7a53b4ccd0761ef6d7da1d60974f97a6f1",
-            "Prophase/Ch3_CP0001.tif": "502b80326fa58cc11169b447fd633946493dd7c8368263bd67d6b1ecae1445cd",
-            "Prophase/Ch4_CP0001.tif": "667bd7b1e0af933535d78ee3d908981489ae83ab47c214ee7ac813ecf1778a6e",
-            "Prophase/Ch6_CP0001.tif": "a7807c2727ce0d6b345ee5a402530e324129c810550274d576b29646dfe00e21",
-            "Metaphase/Ch3_CP0001.tif": "f3929672e88443e41053383a18aa87164f472a75c107e8c7309d81a148335aa6",
-            "Metaphase/Ch4_CP0001.tif": "df1f5d922c54ff593434f2ec518ca36b719686538368de23dc2fa505e3488ef4",
-            "Metaphase/Ch6_CP0001.tif": "51acc1daff25785a16605aba9cf48048b714a12dd4e41aba8c461fd81457ee3a",
-            "Anaphase/Ch3_CP0001.tif": "7787d8f0cd533398a18756f79a4f69cfb7b21e8ab6bfd814601b85503cf25a98",
-            "Anaphase/Ch4_CP0001.tif": "6b53d036937ce353c4769f2867e8fbdb5a5dd08c323d2beb92c85468a2551a97",
-            "Anaphase/Ch6_CP0001.tif": "231ee02a0b25b854380bc94a38a0d363e75aa54b8ced6cf8d3107c2bd374403e",
-            "Telophase/Ch3_CP0001.tif": "48a09ef683702b48931b0a6c241b85da71ec833e4361c18865ef3ea4ee343787",
-            "Telophase/Ch4_CP0001.tif": "97fc175c7cb2253a33bedcea6fdfc7d5fbf67272a0bb11b378e3e901c54e0bfc",
-            "Telophase/Ch6_CP0001.tif": "1b25f04ddae9be6139803fe64261b02665d77cb8e1e9ab9b2d87bf2c80286e50"},
-        "Jurkat cells from an imaging flow cytometer (61 MB): brightfield, DNA and side scatter, seven phases.\n"
-        "Licence: BSD-3-Clause, github.com/minh-doan/MLCP; whoever passes them on adds its text.\n"
-        "Cite: Blasi et al., Label-free cell cycle analysis for high-throughput imaging flow cytometry, Nature\n"
-        "Communications 7:10256, 2016; Hennig et al., Methods 112:201, 2017."),
-    "mnist": Public("https://storage.googleapis.com/cvdf-datasets/mnist", {
-        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"},
-        "MNIST (12 MB): 70,000 handwritten digits of 28x28 pixels.\n"
-        "Licence: CC BY-SA 3.0, Yann LeCun and Corinna Cortes: name them, and share alike.\n"
-        "Cite: LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition, Proceedings\n"
-        "of the IEEE 86:2278, 1998."),
-}
-
-
 def fetch(name, cache=None, url=None):
-    """Have the files of PUBLIC[name] in the cache, and return their folder; what is there already is not asked for.
+    """Download the files of PUBLIC[name] that the cache lacks; return their folder.
 
-    cache   folder for all downloads; by default the user's, as the system has it (~/.cache/biogans)
-    url     of a folder with copies of the files, instead of the one that is known
+    cache   folder for all downloads; by default the system's cache folder of the user (~/.cache/biogans)
+    url     URL of a folder with copies of the files, to use instead of the published one
 
-    Raises InputError, NoRoom. A file whose SHA-256 is known is compared with it; of others it is printed.
+    Files with a published SHA-256 are verified; for others the digest is printed. Raises InputError or NoRoom.
     """
     import pooch
     pooch.get_logger().setLevel("ERROR")
@@ -89,18 +24,18 @@ def fetch(name, cache=None, url=None):
     for file, digest in public.files.items():
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(path):
+        with _locked(path):
             _retrieve(f"{(url or public.address).rstrip('/')}/{file}", path, digest)
         if digest is None:
-            print(f"{path}: SHA-256 {pooch.file_hash(path)}, and no known one to compare it with")
+            print(f"{path}: SHA-256 {pooch.file_hash(path)}, not verified because none is published")
     return folder
 
 
 @contextlib.contextmanager
-def _alone(path):
+def _locked(path):
     lock = Lock(path.with_name(f".lock.{path.name}"))
     if not lock.take():
-        raise InputError(f"{path}: it is being downloaded by another process ({lock.holder}): wait for that one")
+        raise InputError(f"{path}: another process is downloading this file ({lock.holder}): wait until it finishes")
     try:
         yield
     finally:
@@ -114,22 +49,22 @@ def _retrieve(url, path, digest):
         pooch.retrieve(url, digest, path.name, path.parent, downloader=_Resuming(path))
     except requests.HTTPError as problem:
         answer = f"{problem.response.status_code} {problem.response.reason}"
-        raise InputError(f"{url}: the server answers {answer}: look for the file elsewhere, and give its folder's "
-                         f"address with --url, or the file with --from") from None
+        raise InputError(f"{url}: the server answers {answer}: find a copy elsewhere, and give the address of its "
+                         f"folder with --url or the downloaded file with --from") from None
     except requests.RequestException as problem:
-        raise InputError(f"{url}: not reached ({type(problem).__name__}): repeat the command when the network is there, "
-                         f"or get the file on another machine and give it with --from") from None
-    except ValueError as problem:           # pooch's, about the digest
+        raise InputError(f"{url}: not reached ({type(problem).__name__}): repeat the command when the network is "
+                         f"available, or download the file on another machine and give it with --from") from None
+    except ValueError as problem:           # raised by pooch for a wrong digest
         reason = str(problem).split(". ")[0]
-        raise InputError(f"{url}: it is not the file it should be, and was not kept ({reason}): repeat the command, or "
-                         f"look for the right one and give it with --from") from None
+        raise InputError(f"{url}: not the expected file, therefore not kept ({reason}): repeat the command, or find "
+                         f"the right file and give it with --from") from None
 
 
 class _Resuming:
-    """A downloader for pooch, whose own begins again each time.
+    """A downloader for pooch that resumes; pooch's own one always starts from the beginning.
 
-    What came so far is kept as <name>.part, and beside it what the server calls this version of the file: of the same
-    version only the rest is asked for (RFC 9110, 13.1.5 and 14.2).
+    The part received so far is kept as <name>.part, with the server's identifier of this version of the file beside it:
+    only the rest of the same version is requested (RFC 9110, 13.1.5 and 14.2).
     """
 
     def __init__(self, path):
@@ -142,7 +77,7 @@ class _Resuming:
             done = self.part.stat().st_size
             headers |= {"Range": f"bytes={done}-", "If-Range": self.version.read_text()}
         with requests.get(url, headers=headers, stream=True, timeout=SECONDS) as response:
-            if response.status_code == 416:         # there is no byte after these
+            if response.status_code == 416:         # there are no further bytes
                 self.version.unlink()
                 return self(url, output_file, pooch)
             response.raise_for_status()
@@ -154,7 +89,7 @@ class _Resuming:
         self.version.unlink(missing_ok=True)
 
     def _remember(self, headers):
-        """Note which version of the file this is; nothing if the server does not tell for sure."""
+        """Record the version of the file, unless the server gives no strong identifier."""
         self.version.unlink(missing_ok=True)
         tag = headers.get("ETag", "W/")
         version = headers.get("Last-Modified") if tag.startswith("W/") else tag
@@ -162,11 +97,11 @@ class _Resuming:
             self.version.write_text(version)
 
     def _receive(self, response, done):
-        """Add the body to the part, after its first `done` bytes. Raises InputError where the body ends early."""
+        """Append the body to the part, after its first `done` bytes. Raises InputError if the body ends early."""
         import requests
         from tqdm import tqdm
         total = done + int(response.headers.get("Content-Length", 0))
-        so_far = f", going on after {done / 1e6:.1f}" if done else ""
+        so_far = f", resuming after {done / 1e6:.1f} MB" if done else ""
         print(f"{response.url}  {total / 1e6:.1f} MB{so_far}", flush=True)
         whole = True
         with (open(self.part, "ab" if done else "wb") as file, noticing_a_full_disk(self.part),
@@ -179,6 +114,6 @@ class _Resuming:
                 whole = False
         here = self.part.stat().st_size
         if not whole or here < total:
-            remedy = "goes on from there" if self.version.exists() else "begins again, as this server can't go on"
+            effect = "resume" if self.version.exists() else "start again, because this server does not support resuming"
             of = f"{here:,} of {total:,}" if total else f"{here:,}"
-            raise InputError(f"{response.url}: broken off after {of} bytes: repeat the command: it {remedy}")
+            raise InputError(f"{response.url}: interrupted after {of} bytes: repeat the command to {effect}")
