@@ -1,4 +1,4 @@
-"""Reading videos of every kind, and damaged ones told of in one line."""
+"""Reading videos of every kind, and damaged ones reported in one line."""
 
 import imageio.v2
 import numpy as np
@@ -19,7 +19,8 @@ def read(path, **options):
 
 
 @pytest.mark.parametrize("settings", [{}, {"compression": "zlib"}, {"ome": True, "metadata": {"axes": "TYX"}},
-                                      {"imagej": True, "metadata": {"axes": "TYX"}}, {"metadata": None}, {"bigtiff": True}])
+                                      {"imagej": True, "metadata": {"axes": "TYX"}}, {"metadata": None},
+                                      {"bigtiff": True}])
 def test_stacks_of_all_writers(tmp_path, settings):
     tifffile.imwrite(tmp_path / "a.tif", STACK, **settings)
     video = videos.open_video(tmp_path / "a.tif")
@@ -28,7 +29,8 @@ def test_stacks_of_all_writers(tmp_path, settings):
     assert [number for number, _ in video.frames([1, 3])] == [1, 3]
 
 
-@pytest.mark.parametrize("settings", [{"imagej": True, "metadata": {"axes": "TZCYX"}}, {"ome": True, "metadata": {"axes": "TZCYX"}}])
+@pytest.mark.parametrize("settings", [{"imagej": True, "metadata": {"axes": "TZCYX"}},
+                                      {"ome": True, "metadata": {"axes": "TZCYX"}}])
 def test_hyperstacks(tmp_path, settings):
     """Time, depth and channels: the maximum over depth, every slice, one channel or both."""
     values = RNG.integers(0, 4000, (3, 4, 2, 32, 48)).astype(np.uint16)
@@ -64,7 +66,8 @@ def test_colours_are_averaged_and_can_be_chosen(tmp_path):
     assert np.array_equal(read(tmp_path / "a.tif", channels=(2,))[:, 0], values[..., 1])
 
 
-@pytest.mark.parametrize("suffix, codec, exact", [(".avi", "ffv1", True), (".avi", "mjpeg", False), (".mp4", "libx264", False)])
+@pytest.mark.parametrize("suffix, codec, exact", [(".avi", "ffv1", True), (".avi", "mjpeg", False),
+                                                  (".mp4", "libx264", False)])
 def test_movies(tmp_path, suffix, codec, exact):
     y, x = np.mgrid[:32, :48]
     values = np.array([128 + 100 * np.sin(x / 8 + k) * np.cos(y / 8) for k in range(7)]).astype(np.uint8)
@@ -92,23 +95,25 @@ def test_which_files_are_videos(tmp_path):
     (tmp_path / "mutant" / "frames").mkdir()
     for k in range(2):
         tifffile.imwrite(tmp_path / "mutant" / "frames" / f"{k}.tif", STACK[0])
-    found = videos.find(tmp_path)
+    found = videos.find_videos(tmp_path)
     assert {name: [videos.name_of(path) for path in paths] for name, paths in found.items()} == {
         "mutant": ["a", "frames"], "wild": ["a", "b"]}
-    assert list(videos.find(tmp_path / "wild")) == ["wild"]
-    assert videos.find(tmp_path / "mutant" / "frames") == {"mutant": [tmp_path / "mutant" / "frames"]}
+    assert list(videos.find_videos(tmp_path / "wild")) == ["wild"]
+    assert videos.find_videos(tmp_path / "mutant" / "frames") == {"mutant": [tmp_path / "mutant" / "frames"]}
     (tmp_path / "none").mkdir()
-    for folder, words in ((tmp_path / "none", "no videos here"), (tmp_path / "missing", "no such")):
+    for folder, words in ((tmp_path / "none", "no videos in this folder"), (tmp_path / "missing", "no such")):
         with pytest.raises(InputError, match=words):
-            videos.find(folder)
+            videos.find_videos(folder)
 
 
 def test_the_pixel_size(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", STACK, ome=True, metadata={
-        "axes": "TYX", "PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.1, "PhysicalSizeYUnit": "µm"})
+        "axes": "TYX", "PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.1,
+        "PhysicalSizeYUnit": "µm"})
     tifffile.imwrite(tmp_path / "b.tif", STACK, imagej=True, resolution=(5, 5), metadata={"unit": "um", "axes": "TYX"})
     tifffile.imwrite(tmp_path / "c.tif", STACK)
-    assert [videos.open_video(tmp_path / name).pixel_size_um for name in ("a.ome.tif", "b.tif", "c.tif")] == [0.1, 0.2, None]
+    found = [videos.open_video(tmp_path / name).pixel_size_um for name in ("a.ome.tif", "b.tif", "c.tif")]
+    assert found == [0.1, 0.2, None]
 
 
 # ---------------------------------------------------------------------------------------------- damaged ones
@@ -134,13 +139,13 @@ def test_empty_truncated_and_mixed_stacks(tmp_path):
         file.write(STACK[0, :16])
     bad(path, "different sizes")
     tifffile.imwrite(path, np.full((3, 32, 48), np.nan, np.float32))
-    bad(path, "no finite numbers")
+    bad(path, "not finite numbers")
     tifffile.imwrite(path, STACK)
     bad(path, "has 1 channel", channels=(2,))
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4"])
-def test_movies_that_are_none(tmp_path, suffix):
+def test_files_that_are_not_movies(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_bytes(b"")
     bad(path, "replace|copy")
@@ -158,3 +163,10 @@ def test_frames_of_mixed_sizes_and_damaged_ones(tmp_path):
     bad(tmp_path, "3.png has 20x48 .* all frames of a video must be alike")
     (tmp_path / "3.png").write_bytes((tmp_path / "2.png").read_bytes()[:300])
     bad(tmp_path, "3.png: the file can't be read")
+
+
+def test_frames_of_other_formats_are_refused(tmp_path):
+    """A name does not choose the decoder: only the formats of image_files are opened."""
+    for k in range(2):
+        Image.fromarray(STACK[k].astype(np.uint8)).save(tmp_path / f"{k}.png", format="GIF")
+    bad(tmp_path, "0.png: the file can't be read")

@@ -1,4 +1,4 @@
-"""What is done to the frames of a video, one function each: drift, background, noise, edges, masks, crops.
+"""Filters and measurements of video frames: drift, background, bleaching, noise, edges, thresholds, sharpness.
 
 An image is float32 (height, width). A shift is (down, right) in pixels.
 """
@@ -7,43 +7,43 @@ from typing import NamedTuple
 
 import numpy as np
 
-SMALL, LARGE = 1.5, 8.0                 # pixels: structures between these two sizes show the drift
-MEMORY = 0.1                            # weight of the newest frame in the running reference, at least
+SMALL, LARGE = 1.5, 8.0                 # pixels: drift is measured from structures between these sizes
+MEMORY = 0.1                            # smallest weight of the newest frame in the running reference
 THRESHOLDS = ("otsu", "li", "triangle", "yen", "isodata")
-PATCH, DISTANCE = 5, 5                  # of non-local means: pixels of a patch's side, and how far patches are compared
+PATCH, DISTANCE = 5, 5                  # of non-local means, in pixels: side of a patch, distance of compared patches
 BINS = 1024                             # of histograms
 
 
 # ---------------------------------------------------------------------------------------------- drift
 
 class Drift:
-    """The drift of each frame since the first, by cross-correlation with a running mean of the registered frames.
+    """Drift of each frame since the first, by cross-correlation with a running mean of the registered frames.
 
-    Measured from frame to frame, errors would add up; measured against the first frame, structures that move would no
-    longer be found. A frame is moved back by the drift so far, and what is left is measured: first in the whole image,
-    then in tiles, of which the median counts, so that structures that move by themselves don't pull at it.
+    Errors from frame to frame would accumulate; compared with the first frame, moving structures would soon be lost.
+    Each frame is shifted back by the drift so far, then the remaining shift is measured: first in the whole image, then
+    as the median over tiles, which structures that move by themselves do not bias.
     """
 
-    tiles = 4                           # along each side, and as many again, less one, between them
+    tiles = 4                           # along each side, plus those halfway between neighbours
 
     def __init__(self):
         self.shift, self.reference, self.seen = np.zeros(2), None, 0
 
     def measure(self, image):
-        """The drift (down, right) of the next frame; to a twentieth of a pixel."""
-        detail = band(image)
-        detail = np.clip(detail, 0, np.quantile(detail, 0.95))      # the brightest structures are not the only ones
+        """Drift (down, right) of the next frame, to 1/20 pixel."""
+        detail = bandpass(image)
+        detail = np.clip(detail, 0, np.quantile(detail, 0.95))      # so that the brightest structures do not dominate
         if self.reference is None:
             self.reference = np.zeros_like(detail)
         else:
-            self.shift = self.shift + displacement(self.reference, moved(detail, -self.shift))
-            self.shift = self.shift + self._of_tiles(moved(detail, -self.shift))
+            self.shift = self.shift + displacement(self.reference, shifted(detail, -self.shift))
+            self.shift = self.shift + self._median_of_tiles(shifted(detail, -self.shift))
         self.seen += 1
-        self.reference += max(1 / self.seen, MEMORY) * (moved(detail, -self.shift) - self.reference)
+        self.reference += max(1 / self.seen, MEMORY) * (shifted(detail, -self.shift) - self.reference)
         return self.shift.copy()
 
-    def _of_tiles(self, detail):
-        """The median displacement of those tiles in which there is something to see."""
+    def _median_of_tiles(self, detail):
+        """Median displacement of the tiles that contain structure."""
         high, wide = (max(64, side // self.tiles) for side in detail.shape)
         enough = 0.3 * self.reference.std()
         shifts = []
@@ -56,22 +56,22 @@ class Drift:
 
 
 def displacement(reference, image):
-    """How far (down, right) what is in `reference` has gone in `image`, to 1/20 pixel (Guizar-Sicairos 2008)."""
+    """Shift (down, right) from `reference` to `image`, to 1/20 pixel (Guizar-Sicairos 2008)."""
     from skimage.registration import phase_cross_correlation
-    window = np.hanning(len(image))[:, None] * np.hanning(image.shape[1])       # hides that the borders differ
+    window = np.hanning(len(image))[:, None] * np.hanning(image.shape[1])       # hides differences at the borders
     if not (reference.any() and image.any()):
         return np.zeros(2)
     return -phase_cross_correlation(reference * window, image * window, upsample_factor=20, normalization=None)[0]
 
 
-def band(image):
-    """What of an image is larger than noise and smaller than its background."""
+def bandpass(image):
+    """Band-pass filter: suppress noise and background."""
     from scipy.ndimage import gaussian_filter
     return gaussian_filter(image, SMALL) - gaussian_filter(image, LARGE)
 
 
-def moved(image, shift):
-    """The image moved by `shift`, by cubic splines; its edge values are repeated where nothing is known."""
+def shifted(image, shift):
+    """Image shifted by cubic splines; its edge values are repeated where nothing is known."""
     from scipy.ndimage import shift as spline_shift
     return spline_shift(image, shift, order=3, mode="nearest") if np.any(shift) else image
 
@@ -79,7 +79,7 @@ def moved(image, shift):
 # ---------------------------------------------------------------------------------------------- light
 
 def background(image, size):
-    """The image's background: the lower quartile of each tile of `size` pixels, freed of outliers and interpolated."""
+    """Background of an image: lower quartiles of tiles of `size` pixels, median-filtered and interpolated."""
     from scipy.ndimage import gaussian_filter, map_coordinates, median_filter
     smooth = gaussian_filter(image, 2.0)
     rows, columns = (np.array_split(np.arange(side), max(1, round(side / size))) for side in image.shape)
@@ -91,15 +91,15 @@ def background(image, size):
     return map_coordinates(tiles, np.meshgrid(*at, indexing="ij"), order=1, mode="nearest").astype(np.float32)
 
 
-def level(image):
-    """How bright the structures are: the mean of the brightest twentieth above the median."""
+def foreground_brightness(image):
+    """Brightness of the structures: mean of the brightest twentieth, less the median."""
     from scipy.ndimage import gaussian_filter
     smooth = gaussian_filter(image, SMALL)
     return float(smooth[smooth >= np.quantile(smooth, 0.95)].mean() - np.median(smooth))
 
 
 def bleaching(levels):
-    """Factors, 1 for the first frame, that undo an exponential decay of `levels` (a robust slope: Sen 1968)."""
+    """Factors, 1 for the first frame, that undo an exponential decay of `levels` (robust slope: Sen 1968)."""
     from scipy.stats import theilslopes
     levels = np.asarray(levels)
     times = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), 400)).astype(int))
@@ -111,7 +111,7 @@ def bleaching(levels):
 # ---------------------------------------------------------------------------------------------- noise
 
 class Noise(NamedTuple):
-    """The variance of the noise at a mean of x is gain x + base: photons, and what the camera adds."""
+    """Noise of variance gain x + base at a mean of x: from photons and from the camera."""
 
     gain: float
     base: float
@@ -122,10 +122,10 @@ class Noise(NamedTuple):
 
 
 def estimate_noise(image):
-    """Noise of an image: what a mask that smooth structure does not pass lets through, brightness by brightness.
+    """Estimate the Noise of an image from its response to a mask that suppresses smooth structure.
 
-    As Immerkaer (1996), but of fourth differences, whose medians ignore what structure is left; and with a variance
-    that is linear in the brightness, as that of photons is (Foi et al. 2008).
+    As Immerkaer (1996), but from fourth differences, whose medians ignore remaining structure, and with a variance that
+    is linear in the brightness, as for photons (Foi et al. 2008).
     """
     from scipy.ndimage import convolve, uniform_filter
     mask = np.outer([1, -4, 6, -4, 1], [1, -4, 6, -4, 1]).astype(np.float32) / 70
@@ -139,8 +139,8 @@ def estimate_noise(image):
 
 
 def fit_noise(means, variances):
-    """The Noise through points (mean, variance); a variance is about as uncertain as it is large."""
-    if variances.max(initial=0) <= 1e-10 * np.max(means ** 2, initial=0):           # rounding of this arithmetic
+    """Fit a Noise to points (mean, variance), assuming that uncertainty is proportional to the variance."""
+    if variances.max(initial=0) <= 1e-10 * np.max(means ** 2, initial=0):           # rounding errors
         return Noise(0.0, 0.0)
     weights = 1 / np.maximum(variances, max(variances.max(initial=0), 1e-12) * 1e-3)
     if len(means) > 1 and np.ptp(means) > 0:
@@ -151,9 +151,9 @@ def fit_noise(means, variances):
 
 
 def denoise(image, noise, strength):
-    """Non-local means (Buades et al. 2005) of an image in which the noise is made even first (Anscombe 1948).
+    """Filter an image by non-local means (Buades et al. 2005) after stabilising its variance (Anscombe 1948).
 
-    strength    of the filter, in units of the noise's standard deviation
+    strength    of the filter, in standard deviations of the noise
     """
     from skimage.restoration import denoise_nl_means
     even = stabilised(image, noise)
@@ -165,7 +165,7 @@ def denoise(image, noise, strength):
 
 
 def stabilised(image, noise):
-    """The image with a noise of standard deviation 1 everywhere; None if it has no noise."""
+    """Image transformed to a noise of standard deviation 1 everywhere; None if it has no noise."""
     if noise.gain == 0:
         return (image / np.sqrt(noise.base)).astype(np.float32) if noise.base > 0 else None
     return (2 / noise.gain * np.sqrt(np.maximum(noise.gain * image + noise.base + 0.375 * noise.gain ** 2, 0))
@@ -173,7 +173,7 @@ def stabilised(image, noise):
 
 
 def unstabilised(even, noise):
-    """The inverse, unbiased for more than some photons."""
+    """Inverse of `stabilised`, unbiased for more than a few photons."""
     if noise.gain == 0:
         return even * np.float32(np.sqrt(noise.base))
     return (noise.gain * even ** 2 / 4 - noise.base / noise.gain - noise.gain / 8).astype(np.float32)
@@ -182,13 +182,13 @@ def unstabilised(even, noise):
 # ---------------------------------------------------------------------------------------------- structures
 
 def sharpened(image, sigma, weight):
-    """The image minus `weight` sigma² times its Laplacian at scale `sigma`: edges are enhanced; not below 0."""
+    """Image with enhanced edges: minus `weight` sigma² times its Laplacian at scale `sigma`, clipped at 0."""
     from scipy.ndimage import gaussian_laplace
     return np.maximum(image - weight * sigma ** 2 * gaussian_laplace(image, sigma), 0)
 
 
 def threshold(images, method):
-    """One threshold for all `images`, by one of THRESHOLDS."""
+    """One threshold for all `images`, by one of the methods THRESHOLDS."""
     from skimage import filters
     values = np.concatenate([image.ravel() for image in images])
     if values.min() == values.max():
@@ -201,8 +201,8 @@ def threshold(images, method):
     return float(getattr(filters, f"threshold_{method}")(hist=(counts, (edges[:-1] + edges[1:]) / 2)))
 
 
-def mask_of(image, above, smallest):
-    """Where the image is brighter than `above`, in pieces of `smallest` pixels or more."""
+def foreground_mask(image, above, smallest):
+    """Mask of connected regions of at least `smallest` pixels that are brighter than `above`."""
     from scipy.ndimage import label
     pieces, _ = label(image > above, np.ones((3, 3)))
     large = np.bincount(pieces.ravel()) >= smallest
@@ -211,7 +211,7 @@ def mask_of(image, above, smallest):
 
 
 def sharpness(image, mask):
-    """How much fine detail there is where `mask` is true, relative to the brightness there: little out of focus."""
+    """Fine detail within `mask`, relative to the brightness there; small if out of focus."""
     from scipy.ndimage import gaussian_laplace
     if not mask.any():
         return 0.0
