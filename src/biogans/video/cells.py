@@ -1,189 +1,78 @@
-"""Cut single cells out of fields of many, aligned and whole.
-
-Cells are what is brighter than a threshold, with touching ones cut apart by a watershed of the distance to the
-outline. Each is turned about its centre until its long axis lies level. Whether it is one whole cell is judged from its
-shape and light by a logistic regression, taught by a few examples, which is kept as a JSON file of numbers.
-"""
+"""Cut single cells out of fields of many, aligned and whole."""
 
 import csv
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..core import options as command_line
-from ..system import launch
-from . import preprocess, steps, videos
-from ..core.dataloader import SUFFIXES
+from ..system import arguments, launch
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.image_files import SUFFIXES
+from ..system.pixels import unit_to_bytes
+from ..system.progress import reading
+from . import videos
+from .cell_filter import read_filter, train_filter, write_filter
+from .crops import save_crop, sides
+from .frame_filters import THRESHOLDS
+from .records import write_table
+from .single_cells import FEATURES, align, find_cells, measure_cell
+from .sources import hold_out
 
-SMOOTH = 1.5                            # pixels: detail of an outline that does not count
-SEEDS = 2.0                             # pixels: so much thinner must a neck be than the bodies that it joins
-FEATURES = ("area", "length", "width", "eccentricity", "solidity", "roundness", "brightness", "contrast", "edge")
-EXAMPLES = 5                            # of each kind, at least, to learn from
+CHANNELS = (1, 2)
 BRIGHTEST = 0.998                       # quantile of the cells' brightness in a field that becomes white
 
 
-# ---------------------------------------------------------------------------------------------- one field
+class CellSettings(NamedTuple):
+    """How cells are found and cut out; the parser documents each option under the same name."""
 
-def find(image, smallest=100, threshold="otsu"):
-    """Labels, int (height, width), 0 for background, of the cells in an `image` in which they are bright.
+    channels: tuple
+    find: int
+    smallest: int
+    threshold: str
+    size: tuple
+    face: bool
 
-    Cells that touch the border, or have fewer than `smallest` pixels, are left out. Touching cells are cut apart where
-    the neck between them is thinner than both (watershed of the distance transform).
+
+class FoundCell(NamedTuple):
+    """A cell in a field.
+
+    frame       number of the frame in its file
+    middle      (down, right) in pixels of the field
+    features    float, as FEATURES
+    pixels      uint8 (height, width, channels), aligned
     """
-    from scipy import ndimage
-    from skimage import measure, segmentation
-    smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), SMOOTH)
-    cells = ndimage.binary_fill_holes(steps.mask_of(smooth, steps.threshold([smooth], threshold), smallest))
-    inside = ndimage.distance_transform_edt(cells)
-    flat = np.maximum(ndimage.gaussian_filter(inside, SMOOTH), 0)
-    seeds = measure.label(_maxima(flat, SEEDS) & cells)
-    labels = segmentation.clear_border(segmentation.watershed(-flat, seeds, mask=cells))
-    kept = [cell.label for cell in measure.regionprops(labels) if cell.area >= smallest]
-    return np.where(np.isin(labels, kept), labels, 0)
+
+    frame: int
+    middle: tuple
+    features: np.ndarray
+    pixels: np.ndarray
 
 
-def _maxima(height, depth):
-    """Where `height` has maxima that stand out by `depth`."""
-    from skimage.morphology import h_maxima
-    return h_maxima(height, depth) > 0
+# ---------------------------------------------------------------------------------------------- fields
 
-
-def align(pixels, mask, size, face=False):
-    """(pixels (*size, channels), mask (*size)) of one cell with its long axis level and its centre in the middle.
-
-    pixels   (height, width, channels), float; 0 is put wherever `mask` (height, width) is false
-    face     turn it by 180 degrees where that brings the brighter end of the first channel to the left
-    """
-    from scipy.ndimage import affine_transform
-    from skimage.measure import moments, moments_central
-    down, across = (moments(mask.astype(float), 1)[index] / mask.sum() for index in ((1, 0), (0, 1)))
-    central = moments_central(mask.astype(float), (down, across), order=2)
-    tilt = 0.5 * np.arctan2(2 * central[1, 1], central[0, 2] - central[2, 0])
-    if face:
-        rows, columns = np.nonzero(mask)
-        along = (rows - down) * np.sin(tilt) + (columns - across) * np.cos(tilt)
-        tilt += np.pi if (along * pixels[rows, columns, 0]).sum() > 0 else 0
-    turn = np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])      # (down, right) out -> in
-    corner = np.array([down, across]) - turn @ ((np.array(size) - 1) / 2)
-    level = [affine_transform(channel, turn, corner, tuple(size), order=1)
-             for channel in np.moveaxis(pixels * mask[..., None], -1, 0).astype(np.float32)]
-    whole = affine_transform(mask.astype(np.float32), turn, corner, tuple(size), order=1) > 0.5
-    return np.stack(level, axis=-1) * whole[..., None], whole
-
-
-def features(image, mask):
-    """The FEATURES of a cell, float (9,): pixels, dimensionless, and light relative to what surrounds the cell.
-
-    image   (height, width), of which the background is 0 or so
-    mask    (height, width), the cell
-    """
-    from scipy.ndimage import binary_dilation, binary_erosion
-    from skimage.measure import regionprops
-    cell = regionprops(mask.astype(np.uint8))[0]
-    inside, around = image[mask], image[binary_dilation(mask, iterations=4) & ~mask]
-    rim = image[mask & ~binary_erosion(mask, iterations=2)]
-    bright = max(inside.mean(), 1e-12)
-    return np.array([
-        cell.area, cell.axis_major_length, cell.axis_minor_length, cell.eccentricity, cell.solidity,
-        4 * np.pi * cell.area / max(cell.perimeter, 1) ** 2, bright, inside.std() / bright,
-        (rim.mean() - around.mean() if around.size else 0) / bright])
-
-
-# ---------------------------------------------------------------------------------------------- the filter
-
-class Filter(NamedTuple):
-    """A logistic regression on standardised FEATURES and their squares, for too much may be as wrong as too little."""
-
-    names: list
-    mean: list
-    scale: list
-    weights: list
-    bias: float
-    accuracy: float                     # balanced, in cross-validation; 1/2 is chance
-
-    def probability(self, table):
-        """That each of the cells (cells, features) is whole: (cells,) in [0, 1]."""
-        logit = _terms((np.asarray(table, float) - self.mean) / self.scale) @ np.array(self.weights) + self.bias
-        return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
-
-
-def _terms(standard):
-    return np.concatenate([standard, standard ** 2], axis=1)
-
-
-def teach(table, whole):
-    """The Filter that examples teach: features (cells, features), and whether each is a whole cell (cells,).
-
-    Raises InputError for fewer than EXAMPLES of either kind.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, StandardScaler
-    table, whole = np.asarray(table, float), np.asarray(whole, bool)
-    fewest = int(min(whole.sum(), (~whole).sum()))
-    if fewest < EXAMPLES:
-        raise InputError(f"{whole.sum()} whole cells and {(~whole).sum()} others to learn from: give "
-                         f"{EXAMPLES} or more of each")
-    model = make_pipeline(StandardScaler(), FunctionTransformer(_terms),
-                          LogisticRegression(class_weight="balanced", max_iter=2000))
-    folds = StratifiedKFold(min(5, fewest), shuffle=True, random_state=0)
-    accuracy = cross_val_score(model, table, whole, cv=folds, scoring="balanced_accuracy").mean()
-    scaler, regression = model.fit(table, whole)[0], model[-1]
-    return Filter(list(FEATURES), scaler.mean_.tolist(), scaler.scale_.tolist(), regression.coef_[0].tolist(),
-                  float(regression.intercept_[0]), float(accuracy))
-
-
-def write_filter(path, taught):
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(taught._asdict(), indent=1) + "\n")
-
-
-def read_filter(path):
-    """The Filter in a JSON file. Raises InputError."""
-    try:
-        taught = Filter(**json.loads(Path(path).read_text()))
-        numbers = np.concatenate([taught.mean, taught.scale, taught.weights, [taught.bias]]).astype(float)
-        n = len(FEATURES)
-        if tuple(taught.names) != FEATURES or numbers.shape != (4 * n + 1,) or not np.isfinite(numbers).all():
-            raise ValueError("other features")
-        return taught
-    except (OSError, ValueError, TypeError) as problem:
-        raise InputError(f"{path}: not a filter of biogans cells ({type(problem).__name__}): make one with "
-                         f"--teach") from None
-
-
-# ---------------------------------------------------------------------------------------------- many fields
-
-def fields(folder):
+def find_fields(folder):
     """{class: files} of a folder of images, or of one with a folder of images for each class. Raises InputError."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder: give -i the folder of your fields")
+        raise InputError(f"{folder}: no such folder: give the folder of your fields with -i")
     images = {path: sorted(file for file in path.iterdir()
                            if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
               for path in (folder, *sorted(folder.iterdir())) if path.is_dir() and not path.name.startswith(".")}
     found = {path.resolve().name: files for path, files in images.items() if files}
     if not found:
-        raise InputError(f"{folder}: no images here: expected {', '.join(SUFFIXES)} files")
+        raise InputError(f"{folder}: no images in this folder: expected {', '.join(SUFFIXES)} files")
     return found
 
 
-def cells_of(path, settings):
-    """Yield (frame number, (down, right), features, uint8 pixels (*size, channels)) of the cells of one file.
-
-    A file that is no stack is a field of its own; each frame of a stack is one.
-    """
-    channels = settings.channels or (1, 2)
-    field = (videos.open_image if path.suffix.lower() not in videos.STACKS else videos.open_video)(path, channels)
+def cells_in(path, settings):
+    """Yield a FoundCell for each cell in a file: in an image, or in each frame of a TIFF stack. Raises InputError."""
+    is_stack = path.suffix.lower() in videos.STACKS
+    field = (videos.open_video if is_stack else videos.open_image)(path, settings.channels)
     for number, frame in field.frames():
         image = frame.astype(np.float32)
         image -= np.median(image, axis=(1, 2), keepdims=True)
-        labels = find(image[settings.find - 1], settings.smallest, settings.threshold)
+        labels = find_cells(image[settings.find - 1], settings.smallest, settings.threshold)
         if not labels.any():
             continue
         white = np.maximum(np.quantile(image[:, labels > 0], BRIGHTEST, axis=1), 1e-12)
@@ -191,57 +80,58 @@ def cells_of(path, settings):
         for label in range(1, labels.max() + 1):
             mask = labels == label
             if mask.any():
-                yield number, _middle(mask), features(pixels[..., settings.find - 1], mask), np.rint(
-                    255 * align(pixels, mask, settings.size, settings.face)[0]).astype(np.uint8)
+                yield FoundCell(number, tuple(int(round(indices.mean())) for indices in np.nonzero(mask)),
+                                measure_cell(pixels[..., settings.find - 1], mask),
+                                unit_to_bytes(align(pixels, mask, settings.size, settings.face)[0]))
 
 
-def _middle(mask):
-    return tuple(int(round(indices.mean())) for indices in np.nonzero(mask))
-
-
-def collect(settings, output):
+def write_cells(options, output):
     """Write the cells of all fields as a data folder. Raises InputError."""
-    from tqdm import tqdm
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} is there already: choose another folder")
-    judge = read_filter(settings.filter) if settings.filter else None
-    sources = preprocess.split(fields(settings.input), settings.test, settings.seed)
-    name, rows, refused = settings.name or output.resolve().name, [], 0
-    for source in tqdm(sources, unit=" fields", disable=None):
-        folder = output / f"{name}_{source.split}" / source.factor
-        folder.mkdir(parents=True, exist_ok=True)
-        for k, (number, (down, right), found, pixels) in enumerate(cells_of(source.path, settings)):
-            whole = float(judge.probability(found[None])[0]) if judge else 1.0
+        raise InputError(f"{output} already exists: choose another folder")
+    judge = read_filter(options.filter) if options.filter else None
+    settings = CellSettings(options.channels or CHANNELS, options.find, options.smallest, options.threshold,
+                            options.size, options.face)
+    sources = hold_out(find_fields(options.input), options.test, options.seed)
+    name, rows, discarded = options.name or output.resolve().name, [], 0
+    for source in reading("cutting out cells", "field")(sources):
+        folder = f"{name}_{source.split}/{source.factor}"
+        (output / folder).mkdir(parents=True, exist_ok=True)
+        for k, cell in enumerate(cells_in(source.path, settings)):
+            whole = float(judge.probability(cell.features[None])[0]) if judge else 1.0
             if whole < 0.5:
-                refused += 1
+                discarded += 1
                 continue
-            file = f"{source.name}.f{number:04d}.cell{k:04d}.png"
-            preprocess.save(folder / file, pixels, settings.pixel_size)
-            rows.append({"file": f"{name}_{source.split}/{source.factor}/{file}", "split": source.split,
-                         "class": source.factor, "field": source.name, "frame": number, "down": down, "right": right,
-                         "whole": round(whole, 4), **{key: f"{value:.6g}" for key, value in zip(FEATURES, found)}})
+            file = f"{folder}/{source.name}.f{cell.frame:04d}.cell{k:04d}.png"
+            save_crop(output / file, cell.pixels, options.pixel_size)
+            rows.append({"file": file, "split": source.split, "class": source.factor, "field": source.name,
+                         "frame": cell.frame, "down": cell.middle[0], "right": cell.middle[1], "whole": round(whole, 4),
+                         **{key: f"{value:.6g}" for key, value in zip(FEATURES, cell.features)}})
     if not rows:
         raise InputError(f"{output}: no cell was kept: choose another --threshold or --find, or lower --smallest")
-    with replacing(output / "manifest.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"{len(rows)} cells of {len(sources)} fields; the filter left out {refused}")
+    write_table(output / "manifest.csv", list(rows[0]), rows)
+    print(f"{len(rows)} cells from {len(sources)} fields; the filter discarded {discarded}")
     print(f"Output to file: {output / 'manifest.csv'}")
     print(f"then: train.py -d {output} -m DCGAN")
 
 
-def examples(folder, whole, others):
-    """(features, whether whole) of the images in two folders, looked up by name in the manifest of `folder`."""
+# ---------------------------------------------------------------------------------------------- the filter
+
+def read_examples(folder, whole, others):
+    """(features, whether whole) of the images in two folders, by their names in the manifest of `folder`.
+
+    Raises InputError.
+    """
     try:
         with open(Path(folder) / "manifest.csv", newline="") as file:
             known = {Path(row["file"]).name: [float(row[name]) for name in FEATURES] for row in csv.DictReader(file)}
     except (OSError, KeyError, ValueError):
-        raise InputError(f"{folder}: no manifest.csv of biogans cells here: give -i the folder that it wrote") from None
+        raise InputError(f"{folder}: no manifest.csv of biogans cells in this folder: give the folder that it wrote "
+                         f"with -i") from None
     table, answers = [], []
     for place, answer in ((whole, True), (others, False)):
         if not Path(place).is_dir():
-            raise InputError(f"{place}: no such folder: copy examples out of {folder} into it")
+            raise InputError(f"{place}: no such folder: copy examples from {folder} into it")
         for file in sorted(Path(place).glob("*.png")):
             if file.name not in known:
                 raise InputError(f"{file} is not in the manifest of {folder}: keep the names of the files")
@@ -250,64 +140,73 @@ def examples(folder, whole, others):
     return table, answers
 
 
+def teach(options, output):
+    """Train a filter on the examples in two folders, and write it. Raises InputError."""
+    if output.suffix != ".json":
+        raise InputError(f"{output}: with --teach, give -o the name of a file that ends in .json")
+    table, whole = read_examples(options.input, *options.teach)
+    trained = train_filter(table, whole)
+    write_filter(output, trained)
+    print(f"trained on {sum(whole)} whole cells and {len(whole) - sum(whole)} others; balanced accuracy in "
+          f"cross-validation {trained.accuracy:.2f} (chance 0.50)")
+    print(f"Output to file: {output}")
+
+
 # ---------------------------------------------------------------------------------------------- the command
 
 def parser():
     """The command line."""
-    p = command_line.Parser(
+    p = arguments.Parser(
         prog="biogans cells",
-        description="Cut single cells out of fields of many, turn them level, and keep the whole ones.",
-        epilog="A field is an image file; of a stack, every frame is one. The output is as that of biogans preprocess.\n\n"
+        description="Cut single cells out of fields of many, align them, and keep the whole ones.\n\n"
+                    "Cells are regions above a threshold; touching ones are separated. Each is rotated until its long\n"
+                    "axis is horizontal. A filter trained on a few examples discards what is not one whole cell.",
+        epilog="A field is an image file, or each frame of a TIFF stack. The output is like that of preprocess.\n\n"
                "examples:\n"
-               "  biogans cells -i fields -o candidates                     all that looks like a cell\n"
-               "  biogans cells -i candidates --teach whole not -o whole.json      copies of some, sorted into two folders\n"
-               "  biogans cells -i fields -o data --filter whole.json       only what looks like the first folder\n"
-               "  biogans cells -i fields -o data --channels 1,3 --find 2 --size 64   find in the second of these channels\n"
+               "  biogans cells -i fields -o candidates                 everything that looks like a cell\n"
+               "  biogans cells -i candidates --teach whole not -o whole.json\n"
+               "                                                        train on copies of some in two folders\n"
+               "  biogans cells -i fields -o data --filter whole.json   only what looks like the first folder\n"
+               "  biogans cells -i fields -o data --channels 1,3 --find 2 --size 64\n"
+               "                                                        find cells in the second of these channels\n"
                "then: train.py -d data")
     p.add_argument("-i", "--input", metavar="FOLDER", required=True,
-                   help="folder of fields, or of one folder of them for each class; with --teach the candidates; "
-                        "required")
+                   help="folder of fields, or of one such folder for each class; with --teach the folder of "
+                        "candidates; required")
     p.add_argument("-o", "--output", metavar="DATA", required=True,
-                   help="the data folder, with --teach a .json file; required")
+                   help="data folder; with --teach a .json file; required")
     p.add_argument("--teach", nargs=2, metavar=("WHOLE", "NOT"),
-                   help="learn a filter from copies of some candidates in two folders: whole cells, and others")
-    p.add_argument("--filter", metavar="FILE.json", help="keep only what this filter takes for a whole cell")
-    p.add_argument("--channels", type=command_line._numbers, default=(), metavar="N,N",
+                   help="train a filter on copies of some candidates in two folders: whole cells, and others")
+    p.add_argument("--filter", metavar="FILE.json", help="keep only whole cells according to this filter")
+    p.add_argument("--channels", type=arguments.several(arguments.positive_int), default=(), metavar="N,N",
                    help="channels to use, counted from 1, the growth marker first; default=1,2")
-    p.add_argument("--find", type=command_line._positive_int, default=1, metavar="N",
-                   help="which of these channels shows where cells are; default=1")
-    p.add_argument("--threshold", choices=steps.THRESHOLDS, default="otsu",
-                   help="how cells are told from background; default=otsu")
-    p.add_argument("--smallest", type=command_line._positive_int, default=100, metavar="PX",
-                   help="area of a cell, at least; default=100")
-    p.add_argument("--size", type=preprocess._size, default=(48, 80), metavar="SIDE|HxW",
-                   help="of the images; default=48x80")
+    p.add_argument("--find", type=arguments.positive_int, default=1, metavar="N",
+                   help="position among these of the channel in which cells are found; default=1")
+    p.add_argument("--threshold", choices=THRESHOLDS, default="otsu",
+                   help="method that separates cells from background; default=otsu")
+    p.add_argument("--smallest", type=arguments.positive_int, default=100, metavar="PX",
+                   help="smallest area of a cell; default=100")
+    p.add_argument("--size", type=sides, default=(48, 80), metavar="SIDE|HxW", help="size of the images; default=48x80")
     p.add_argument("--face", action="store_true", help="turn the brighter end of the first channel to the left")
-    p.add_argument("--pixel-size", type=command_line._positive_float, default=None, metavar="UM", help="micrometres")
-    p.add_argument("--name", default="", metavar="NAME", help="of the data set; default: that of the folder")
-    p.add_argument("--test", type=preprocess._fraction, default=0.2, metavar="PART",
-                   help="of each class's fields that are held out; default=0.2")
-    p.add_argument("-s", "--seed", type=command_line._seed, default=42, metavar="N", help="which ones; default=42")
+    p.add_argument("--pixel_size", type=arguments.positive_float, default=None, metavar="UM",
+                   help="micrometres per pixel")
+    p.add_argument("--name", default="", metavar="NAME", help="name of the data set; default: that of the folder")
+    p.add_argument("--test", type=arguments.decay, default=0.2, metavar="FRACTION",
+                   help="fraction of the fields of each class to hold out for testing; default=0.2")
+    p.add_argument("-s", "--seed", type=arguments.seed, default=42, metavar="N",
+                   help="random seed for the choice of these fields; default=42")
     return p
 
 
-def cut_cells(settings):
-    """Do what the command line asks for. Raises InputError."""
+def cut_cells(options):
+    """Do what the parsed options ask for. Raises InputError for a user's mistake."""
     launch.announce()
-    output = Path(settings.output)
-    if not settings.teach:
-        if settings.find > len(settings.channels or (1, 2)):
-            raise InputError(f"--find {settings.find}: only {len(settings.channels or (1, 2))} channels are used")
-        return collect(settings, output)
-    if output.suffix != ".json":
-        raise InputError(f"{output}: with --teach, give -o the name of a file that ends in .json")
-    table, whole = examples(settings.input, *settings.teach)
-    taught = teach(table, whole)
-    write_filter(output, taught)
-    print(f"learnt from {sum(whole)} whole cells and {len(whole) - sum(whole)} others; balanced accuracy in "
-          f"cross-validation {taught.accuracy:.2f} (chance 0.50)")
-    print(f"Output to file: {output}")
-    return 0
+    if options.teach:
+        return teach(options, Path(options.output))
+    channels = options.channels or CHANNELS
+    if options.find > len(channels):
+        raise InputError(f"--find {options.find}: only {len(channels)} channels are used")
+    return write_cells(options, Path(options.output))
 
 
 def main(arguments=None):
