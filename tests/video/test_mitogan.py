@@ -1,4 +1,4 @@
-"""The walk of docs/mitogan.md in its short form: from videos to the ranked table, simulated and real mitochondria."""
+"""The tutorial of docs/mitogan.md in short: from simulated and real videos to the ranked table."""
 
 import csv
 import json
@@ -19,8 +19,8 @@ GENERATOR = "checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5"
 COMBINED = "checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5"
 
 
-def walk_from(videos, *how):
-    """Every command after the videos; returns the held-out and the training images."""
+def run_from(videos, *how):
+    """Run every command after the videos; return the held-out and the training images."""
     for command, arguments in (
             (preprocess, ["-i", videos, "-o", "data", *how]),
             (train, ["-d", "data", "-m", "DCGAN", *SMALL, "--augment", "translation,cutout", "-e", "3"]),
@@ -41,10 +41,10 @@ def walk_from(videos, *how):
 
 @pytest.mark.slow
 def test_simulated_videos(tmp_path, monkeypatch):
-    """No video is in both parts, and the crops are gray images that a network takes."""
+    """No video is in both splits, and the crops are gray images that a network accepts."""
     monkeypatch.chdir(tmp_path)
     assert simulate_videos.main(["-o", "movies", "-n", "5", "--frames", "6", "--size", "128"]) == 0
-    held_out, training = walk_from("movies/videos", "--size", "32", "--test", "0.4")
+    held_out, training = run_from("movies/videos", "--size", "32", "--test", "0.4")
     videos = [{file.name.split(".")[0] for file in images.files} for images in (held_out, training)]
     assert videos[0] and videos[1] and not videos[0] & videos[1]
     assert training.pixels.shape[1:] == (32, 32, 1)
@@ -52,7 +52,7 @@ def test_simulated_videos(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_real_time_lapse(tmp_path, monkeypatch):
-    """A time lapse of segmented mitochondria, its halves as two videos: they are binary, so nothing is to be cleaned."""
+    """The halves of a binary time lapse of segmented mitochondria as two videos, without cleaning."""
     frames = sorted((REAL_DATA / "mitochondria" / "timelapse_binary").glob("*.png"))
     if not frames:
         pytest.skip(f"no real mitochondria in {REAL_DATA}: set BG_REAL_DATA")
@@ -61,17 +61,18 @@ def test_real_time_lapse(tmp_path, monkeypatch):
         (tmp_path / "videos" / name).mkdir(parents=True)
         for frame in part:
             (tmp_path / "videos" / name / frame.name).symlink_to(frame)
-    held_out, training = walk_from("videos", "--size", "64", "--without", "drift,background,bleaching,denoise,edges",
-                                   "--focus", "0", "--test", "0.5")
+    held_out, training = run_from("videos", "--size", "64", "--without", "drift,background,bleaching,denoise,edges",
+                                  "--focus", "0", "--test", "0.5")
     assert len(held_out.pixels) >= 20 and len(training.pixels) >= 20
 
 
 def test_the_document_types_what_make_runs():
     """The commands of docs/mitogan.md are those of make demo-mitogan."""
     document = (ROOT / "docs" / "mitogan.md").read_text()
-    typed = re.findall(r"^(\w+\.py .*)$", "\n".join(re.findall(r"```sh\n(.*?)```", document, re.DOTALL)), re.MULTILINE)
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", document, re.DOTALL))
+    typed = re.findall(r"^((?:\w+\.py|biogans \w+) .*)$", blocks, re.MULTILINE)
     target = (ROOT / "Makefile").read_text().split("\ndemo-mitogan:")[1].split("\n\n")[0]
-    made = re.findall(r"\$\(BIN\)/(\w+\.py .*)$", target, re.MULTILINE)
+    made = re.findall(r"\$\(BIN\)/((?:\w+\.py|biogans \w+) .*)$", target, re.MULTILINE)
     assert [" ".join(command.split()) for command in typed] == [
         command.replace("$(MITOGAN_ITERATIONS)", "8000").replace(" --overwrite", "") for command in made]
     assert Path(ROOT / "docs" / "mitogan_pairs.png").exists()

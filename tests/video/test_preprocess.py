@@ -1,4 +1,4 @@
-"""biogans preprocess: from simulated videos to a data folder that trains, again and again the same, with the truth found."""
+"""biogans preprocess: reproducible data folders from simulated videos, compared with the truth, and resumed runs."""
 
 import csv
 import json
@@ -17,12 +17,12 @@ from conftest import REAL_DATA, ROOT, SMALL
 from PIL import Image
 
 from biogans.core import dataloader
-from biogans.data import simulate_videos
-from biogans.video import preprocess, steps, videos
-from biogans.system.errors import InputError
+from biogans.data import mitochondria, simulate_videos
+from biogans.video import frame_filters, preprocess, processing, videos
+from biogans.video.settings import image_settings
 
 
-class Silent:
+class NoMeter:
     def update(self):
         pass
 
@@ -30,15 +30,15 @@ class Silent:
 @pytest.fixture(scope="module")
 def movies(tmp_path_factory):
     """Four videos of 8 frames, 128x128, and their truth."""
-    folder = tmp_path_factory.mktemp("movies")
+    folder, series = tmp_path_factory.mktemp("movies"), simulate_videos.Series(seed=42, frames=8, shape=(128, 128))
     for index in range(4):
-        simulate_videos.write_video(folder / "videos", folder / "truth", 42, index, 8, (128, 128), Silent())
+        simulate_videos.write_video(folder, series, index, NoMeter())
     return folder
 
 
 @pytest.fixture(scope="module")
 def data(movies, tmp_path_factory):
-    """What biogans preprocess makes of them."""
+    """The data folder that biogans preprocess makes of them."""
     folder = tmp_path_factory.mktemp("made") / "data"
     assert preprocess.main(["-i", str(movies / "videos"), "-o", str(folder), "--size", "32", "-j", "2"]) == 0
     return folder
@@ -53,9 +53,9 @@ def listing(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.png")}
 
 
-# ---------------------------------------------------------------------------------------------- what comes out
+# ---------------------------------------------------------------------------------------------- the data folder
 
-def test_the_data_folder_is_one_that_train_reads(data):
+def test_the_data_folder_is_as_train_reads_it(data):
     train, test = dataloader.load(data), dataloader.load(data, split="test")
     assert train.pixels.shape[1:] == (32, 32, 1) and train.factors == ("videos",)
     assert len(train.pixels) > 3 * len(test.pixels) / 2 > 0 and train.pixel_size_um == pytest.approx(0.1, rel=1e-3)
@@ -64,32 +64,37 @@ def test_the_data_folder_is_one_that_train_reads(data):
                                                and path.name != "contact_sheet.png"}
 
 
-def test_no_video_is_in_both_parts(data):
-    of = {split: {row["video"] for row in rows(data / "manifest.csv") if row["split"] == split} for split in ("train", "test")}
-    assert len(of["train"]) == 3 and len(of["test"]) == 1 and not of["train"] & of["test"]
+def test_no_video_is_in_both_splits(data):
+    train, test = ({row["video"] for row in rows(data / "manifest.csv") if row["split"] == split}
+                   for split in ("train", "test"))
+    assert len(train) == 3 and len(test) == 1 and not train & test
 
 
 def test_drift_noise_and_masks_are_those_of_the_simulation(movies, data):
-    settings = preprocess.parse(["-i", str(movies / "videos"), "-o", str(data)])
+    settings = image_settings(preprocess.parse(["-i", str(movies / "videos"), "-o", str(data)]))
+    recipe = processing.Recipe(settings, processing.STEPS)
     for index in range(4):
         name = f"mitochondria_{index:02d}"
         record = json.loads((data / ".work" / f"videos.{name}.json").read_text())
         with h5py.File(movies / "truth" / f"{name}.h5") as truth:
-            facts, drift, masks, focused = dict(truth.attrs), truth["drift"][()], truth["mask"][()], truth["focused"][()]
+            facts = dict(truth.attrs)
+            drift, masks, focused = (truth[name][()] for name in ("drift", "mask", "focused"))
         assert np.abs(drift - record["drift"])[focused].max() < 0.6         # 512x512: benchmarks/preprocess.py
-        noise = steps.Noise(*record["noise"][0])
+        noise = frame_filters.Noise(*record["noise"][0])
         dark = facts["offset"] + facts["gain"] * facts["background"]
         true = np.sqrt(facts["gain"] ** 2 * facts["background"] + facts["read_noise"] ** 2)
         assert noise.sigma(dark) == pytest.approx(true, rel=0.1)
-        still = preprocess.Measured((128, 128), np.zeros((8, 2)), np.array(record["gain"]), [noise], [dark])
+        still = processing.Measurements(np.zeros((8, 2)), np.array(record["gain"]), [noise], [dark])
+        reference = processing.Reference(record["video"]["threshold"], [1.0], 0.0)
         for number, frame in videos.open_video(movies / "videos" / f"{name}.ome.tif").frames([0, 7]):
             if focused[number]:
-                found = preprocess.clean(frame, number, still, preprocess.STEPS, settings, record["video"]["threshold"])[1]
+                images = processing.clean(frame, number, still, recipe)
+                found = processing.structure_mask(images, reference, settings)
                 assert (found & masks[number]).sum() / (found | masks[number]).sum() > 0.75
 
 
-def test_structures_are_as_bright_in_every_video(data):
-    """Whatever photons and gain a video has: the brightest parts of its crops are white, and the ground is black."""
+def test_structures_are_equally_bright_in_every_video(data):
+    """Whatever the photons and gain of a video, the brightest parts of its crops are white and the background black."""
     images = dataloader.load(data)
     names = np.array([path.name.split(".")[0] for path in images.files])
     for name in set(names):
@@ -98,7 +103,7 @@ def test_structures_are_as_bright_in_every_video(data):
 
 
 def test_crops_are_not_empty_and_a_lost_focus_is_left_out(movies, tmp_path):
-    """A video whose frames 3 to 5 are blurred: no crop is from these, and of the others some are."""
+    """Of a video with blurred frames 3 to 5, crops are kept from all frames but these."""
     from scipy.ndimage import gaussian_filter
     stack = tifffile.imread(movies / "videos" / "mitochondria_00.ome.tif").astype(np.float32)
     for k in (3, 4, 5):
@@ -111,52 +116,55 @@ def test_crops_are_not_empty_and_a_lost_focus_is_left_out(movies, tmp_path):
     assert min(float(row["coverage"]) for row in listed) >= 0.05
 
 
-def test_each_step_can_be_left_out_and_the_mask_alone_be_kept(movies, tmp_path):
+def test_each_step_can_be_left_out_and_the_mask_alone_kept(movies, tmp_path):
     (tmp_path / "in").mkdir()
     shutil.copy(movies / "videos" / "mitochondria_01.ome.tif", tmp_path / "in")
     seen = set()
-    for k, extra in enumerate([[], *(["--without", name] for name in preprocess.STEPS), ["--binary"], ["--crops", "grid"],
-                               ["--shrink", "2"], ["--threshold", "li"]]):
+    for k, extra in enumerate([[], *(["--without", name] for name in processing.STEPS), ["--binary"],
+                               ["--crops", "grid"], ["--shrink", "2"], ["--threshold", "li"]]):
         out = tmp_path / f"out{k}"
-        assert preprocess.main(["-i", str(tmp_path / "in"), "-o", str(out), "--size", "32", "--every", "7", "-j", "1", *extra]) == 0
+        assert preprocess.main(["-i", str(tmp_path / "in"), "-o", str(out), "--size", "32", "--every", "7", "-j", "1",
+                                *extra]) == 0
         images = dataloader.load(out)
         assert images.pixels.shape[1] == (16 if "--shrink" in extra else 32)
         assert set(np.unique(images.pixels)) == {0, 255} or "--binary" not in extra
         seen.add(images.fingerprint)
-    assert len(seen) == k + 1           # each of them makes a difference
+    assert len(seen) == k + 1           # each option makes a difference
 
 
-# ---------------------------------------------------------------------------------------------- again, and going on
+# ---------------------------------------------------------------------------------------------- repeated runs
 
-def test_the_settings_file_repeats_it_and_options_come_first(movies, data, tmp_path):
+def test_the_settings_file_repeats_a_run_and_options_take_precedence(movies, data, tmp_path):
     out = tmp_path / "data"
-    assert preprocess.main(["-i", str(movies / "videos"), "-o", str(out), "--settings", str(data / "settings.json"), "-j", "1"]) == 0
+    assert preprocess.main(["-i", str(movies / "videos"), "-o", str(out), "--settings", str(data / "settings.json"),
+                            "-j", "1"]) == 0
     assert listing(out) == listing(data)
     options = preprocess.parse(["-i", "x", "-o", "y", "--settings", str(data / "settings.json"), "--size", "48"])
-    assert options.size == [48, 48] and preprocess.parse(["-i", "x", "-o", "y", "--settings",
-                                                          str(data / "settings.json")]).size == [32, 32]
+    assert options.size == (48, 48) and preprocess.parse(["-i", "x", "-o", "y", "--settings",
+                                                          str(data / "settings.json")]).size == (32, 32)
 
 
-def test_it_goes_on_where_it_was_killed(movies, data, tmp_path):
-    """Killed when one video is done, with a crop of another one half-written: the end is the same, and done is not redone."""
+def test_a_killed_run_resumes(movies, data, tmp_path):
+    """Killed after the first video, with half a crop of another: same result, and finished videos are not redone."""
     out = tmp_path / "data"
-    command = [sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos", "-o", out, "--size", "32", "-j", "1"]
+    command = [sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos", "-o", out, "--size", "32",
+               "-j", "1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     end = time.monotonic() + 120
-    while not list(out.glob(".work/*.json")) and time.monotonic() < end:
+    while not list(out.glob(".work/videos.*.json")) and time.monotonic() < end:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = {path: path.stat().st_mtime_ns for path in out.glob(".work/*.json")}
+    done = {path: path.stat().st_mtime_ns for path in out.glob(".work/videos.*.json")}
     assert 1 <= len(done) < 4
     (out / "data_train" / "videos").mkdir(parents=True, exist_ok=True)
     (out / "data_train" / "videos" / "mitochondria_03.f0099.y0000.x0000.png").write_bytes(b"half")
     again = subprocess.run(command, capture_output=True, text=True)
-    assert (again.returncode, again.stderr) == (0, "") and "done already" in again.stdout
+    assert (again.returncode, again.stderr) == (0, "") and "already done" in again.stdout
     assert listing(out) == listing(data) and all(path.stat().st_mtime_ns == when for path, when in done.items())
 
 
-def test_a_lost_crop_is_made_again_and_other_settings_are_refused(movies, data, tmp_path, capsys):
+def test_a_lost_crop_is_replaced_and_other_settings_are_refused(movies, data, tmp_path, capsys):
     out = tmp_path / "data"
     shutil.copytree(data, out)
     lost = next((out / "data_train" / "videos").iterdir())
@@ -186,34 +194,21 @@ def test_mistakes_are_one_line(movies, run, tmp_path):
     tifffile.imwrite(folders["black"] / "a.tif", np.zeros_like(stack))
     tifffile.imwrite(folders["small"] / "a.tif", stack[:, :40, :40])
     for name, words in (("empty", "is empty"), ("cut", "damaged"), ("wrong", "--axes YXT"), ("black", "nothing to see"),
-                        ("small", "lower --size"), ("none", "no videos here")):
+                        ("small", "lower --size"), ("none", "no videos in this folder")):
         done = run("preprocess", "-i", folders[name], "-o", tmp_path / "out" / name, "-j", "1")
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
         assert str(folders[name]) in done.stderr
-    for extra, words in ((["--size", "30"], "multiples of 4"), (["--without", "drfit"], "none of"), (["--size", "3x4x5"], "--size"),
-                         (["--settings", tmp_path / "no.json"], "settings file")):
+    for extra, words in ((["--size", "30"], "multiples of 4"), (["--without", "drfit"], "none of"),
+                         (["--size", "3x4x5"], "--size"), (["--settings", tmp_path / "no.json"], "settings file")):
         done = run("preprocess", "-i", movies / "videos", "-o", tmp_path / "out2", *extra)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
-
-
-def test_two_videos_of_one_name(tmp_path):
-    with pytest.raises(InputError, match="called a: rename"):
-        preprocess.split({"x": [tmp_path / "a.tif", tmp_path / "a.avi"]}, 0.2, 0)
-
-
-def test_the_split_is_a_function_of_seed_and_names(tmp_path):
-    found = {"x": [tmp_path / f"{k}.tif" for k in range(20)]}
-    held_out = [source.name for source in preprocess.split(found, 0.25, 1) if source.split == "test"]
-    assert len(held_out) == 5
-    assert held_out == [source.name for source in preprocess.split(found, 0.25, 1) if source.split == "test"]
-    assert held_out != [source.name for source in preprocess.split(found, 0.25, 2) if source.split == "test"]
 
 
 # ---------------------------------------------------------------------------------------------- memory, real images
 
 def test_memory_does_not_grow_with_the_video(tmp_path):
-    """Peak memory of one process for 8 and for 64 frames of 256x256."""
-    frame = next(simulate_videos.simulate_video(0, 0, 1, (256, 256))[1]).counts
+    """Peak memory of one process for 8 and for 64 frames of 256x256 pixels."""
+    frame = next(mitochondria.simulate_video(0, 0, 1, (256, 256))[1]).counts
     peaks = []
     for length in (8, 64):
         folder = tmp_path / str(length)
@@ -227,9 +222,10 @@ def test_memory_does_not_grow_with_the_video(tmp_path):
     assert peaks[1] < 1.05 * peaks[0] + 4000        # kB; 56 more frames are 7 MB as they are, 14 MB as float32
 
 
-@pytest.mark.skipif(not (REAL_DATA / "mitochondria").is_dir(), reason=f"no real mitochondria in {REAL_DATA}: set BG_REAL_DATA")
+@pytest.mark.skipif(not (REAL_DATA / "mitochondria").is_dir(),
+                    reason=f"no real mitochondria in {REAL_DATA}: set BG_REAL_DATA")
 def test_real_mitochondria(tmp_path):
-    """A stained cell, and a time lapse that is segmented already, whose frames are one video."""
+    """A stained cell, and an already segmented time lapse whose frames are one video."""
     for name, extra in (("images", []), ("timelapse_binary", ["--every", "10", "--without", "edges"])):
         out = tmp_path / name
         assert preprocess.main(["-i", str(REAL_DATA / "mitochondria" / name), "-o", str(out), "-j", "1", *extra]) == 0
@@ -237,7 +233,7 @@ def test_real_mitochondria(tmp_path):
         assert len(listed) >= 3 and (out / "contact_sheet.png").is_file()
 
 
-def test_a_network_trains_on_it(data, tmp_path, run):
+def test_a_network_trains_on_the_crops(data, tmp_path, run):
     done = run("train.py", "-d", data, "-m", "DCGAN", *SMALL, "-e", "2")
     assert done.returncode == 0, done.stderr
     with Image.open(next((tmp_path / "images").glob("real_samples.*"))) as picture:

@@ -1,1 +1,1 @@
-"""Fluorescence videos: from movies to standardised crops for training."""
+"""Fluorescence videos and fields of cells, cut into standardised images for training."""
