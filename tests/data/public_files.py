@@ -24,7 +24,7 @@ def write_idx(path, array, head=None):
 
 
 def write_mnist(folder):
-    """Write 40 images of 12x16 pixels, labelled 0, 1, 2 or 3; the first pixel is the position. Return (folder, pixels)."""
+    """Write 40 images of 12x16 pixels of the labels 0 to 3, whose first pixel is their position: (folder, pixels)."""
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (40, 12, 16), np.uint8)
     pixels[:, 0, 0] = range(40)

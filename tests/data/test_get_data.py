@@ -75,7 +75,8 @@ def test_pictures_are_gray(mnist, tmp_path):
 def test_lin_is_downloaded_from_a_copy_and_kept(lin, tmp_path, capsys):
     with serving({"copy/" + lin.name: lin.read_bytes()}) as server:
         for name in ("a", "b"):
-            assert run("lin-48-80", "--url", f"{server.url}/copy", "--cache", tmp_path / "cache", "-o", tmp_path / name) == 0
+            assert run("lin-48-80", "--url", f"{server.url}/copy", "--cache", tmp_path / "cache",
+                       "-o", tmp_path / name) == 0
     printed = capsys.readouterr().out
     assert printed.index("Licence: none") < printed.index(server.url)       # before the download
     assert "not verified because none is published" in printed and len(server.asked) == 1

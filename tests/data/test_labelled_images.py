@@ -21,8 +21,10 @@ def mnist(tmp_path):
 @pytest.mark.parametrize("damage, problem", [
     (lambda path: path.write_bytes(path.read_bytes()[:100]), "not an idx file"),
     (lambda path: path.write_bytes(b"no gzip at all"), "not an idx file"),
-    (lambda path: write_idx(path, np.zeros((40, 12, 15), np.uint8), struct.pack(">HBB3I", 0, 8, 3, 40, 12, 16)), "holds 7200"),
-    (lambda path: write_idx(path, np.zeros((4, 12, 16), np.uint8), struct.pack(">HBB3I", 0, 8, 3, *[2 ** 31] * 3)), "its header"),
+    (lambda path: write_idx(path, np.zeros((40, 12, 15), np.uint8), struct.pack(">HBB3I", 0, 8, 3, 40, 12, 16)),
+     "holds 7200"),
+    (lambda path: write_idx(path, np.zeros((4, 12, 16), np.uint8), struct.pack(">HBB3I", 0, 8, 3, *[2 ** 31] * 3)),
+     "its header"),
     (lambda path: write_idx(path, np.zeros((39, 12, 16), np.uint8)), "do not match"),
     (lambda path: path.unlink(), "no files"),
     (lambda path: path.with_name("t10k-labels-idx1-ubyte.gz").unlink(), "in pairs")])
@@ -60,7 +62,7 @@ def test_cells_of_the_flow_cytometer(tmp_path):
     assert images.pixels.shape[1:] == (40, 40, 2) and len(images.factors) == 7 and len(images.pixels) > 1000
 
 
-# ---------------------------------------------------------------------------------------------- montages of the cytometer
+# ---------------------------------------------------------------------------------------------- montages
 
 def write_montages(folder, cells):
     """Write montages of 3x4 places, the last ones filled with the edge of a tile; return the tiles, (12, 40, 40, 3)."""

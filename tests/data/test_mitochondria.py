@@ -36,8 +36,8 @@ def test_masks_cover_bright_pixels(video):
 
 
 def test_a_tube_has_its_diameter_and_moves_with_the_drift():
-    tube = mitochondria.Tube(start=np.array([20.0, 10.0]), angles=np.zeros(30), brightness=1.0, wavelength=10.0, phase=0.0,
-                       beading=0.0, tendency=0.0)
+    tube = mitochondria.Tube(start=np.array([20.0, 10.0]), angles=np.zeros(30), brightness=1.0, wavelength=10.0,
+                             phase=0.0, beading=0.0, tendency=0.0)
     light, mask = mitochondria.render_tubes([tube], (40, 60), np.zeros(2))
     assert mask[:, 25].sum() == 5 and light[20, 25] == pytest.approx(1)         # 2 * 2.6 pixels thick
     np.testing.assert_array_equal(mitochondria.render_tubes([tube], (40, 60), np.array([3, 4]))[1],

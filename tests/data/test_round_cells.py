@@ -31,8 +31,8 @@ def test_dna_doubles_in_synthesis():
 def test_volume_doubles():
     radii = [np.mean([at(t, seed).radius for seed in range(50)]) for t in (0.0, 1.0)]
     assert radii[1] / radii[0] == pytest.approx(2 ** (1 / 3), rel=0.02)
-    small, large = (clusters.measured(round_cells.render(at(t, elongation=1.0, focus=0.2), np.random.default_rng(0))[None])
-                    ["size 1"][0] for t in (0.0, 0.9))
+    images = [round_cells.render(at(t, elongation=1.0, focus=0.2), np.random.default_rng(0)) for t in (0.0, 0.9)]
+    small, large = (clusters.measured(image[None])["size 1"][0] for image in images)
     assert large > 1.2 * small
 
 
@@ -41,7 +41,8 @@ def test_the_plate_and_its_division():
     y, x = np.indices((40, 40)) - 19.5
 
     def spread(t):
-        dna = round_cells.render(at(t, angle=0.0, centre=(0, 0), focus=0), np.random.default_rng(1))[..., 1].astype(float)
+        cell = at(t, angle=0.0, centre=(0, 0), focus=0)
+        dna = round_cells.render(cell, np.random.default_rng(1))[..., 1].astype(float)
         dna[dna < 10] = 0                   # the background
         return [np.sqrt((dna * side ** 2).sum() / dna.sum()) for side in (x, y)]
     (nucleus_along, nucleus_across), (along, across), (apart, _) = spread(0.5), spread(0.94), spread(1.0)

@@ -103,7 +103,7 @@ class Tube:
     at: int = 0
     points: np.ndarray = field(init=False)
     rest: np.ndarray = field(init=False)        # angles around which it fluctuates
-    home: np.ndarray = field(init=False)        # position around which its middle does, if it is not fused to another
+    home: np.ndarray = field(init=False)        # position around which its middle fluctuates, unless it is fused
 
     def __post_init__(self):
         self.place()

@@ -77,7 +77,7 @@ def render(cell, rng):
 
 
 def chromatin(cell, along, across):
-    """Density of DNA, (SIZE, SIZE), in arbitrary units: a round nucleus, then a plate across the cell, then two plates."""
+    """Density of DNA, (SIZE, SIZE), in arbitrary units: a round nucleus, then a plate across the cell, then two."""
     nucleus = np.sqrt(np.maximum(1 - (along ** 2 + across ** 2) / (0.68 * cell.radius) ** 2, 0))
     gathered = ramp(cell.t, PHASES["G2"], PLATE)
     apart = 0.55 * cell.radius * ramp(cell.t, ANAPHASE, 1.0)

@@ -37,6 +37,7 @@ def write_video(folder, series, index, meter):
         masks = file.create_dataset("mask", shape, bool, chunks=(1, *shape[1:]), compression="gzip")
 
         def pages():
+            """Yield the counts of each frame, and collect its truth on the way."""
             for k, frame in enumerate(video):
                 masks[k] = frame.mask
                 drifts.append(frame.drift)
