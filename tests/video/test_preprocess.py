@@ -204,6 +204,13 @@ def test_mistakes_are_one_line(movies, run, tmp_path):
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
 
 
+def test_without_crops_there_is_a_contact_sheet_to_look_at(movies, tmp_path, capsys):
+    out = tmp_path / "out"
+    few = ["--least", "0.99", "--every", "8", "-j", "1"]
+    assert preprocess.main(["-i", str(movies / "videos"), "-o", str(out), *few]) == 2
+    assert "contact_sheet.png" in capsys.readouterr().err and (out / "contact_sheet.png").is_file()
+
+
 # ---------------------------------------------------------------------------------------------- memory, real images
 
 def test_memory_does_not_grow_with_the_video(tmp_path):
