@@ -1,0 +1,97 @@
+"""Tables of what `biogans evaluate` measured, as texts and as Markdown."""
+
+import numpy as np
+
+from .results import OVERALL, REAL
+
+FEATURES = {"frechet": "Fréchet", "kernel": "kernel", "precision": "precision", "recall": "recall",
+            "density": "density", "coverage": "coverage", "right_factor": "right factor"}
+JOINT = {"c2st": "C2ST, all channels", "correlation_error": "correlations", "profile_error": "localisation",
+         "spot_error": "spots"}
+
+
+def make_tables(combined):
+    """[(title, header, rows of texts)] of results.Combined."""
+    return [table for table in (_score_table(combined), _feature_table(combined), _pairs_table(combined),
+                                _joint_table(combined)) if table]
+
+
+def _score_table(combined):
+    if not combined.rows:
+        return None
+    factors = scored_factors(combined)
+    return ("Two-sample test (C2ST): 0 is best", ["", *factors, OVERALL, "splits"],
+            [[name, *(_entry(row, factor, "c2st", 1) for factor in (*factors, OVERALL)), _num_splits(combined, name)]
+             for name, row in combined.rows.items()])
+
+
+def _feature_table(combined):
+    measured = {name: row for name, row in combined.rows.items() if "frechet" in row[OVERALL]}
+    if not measured:
+        return None
+    return ("Features of the factors' classifier, mean over factors", ["", *FEATURES.values()],
+            [[name, *(_entry(row, OVERALL, metric, 2) for metric in FEATURES)] for name, row in measured.items()])
+
+
+def _pairs_table(combined):
+    if not combined.pairs:
+        return None
+    names, grid = pairs_grid(combined)
+    return ("Real images (columns) against real images of another factor (rows)", ["", *names],
+            [[a, *(plus_minus(grid[a, b], 1) for b in names)] for a in names])
+
+
+def _joint_table(combined):
+    if not combined.joint:
+        return None
+    return ("Cells with all factors against true ones: errors, 0 is best", ["", *JOINT.values()],
+            [[name, *(plus_minus(scores[metric], 1 if metric == "c2st" else 3) for metric in JOINT)]
+             for name, scores in combined.joint.items()])
+
+
+def scored_factors(combined):
+    """Names of all factors that have scores, in the order of the rows."""
+    return list(dict.fromkeys(factor for row in combined.rows.values() for factor in row if factor != OVERALL))
+
+
+def pairs_grid(combined):
+    """(names of factors, {(samples, held out): (mean, sd)}), with real images of the same factor on the diagonal."""
+    names = list(dict.fromkeys(a for a, _ in combined.pairs))
+    same = combined.rows.get(REAL, {})
+    return names, combined.pairs | {(name, name): same[name]["c2st"] if name in same else (np.nan, np.nan)
+                                    for name in names}
+
+
+def score_line(scores):
+    """The scores of one split as a line of text."""
+    if "pairs" in scores:
+        mean = np.mean([list(row.values()) for row in scores["pairs"].values()])
+        return f"C2ST between factors {mean:.2f} on average"
+    text = "C2ST " + ", ".join(f"{name} {values['c2st']:.2f}" for name, values in scores["scores"].items())
+    return text + "".join(f"; {name} {values['c2st']:.2f}" for name, values in scores.get("joint_scores", {}).items())
+
+
+def plus_minus(statistics, digits):
+    """(mean, sd) as text, "mean ± sd"; without sd for a single split, a dash for no value."""
+    mean, sd = statistics
+    if not np.isfinite(mean):
+        return "–"
+    mean = round(mean, digits) + 0.0                        # turns -0.0 into 0.0
+    return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if np.isfinite(sd) else "")
+
+
+def _entry(row, factor, metric, digits):
+    return plus_minus(row[factor][metric], digits) if metric in row.get(factor, {}) else "–"
+
+
+def _num_splits(combined, name):
+    return str(len({result["split"] for result in combined.results if result["name"] == name}))
+
+
+def markdown(combined):
+    """All tables as Markdown."""
+    lines = []
+    for title, header, rows in make_tables(combined):
+        lines += [f"**{title}**", "", *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)),
+                  ""]
+    return "\n".join(lines)
