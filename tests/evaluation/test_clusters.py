@@ -71,13 +71,13 @@ def test_comparison_of_perfect_and_of_useless_codes():
     noise = np.random.default_rng(2).uniform(-1, 1, 200)
     known = [codes.Code("c0", 5, 2), codes.Code("u0", 7, 1), codes.Code("u1", 8, 1)]
     answers = {"c0": np.eye(2)[1 - held_out.labels], "u0": -radii / 20, "u1": noise}
-    rows = {row["name"]: row for row in clusters.compare(answers, known, training, held_out, {"radius": radii})}
+    rows = {row["name"]: row for row in clusters.compare_codes(answers, known, training, held_out, {"radius": radii})}
     assert rows["c0"]["accuracy"] == 1 and rows["c0"]["mutual information"] == pytest.approx(1)
     assert rows["u0"]["size 1"] < -0.95 and rows["u0"]["radius"] == pytest.approx(-1)
     assert abs(rows["u1"]["size 1"]) < 0.2 and rows["u1"]["spread"] == pytest.approx(noise.std())
     assert 0.5 <= rows["k-means, 2"]["accuracy"] < 1        # it sees size as well as brightness
     assert abs(rows["component 1"]["light 1"]) > 0.9
-    text = clusters.table(list(rows.values()))
+    text = clusters.format_rows(list(rows.values()))
     assert "k-means, 2" in text and "component 1" in text
 
 

@@ -31,14 +31,16 @@ def cells(count=6, length=50, correlation=0.0, seed=0):
 
 @pytest.mark.parametrize("correlation", [-0.6, 0.0, 0.8])
 def test_a_planted_correlation_is_found(correlation):
-    measured = joint.measure(cells(correlation=correlation)).correlations
+    measured = joint.measure_cells(cells(correlation=correlation)).correlations
     assert measured[:, 1, 2] == pytest.approx(np.full(6, correlation), abs=0.12)
     assert np.allclose(measured[:, 0, 0], 1)
 
 
 def test_planted_places_are_found():
-    measured = joint.measure(cells())
-    zones = {zone: values.mean(axis=0) for zone, values in joint.enrichment(measured.profiles).items()}
+    """The outer tenths are the tips; the middle tenth has the nucleus of a short cell and the septum of a long one."""
+    measured = joint.measure_cells(cells())
+    zones = {zone: measured.profiles[..., positions].mean(axis=(0, -1)) for zone, positions in {
+        "tips": [0, 1, 18, 19], "quarters": [4, 5, 14, 15], "middle": [9, 10]}.items()}
     tip, middle = 3, 4
     assert zones["tips"][tip] > 1.8 and zones["middle"][tip] < 0.8
     assert zones["middle"][middle] > 2 and zones["tips"][middle] < 0.9
@@ -48,14 +50,14 @@ def test_planted_places_are_found():
 
 def test_cells_are_turned_so_that_the_red_tip_comes_first():
     stack = cells()
-    for image, turned in zip(joint.measure(stack).profiles, joint.measure(stack[:, :, ::-1]).profiles):
+    for image, turned in zip(joint.measure_cells(stack).profiles, joint.measure_cells(stack[:, :, ::-1]).profiles):
         assert image[0, 1] > 1.5 * image[0, -2]
         np.testing.assert_allclose(image[[0, 3]], turned[[0, 3]], atol=0.12)
 
 
 @pytest.mark.parametrize("length", [40, 50, 70])
 def test_the_length_is_found(length):
-    assert joint.measure(cells(length=length)).length == pytest.approx(np.full(6, length), abs=2)
+    assert joint.measure_cells(cells(length=length)).length == pytest.approx(np.full(6, length), abs=2)
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
@@ -70,20 +72,20 @@ def test_planted_spots_are_counted(count):
 def test_images_without_a_cell_are_left_out():
     stack = cells(3)
     stack[1] = 0
-    assert len(joint.measure(stack).length) == 2 and len(joint.measure(stack[1:2]).length) == 0
-    no_cell = joint.compare(joint.measure(stack), joint.measure(stack[1:2]))
+    assert len(joint.measure_cells(stack).length) == 2 and len(joint.measure_cells(stack[1:2]).length) == 0
+    no_cell = joint.compare_cells(joint.measure_cells(stack), joint.measure_cells(stack[1:2]))
     assert np.isnan(no_cell["correlation_error"])
 
 
 def test_errors_are_0_for_the_truth_and_as_large_as_planted():
     long_and_short = np.concatenate([cells(length=length, seed=k) for k, length in enumerate((40, 55, 70))])
-    truth = joint.measure(long_and_short)
-    assert {joint.compare(truth, truth)[name] for name in ("correlation_error", "profile_error", "spot_error")} == {0}
-    correlated = joint.compare(truth, joint.measure(np.concatenate(
+    truth = joint.measure_cells(long_and_short)
+    assert {joint.compare_cells(truth, truth)[name] for name in ("correlation_error", "profile_error", "spot_error")} == {0}
+    correlated = joint.compare_cells(truth, joint.measure_cells(np.concatenate(
         [cells(length=length, correlation=0.6, seed=k) for k, length in enumerate((40, 55, 70))])))
     assert correlated["correlation_error"] == pytest.approx(0.6 / np.sqrt(6), abs=0.05)     # of one in six pairs
     assert correlated["profile_error"] < 0.03
-    swapped = joint.compare(truth, joint.measure(long_and_short[..., [0, 1, 2, 4, 3]]))
+    swapped = joint.compare_cells(truth, joint.measure_cells(long_and_short[..., [0, 1, 2, 4, 3]]))
     assert swapped["profile_error"] > 0.5
 
 
@@ -92,11 +94,11 @@ def test_borrowed_greens_are_those_of_other_cells_of_similar_red():
     stack = np.zeros((12, 4, 4, 3), np.uint8)
     stack[..., 0] = red[:, None, None]
     stack[..., 1:] = np.arange(12, dtype=np.uint8)[:, None, None, None]
-    made = joint.borrowed(stack, 2, np.random.default_rng(0))
+    made = joint.borrow_greens(stack, 2, np.random.default_rng(0))
     assert np.array_equal(made[..., 0], stack[..., 0])
     donors = made[:, 0, 0, 1:].astype(int)
     assert (red[donors] == red[:, None]).all() and (donors != np.arange(12)[:, None]).all()
-    far = joint.borrowed(stack, 12, np.random.default_rng(0))[:, 0, 0, 1:].astype(int)
+    far = joint.borrow_greens(stack, 12, np.random.default_rng(0))[:, 0, 0, 1:].astype(int)
     assert (red[far] != red[:, None]).any()
 
 
@@ -105,8 +107,8 @@ def test_what_is_no_stack_of_cells(tmp_path):
         if content:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=name):
-            joint.read(tmp_path / name)
+            joint.read_joint_cells(tmp_path / name)
     with h5py.File(tmp_path / "float.h5", "w") as file:
         file["stack"] = np.zeros((2, 3, 4, 5))
     with pytest.raises(InputError, match="float.h5"):
-        joint.read(tmp_path / "float.h5")
+        joint.read_joint_cells(tmp_path / "float.h5")

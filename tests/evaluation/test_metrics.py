@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.stats import wasserstein_distance
 
-from biogans.core.metrics import (frechet_distance, kernel_distance, precision_recall_density_coverage,
-                             sliced_wasserstein)
+from biogans.core.monitor import kernel_distance
+from biogans.evaluation.metrics import frechet_distance, precision_recall_density_coverage, sliced_wasserstein
 
 
 def gaussian(count, mean=0.0, scale=1.0, features=4, seed=0):

@@ -1,18 +1,21 @@
-"""Do codes mean something? What Q answers for labelled images, beside what k-means and principal components say of them.
+"""The meaning of codes: Q's answers for labelled images, compared with k-means and principal components.
 
-Labels are never shown to a training; they only say what its codes came to mean.
+Training never sees the labels; they only serve to interpret its codes.
 """
 
 import numpy as np
 
-COMPONENTS = 8                  # principal components, the baseline of continuous codes
+from ..core.codes import decisiveness
+from ..system.pixels import to_unit
+
+COMPONENTS = 8                  # principal components, the baseline for continuous codes
 SMALLEST = 1e-9
 
 
 def accuracy(labels, clusters):
-    """Share of images whose cluster is that of their label, under the best one-to-one assignment of the two.
+    """Fraction of images whose cluster is that of their label, under the best one-to-one assignment.
 
-    labels, clusters   (images,) whole numbers from 0 on. Clusters beyond the number of labels are given to none.
+    labels, clusters   (images,) whole numbers from 0 on. Surplus clusters are assigned to no label.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -22,24 +25,25 @@ def accuracy(labels, clusters):
 
 
 def mutual_information(labels, clusters):
-    """Normalised mutual information 2 I / (H + H'): 1 if either tells the other, 0 if they are independent."""
+    """Normalised mutual information 2 I / (H + H'): 1 if each determines the other, 0 if they are independent."""
     from sklearn.metrics import normalized_mutual_info_score
     return float(normalized_mutual_info_score(labels, clusters))
 
 
 def rank_correlation(a, b):
-    """Spearman's rho; 0 where either is constant."""
+    """Spearman's rho; 0 if either is constant."""
     from scipy.stats import spearmanr
     return 0.0 if np.ptp(a) < SMALLEST or np.ptp(b) < SMALLEST else float(spearmanr(a, b).statistic)
 
 
 def measured(pixels):
-    """{feature: (images,)} of uint8 images (images, height, width, channels): what a code may follow.
+    """{feature: (images,)} of uint8 images (images, height, width, channels), with which a code may correlate.
 
     Of each channel k, counted from 1:
     light k    sum of the differences to the background, the median of the border, over 255
-    size k     pixels that differ from it by more than a fifth of the greatest difference in all images
-    focus k    variance of the Laplacian over that of the image: large for sharp detail
+    size k     number of pixels that differ from the background by more than a fifth of the greatest difference, the
+               95th percentile over images
+    focus k    variance of the Laplacian over the variance of the image: large for sharp detail
     """
     from scipy.ndimage import laplace
 
@@ -56,7 +60,7 @@ def measured(pixels):
 
 
 def k_means(training, held_out, clusters, seed=0):
-    """The cluster of each held-out image, (images,), of k-means on the pixels of the training images, uint8."""
+    """The cluster of each held-out image, (images,), by k-means on the training images; both are uint8."""
     from sklearn.cluster import KMeans
 
     model = KMeans(clusters, n_init=10, random_state=seed).fit(_flat(training))
@@ -64,7 +68,7 @@ def k_means(training, held_out, clusters, seed=0):
 
 
 def principal_components(training, held_out, number=COMPONENTS):
-    """(images, number): the coordinates of held-out images along the axes in which training images vary most."""
+    """Coordinates (images, number) of held-out images along the axes in which the training images vary most."""
     from sklearn.decomposition import PCA
 
     number = min(number, len(training) - 1, training[0].size)
@@ -72,21 +76,19 @@ def principal_components(training, held_out, number=COMPONENTS):
 
 
 def _flat(pixels):
-    return pixels.reshape(len(pixels), -1).astype(np.float32) / 255
+    return to_unit(pixels.reshape(len(pixels), -1))
 
 
-def compare(answers, codes, training, held_out, known=None):
-    """A list of rows {name: value} that say what codes mean, and what the baselines find in the same images.
+def compare_codes(answers, codes, training, held_out, known=None):
+    """A list of rows {name: value} that compare codes, and the baselines, with labels and features.
 
     answers            {code: answers} of Q for the held-out images (codes.read)
     training, held_out dataloader.Images
-    known              further {feature: (images,)} of the held-out images
+    known              further {feature: (images,)} of the held-out images (dataloader.read_manifest)
 
-    Of categorical codes and k-means: accuracy and mutual information with the labels. Of continuous codes and
-    principal components: the standard deviation of the answers, and the rank correlation with each feature.
+    Categorical codes and k-means have accuracy and mutual information with the labels; continuous codes and principal
+    components the standard deviation of their values and the rank correlation with each feature.
     """
-    from ..core.codes import decisiveness
-
     rows, features = [], measured(held_out.pixels) | (known or {})
     for code in codes:
         answer = answers[code.name]
@@ -94,13 +96,14 @@ def compare(answers, codes, training, held_out, known=None):
             rows.append({"name": code.name, "clusters": code.size} | _agreement(held_out.labels, answer.argmax(axis=1))
                         | {"decisiveness": decisiveness(answer)})
         else:
-            rows.append({"name": code.name, "spread": float(answer.std())} | _follows(answer, features))
+            rows.append({"name": code.name, "spread": float(answer.std())} | _correlations(answer, features))
     sizes = {code.size for code in codes if code.is_categorical} | {len(held_out.factors)}
     for size in sorted(size for size in sizes if 1 < size < len(training.pixels)):
         rows.append({"name": f"k-means, {size}", "clusters": size}
                     | _agreement(held_out.labels, k_means(training.pixels, held_out.pixels, size)))
     for k, component in enumerate(principal_components(training.pixels, held_out.pixels).T):
-        rows.append({"name": f"component {k + 1}", "spread": float(component.std())} | _follows(component, features))
+        rows.append({"name": f"component {k + 1}", "spread": float(component.std())}
+                    | _correlations(component, features))
     return rows
 
 
@@ -108,20 +111,20 @@ def _agreement(labels, clusters):
     return {"accuracy": accuracy(labels, clusters), "mutual information": mutual_information(labels, clusters)}
 
 
-def _follows(values, features):
+def _correlations(values, features):
     return {name: rank_correlation(values, feature) for name, feature in features.items()}
 
 
-def table(rows):
-    """Rows {name: value} as text, one block for clusters and one for continuous quantities."""
+def format_rows(rows):
+    """Rows {name: value} as text: one table for clusters and one for continuous quantities."""
     blocks = []
     for block in ([row for row in rows if "accuracy" in row], [row for row in rows if "spread" in row]):
         names = list(dict.fromkeys(name for row in block for name in row))
-        cells = [names] + [[_text(row.get(name)) for name in names] for row in block]
+        cells = [names] + [[_number_text(row.get(name)) for name in names] for row in block]
         widths = [max(map(len, column)) for column in zip(*cells)]
         blocks.append("\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths)) for line in cells))
     return "\n\n".join(filter(None, blocks))
 
 
-def _text(value):
+def _number_text(value):
     return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)

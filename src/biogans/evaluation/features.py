@@ -1,26 +1,44 @@
-"""A small network that tells the factors of real images apart, and the features of images that it sees by.
+"""A small classifier of the polarity factors, whose features are used to compare generated and real images.
 
-Inception's features were learnt from photographs of things; these are what distinguishes one polarity factor from
-another in these cells. Distances between sets of features are in metrics.py.
+Inception's features were learnt from photographs of objects; these are what distinguishes the factors in the cells at
+hand. metrics.py has the distances between sets of features.
 """
+
+import dataclasses
 
 import numpy as np
 
 from .. import __version__
-from ..core import checkpoint
-from ..system import seal
+from ..core.settings import FORMAT
+from ..system import hdf5
 from ..system.errors import InputError
-from ..system.files import replacing
 from ..system.lazy import keras
+from ..system.pixels import to_signed
 
 FEATURES = 32
 UPDATES, BATCH, SEED = 800, 64, 0
 
 
-def network(height, width, channels, factors):
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A trained classifier, as its file describes it.
+
+    network          Keras model, see build_classifier
+    factors          names of the factors, in the order of the logits
+    training_sha256  dataloader.Images.fingerprint of the training images
+    accuracy         fraction of the held-out images that it classified correctly
+    """
+
+    network: object
+    factors: tuple
+    training_sha256: str
+    accuracy: float
+
+
+def build_classifier(height, width, channels, factors):
     """images (batch, height, width, channels) in [-1, 1] -> [features (batch, 32), logits (batch, factors)].
 
-    The features have mean 0 and variance 1 over the training images, so their distances have a unit.
+    The features have mean 0 and variance 1 over the training images, which gives distances a unit.
     """
     image = maps = keras.Input((height, width, channels), name="image")
     for level, filters in enumerate((16, 32, 64)):
@@ -34,75 +52,75 @@ def network(height, width, channels, factors):
     return keras.Model(image, [features, keras.layers.Dense(factors, name="logits")(rectified)], name="classifier")
 
 
-def train(images, updates=UPDATES):
-    """A classifier of the factors of `images` (dataloader.Images), trained on their mirror images too.
+def train_classifier(images, updates=UPDATES):
+    """Train a classifier, a Keras model, on `images` (dataloader.Images) and their mirror images.
 
-    Raises InputError if there is only one factor.
+    Raises InputError if they have only one factor.
     """
     if len(images.factors) < 2:
-        raise InputError(f"features are learnt by telling factors apart, and there is only {images.factors[0]}: give "
-                         f"-d a folder of several")
+        raise InputError(f"a classifier of the factors needs at least two of them, and there is only "
+                         f"{images.factors[0]}: give -d a folder of several factors")
     keras.utils.set_random_seed(SEED)
     rng = np.random.default_rng(SEED)
-    classifier = network(*images.pixels.shape[1:], len(images.factors))
-    logits = keras.Model(classifier.input, classifier.output[1])
-    # At a constant rate the weights, and the running averages of the normalisation, are those of a chance last step.
+    network = build_classifier(*images.pixels.shape[1:], len(images.factors))
+    logits = keras.Model(network.input, network.output[1])
+    # At a constant rate, weights and running averages would depend on the last batches.
     rate = keras.optimizers.schedules.CosineDecay(2e-3, updates)
     logits.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False,
                    loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for pixels, labels in training_batches(images, updates, rng):
+        logits.train_on_batch(to_signed(pixels), labels)
+    return network
+
+
+def training_batches(images, updates, rng):
+    """Yield (uint8 pixels, labels) of batches with as many images of each factor on average, mirrored at random."""
     groups = [np.flatnonzero(images.labels == k) for k in range(len(images.factors))]
     for _ in range(updates):
         labels = rng.integers(len(groups), size=BATCH)
         batch = images.pixels[[rng.choice(groups[k]) for k in labels]]
         down, across = (rng.random((2, BATCH, 1, 1, 1)) < 0.5)
         batch = np.where(down, batch[:, ::-1], batch)
-        logits.train_on_batch(scaled(np.where(across, batch[:, :, ::-1], batch)), labels)
-    return classifier
+        yield np.where(across, batch[:, :, ::-1], batch), labels
 
 
-def scaled(pixels):
-    """uint8 -> float32 in [-1, 1]."""
-    return np.asarray(pixels, np.float32) / np.float32(127.5) - 1
-
-
-def extract(classifier, pixels):
+def extract(network, pixels):
     """(features (images, 32), index of the most likely factor (images,)) of uint8 images."""
-    features, logits = classifier.predict(scaled(pixels), batch_size=256, verbose=0)
+    features, logits = network.predict(to_signed(pixels), batch_size=256, verbose=0)
     return features, logits.argmax(axis=1)
 
 
-def accuracy(classifier, images):
-    """Share of `images` (dataloader.Images) whose factor it tells."""
-    return float((extract(classifier, images.pixels)[1] == images.labels).mean())
+def save_classifier(path, network, training, held_out):
+    """Write the weights, the training images' fingerprint and the accuracy on the `held_out` images to `path`.
+
+    Returns the Classifier.
+    """
+    accuracy = float((extract(network, held_out.pixels)[1] == held_out.labels).mean())
+    description = {"format": FORMAT, "biogans": __version__, "holds": "classifier",
+                   "shape": training.pixels.shape[1:], "factors": training.factors,
+                   "images": {"number": len(training.pixels), "sha256": training.fingerprint},
+                   "accuracy": accuracy, "held_out": len(held_out.pixels)}
+    with hdf5.new_in_memory() as file:
+        for k, variable in enumerate(network.weights):
+            file.create_dataset(_weight_name(k), data=np.asarray(variable.numpy())).attrs["name"] = variable.path
+        hdf5.write_described(path, file, description)
+    return Classifier(network, tuple(training.factors), training.fingerprint, accuracy)
 
 
-def save(path, classifier, training, held_out):
-    """Write the weights with what they were trained on and their accuracy on the `held_out` images; returns that."""
-    import h5py
-
-    facts = {"format": checkpoint.FORMAT, "biogans": __version__, "holds": "classifier",
-             "shape": training.pixels.shape[1:], "factors": training.factors,
-             "images": {"number": len(training.pixels), "sha256": training.fingerprint},
-             "accuracy": accuracy(classifier, held_out), "held_out": len(held_out.pixels)}
-    with replacing(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            for k, variable in enumerate(classifier.weights):
-                array = np.asarray(variable.numpy())
-                file.create_dataset(f"classifier/{k:04d}", data=array).attrs["name"] = variable.path
-            checkpoint.describe(file, facts)
-        seal.add(temporary)
-    return facts
-
-
-def load(path):
-    """(classifier, facts) of a file that `save` wrote. Raises InputError if it is damaged or holds something else."""
-    arrays, facts = checkpoint.read_arrays(path)
-    if facts.get("holds") != "classifier":
-        raise InputError(f"{path} holds no classifier: remove it, and biogans evaluate will train one")
+def load_classifier(path):
+    """The Classifier in a file of `save_classifier`. Raises InputError if it is damaged or holds something else."""
+    remedy = "remove it, and biogans evaluate will train one"
+    arrays, description = hdf5.read_described(path, remedy)
+    if not isinstance(description, dict) or description.get("holds") != "classifier":
+        raise InputError(f"{path} holds no classifier: {remedy}")
     try:
-        classifier = network(*facts["shape"], len(facts["factors"]))
-        classifier.set_weights([arrays[f"classifier/{k:04d}"] for k in range(len(classifier.weights))])
+        network = build_classifier(*description["shape"], len(description["factors"]))
+        network.set_weights([arrays[_weight_name(k)] for k in range(len(network.weights))])
+        return Classifier(network, tuple(description["factors"]), description["images"]["sha256"],
+                          description["accuracy"])
     except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path} holds other layers than this version's: remove it, and biogans evaluate will train "
-                         f"one") from None
-    return classifier, facts
+        raise InputError(f"{path} does not fit the layers of this version: {remedy}") from None
+
+
+def _weight_name(k):
+    return f"classifier/{k:04d}"

@@ -1,31 +1,44 @@
-"""Cells with all channels at once: what they are like, and how far generated ones are from the truth.
+"""Measurements of joint cells, which have all channels at once, and the errors of generated ones.
 
 No microscope shows six factors in one cell, but the simulator does (joint_test.h5). A generator that never saw two
-greens together is right about them if its cells agree with true ones in how the greens correlate, where along the cell
-each one lies at each length, and how many spots it has. Cells lie along the rows of the image, as in the LIN crops.
+greens together is right about them if its cells agree with true ones in the correlations between greens, in the
+position of each green along the cell at each length, and in its number of spots. Cells lie along the rows of the
+image, as in the LIN crops.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from ..system import hdf5
 from ..system.errors import InputError
+from ..system.pixels import to_unit
 
 POSITIONS = 20                          # along the cell, from the tip with more red to the other
 LENGTH_BINS = 3
-ZONES = {"tips": [0, 1, 18, 19], "quarters": [4, 5, 14, 15], "middle": [9, 10]}
-BODY = 0.1                              # brightness, mean over the channels, above which a pixel is the cell's
+BODY = 0.1                              # brightness, mean over the channels, above which a pixel belongs to the cell
 SPOT = 0.2                              # contrast of a spot, in units of its channel's mean in the cell
-SMALLEST = 30                           # pixels; less is no cell
+SMALLEST = 30                           # pixels of a cell; smaller regions are none
+
+
+class JointCells(NamedTuple):
+    """True cells with all channels.
+
+    pixels          uint8 (cells, height, width, channels), red first
+    channel_names   of each channel
+    """
+
+    pixels: np.ndarray
+    channel_names: list
 
 
 class Cells(NamedTuple):
-    """What is measured in each cell; NaN where a channel is constant.
+    """Measurements of each cell; NaN where a channel is constant.
 
     length         (cells,) pixels
-    correlations   (cells, channels, channels) Pearson's, between the pixels of a cell
+    correlations   (cells, channels, channels) Pearson's correlation over the pixels of a cell
     profiles       (cells, channels, POSITIONS) mean intensity there, in units of the channel's mean in the cell
-    spots          (cells, channels) how many
+    spots          (cells, channels) number of spots
     """
 
     length: np.ndarray
@@ -34,42 +47,38 @@ class Cells(NamedTuple):
     spots: np.ndarray
 
 
-def read(path):
-    """(uint8 cells (cells, height, width, channels), channel names) of joint_test.h5. Raises InputError."""
-    import h5py
-
+def read_joint_cells(path):
+    """The JointCells of a file such as joint_test.h5. Raises InputError."""
     try:
-        with h5py.File(path, "r") as file:
-            stack = file["stack"]
-            if stack.ndim != 4 or stack.dtype != np.uint8 or stack.is_virtual or stack.external:
-                raise ValueError("no images of 8 bits")
-            return stack[()], [str(name) for name in stack.attrs["channel_names"]]
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as problem:
-        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise InputError(f"{path} is not a readable stack of joint cells ({reason}): make one with "
+        with hdf5.opened(path) as file:
+            stack = hdf5.own_dataset(file, "stack")
+            if stack is None or stack.ndim != 4 or stack.dtype != np.uint8:
+                raise ValueError("no stack of 8-bit images")
+            return JointCells(stack[()], [str(name) for name in stack.attrs["channel_names"]])
+    except hdf5.UNREADABLE as problem:
+        raise InputError(f"{path} is not a readable stack of joint cells ({hdf5.reason(problem)}): make one with "
                          f"biogans simulate") from None
 
 
-def measure(stack):
-    """Cells of a uint8 stack (cells, height, width, channels); images in which there is no cell are left out."""
-    measured = [_measure(image) for image in stack]
-    measured = [cell for cell in measured if cell is not None]
+def measure_cells(pixels):
+    """The Cells in uint8 images (cells, height, width, channels); images without a cell are left out."""
+    measured = [cell for cell in map(_measure_cell, pixels) if cell is not None]
     if not measured:
-        channels = stack.shape[-1]
+        channels = pixels.shape[-1]
         return Cells(np.empty(0), np.empty((0, channels, channels)), np.empty((0, channels, POSITIONS)),
                      np.empty((0, channels)))
     return Cells(*(np.array(values) for values in zip(*measured)))
 
 
-def body(image):
-    """bool (height, width): pixels of the cell in an image (height, width, channels) in [0, 1], without holes and rim."""
+def cell_body(image):
+    """bool (height, width): the cell in an image (height, width, channels) in [0, 1], holes filled, without its rim."""
     from scipy import ndimage
 
     regions, count = ndimage.label(ndimage.gaussian_filter(image.mean(axis=-1), 0.7) > BODY)
     if count == 0:
         return np.zeros(regions.shape, bool)
     largest = 1 + np.argmax(np.bincount(regions.ravel())[1:])
-    # In the rim all channels fade away together, which would be what they agree in most.
+    # All channels fade out together in the rim, which would dominate their correlations.
     return ndimage.binary_erosion(ndimage.binary_fill_holes(regions == largest))
 
 
@@ -82,9 +91,9 @@ def count_spots(channel, inside):
     return int((peaks & inside).sum())
 
 
-def _measure(image):
-    image = image / np.float32(255)
-    inside = body(image)
+def _measure_cell(image):
+    image = to_unit(image)
+    inside = cell_body(image)
     if inside.sum() < SMALLEST:
         return None
     values = image[inside]
@@ -102,68 +111,61 @@ def _measure(image):
     return length, correlations, profile, spots
 
 
-def compare(truth, samples):
-    """A dict of what true and sampled `Cells` are like on average, and of the errors; channel 0 is red.
+def compare_cells(truth, samples):
+    """A dict of the means of true and sampled `Cells`, and of the errors of the samples; channel 0 is red.
 
-    NaN throughout if no sample shows a cell.
+    All errors are NaN if no sample shows a cell.
 
     correlations, true_correlations   (channels, channels)
-    profiles, true_profiles           (LENGTH_BINS, channels, POSITIONS): bins hold equal numbers of true cells, from
-                                      short to long, by the same limits in both sets
+    profiles, true_profiles           (LENGTH_BINS, channels, POSITIONS): bins of length, from short to long, with equal
+                                      numbers of true cells and the same limits for both sets
     spots, true_spots                 (channels,)
     correlation_error                 root mean square over all pairs of greens
-    profile_error                     root mean square over bins, greens and positions; those without cells left out
+    profile_error                     root mean square over bins, greens and positions, without empty bins
     spot_error                        mean absolute difference over the greens
     """
     limits = np.quantile(truth.length, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1])
-    means = [_means(cells, limits) for cells in (truth, samples)]
+    means = [_mean_cell(cells, limits) for cells in (truth, samples)]
     correlation, profile, spots = (there - here for here, there in zip(*means))
     pairs = np.triu_indices(len(correlation) - 1, 1)
     result = {
-        "correlation_error": float(np.sqrt(_mean(correlation[1:, 1:][pairs] ** 2))),
-        "profile_error": float(np.sqrt(_mean(profile[:, 1:].ravel() ** 2))),
-        "spot_error": float(_mean(np.abs(spots[1:])))}
+        "correlation_error": float(np.sqrt(_known_mean(correlation[1:, 1:][pairs] ** 2))),
+        "profile_error": float(np.sqrt(_known_mean(profile[:, 1:].ravel() ** 2))),
+        "spot_error": float(_known_mean(np.abs(spots[1:])))}
     for prefix, values in zip(("true_", ""), means):
         result |= {prefix + name: value for name, value in zip(("correlations", "profiles", "spots"), values)}
     return result
 
 
-def _means(cells, limits):
+def _mean_cell(cells, limits):
+    """(correlations, profiles of each bin of length, spots), means over the cells."""
     bins = np.digitize(cells.length, limits)
-    return (_mean(cells.correlations), np.array([_mean(cells.profiles[bins == k]) for k in range(LENGTH_BINS)]),
-            _mean(cells.spots))
+    profiles = np.array([_known_mean(cells.profiles[bins == k]) for k in range(LENGTH_BINS)])
+    return _known_mean(cells.correlations), profiles, _known_mean(cells.spots)
 
 
-def _mean(values):
-    """Mean over the first axis of what is not NaN; NaN where nothing is."""
+def _known_mean(values):
+    """Mean over the first axis without NaNs; NaN where there is nothing else."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
 
 
-def enrichment(profiles):
-    """{zone: (…, channels)}: how much brighter than the cell's mean a zone is, from profiles (…, POSITIONS).
+def borrow_greens(pixels, nearest, rng):
+    """Cells whose greens come from other cells: for each green one of the `nearest` in red (L2), at random.
 
-    Tips are the outer tenths; the middle tenth has the nucleus of a short cell and the septum of a long one, whose
-    nuclei are in the quarters.
-    """
-    return {zone: profiles[..., positions].mean(axis=-1) for zone, positions in ZONES.items()}
-
-
-def borrowed(stack, nearest, rng):
-    """The cells of a `stack` with each green taken from another cell: one of the `nearest` in red (L2), at random.
-
-    With `nearest` 5 it is how the paper makes multi-channel training images (sec. 4.2), with all others it tells what
-    nothing but each channel's own look is worth.
+    pixels    uint8 (cells, height, width, channels); returns the same shape
+    nearest   5 makes multi-channel training images as the paper does (sec. 4.2); all cells: channels that have nothing
+              to do with each other
     """
     from scipy.spatial.distance import cdist
 
-    red = stack[..., 0].reshape(len(stack), -1).astype(np.float32)
+    red = pixels[..., 0].reshape(len(pixels), -1).astype(np.float32)
     distance = cdist(red, red)
     np.fill_diagonal(distance, np.inf)
-    neighbours = np.argsort(distance, axis=1)[:, :min(nearest, len(stack) - 1)]
-    result = stack.copy()
-    for channel in range(1, stack.shape[-1]):
-        chosen = neighbours[np.arange(len(stack)), rng.integers(neighbours.shape[1], size=len(stack))]
-        result[..., channel] = stack[chosen, ..., channel]
+    neighbours = np.argsort(distance, axis=1)[:, :min(nearest, len(pixels) - 1)]
+    result = pixels.copy()
+    for channel in range(1, pixels.shape[-1]):
+        donors = neighbours[np.arange(len(pixels)), rng.integers(neighbours.shape[1], size=len(pixels))]
+        result[..., channel] = pixels[donors, ..., channel]
     return result
