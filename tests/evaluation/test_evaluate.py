@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import dataloader, train
-from biogans.evaluation import c2st, evaluate, features, report, scoring
+from biogans.core import c2st, dataloader, train
+from biogans.core.settings import Metadata
+from biogans.core.trained import TrainedGenerator
+from biogans.evaluation import evaluate, features, results, tables
 from biogans.system.errors import InputError
 from conftest import SMALL, train_small_networks, write_images
 from networks import spec
@@ -69,9 +71,9 @@ def test_a_model_beside_real_images(here, capsys, monkeypatch):
     result = stored("DCGAN-starshaped.WGAN-GP.2")
     assert result["name"] == ROW and result["joint_scores"].keys() == {ROW} and result["seed"] == 0
     assert result["scores"].keys() == {"Alp14", "Tea1"}
-    assert result["scores"]["Alp14"].keys() == {"c2st", *report.FEATURES}
-    assert stored("real")["scores"].keys() == {"Alp14", "Tea1", scoring.EVERYTHING}
-    assert stored("DCGAN.WGAN-GP.2")["scores"].keys() == {scoring.EVERYTHING}
+    assert result["scores"]["Alp14"].keys() == {"c2st", *tables.FEATURES}
+    assert stored("real")["scores"].keys() == {"Alp14", "Tea1", c2st.EVERYTHING}
+    assert stored("DCGAN.WGAN-GP.2")["scores"].keys() == {c2st.EVERYTHING}
     assert result["versions"]["keras"] and result["command"] and result["source"]["sha256"]
     assert 0 < result["classifier_accuracy"] <= 1
     text = Path("evaluation/tables.md").read_text()
@@ -102,12 +104,13 @@ def test_samples_of_a_factor_have_its_own_red():
             def predict_on_batch(self, z):
                 return np.broadcast_to(levels, (len(z), 4, 6, len(levels)))
 
-        drawn = scoring.Generated(Flat(), shape)
+        generator = TrainedGenerator(Path("flat.h5"), Flat(), Metadata(shape, None, {}))
+        samples = c2st.Generated(generator).samples(3, 2, c2st.Split(0, 0))
         bright = np.rint((levels + 1) * 127.5)
-        for k, (name, (training, held_out)) in enumerate(drawn.samples(3, 2, 0, 0).items()):
+        for k, (name, (training, held_out)) in enumerate(samples.items()):
             assert name == shape.factors[k] and len(training) == 3 and len(held_out) == 2
             assert training[0, 0, 0].tolist() == [bright[2 * k if own else 0], bright[2 * k + 1 if own else 1 + k]]
-        assert drawn.cells(2, np.random.default_rng(0))[0, 0, 0, shape.cell_channels].tolist() == [
+        assert generator.cells(2, np.random.default_rng(0))[0, 0, 0, shape.cell_channels].tolist() == [
             bright[k] for k in ((0, 1, 3) if own else (0, 1, 2))]
 
 
@@ -119,7 +122,7 @@ def test_splits_as_jobs_are_the_same_as_one_run(here):
     assert evaluate.main(["--combine", "-o", "apart"]) == 0
     assert [path.name for path in sorted(Path("apart").glob("*.png"))] == [
         path.name for path in sorted(Path("together").glob("*.png"))]
-    together, apart = (report.combine(report.read(Path(name))) for name in ("together", "apart"))
+    together, apart = (results.combine(results.read_results(Path(name))) for name in ("together", "apart"))
     for factor, scores in together.rows[ROW].items():
         assert apart.rows[ROW][factor]["c2st"] == pytest.approx(scores["c2st"], rel=1e-3, abs=1e-3)
 
@@ -128,16 +131,16 @@ def test_what_is_there_is_not_computed_again(here, capsys):
     run("--split", "0")
     before = Path("evaluation/real.split0.json").stat().st_mtime_ns
     assert run("--split", "0") == 0
-    assert "there already" in capsys.readouterr().out
+    assert "exists already" in capsys.readouterr().out
     assert Path("evaluation/real.split0.json").stat().st_mtime_ns == before
 
 
 def test_pairs_of_factors(here, capsys):
     assert run("--pairs", "--splits", "2", "-o", "pairs") == 0
-    combined = report.combine(report.read(Path("pairs")))
+    combined = results.combine(results.read_results(Path("pairs")))
     assert combined.pairs.keys() == {("Alp14", "Tea1"), ("Tea1", "Alp14")}
     text = Path("pairs/tables.md").read_text()
-    same = combined.rows[report.REAL]["Tea1"]["c2st"]
+    same = combined.rows[results.REAL]["Tea1"]["c2st"]
     assert f"{same[0]:.1f} ± {same[1]:.1f} |" in text and Path("pairs/pairs.png").exists()
 
 
@@ -145,9 +148,9 @@ def test_models_of_one_factor_make_up_one_row(here):
     for factor in ("Alp14", "Tea1"):
         train.main([*SMALL, "-d", "data", "-p", factor, "-m", "DCGAN", "-e", "1", "-c", factor])
         assert run("-i", f"{factor}/weights.generator.DCGAN.WGAN-GP.1.h5", "--name", "one-class", "--split", "0") == 0
-    rows = report.combine(report.read(Path("evaluation"))).rows
-    assert rows["one-class"].keys() == {"Alp14", "Tea1", report.OVERALL}
-    assert rows["one-class"][report.OVERALL]["c2st"][0] == pytest.approx(
+    rows = results.combine(results.read_results(Path("evaluation"))).rows
+    assert rows["one-class"].keys() == {"Alp14", "Tea1", results.OVERALL}
+    assert rows["one-class"][results.OVERALL]["c2st"][0] == pytest.approx(
         np.mean([rows["one-class"][factor]["c2st"][0] for factor in ("Alp14", "Tea1")]))
 
 
@@ -163,42 +166,45 @@ def test_means_and_errors_over_splits(tmp_path):
     def result(split, alp14, tea1):
         return {"format": 1, "name": "m", "split": split, "critic": {}, "seed": 0, "held_out": {},
                 "scores": {"Alp14": {"c2st": alp14}, "Tea1": {"c2st": tea1}}}
-    row = report.combine([result(0, 1.0, 5.0), result(1, 3.0, 5.0), result(2, 5.0, 5.0)]).rows["m"]
+    row = results.combine([result(0, 1.0, 5.0), result(1, 3.0, 5.0), result(2, 5.0, 5.0)]).rows["m"]
     assert row["Alp14"]["c2st"] == pytest.approx((3, 2)) and row["Tea1"]["c2st"] == pytest.approx((5, 0))
-    assert row[report.OVERALL]["c2st"] == pytest.approx((4, 1))
+    assert row[results.OVERALL]["c2st"] == pytest.approx((4, 1))
 
 
 def test_rows_are_ordered_by_training():
-    rows = report.combine([{"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {},
-                            "scores": {"Alp14": {"c2st": 1.0}}} for name in ("star 50", "star 1000", "one", report.REAL)])
-    assert list(rows.rows) == [report.REAL, "one", "star 50", "star 1000"]
+    rows = results.combine([{"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {},
+                            "scores": {"Alp14": {"c2st": 1.0}}} for name in ("star 50", "star 1000", "one", results.REAL)])
+    assert list(rows.rows) == [results.REAL, "one", "star 50", "star 1000"]
 
 
 def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
     write_images(tmp_path / "LIN_train", number=60)
     images = dataloader.load(tmp_path / "LIN_train")
-    trained = features.train(images, updates=400)
+    network = features.train_classifier(images, updates=400)
     path = tmp_path / "weights.classifier.h5"
-    assert features.save(path, trained, images, images)["accuracy"] > 0.9
-    read, facts = features.load(path)
-    here, there = (features.extract(each, images.pixels)[0] for each in (trained, read))
+    saved = features.save_classifier(path, network, images, images)
+    loaded = features.load_classifier(path)
+    assert saved.accuracy > 0.9
+    assert (loaded.factors, loaded.training_sha256, loaded.accuracy) == (images.factors, images.fingerprint, saved.accuracy)
+    here, there = (features.extract(each, images.pixels)[0] for each in (network, loaded.network))
     np.testing.assert_allclose(here, there, atol=1e-5)
     assert abs(here.mean()) < 0.3 and 0.6 < here.std() < 1.5
     with h5py.File(path, "r+") as file:
         file["classifier/0000"][0, 0, 0, 0] += 1
     with pytest.raises(InputError, match="damaged"):
-        features.load(path)
+        features.load_classifier(path)
 
 
 def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch):
     """Its rate falls to 0: a black last batch moves no weight. At a constant rate a chance last step is what is kept."""
-    images, kernels, scaled = dataloader.load(write_images(tmp_path / "LIN_train")), [], features.scaled
-    for last in (30, 31):
-        calls = iter(range(100))
-        monkeypatch.setattr(features, "scaled", lambda pixels: scaled(pixels * (next(calls) != last - 1)))
-        kernels.append(features.train(images, updates=30).get_layer("logits").kernel.numpy())
+    images, kernels = dataloader.load(write_images(tmp_path / "LIN_train")), []
+    batches = features.training_batches
+    for black in (29, None):
+        monkeypatch.setattr(features, "training_batches", lambda *arguments: (
+            (pixels * (k != black), labels) for k, (pixels, labels) in enumerate(batches(*arguments))))
+        kernels.append(features.train_classifier(images, updates=30).get_layer("logits").kernel.numpy())
     assert abs(kernels[0] - kernels[1]).max() < 3e-5
-    assert abs(kernels[0] - features.network(16, 24, 2, 2).get_layer("logits").kernel.numpy()).max() > 0.01
+    assert abs(kernels[0] - features.build_classifier(16, 24, 2, 2).get_layer("logits").kernel.numpy()).max() > 0.01
 
 
 # ---------------------------------------------------------------------------------------------- mistakes
@@ -233,4 +239,4 @@ def test_too_few_images(here, capsys):
 
 def test_the_help_teaches():
     text = evaluate.parser().format_help()
-    assert "examples:" in text and "--combine --report" in text and "gives up fine differences" in " ".join(text.split())
+    assert "examples:" in text and "--combine --report" in text and "misses fine differences" in " ".join(text.split())

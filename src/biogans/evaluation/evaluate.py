@@ -1,307 +1,215 @@
 """Measure how far generated cells are from real ones."""
 
 import dataclasses
-import hashlib
-import json
 import time
 from pathlib import Path
 
-import numpy as np
-
-from ..core import checkpoint, codes, dataloader
-from ..system import launch
-from . import c2st, clusters, features, joint, report, scoring
-from ..system import provenance
-from ..system.errors import InputError
-from ..system.files import replacing
+from ..core import c2st, codes, dataloader, trained
 from ..core.gan import PAPER
-from ..core.options import Parser, _positive_int, _seed
+from ..core.options import add_checkpoints_dir
+from ..system import arguments, launch, pixels, provenance
+from ..system.errors import InputError
+from . import clusters, features, report, results, rows, tables
+from .json_files import to_json, write_json
 
 CLASSIFIER = "weights.classifier.h5"
-JOINT = "joint_test.h5"
+DESCRIPTION = """
+
+The two-sample test (C2ST) halves the held-out images at random, trains a critic to distinguish one half
+from samples, and scores it on the other half: about 0 if it finds no lasting difference. It is repeated
+for several splits, the same for every model; errors are standard deviations over them. Every split has a
+JSON file. Existing files are not computed again, so an interrupted command can be repeated."""
+EXAMPLES = """examples:
+  biogans evaluate -d data --fast
+      real images against real images: the zero of the scale
+  biogans evaluate -d data --fast --pairs
+      also every factor against every other: how large a score can be
+  biogans evaluate -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data --fast
+      a model; the table has a row for everything that was evaluated in the folder evaluation
+  for k in 0 1 2 3 4 5 6 7 8 9; do echo biogans evaluate -i FILE -d data --split $k; done > jobs
+      the paper's critic, hours on a CPU, as ten jobs of a swarm; when they are done:
+  biogans evaluate --combine --report
+      tables and figures of all splits, and one page that shows them
+  biogans evaluate -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -d data --codes
+      the meaning of an InfoGAN's codes"""
 
 
 def parser():
     """The command line."""
-    p = Parser(prog="biogans evaluate", description=__doc__ + "\n\n"
-               "The two-sample test (C2ST) halves the held-out images at random, trains a critic on one half against\n"
-               "samples, and scores it on the other: about 0 if it finds no lasting difference. There are several\n"
-               "splits, the same for every model; errors are standard deviations over them. Every split is written to\n"
-               "a JSON file; what is there already is not computed again, so an interrupted command can be repeated.",
-               epilog=(
-                   "examples:\n"
-                   "  biogans evaluate -d data --fast\n"
-                   "      real images against real ones: the zero of the scale\n"
-                   "  biogans evaluate -d data --fast --pairs\n"
-                   "      also every factor against every other: what a large score is\n"
-                   "  biogans evaluate -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data --fast\n"
-                   "      a model; the table has the rows of all that was evaluated in the folder evaluation\n"
-                   "  for k in 0 1 2 3 4 5 6 7 8 9; do echo biogans evaluate -i FILE -d data --split $k; done > jobs\n"
-                   "      the paper's critic, hours on a CPU, as ten jobs of a swarm; then, once they are done:\n"
-                   "  biogans evaluate -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -d data --codes\n"
-                   "      what the codes of an InfoGAN came to mean\n"
-                   "  biogans evaluate --combine --report\n"
-                   "      the tables and figures of all splits, and one page that shows them"))
-    what = p.add_argument_group("what to evaluate")
-    what.add_argument("-i", "--input_file", metavar="FILE",
-                      help="weights.generator, model.generator or weights.combined_model file; without one, training "
-                           "images take the place of samples")
-    what.add_argument("-d", "--data", metavar="DATAROOT",
-                      help="folder of real images; *_test holds those to compare with, *_train those for the row of "
-                           "real images and for the features' classifier")
-    what.add_argument("-p", "--polarity_factors", metavar="A,B", default="",
-                      help="factors of the row of real images and the table of pairs; all if empty")
-    what.add_argument("--pairs", action="store_true", help="also real images of each factor against those of others")
-    what.add_argument("--codes", action="store_true",
-                      help="only what the codes of an InfoGAN mean in the held-out images of labelled folders, beside "
-                           "k-means and principal components")
-    what.add_argument("--joint", metavar="FILE.h5",
-                      help="true cells with all channels, from biogans simulate: cells with several factors are compared "
-                           f"with them; default: {JOINT} in DATAROOT, if there")
-    what.add_argument("--name", metavar="NAME",
-                      help="the row's name; models of one factor each and of one name make up one row; default: "
-                           "architecture, algorithm and iteration")
-    how = p.add_argument_group("how")
-    how.add_argument("--critic", metavar="NAME", choices=PAPER, default="WGAN-GP",
-                     help=f"the critic's algorithm: {' | '.join(PAPER)}; default=WGAN-GP")
-    how.add_argument("--fast", action="store_true",
-                     help="minutes on a CPU: the critic has {ndf} filters and {iterations} updates on batches of "
-                          "{batch_size} (otherwise, as in the paper, {full.ndf}, {full.iterations} and "
-                          "{full.batch_size}), it sees {pool} samples ({full.pool}), and there are {splits} splits "
-                          "({all}). It gives up fine differences: scores move by 1 to 2 from split to split, and "
-                          "don't compare with those of the full test".format(
-                              **c2st.FAST, full=c2st.Critic(), splits=c2st.FAST_SPLITS, all=c2st.SPLITS))
-    how.add_argument("--splits", metavar="N", type=_positive_int, help="number of splits; default=10, 3 with --fast")
-    how.add_argument("--split", metavar="K", type=_seed, help="only split K, counted from 0, and no table: one job")
-    how.add_argument("-s", "--seed", metavar="N", type=_seed, default=0,
-                     help="of splits and samples; the same for all rows of a table; default=0")
-    out = p.add_argument_group("results")
-    out.add_argument("-o", "--output", metavar="FOLDER", default="evaluation",
-                     help="where JSON files, tables and figures go; default=evaluation")
-    out.add_argument("--combine", action="store_true", help="only make tables and figures of the JSON files there")
-    out.add_argument("--report", action="store_true",
-                     help="also one page, report.html, with tables, figures, commands, versions and seeds; it needs no "
-                          "network")
-    out.add_argument("-c", "--checkpoints_dir", metavar="FOLDER", default="checkpoints",
-                     help="where FILE is looked for, too; default=checkpoints")
+    p = arguments.Parser(prog="biogans evaluate", description=__doc__ + DESCRIPTION, epilog=EXAMPLES)
+    _add_rows(p.add_argument_group("what to evaluate"))
+    _add_test(p.add_argument_group("the test"))
+    _add_results(p.add_argument_group("results"))
     return p
 
 
+def _add_rows(group):
+    group.add_argument("-i", "--input_file", metavar="FILE",
+                       help="weights.generator, model.generator or weights.combined_model file; without it, training "
+                            "images take the place of samples")
+    group.add_argument("-d", "--data", metavar="DATAROOT",
+                       help="folder of real images: *_test has those to compare with, *_train those for the row of "
+                            "real images and for the classifier whose features are compared")
+    group.add_argument("-p", "--polarity_factors", type=arguments.comma_separated, default=(), metavar="A,B",
+                       help="factors for the row of real images and the table of pairs; default: all")
+    group.add_argument("--pairs", action="store_true",
+                       help="also compare real images of each factor with those of every other")
+    group.add_argument("--codes", action="store_true",
+                       help="only compare the codes of an InfoGAN with the labels of held-out images, one folder for "
+                            "each label, alongside k-means and principal components")
+    group.add_argument("--joint", metavar="FILE.h5",
+                       help="true cells with all channels, from biogans simulate, to compare cells with several "
+                            f"factors with; default: {rows.JOINT_FILE} in DATAROOT, if it exists")
+    group.add_argument("--name", metavar="NAME",
+                       help="name of the row; models of one factor each with the same name make up one row; default: "
+                            "architecture, algorithm and iteration")
+
+
+def _add_test(group):
+    group.add_argument("--critic", metavar="NAME", choices=PAPER, default="WGAN-GP",
+                       help=f"algorithm of the critic: {' | '.join(PAPER)}; default=WGAN-GP")
+    group.add_argument("--fast", action="store_true",
+                       help="minutes on a CPU: {splits} splits, and a critic with {ndf} filters that is trained for "
+                            "{iterations} updates with batches of {batch_size} from {pool} samples; otherwise, as in "
+                            "the paper, {all} splits, {full.ndf} filters, {full.iterations} updates, batches of "
+                            "{full.batch_size} and {full.pool} samples. It misses fine differences: scores vary by 1 "
+                            "to 2 between splits, and are not comparable with those of the full test".format(
+                                **c2st.FAST, full=c2st.Critic(), splits=c2st.FAST_SPLITS, all=c2st.SPLITS))
+    group.add_argument("--splits", metavar="N", type=arguments.positive_int,
+                       help="number of splits; default=10, 3 with --fast")
+    group.add_argument("--split", metavar="K", type=arguments.seed,
+                       help="compute only split K, counted from 0, and no tables: for batch jobs")
+    group.add_argument("-s", "--seed", metavar="N", type=arguments.seed, default=0,
+                       help="random seed of splits and samples; the same for all rows of a table; default=0")
+
+
+def _add_results(group):
+    group.add_argument("-o", "--output", metavar="FOLDER", default="evaluation",
+                       help="folder for JSON files, tables and figures; default=evaluation")
+    group.add_argument("--combine", action="store_true",
+                       help="compute nothing, only make tables and figures from the JSON files in FOLDER")
+    group.add_argument("--report", action="store_true",
+                       help="also write report.html, one self-contained page with tables, figures, commands, versions "
+                            "and seeds")
+    add_checkpoints_dir(group)
+
+
 def evaluate(options):
-    """Do what the command line asks for. Raises InputError for a user's mistake."""
+    """Run the command with parsed options. Raises InputError."""
     launch.announce()
     folder = Path(options.output)
     if options.codes:
-        return meaning(options, folder)
+        return evaluate_codes(options, folder)
     if not options.combine:
-        compute(options, folder)
+        compute_splits(options, folder)
     if options.combine or options.split is None:
-        for path in report.write(folder, report.combine(report.read(folder)), page=options.report):
+        combined = results.combine(results.read_results(folder))
+        for path in report.write_report(folder, combined, page=options.report):
             print(f"Output: {path}")
 
 
-def compute(options, folder):
-    """Write the JSON files of the splits that the options ask for, where they are not there yet."""
+def compute_splits(options, folder):
+    """Write the result files of the splits that the options ask for, except those that exist."""
+    critic = c2st.fast(options.critic) if options.fast else c2st.Critic(options.critic)
+    numbers = range(options.splits or (c2st.FAST_SPLITS if options.fast else c2st.SPLITS))
+    splits = [c2st.Split(options.seed, number)
+              for number in (numbers if options.split is None else [options.split])]
+    for row in load_rows(options):
+        c2st.check_numbers(row.held_out)
+        identity = describe_row(row, critic, options.seed)
+        paths = {split: folder / f"{row.file_name}.split{split.number}.json" for split in splits}
+        missing = {split: path for split, path in paths.items() if not is_done(path, identity)}
+        classifier = find_classifier(folder, *row.classifier_images) if missing and row.classifier_images else None
+        for split, path in missing.items():
+            start = time.monotonic()
+            scores = row.scores(critic, split, classifier)
+            seconds = time.monotonic() - start
+            write_json(path, {"format": results.FORMAT, "split": split.number} | identity | {
+                "command": provenance.command(), "versions": provenance.versions(),
+                "seconds": seconds, "classifier_accuracy": classifier and classifier.accuracy} | scores)
+            print(f"{path}: {tables.score_line(scores)} ({seconds:.0f} s)", flush=True)
+
+
+def load_rows(options):
+    """The rows that the options ask for. Raises InputError."""
     if not options.data:
-        raise InputError("give the folder of real images with -d, or --combine to make the tables of what is there")
+        raise InputError("give the folder of real images with -d, or --combine to make tables of existing results")
     if options.pairs and options.input_file:
         raise InputError("--pairs compares real images: leave out -i")
     if options.polarity_factors and options.input_file:
-        raise InputError("-p chooses among real images, and a model has its own factors: leave it out")
-    critic = c2st.fast(options.critic) if options.fast else c2st.Critic(options.critic)
-    splits = range(options.splits or (c2st.FAST_SPLITS if options.fast else c2st.SPLITS))
-    if options.split is not None:
-        splits = [options.split]
-    works = [Model(options)] if options.input_file else [RealImages(options)]
-    works += [Pairs(options)] if options.pairs else []
-    for work in works:
-        scoring.check_numbers(work.held_out)
-        common = plain({"critic": dataclasses.asdict(critic), "seed": options.seed, "name": work.name,
-                        "held_out": {name: _sha256(scoring.of_factor(work.held_out, name))
-                                     for name in work.subject.factors},
-                        "source": work.source, "joint": work.joint and _sha256(work.joint[0])})
-        paths = {split: folder / f"{work.file}.split{split}.json" for split in splits}
-        wanted = {split: path for split, path in paths.items() if not is_done(path, common)}
-        classifier = work.classifier(folder) if wanted else None
-        for split, path in wanted.items():
-            start = time.monotonic()
-            scores = work.scores(critic, options.seed, split, classifier)
-            seconds = time.monotonic() - start
-            write_json(path, {"format": report.FORMAT, "split": split} | common | {
-                "command": provenance.command(), "versions": provenance.versions(),
-                "seconds": seconds, "classifier_accuracy": classifier and classifier[1]["accuracy"]} | scores)
-            print(f"{path}: {report.summary(scores)} ({seconds:.0f} s)", flush=True)
+        raise InputError("-p chooses among real images, and a model has its own factors: leave out -p")
+    if options.input_file:
+        generator = trained.load_generator(options.input_file, options.checkpoints_dir)
+        return [rows.GeneratorRow(generator, options.data, options.name, options.joint)]
+    real = rows.RealRow(options.data, options.polarity_factors, options.joint)
+    return [real, rows.PairsRow(real)] if options.pairs else [real]
 
 
-def meaning(options, folder):
-    """Print what the codes of the model mean in held-out images, and write it to FOLDER/codes.<name>.json."""
-    if not (options.input_file and options.data):
-        raise InputError("--codes compares codes with labels: give the generator's file with -i and folders of labelled "
-                         "images with -d")
-    path = checkpoint.find(options.input_file, options.checkpoints_dir)
-    generator, spec, facts = checkpoint.load_generator(path)
-    if not spec.codes:
-        raise InputError(f"{path} has no codes: they are InfoGAN's")
-    training, held_out = (scoring.load_real(options.data, (), split, facts) for split in ("train", "test"))
-    answers = codes.read(checkpoint.load_recognizer(path), features.scaled(held_out.pixels), spec.codes)
-    rows = clusters.compare(answers, spec.codes, training, held_out, dataloader.known(held_out.files))
-    name = options.name or f"{spec.architecture} {facts['training']['algorithm']} {facts['iteration']}"
-    target = folder / f"codes.{_file_name(name, spec.factors)}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(target, {"format": report.FORMAT, "file": str(path), "images": len(held_out.pixels),
-                        "iteration": facts["iteration"], "training": facts["training"],
-                        "command": provenance.command(), "versions": provenance.versions(), "rows": rows})
-    print(f"{len(held_out.pixels)} held-out images\n{clusters.table(rows)}\nOutput: {target}")
+def describe_row(row, critic, seed):
+    """The part of a row's result files that must be the same in all of them, as JSON has it."""
+    return to_json({"critic": dataclasses.asdict(critic), "seed": seed, "name": row.name,
+                    "held_out": {name: rows.sha256(c2st.of_factor(row.held_out, name)) for name in row.factors},
+                    "source": row.source, "joint": row.joint and rows.sha256(row.joint.pixels)})
 
 
-def is_done(path, common):
-    """Whether a split's JSON file is there. Raises InputError if it is of something else than `common` says."""
+def is_done(path, identity):
+    """Whether the result file `path` exists. Raises InputError if it describes something else than `identity`."""
     if not path.exists():
         return False
-    stored = report.read_file(path)
-    different = [name for name, value in common.items() if stored.get(name) != value]
+    stored = results.read_result(path)
+    different = [name for name, value in identity.items() if _comparable(stored.get(name)) != _comparable(value)]
     if different:
         raise InputError(f"{path} is of another evaluation (other {', '.join(different)}): choose another folder with "
                          f"-o, or another --name")
-    print(f"{path}: there already")
+    print(f"{path}: exists already")
     return True
 
 
-class Model:
-    """The evaluation of one generator."""
-
-    def __init__(self, options):
-        path = checkpoint.find(options.input_file, options.checkpoints_dir)
-        generator, spec, self.facts = checkpoint.load_generator(path)
-        self.subject = scoring.Generated(generator, spec)
-        self.options = options
-        self.held_out = scoring.load_real(options.data, spec.factors, "test", self.facts)
-        self.name = options.name or f"{spec.architecture} {self.facts['training']['algorithm']} " \
-                                    f"{self.facts['iteration']}"
-        self.file = _file_name(self.name, spec.factors)
-        self.source = {"file": str(path), "sha256": _sha256(path.read_bytes()), "factors": list(self.subject.factors),
-                       **{part: self.facts[part] for part in ("network", "training", "iteration", "weights")
-                          if part in self.facts}}
-        self.joint = _joint(options, [spec.channel_names[k] for k in spec.cell_channels])
-
-    def classifier(self, folder):
-        """The classifier whose features are compared, or None where there are no several factors to tell apart."""
-        training = scoring.load_real(self.options.data, (), "train", self.facts)
-        held_out = scoring.load_real(self.options.data, (), "test", self.facts)
-        return find_classifier(folder, training, held_out)
-
-    def scores(self, critic, seed, split, classifier):
-        result = {"scores": scoring.score_split(self.subject, self.held_out, critic, seed, split, classifier,
-                                                _progress)}
-        if self.joint is not None:
-            cells = self.subject.cells(2 * len(self.joint[0]), np.random.default_rng((seed, split, 1)))
-            cells = cells[..., self.subject.spec.cell_channels]
-            result["joint_scores"] = {self.name: scoring.score_joint(cells, self.joint[0], critic, seed, split)}
-            result["channels"] = self.joint[1]
-        return result
-
-
-class RealImages:
-    """The evaluation of training images in the place of samples: the zero of every score."""
-
-    name, file, source = report.REAL, "real", None
-
-    def __init__(self, options):
-        factors = tuple(name for name in options.polarity_factors.split(",") if name)
-        self.held_out = scoring.load_real(options.data, factors, "test")
-        self.training = scoring.load_real(options.data, factors, "train")
-        if self.training.fingerprint == self.held_out.fingerprint:
-            raise InputError(f"{options.data} has no folders *_train and *_test, and images can't be compared with "
-                             f"themselves: give -d the folder that holds both")
-        several = [scoring.EVERYTHING] if len(self.training.factors) > 1 else []
-        self.subject = scoring.Real(self.training, (*self.training.factors, *several))
-        self.joint = _joint(options, None)
-
-    def classifier(self, folder):
-        return find_classifier(folder, self.training, self.held_out)
-
-    def scores(self, critic, seed, split, classifier):
-        result = {"scores": scoring.score_split(self.subject, self.held_out, critic, seed, split, classifier,
-                                                _progress)}
-        if self.joint is not None:
-            result["joint_scores"] = {
-                name: scoring.score_joint(cells, self.joint[0], critic, seed, split)
-                for name, cells in scoring.joint_baselines(self.joint[0], seed, split).items()}
-            result["channels"] = self.joint[1]
-        return result
-
-
-class Pairs(RealImages):
-    """The evaluation of real images of each factor against those of each other."""
-
-    name, file = "pairs", "pairs"
-
-    def classifier(self, folder):
-        return None
-
-    def scores(self, critic, seed, split, classifier):
-        return {"pairs": scoring.factor_pairs(self.training, self.held_out, critic, seed, split, _progress)}
-
-
-def find_classifier(folder, training, held_out):
-    """(classifier, facts) of the images: that in `folder`, or a new one that is written there; None for one factor."""
-    if len(training.factors) < 2:
-        print(f"no features: they are learnt by telling factors apart, and there is only {training.factors[0]}")
-        return None
-    path = folder / CLASSIFIER
-    if not path.exists():
-        print("training a classifier of the factors, for their features", flush=True)
-        accuracy = features.save(path, features.train(training), training, held_out)["accuracy"]
-        print(f"{path}: tells the factor of {accuracy:.1%} of {len(held_out.pixels)} held-out images")
-    classifier, facts = features.load(path)
-    if facts["images"]["sha256"] != training.fingerprint:
-        raise InputError(f"{path} was trained on other images than those of -d: choose another folder with -o")
-    return classifier, facts
-
-
-def write_json(path, content):
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(plain(content), indent=1) + "\n")
-
-
-def plain(value):
-    """`value` as JSON has it: arrays are lists, and numbers that are none are None."""
-    if isinstance(value, dict):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(each) for each in value]
-    if isinstance(value, (float, np.floating)):
-        return float(f"{value:.6g}") if np.isfinite(value) else None
+def _comparable(value):
+    """Part of a result file to compare; of a weights file only name, digest and factors, which determine the rest."""
+    if isinstance(value, dict) and "sha256" in value:
+        return {name: each for name, each in value.items() if name in ("file", "sha256", "factors")}
     return value
 
 
-def _joint(options, names):
-    """(stack, channel names) of joint cells if there are some and `names`, if given, are the same channels."""
-    path = Path(options.joint) if options.joint else Path(options.data) / JOINT
-    if not options.joint and not path.exists():
+def find_classifier(folder, training, held_out):
+    """The features.Classifier in `folder`, or a new one that is written there; None if there is only one factor.
+
+    Raises InputError if the stored one was trained on other images than `training`.
+    """
+    if len(training.factors) < 2:
+        print(f"no features: their classifier needs several factors, and there is only {training.factors[0]}")
         return None
-    stack, channels = joint.read(path)
-    if names is not None and list(names[1:]) != channels[1:]:
-        if options.joint:
-            raise InputError(f"{path} holds {', '.join(channels[1:])} and the model draws {', '.join(names[1:])}: "
-                             f"leave out --joint")
-        return None
-    return stack, channels
+    path = folder / CLASSIFIER
+    if not path.exists():
+        print("training a classifier of the factors, for its features", flush=True)
+        classifier = features.save_classifier(path, features.train_classifier(training), training, held_out)
+        print(f"{path}: recognises the factor of {classifier.accuracy:.1%} of {len(held_out.pixels)} held-out images")
+    classifier = features.load_classifier(path)
+    if classifier.training_sha256 != training.fingerprint:
+        raise InputError(f"{path} was trained on other images than those of -d: choose another folder with -o")
+    return classifier
 
 
-def _file_name(name, factors):
-    """What a row's files are called: with the factor if there is one, for rows of several models."""
-    words = name.split() + (list(factors) if len(factors) == 1 else [])
-    return ".".join("".join(letter for letter in word if letter.isalnum() or letter in "-_.") for word in words)
-
-
-def _progress(steps):
-    from tqdm import tqdm
-    return tqdm(steps, desc="scoring", unit="critic", disable=None, leave=False)
-
-
-def _sha256(data):
-    return hashlib.sha256(data).hexdigest()
+def evaluate_codes(options, folder):
+    """Compare a model's codes with labels and features of held-out images; print and write FOLDER/codes.<name>.json."""
+    if not (options.input_file and options.data):
+        raise InputError("--codes compares codes with labels: give the generator's file with -i, and with -d a folder "
+                         "of images with one folder for each label")
+    generator = trained.load_generator(options.input_file, options.checkpoints_dir)
+    spec, metadata = generator.spec, generator.metadata
+    if not spec.codes:
+        raise InputError(f"{generator.path} has no codes: only InfoGAN has them")
+    training, held_out = (c2st.load_real(options.data, split, metadata) for split in ("train", "test"))
+    answers = codes.read(trained.load_recognizer(generator.path), pixels.to_signed(held_out.pixels), spec.codes)
+    found = clusters.compare_codes(answers, spec.codes, training, held_out, dataloader.read_manifest(held_out.files))
+    name = options.name or rows.default_name(generator)
+    target = folder / f"codes.{rows.file_name(name, spec.factors)}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(target, {"format": results.FORMAT, "file": str(generator.path), "images": len(held_out.pixels),
+                        "iteration": metadata.iteration, "training": dataclasses.asdict(metadata.training),
+                        "command": provenance.command(), "versions": provenance.versions(), "rows": found})
+    print(f"{len(held_out.pixels)} held-out images\n{clusters.format_rows(found)}\nOutput: {target}")
 
 
 def main(arguments=None):

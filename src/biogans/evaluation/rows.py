@@ -1,0 +1,141 @@
+"""The rows of the tables of `biogans evaluate`: a generator, real images in its place, pairs of factors.
+
+A row has
+
+    name                 in the tables
+    file_name            of its result files, without split and ending
+    source               description of the generator's file, None for real images
+    held_out             dataloader.Images to compare with
+    factors              those scored, or c2st.EVERYTHING
+    joint                joint.JointCells, or None
+    classifier_images    (training, held-out) images for the features' classifier, or None
+    scores(…)            the part of a result file that holds the scores of one split
+"""
+
+import functools
+import hashlib
+from pathlib import Path
+
+from ..core import c2st
+from ..system.errors import InputError
+from . import joint, results, scoring
+
+JOINT_FILE = "joint_test.h5"
+
+
+class GeneratorRow:
+    """A generator."""
+
+    def __init__(self, generator, dataroot, name=None, joint_file=None):
+        """Load images of the TrainedGenerator's factors. Raises InputError if they do not fit the generator."""
+        spec = generator.spec
+        self.generator, self.dataroot = generator, dataroot
+        self.subject = c2st.Generated(generator)
+        self.held_out = c2st.load_real(dataroot, "test", generator.metadata, spec.factors)
+        self.name = name or default_name(generator)
+        self.file_name = file_name(self.name, spec.factors)
+        self.factors = self.subject.factors
+        self.source = describe_source(generator)
+        self.joint = find_joint_cells(dataroot, joint_file, [spec.channel_names[k] for k in spec.cell_channels])
+
+    @functools.cached_property
+    def classifier_images(self):
+        """Images of all factors, also those that the generator does not generate."""
+        return tuple(c2st.load_real(self.dataroot, split, self.generator.metadata) for split in ("train", "test"))
+
+    def scores(self, critic, split, classifier):
+        content = {"scores": scoring.score_split(self.subject, self.held_out, critic, split, classifier)}
+        if self.joint is not None:
+            samples = scoring.joint_samples(self.generator, 2 * len(self.joint.pixels), split)
+            content |= {"joint_scores": {self.name: scoring.score_joint(samples, self.joint.pixels, critic, split)},
+                        "channels": self.joint.channel_names}
+        return content
+
+
+class RealRow:
+    """Training images in place of samples: the zero of every score."""
+
+    name, file_name, source = results.REAL, "real", None
+
+    def __init__(self, dataroot, factors=(), joint_file=None):
+        """Load the images of the factors, all by default. Raises InputError if none are held out."""
+        self.held_out = c2st.load_real(dataroot, "test", factors=factors)
+        self.training = c2st.load_real(dataroot, "train", factors=factors)
+        check_held_out(dataroot, self.training, self.held_out)
+        everything = (c2st.EVERYTHING,) if len(self.training.factors) > 1 else ()
+        self.factors = (*self.training.factors, *everything)
+        self.classifier_images = (self.training, self.held_out)
+        self.joint = find_joint_cells(dataroot, joint_file)
+
+    def scores(self, critic, split, classifier):
+        subject = c2st.Real(self.training, self.factors)
+        content = {"scores": scoring.score_split(subject, self.held_out, critic, split, classifier)}
+        if self.joint is not None:
+            baselines = scoring.joint_baselines(self.joint.pixels, split)
+            content |= {"joint_scores": {name: scoring.score_joint(cells, self.joint.pixels, critic, split)
+                                         for name, cells in baselines.items()},
+                        "channels": self.joint.channel_names}
+        return content
+
+
+class PairsRow:
+    """Real images of each factor against real images of every other factor: how large a score can be."""
+
+    name, file_name, source, classifier_images = "pairs", "pairs", None, None
+
+    def __init__(self, real):
+        """Use the images of a RealRow."""
+        self.training, self.held_out, self.factors, self.joint = real.training, real.held_out, real.factors, real.joint
+
+    def scores(self, critic, split, classifier):
+        return {"pairs": scoring.score_pairs(self.training, self.held_out, critic, split)}
+
+
+def default_name(generator):
+    """Architecture, algorithm and iteration of a TrainedGenerator."""
+    metadata = generator.metadata
+    return f"{metadata.network.architecture} {metadata.training.algorithm} {metadata.iteration}"
+
+
+def file_name(name, factors):
+    """A row's name for file names, followed by its factor if it has only one: several models can make up one row."""
+    words = name.split() + (list(factors) if len(factors) == 1 else [])
+    return ".".join("".join(letter for letter in word if letter.isalnum() or letter in "-_.") for word in words)
+
+
+def describe_source(generator):
+    """File, digest and training of a TrainedGenerator, for a result file."""
+    stored = generator.metadata.to_json()
+    return {"file": str(generator.path), "sha256": sha256(generator.path.read_bytes()),
+            "factors": list(c2st.Generated(generator).factors),
+            **{part: stored[part] for part in ("network", "training", "iteration", "weights") if part in stored}}
+
+
+def check_held_out(dataroot, training, held_out):
+    """Raise InputError if training and held-out images are the same, for lack of folders *_train and *_test."""
+    if training.fingerprint == held_out.fingerprint:
+        raise InputError(f"{dataroot} has no folders *_train and *_test, and training images can't serve as held-out "
+                         f"images: give -d the folder that holds both")
+
+
+def find_joint_cells(dataroot, file=None, names=None):
+    """The joint.JointCells of `file`, or of joint_test.h5 in `dataroot`; None if there are none.
+
+    names   of the channels that they must have, whatever the red marker's; None for any. Raises InputError if the
+            channels of `file` differ.
+    """
+    path = Path(file or Path(dataroot) / JOINT_FILE)
+    if not file and not path.exists():
+        return None
+    cells = joint.read_joint_cells(path)
+    if names is None or list(names[1:]) == cells.channel_names[1:]:
+        return cells
+    if file:
+        raise InputError(f"{path} holds {', '.join(cells.channel_names[1:])} and the model generates "
+                         f"{', '.join(names[1:])}: leave out --joint")
+    return None
+
+
+def sha256(data):
+    """Hexadecimal SHA-256 of bytes or of a contiguous array."""
+    return hashlib.sha256(data).hexdigest()
