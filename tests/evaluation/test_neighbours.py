@@ -85,7 +85,7 @@ def test_known_modes_are_counted(space, training, held_out, modes):
     estimate, low, high = pairs.effective_number(near)
     assert estimate == pytest.approx(modes, abs=0.2 * modes) and low <= estimate <= high
     assert pairs.modes() == pytest.approx(modes, abs=0.2 * modes)
-    assert neighbours.different(features, near) == pytest.approx(modes, abs=0.2 * modes)
+    assert neighbours.count_distinct(features, near) == pytest.approx(modes, abs=0.2 * modes)
 
 
 def test_modes_of_other_weights(space, training, held_out):
@@ -94,7 +94,7 @@ def test_modes_of_other_weights(space, training, held_out):
     near = radius(space, training, held_out)
     estimate, low, high = Pairs(features).effective_number(near)
     assert low < 1 / 0.3 < high and high - low < 1
-    assert neighbours.different(features, near) == 6
+    assert neighbours.count_distinct(features, near) == 6
 
 
 def test_a_continuum_has_no_modes(space, training, held_out):
@@ -102,7 +102,7 @@ def test_a_continuum_has_no_modes(space, training, held_out):
     near = radius(space, training, held_out)
     assert Pairs(features).modes() is None
     assert Pairs(features).effective_number(near)[0] > 300
-    assert neighbours.different(features, near) > 800
+    assert neighbours.count_distinct(features, near) > 800
 
 
 def test_limits_hold_the_truth_as_often_as_they_say():
@@ -123,7 +123,7 @@ def test_copies_are_nearer_than_held_out_images(space, training, held_out):
     baseline = neighbours.nearest(space.features(held_out), features).distance
 
     def z(images):
-        return neighbours.nearer(neighbours.nearest(space.features(images), features).distance, baseline)
+        return neighbours.mann_whitney_z(neighbours.nearest(space.features(images), features).distance, baseline)
     noisy = np.clip(training.astype(int) + np.random.default_rng(0).integers(-8, 9, training.shape), 0, 255)
     assert abs(z(continuum(300, 6))) < 3
     assert z(noisy.astype(np.uint8)) < -10
@@ -136,25 +136,25 @@ def test_z_from_its_definition():
     distance, baseline = rng.integers(0, 9, 40).astype(float), rng.integers(2, 12, 60).astype(float)
     expected = mannwhitneyu(distance, baseline, use_continuity=False, method="asymptotic", alternative="less")
     from scipy.stats import norm
-    assert norm.cdf(neighbours.nearer(distance, baseline)) == pytest.approx(expected.pvalue)
+    assert norm.cdf(neighbours.mann_whitney_z(distance, baseline)) == pytest.approx(expected.pvalue)
 
 
 def test_bins_that_differ(space, training):
     """About one in 20 of fresh images; most, if half of the modes are missing."""
     features = space.features(training)
-    centres = neighbours.bins(features, 40)
+    centres = neighbours.cluster_centres(features, 40)
     differ, shares = neighbours.different_bins(features, space.features(continuum(400, 7)), centres)
     assert differ.mean() < 0.2 and shares.sum(axis=1) == pytest.approx([1, 1])
     ten, again = (space.features(of_modes(800, seed)) for seed in (8, 9))
-    centres = neighbours.bins(ten, 10)
+    centres = neighbours.cluster_centres(ten, 10)
     assert neighbours.different_bins(ten, again, centres)[0].sum() <= 2
-    own = neighbours.assign(ten, centres)
+    own = neighbours.nearest_centre(ten, centres)
     missing = ten[:, own < 5]
     assert neighbours.different_bins(ten, missing, centres)[0].sum() == 10
 
 
 def test_bins_do_not_depend_on_how_images_are_mirrored(space, training):
     features = space.features(training)
-    centres = neighbours.bins(features, 20)
+    centres = neighbours.cluster_centres(features, 20)
     turned = space.features(training[:, ::-1, ::-1])
-    assert np.mean(neighbours.assign(features, centres) == neighbours.assign(turned, centres)) > 0.99
+    assert np.mean(neighbours.nearest_centre(features, centres) == neighbours.nearest_centre(turned, centres)) > 0.99
