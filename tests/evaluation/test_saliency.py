@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import checkpoint, models
-from biogans.evaluation import c2st, geometry, saliency
+from biogans.core import c2st, models, trained
+from biogans.core.gan import ALGORITHMS, optimizer
+from biogans.evaluation import attribution, geometry, saliency
+from biogans.system.lazy import keras
 from conftest import train_small_networks
 from networks import spec
 
@@ -39,13 +41,16 @@ def tubes(number, seed, **planted):
 
 def trained_critic(real, fake, updates=150):
     """A small critic that has learnt to tell the two sets apart, as WGAN-GP trains it."""
-    settings = c2st.Critic(iterations=updates, batch_size=32, ndf=8, lr=1e-3, init="he")
-    trainer = c2st._Trainer(settings, *real.shape[1:])
+    keras.utils.set_random_seed(0)
+    critic = models.critic(models.NetworkSpec("DCGAN", *real.shape[1:], (), ndf=8, init="he"), "critic")
+    adam = optimizer("adam", 1e-3, 0.0, 0.9)
+    adam.build(critic.trainable_variables)
+    update, _ = c2st.compile_updates(critic, adam, ALGORITHMS["WGAN-GP"](c2st.Critic()))
     rng = np.random.default_rng(0)
     for _ in range(updates):
-        trainer.update(real[rng.integers(len(real), size=32)], fake[rng.integers(len(fake), size=32)],
-                       rng.random((32, 1, 1, 1), np.float32))
-    return trainer.network
+        update(real[rng.integers(len(real), size=32)], fake[rng.integers(len(fake), size=32)],
+               rng.random((32, 1, 1, 1), np.float32))
+    return critic
 
 
 @pytest.mark.parametrize("feature, much, little, measures", [
@@ -58,8 +63,8 @@ def test_the_planted_feature_comes_first(feature, much, little, measures):
     """
     critic = trained_critic(tubes(300, 0, **{feature: much}), tubes(300, 1, **{feature: little}))
     sets = {name: tubes(200, seed, **{feature: (little[0], much[1])}) for seed, name in ((2, "real"), (3, "generated"))}
-    rows = saliency.rank({name: saliency.score(critic, images) for name, images in sets.items()},
-                         {name: geometry.measures(images[..., 0] / 255) for name, images in sets.items()})
+    rows = saliency.rank_measures({name: attribution.score_images(critic, images) for name, images in sets.items()},
+                         {name: geometry.measure_images(images[..., 0] / 255) for name, images in sets.items()})
     assert rows[0].measure in measures, [(row.measure, round(row.pooled, 2)) for row in rows]
     assert 0.5 < rows[0].low <= rows[0].pooled <= rows[0].high
     assert min(rows[0].real, rows[0].generated, rows[0].within) > 0.5
@@ -73,7 +78,7 @@ def test_correlations_from_their_definition():
     measured["real"]["length"][:70] = measured["generated"]["length"][:70] = np.nan         # too few are left
     measured["generated"]["solidity"][:] = np.nan
     measured["generated"]["width"][3] = np.nan
-    rows = {row.measure: row for row in saliency.rank(scores, measured)}
+    rows = {row.measure: row for row in saliency.rank_measures(scores, measured)}
     assert "length" not in rows and list(rows)[0] == "area" and len(rows) == len(geometry.MEASURES) - 1
     both = [np.concatenate([each["real"], each["generated"]]) for each in (scores, {k: v["area"] for k, v in measured.items()})]
     assert rows["area"].pooled == pytest.approx(spearmanr(*both).statistic)
@@ -92,7 +97,7 @@ def test_limits_hold_the_truth_as_often_as_they_say():
     inside = []
     for seed in range(12):
         sets = {each: {name: rng.normal(size=60) for name in geometry.MEASURES} for each in ("real", "generated")}
-        rows = saliency.rank({each: rng.normal(size=60) for each in sets}, sets, seed)
+        rows = saliency.rank_measures({each: rng.normal(size=60) for each in sets}, sets, seed)
         inside += [row.low <= 0 <= row.high for row in rows]
     assert 0.88 < np.mean(inside) <= 1
 
@@ -104,16 +109,15 @@ def test_integrated_gradients_are_complete(algorithm):
     """They sum up to the difference of the scores, for critics with and without batch normalisation."""
     critic = models.critic(spec(algorithm=algorithm, init="he"), "critic")
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 2), np.uint8)
-    attributions, gap, steps = saliency.complete_gradients(critic, images)
-    assert gap < 0.02 and attributions.shape == images.shape and steps >= saliency.STEPS
-    difference = saliency.score(critic, images) - saliency.score(critic, np.full((1, 16, 24, 2), -1, np.float32))
+    attributions, gap, steps = attribution.complete_gradients(critic, images)
+    assert gap < 0.02 and attributions.shape == images.shape and steps >= attribution.STEPS
+    difference = attribution.score_images(critic, images) - attribution.score_images(critic, np.full((1, 16, 24, 2), -1, np.float32))
     np.testing.assert_allclose(attributions.sum(axis=(1, 2, 3)), difference, atol=0.03 * np.abs(difference).max())
-    assert not saliency.integrated_gradients(critic, np.zeros_like(images)).any()
+    assert not attribution.integrated_gradients(critic, np.zeros_like(images)).any()
 
 
 def linear_critic(weights):
     """A Keras model whose score is the sum of weights times the image."""
-    from biogans.system.lazy import keras
     image = keras.Input(weights.shape)
     flat = keras.layers.Flatten()(image)
     dense = keras.layers.Dense(1, use_bias=False)
@@ -128,12 +132,12 @@ def test_of_a_linear_critic_both_maps_are_known():
     weights = rng.normal(size=(16, 24, 2)).astype(np.float32)
     images = rng.integers(0, 256, (3, 16, 24, 2), np.uint8)
     critic, expected = linear_critic(weights), weights * images / 127.5
-    np.testing.assert_allclose(saliency.integrated_gradients(critic, images), expected, atol=1e-4)
-    falls = saliency.occlusion(critic, images)
-    for k, (rows, columns) in enumerate(saliency.squares(16, 24)):
+    np.testing.assert_allclose(attribution.integrated_gradients(critic, images), expected, atol=1e-4)
+    falls = attribution.occlusion(critic, images)
+    for k, (rows, columns) in enumerate(attribution.squares(16, 24)):
         np.testing.assert_allclose(falls[:, k], expected[:, rows, columns].sum(axis=(1, 2, 3)), atol=1e-3)
-    maps = saliency.Maps(critic, {"real": images, "generated": images}, {
-        "real": saliency.score(critic, images), "generated": saliency.score(critic, images)})
+    maps = attribution.Maps(critic, {"real": images, "generated": images}, {
+        "real": attribution.score_images(critic, images), "generated": attribution.score_images(critic, images)})
     assert maps.agreement == pytest.approx(1) and maps.completeness < 1e-3
 
 
@@ -141,15 +145,15 @@ def test_both_maps_find_the_place_that_counts():
     weights = np.zeros((16, 24, 1), np.float32)
     weights[4:8, 10:16] = 1
     critic, images = linear_critic(weights), np.full((2, 16, 24, 1), 200, np.uint8)
-    for values in (saliency.integrated_gradients(critic, images)[0, ..., 0],
-                   saliency.spread(saliency.occlusion(critic, images), 16, 24)[0]):
+    for values in (attribution.integrated_gradients(critic, images)[0, ..., 0],
+                   attribution.spread_over_pixels(attribution.occlusion(critic, images), 16, 24)[0]):
         assert values[4:8, 10:16].min() > 10 * abs(values[:2]).max() and abs(values[12:]).max() == 0
 
 
 def test_squares_cover_every_pixel():
     for height, width in ((16, 24), (48, 80), (12, 12), (28, 28)):
         covered = np.zeros((height, width))
-        for square in saliency.squares(height, width):
+        for square in attribution.squares(height, width):
             covered[square] += 1
         assert covered.min() >= 1
 
@@ -171,13 +175,13 @@ def here(folder, monkeypatch):
 
 def test_the_critics_of_a_file_are_those_of_the_training(here):
     """The same scores as the network whose weights Keras itself reads from weights.critic[1]."""
-    critics, found, _ = checkpoint.load_critics(COMBINED.format("DCGAN-starshaped", 2))
+    critics, metadata = trained.load_critics(COMBINED.format("DCGAN-starshaped", 2))
     assert len(critics) == 2
-    other = models.critic(found, "critic1")
+    other = models.critic(metadata.network, "critic1")
     other.load_weights("checkpoints/weights.critic[1].DCGAN-starshaped.WGAN-GP.2.h5")
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 24, 2), np.uint8)
-    assert np.array_equal(saliency.score(critics[1], images), saliency.score(other, images))
-    assert not np.array_equal(saliency.score(critics[0], images), saliency.score(other, images))
+    assert np.array_equal(attribution.score_images(critics[1], images), attribution.score_images(other, images))
+    assert not np.array_equal(attribution.score_images(critics[0], images), attribution.score_images(other, images))
 
 
 def test_tables_and_figures(here, capsys):

@@ -5,41 +5,41 @@ import math
 import numpy as np
 
 SMALLEST = 6                            # pixels of a region; smaller ones are noise
-STRETCH = 5                             # skeleton pixels before and behind, between which a direction is taken
-HALO = 4                                # pixels round bright ones that show their blur
+STRETCH = 5                             # skeleton pixels over which a direction is measured, before and behind a pixel
+HALO = 4                                # pixels around bright ones that show their blur
 NEIGHBOURS = np.array([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)])
 
 MEASURES = {
-    "area": "share of the image that is bright (above Otsu's threshold)",
-    "regions": "connected bright regions",
+    "area": "bright fraction of the image (above Otsu's threshold)",
+    "regions": "number of connected bright regions",
     "elongation": "1 - minor / major axis of a region, mean over bright pixels",
-    "solidity": "area of a region over that of its convex hull, mean over bright pixels",
-    "length": "of the skeleton, pixels",
-    "width": "twice the mean distance from the skeleton to the edge, pixels",
-    "branching": "branch points for 100 pixels of skeleton",
-    "curvature": "mean angle by which the skeleton turns, radians a pixel",
+    "solidity": "area of a region over the area of its convex hull, mean over bright pixels",
+    "length": "length of the skeleton in pixels",
+    "width": "twice the mean distance from the skeleton to the edge, in pixels",
+    "branching": "branch points per 100 pixels of skeleton",
+    "curvature": "mean angle by which the skeleton turns, in radians per pixel",
     "beading": "standard deviation over mean of the width along a branch",
     "intensity": "mean of the bright pixels",
     "unevenness": "standard deviation over mean of the bright pixels",
-    "background": "mean of the pixels that are more than 4 pixels away from bright ones",
+    "background": "mean of the pixels more than 4 pixels away from bright ones",
 }
 
 
-def measure(image):
-    """{measure: number} of an image (height, width) in [0, 1]; NaN where there is nothing to measure it on."""
+def measure_image(image):
+    """{measure: number} of an image (height, width) in [0, 1]; NaN where the image does not define it."""
     from scipy.ndimage import distance_transform_edt
     from skimage.measure import label, regionprops
     from skimage.morphology import skeletonize
 
     result = dict.fromkeys(MEASURES, np.nan)
-    mask = bright(image)
+    mask = bright_pixels(image)
     if not mask.any():
         return result
     regions = regionprops(label(mask, connectivity=2))
     sizes = np.array([region.area for region in regions])
-    radius = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] - 0.5      # from a pixel's middle to the mask's edge
+    radius = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] - 0.5      # from a pixel's centre to the mask's edge
     skeleton = skeletonize(mask)
-    paths, branch_points = trace(skeleton)
+    paths, branch_points = trace_branches(skeleton)
     length = skeleton_length(skeleton)
     values, far = image[mask], distance_transform_edt(~mask) > HALO
     result |= {
@@ -49,21 +49,21 @@ def measure(image):
         "solidity": np.average([region.solidity for region in regions], weights=sizes),
         "length": length, "width": 2 * radius[skeleton].mean() if skeleton.any() else np.nan,
         "branching": 100 * branch_points / length if length else np.nan,
-        "curvature": _weighted([(curvature(path), len(path)) for path in paths]),
-        "beading": _weighted([(beading(radius[tuple(path.T)]), len(path)) for path in paths]),
+        "curvature": _weighted_mean([(curvature(path), len(path)) for path in paths]),
+        "beading": _weighted_mean([(beading(radius[tuple(path.T)]), len(path)) for path in paths]),
         "intensity": values.mean(), "unevenness": values.std() / max(values.mean(), 1e-9),
         "background": image[far].mean() if far.any() else np.nan}
     return {name: float(value) for name, value in result.items()}
 
 
-def measures(images):
+def measure_images(images):
     """{measure: float (images,)} of images (images, height, width) in [0, 1]."""
-    each = [measure(image) for image in images]
-    return {name: np.array([one[name] for one in each]) for name in MEASURES}
+    found = [measure_image(image) for image in images]
+    return {name: np.array([each[name] for each in found]) for name in MEASURES}
 
 
-def bright(image):
-    """bool (height, width): pixels above Otsu's threshold (1979), without regions of fewer than 6 pixels."""
+def bright_pixels(image):
+    """bool (height, width): pixels above Otsu's threshold (1979), except regions of fewer than 6 pixels."""
     from scipy.ndimage import label
     from skimage.filters import threshold_otsu
 
@@ -76,7 +76,7 @@ def bright(image):
 
 
 def skeleton_length(skeleton):
-    """Length in pixels of the lines between neighbouring pixels of a skeleton; diagonals that cut a corner don't count."""
+    """Length in pixels of the lines between neighbouring pixels of a skeleton, without diagonals that cut a corner."""
     straight = (skeleton[1:] & skeleton[:-1]).sum() + (skeleton[:, 1:] & skeleton[:, :-1]).sum()
     corner = skeleton[1:, :-1] | skeleton[:-1, 1:], skeleton[:-1, :-1] | skeleton[1:, 1:]
     diagonal = (skeleton[1:, 1:] & skeleton[:-1, :-1] & ~corner[0]).sum() + (
@@ -84,16 +84,16 @@ def skeleton_length(skeleton):
     return float(straight + np.sqrt(2) * diagonal)
 
 
-def trace(skeleton):
-    """([path (pixels, 2) of each branch, in order], number of branch points) of a bool image (height, width)."""
+def trace_branches(skeleton):
+    """([ordered path (pixels, 2) of each branch], number of branch points) of a skeleton, bool (height, width)."""
     from scipy.ndimage import convolve, label
 
-    def neighbours(of):
-        return convolve(of.astype(int), np.ones((3, 3), int), mode="constant") - 1
+    def num_neighbours(mask):
+        return convolve(mask.astype(int), np.ones((3, 3), int), mode="constant") - 1
 
-    junctions = skeleton & (neighbours(skeleton) > 2)
+    junctions = skeleton & (num_neighbours(skeleton) > 2)
     branches = skeleton & ~junctions
-    ends_first = np.argwhere(branches)[np.argsort(neighbours(branches)[branches] > 1, kind="stable")]
+    ends_first = np.argwhere(branches)[np.argsort(num_neighbours(branches)[branches] > 1, kind="stable")]
     remaining, paths = set(map(tuple, ends_first.tolist())), []
     for start in map(tuple, ends_first.tolist()):
         path = []
@@ -101,17 +101,17 @@ def trace(skeleton):
         while steps:
             path.append(min(steps, key=lambda step: math.dist(step, (path or [step])[-1])))
             remaining.discard(path[-1])
-            steps = _next(path[-1], remaining)
+            steps = _neighbours_in(remaining, path[-1])
         paths += [np.array(path)] if path else []
     return paths, label(junctions, np.ones((3, 3)))[1]
 
 
-def _next(pixel, among):
-    return [step for step in map(tuple, (NEIGHBOURS + pixel).tolist()) if step in among]
+def _neighbours_in(pixels, pixel):
+    return [step for step in map(tuple, (NEIGHBOURS + pixel).tolist()) if step in pixels]
 
 
 def curvature(path):
-    """Mean angle, in radians a pixel, between the directions before and behind each pixel of a path; NaN if short."""
+    """Mean angle, in radians per pixel, between the directions before and behind each pixel of a path; NaN if short."""
     if len(path) < 2 * STRETCH + 1:
         return np.nan
     chords = (path[STRETCH:] - path[:-STRETCH]).astype(float)
@@ -122,13 +122,13 @@ def curvature(path):
 
 
 def beading(radii):
-    """Standard deviation over mean of the radii along a branch; NaN if short. Tips are left out."""
+    """Standard deviation over mean of the radii along a branch, without its tips; NaN if short."""
     inside = radii[STRETCH:-STRETCH]
     return float(inside.std() / inside.mean()) if len(inside) > STRETCH else np.nan
 
 
-def _weighted(pairs):
-    """Mean of [(value, weight)] without NaNs; NaN if nothing is left."""
+def _weighted_mean(pairs):
+    """Weighted mean of [(value, weight)] without NaNs; NaN if there is nothing else."""
     values, weights = np.array(pairs, float).reshape(-1, 2).T
     known = np.isfinite(values)
     return np.average(values[known], weights=weights[known]) if known.any() else np.nan
