@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import checkpoint, predict, visualize
-from biogans.evaluation import c2st, card, evaluate
-from biogans.system import seal
+from biogans.core import c2st, predict, trained, visualize
+from biogans.evaluation import card, evaluate
+from biogans.system import hdf5, seal
 from conftest import ROOT, SMALL, train_small_networks
 
 PLAIN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -24,7 +24,7 @@ WEIGHTS = sorted(path.relative_to(SHIPPED.parent) for path in SHIPPED.rglob("wei
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def folder(tmp_path_factory):
     """A folder after training a star and a DCGAN with train.py, and two splits of a quick evaluation of each."""
     folder = tmp_path_factory.mktemp("card")
     train_small_networks(folder, training=20, held_out=16)
@@ -38,9 +38,9 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def here(trained, tmp_path, monkeypatch):
+def here(folder, tmp_path, monkeypatch):
     """A copy of that folder as the working directory."""
-    shutil.copytree(trained, tmp_path / "here")
+    shutil.copytree(folder, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
 
@@ -59,14 +59,14 @@ def row(text, name):
 
 def test_the_facts_are_those_of_the_files(here):
     text = written()
-    _, facts = checkpoint.read(PLAIN)
-    for value in (facts["made"]["command"], f"`{facts['images']['sha256']}`", "40 of Alp14, Tea1", "2 iterations",
+    generator = trained.load_generator(PLAIN)
+    made, images = generator.metadata.made, generator.metadata.images
+    for value in (made["command"], f"`{images['sha256']}`", "40 of Alp14, Tea1", "2 iterations",
                   "batches of 4", "lrG 0.0002", "seed 42", "16x24 pixels", "red, green"):
         assert value in text, value
-    assert row(text, "machine") == facts["made"]["machine"] and "CPU core" in row(text, "machine")
+    assert row(text, "machine") == made["machine"] and "CPU core" in row(text, "machine")
     assert row(text, "versions").startswith("biogans 1.0.0, python 3")
-    generator, *_ = checkpoint.load_generator(PLAIN)
-    assert f"{generator.count_params():,} weights (moving average)" in row(text, "network")
+    assert f"{generator.network.count_params():,} weights (moving average)" in row(text, "network")
     digest = subprocess.run(["sha256sum", PLAIN], capture_output=True, text=True).stdout.split()[0]
     assert digest in row(text, "file")
 
@@ -94,7 +94,7 @@ def test_the_time_is_that_of_the_log(here):
 
 
 def test_hours():
-    assert card._time(5399) == "90.0 minutes" and card._time(7200) == "2.0 hours"
+    assert card.duration(5399) == "90.0 minutes" and card.duration(7200) == "2.0 hours"
 
 
 def test_scores_of_this_model_and_of_real_images(here):
@@ -137,8 +137,9 @@ def test_the_picture_shows_the_cells_of_predict(here):
     assert predict.main(commands[0].split()[1:]) == 0
     assert visualize.main([*commands[1].split()[1:], "-o", "one.png"]) == 0
     cells = visualize.read(Path(commands[1].split()[2]), 0, card.COLUMNS * card.ROWS).cells
-    generator, spec, _ = checkpoint.load_generator(PLAIN)
-    np.testing.assert_allclose(2 * cells - 1, card.draw(generator, spec), atol=1e-6)
+    generator = trained.load_generator(PLAIN)
+    spec = generator.spec
+    np.testing.assert_allclose(2 * cells - 1, card.first_cells(generator), atol=1e-6)
     with Image.open("checkpoints/card.DCGAN.WGAN-GP.1.png") as picture:
         assert picture.width >= 8 * spec.width and picture.height >= 6 * spec.height
 
@@ -149,9 +150,9 @@ def test_older_files_without_provenance(here):
         path = Path("old.h5")
         shutil.copy(PLAIN, path)
         with h5py.File(path, "r+") as file:
-            facts = json.loads(file.attrs["biogans"])
-            facts.pop("made", None)
-            checkpoint.describe(file, facts | ({} if made is None else {"made": made}))
+            description = json.loads(file.attrs["biogans"])
+            description.pop("made", None)
+            hdf5.describe(file, description | ({} if made is None else {"made": made}))
         seal_again(path)
         assert card.main(["-i", "old.h5", "-o", "old.md"]) == 0
         text = Path("old.md").read_text()
@@ -162,13 +163,13 @@ def test_older_files_without_provenance(here):
 def seal_again(path):
     """Update the checksum of a modified file."""
     content = path.read_bytes().split(seal.MARK)[0]
-    path.write_bytes(content + seal.of(content))
+    path.write_bytes(content + seal.trailer(content))
 
 
 @pytest.mark.parametrize("arguments, words", [
     (["-i", "missing.h5"], "no such file"), (["-i", PLAIN, "-o", "card.txt"], "end its name with .md"),
     (["-i", PLAIN, "--notes", "missing.md"], "missing.md"), (["-i", PLAIN, "--evaluation", "data"], "biogans evaluate -i"),
-    (["-i", "checkpoints/weights.critic.DCGAN.WGAN-GP.1.h5"], "draws nothing")])
+    (["-i", "checkpoints/weights.critic.DCGAN.WGAN-GP.1.h5"], "generates nothing")])
 def test_mistakes(here, capsys, arguments, words):
     before = {*here.rglob("*")}
     assert card.main(arguments) == 2
@@ -201,7 +202,7 @@ def test_the_trained_models_of_the_interface_exist():
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: f"{path.parent.name}/{path.stem[18:]}")
 def test_a_trained_model_is_intact_and_its_card_is_current(path, tmp_path, monkeypatch):
     """A newly written card equals the stored one."""
-    assert seal.problem(SHIPPED.parent / path) is None
+    assert seal.find_corruption(SHIPPED.parent / path) is None
     shutil.copytree(SHIPPED, tmp_path / "checkpoints")
     monkeypatch.chdir(tmp_path)
     run = path.stem.removeprefix("weights.generator.")
@@ -212,13 +213,13 @@ def test_a_trained_model_is_intact_and_its_card_is_current(path, tmp_path, monke
     for part in ("## Scores", "## Data", "## Known flaws", "## Licence", "train.py"):
         assert part in before, part
     assert "not recorded" not in before and "/work" not in before
-    generator, spec, _ = checkpoint.load_generator(path)
-    cells = card.draw(generator, spec)
-    assert np.isfinite(cells).all() and cells.std(axis=0).mean() > 0.01      # the cells differ
+    generator = trained.load_generator(path)
+    cells = card.first_cells(generator)
+    assert np.isfinite(cells).all() and cells.std(axis=0).mean() > 0.01      # not all the same
     model = path.with_name(f"model.generator.{run}.h5")
     if model.exists():
-        same, *_ = checkpoint.load_generator(model)
-        assert all(np.array_equal(a, b) for a, b in zip(same.get_weights(), generator.get_weights()))
+        same = trained.load_generator(model)
+        assert all(map(np.array_equal, same.network.get_weights(), generator.network.get_weights()))
 
 
 @pytest.fixture
@@ -250,15 +251,15 @@ def test_a_new_training_moves_the_trained_model_aside(copied, tmp_path):
     small = "--ngf 4 --ndf 4 -b 4 --num_D_iters 1 -e 1"
     others = {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*.h5")}
     weights = tmp_path / "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
-    trained = others.pop(weights)
+    earlier = others.pop(weights)
     others = {path: content for path, content in others.items()
               if not (path.name.startswith("model.generator.DCGAN.WGAN-GP") and path.parent == weights.parent)}
     done = copied(f"train.py -d data -m DCGAN {small} -w")
-    assert done.returncode == 2 and "no such checkpoint" in done.stderr and weights.read_bytes() == trained
+    assert done.returncode == 2 and "no such checkpoint" in done.stderr and weights.read_bytes() == earlier
     done = copied(f"train.py -d data -m DCGAN {small}")
     assert done.returncode == 0, done.stderr
     aside = tmp_path / re.search(r"files of an earlier run moved to (.*)", done.stdout)[1]
-    assert (aside / weights.name).read_bytes() == trained != weights.read_bytes()
+    assert (aside / weights.name).read_bytes() == earlier != weights.read_bytes()
     assert (aside / "card.DCGAN.WGAN-GP.1.md").is_file() and (aside / "card.DCGAN.WGAN-GP.1.png").is_file()
     assert not list(weights.parent.glob("card.DCGAN.WGAN-GP.1.*"))      # it describes other weights
     assert all(path.read_bytes() == content for path, content in others.items())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import checkpoint, train
+from biogans.core import train, trained
 from biogans.evaluation import collect
 from conftest import SMALL
 
@@ -44,8 +44,7 @@ def test_table_and_sheet(runs, tmp_path, capsys):
 def test_the_cells_are_those_that_the_network_draws(runs):
     """On the sheet the star's columns are the factors of one cell: they share the red channel."""
     (path,) = (runs / "star/checkpoints").glob("weights.generator.*")
-    generator, spec, _ = checkpoint.load_generator(path)
-    cells = collect.cells(generator, spec, seed=1)
+    cells = collect.sheet_cells(trained.load_generator(path), seed=1)
     assert cells.shape == (12, 16, 24, 2) and cells.dtype == np.uint8
     assert np.array_equal(cells[0::2, ..., 0], cells[1::2, ..., 0])
     assert not np.array_equal(cells[0, ..., 0], cells[2, ..., 0]) and not np.array_equal(cells[0], cells[1])
@@ -54,7 +53,7 @@ def test_the_cells_are_those_that_the_network_draws(runs):
 def test_replaced_runs_are_left_out(runs, data, capsys, monkeypatch):
     monkeypatch.chdir(runs / "a")
     train.main([*SMALL, "-d", str(data), "-e", "1", "-m", "DCGAN"])
-    assert [path.parent.name for path in collect.find([runs])] == ["checkpoints"] * 3
+    assert [path.parent.name for path in collect.find_weights([runs])] == ["checkpoints"] * 3
 
 
 def test_nothing_to_collect(tmp_path, capsys):
