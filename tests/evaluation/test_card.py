@@ -57,7 +57,7 @@ def row(text, name):
 
 # ---------------------------------------------------------------------------------------------- the facts of a card
 
-def test_the_facts_are_those_of_the_files(here):
+def test_the_table_agrees_with_the_files(here):
     text = written()
     generator = trained.load_generator(PLAIN)
     made, images = generator.metadata.made, generator.metadata.images
@@ -168,7 +168,8 @@ def seal_again(path):
 
 @pytest.mark.parametrize("arguments, words", [
     (["-i", "missing.h5"], "no such file"), (["-i", PLAIN, "-o", "card.txt"], "end its name with .md"),
-    (["-i", PLAIN, "--notes", "missing.md"], "missing.md"), (["-i", PLAIN, "--evaluation", "data"], "biogans evaluate -i"),
+    (["-i", PLAIN, "--notes", "missing.md"], "missing.md"),
+    (["-i", PLAIN, "--evaluation", "data"], "biogans evaluate -i"),
     (["-i", "checkpoints/weights.critic.DCGAN.WGAN-GP.1.h5"], "generates nothing")])
 def test_mistakes(here, capsys, arguments, words):
     before = {*here.rglob("*")}
@@ -194,8 +195,8 @@ def test_the_commands_on_the_cards_of_other_architectures_work(here, architectur
 
 def test_the_trained_models_of_the_interface_exist():
     assert {str(path).removeprefix("checkpoints/").replace("weights.generator.", "") for path in WEIGHTS} == {
-        "DCGAN-starshaped.WGAN-GP.6.h5", "DCGAN-separable.WGAN-GP.1.h5", "DCGAN-separable.GAN.1.h5", "DCGAN.WGAN-GP.1.h5",
-        "InfoGAN.GAN.0.h5", "real_cells/DCGAN.WGAN-GP.1.h5"}
+        "DCGAN-starshaped.WGAN-GP.6.h5", "DCGAN-separable.WGAN-GP.1.h5", "DCGAN-separable.GAN.1.h5",
+        "DCGAN.WGAN-GP.1.h5", "InfoGAN.GAN.0.h5", "real_cells/DCGAN.WGAN-GP.1.h5"}
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 60e6
 
 

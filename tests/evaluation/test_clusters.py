@@ -1,4 +1,4 @@
-"""Agreement of codes with labels and features: known answers."""
+"""Agreement of codes with labels and features, in cases with known results."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from biogans.evaluation import clusters
 
 
 def test_accuracy_is_that_of_the_best_assignment():
-    """Against the search through all assignments; names of clusters don't matter."""
+    """Compared with a search through all assignments; names of clusters do not matter."""
     rng = np.random.default_rng(0)
     labels, found = rng.integers(0, 4, 50), rng.integers(0, 4, 50)
     best = max(np.mean(np.array(names)[found] == labels) for names in itertools.permutations(range(4)))
@@ -19,7 +19,7 @@ def test_accuracy_is_that_of_the_best_assignment():
 
 
 def test_more_clusters_than_labels():
-    """A label has one cluster: splitting it in halves loses the smaller one."""
+    """Each label has one cluster: if it is split, the smaller part counts as wrong."""
     labels = np.array([0, 0, 0, 1, 1, 1])
     assert clusters.accuracy(labels, np.array([0, 0, 2, 1, 1, 1])) == pytest.approx(5 / 6)
     assert clusters.accuracy(labels, np.zeros(6, int)) == 0.5
@@ -47,7 +47,7 @@ def discs(radii, brightness=200, blur=0.0, background=20):
 
 
 def test_measured_size_light_and_focus():
-    """Of discs the area, the sum of light above the background, and more detail where the edge is sharp."""
+    """Discs: area, sum of light above the background, and more detail if the edge is sharp."""
     found = clusters.measured(discs((5, 8, 11)))
     np.testing.assert_allclose(found["size 1"], np.pi * np.square([5, 8, 11]), rtol=0.05)
     np.testing.assert_allclose(found["light 1"], found["size 1"] * 180 / 255)
@@ -58,15 +58,15 @@ def test_measured_size_light_and_focus():
 
 
 def images(number, seed):
-    """Discs of two brightnesses, which are the labels, and of any radius."""
+    """Discs of two brightnesses, the labels, with random radii."""
     rng = np.random.default_rng(seed)
     labels, radii = rng.integers(0, 2, number), rng.uniform(4, 12, number)
     pixels = np.concatenate([discs((radius,), brightness=(90, 250)[label]) for radius, label in zip(radii, labels)])
     return dataloader.Images(pixels, labels, ("dim", "bright"), (1,)), radii
 
 
-def test_comparison_of_perfect_and_of_useless_codes():
-    """A category that is the label and a code that is the radius are found to be that; noise is found to be noise."""
+def test_perfect_and_useless_codes():
+    """A category equal to the label, a code equal to the radius, and a code of noise."""
     (training, _), (held_out, radii) = images(300, 0), images(200, 1)
     noise = np.random.default_rng(2).uniform(-1, 1, 200)
     known = [codes.Code("c0", 5, 2), codes.Code("u0", 7, 1), codes.Code("u1", 8, 1)]
@@ -75,13 +75,13 @@ def test_comparison_of_perfect_and_of_useless_codes():
     assert rows["c0"]["accuracy"] == 1 and rows["c0"]["mutual information"] == pytest.approx(1)
     assert rows["u0"]["size 1"] < -0.95 and rows["u0"]["radius"] == pytest.approx(-1)
     assert abs(rows["u1"]["size 1"]) < 0.2 and rows["u1"]["spread"] == pytest.approx(noise.std())
-    assert 0.5 <= rows["k-means, 2"]["accuracy"] < 1        # it sees size as well as brightness
+    assert 0.5 <= rows["k-means, 2"]["accuracy"] < 1        # it depends on size as well as brightness
     assert abs(rows["component 1"]["light 1"]) > 0.9
     text = clusters.format_rows(list(rows.values()))
     assert "k-means, 2" in text and "component 1" in text
 
 
-def test_k_means_finds_what_is_far_apart():
+def test_k_means_finds_distant_groups():
     pixels = np.repeat(np.array([0, 120, 250], np.uint8), 20)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
     found = clusters.k_means(pixels, pixels, 3)
     assert clusters.accuracy(np.repeat([0, 1, 2], 20), found) == 1

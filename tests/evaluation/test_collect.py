@@ -1,4 +1,4 @@
-"""biogans collect on runs as a sweep leaves them."""
+"""biogans collect on the runs of a sweep."""
 
 import csv
 
@@ -13,7 +13,7 @@ from conftest import SMALL
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch, data):
-    """Two seeds of one network and one of another, each in a folder of its own; two rates in the last."""
+    """Two seeds of a DCGAN, and a star with another learning rate, each in its own folder."""
     for name, arguments in {"a": ("-m", "DCGAN", "-s", "1"), "b": ("-m", "DCGAN", "-s", "2"),
                             "star": ("--lrG", "0.001")}.items():
         folder = tmp_path / "runs" / name
@@ -41,8 +41,8 @@ def test_table_and_sheet(runs, tmp_path, capsys):
     assert Image.open("sweep.png").height > 3 * 16
 
 
-def test_the_cells_are_those_that_the_network_draws(runs):
-    """On the sheet the star's columns are the factors of one cell: they share the red channel."""
+def test_the_cells_come_from_the_network(runs):
+    """In the star's row the factors of a cell follow one another: they share the red channel."""
     (path,) = (runs / "star/checkpoints").glob("weights.generator.*")
     cells = collect.sheet_cells(trained.load_generator(path), seed=1)
     assert cells.shape == (12, 16, 24, 2) and cells.dtype == np.uint8
@@ -50,7 +50,7 @@ def test_the_cells_are_those_that_the_network_draws(runs):
     assert not np.array_equal(cells[0, ..., 0], cells[2, ..., 0]) and not np.array_equal(cells[0], cells[1])
 
 
-def test_replaced_runs_are_left_out(runs, data, capsys, monkeypatch):
+def test_replaced_runs_are_ignored(runs, data, capsys, monkeypatch):
     monkeypatch.chdir(runs / "a")
     train.main([*SMALL, "-d", str(data), "-e", "1", "-m", "DCGAN"])
     assert [path.parent.name for path in collect.find_weights([runs])] == ["checkpoints"] * 3

@@ -1,4 +1,4 @@
-"""biogans diversity as a user runs it: collapsed and copying generators, kinds of input, mistakes."""
+"""biogans diversity from the command line: collapsed and copying generators, kinds of input, errors."""
 
 import json
 
@@ -23,7 +23,7 @@ def write(folder, images):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """Real images, a generator's collapsed to 10 modes, one's that copies, and one's that learnt what there is."""
+    """Real images, and those of a generator that collapsed to 10 modes, one that copies, and a perfect one."""
     folder = tmp_path_factory.mktemp("diversity")
     for name, (number, seed) in REAL.items():
         write(folder / name, continuum(number, seed))
@@ -63,14 +63,14 @@ def test_a_generator_that_copies_is_flagged(here, capsys):
     assert picture.shape[2] == 3 and picture.std() > 10
 
 
-def test_one_that_does_not_is_not():
+def test_a_perfect_generator_is_not_flagged():
     result, generated = summary("learnt")
     assert not result["copies_the_training_images"] and generated["modes"] is None
     assert generated["different"] > 250 and generated["different_bins"] < 0.25 * result["bins"]
     assert result["sets"]["held-out"]["near_a_training_image"] == pytest.approx(0.05, abs=0.02)
 
 
-def test_a_stack_says_the_same_as_a_folder(here):
+def test_a_stack_gives_the_same_result_as_a_folder(here):
     images = of_modes(400, 3)
     with h5py.File("stack.h5", "w") as file:
         file["stack"] = images.astype(np.float32) / 255
@@ -92,12 +92,13 @@ def test_weights_of_a_star_are_compared_factor_by_factor(tmp_path, monkeypatch, 
     assert (tmp_path / "diversity" / "nearest_pairs.Tea1.png").exists()
 
 
-def test_mistakes_are_one_line(tmp_path, monkeypatch, capsys):
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
     write_images(tmp_path / "other", ["all"], number=30)
     write(tmp_path / "few", continuum(5, 0))
     for arguments, words in ((["-i", "nothing", "-d", "data"], "no such file"),
                              (["-i", "learnt", "-d", "data/bars_test"], "held-out"),
                              (["-i", tmp_path / "other", "-d", "data"], "16x24"),
+                             (["-i", "learnt/image0000.png", "-d", "data"], "no stack of generated images"),
                              (["-i", tmp_path / "few", "-d", "data"], "fewer than 20")):
         assert diversity.main(list(map(str, arguments))) == 2
         message = capsys.readouterr().err

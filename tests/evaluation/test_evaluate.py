@@ -26,7 +26,7 @@ find_classifier = evaluate.find_classifier
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """A fast mode of moments, without features."""
+    """A fast mode that takes moments, without features."""
     monkeypatch.setattr(c2st, "FAST", {"iterations": 12, "batch_size": 8, "ndf": 4, "init": "he", "pool": 64})
     monkeypatch.setattr(evaluate, "find_classifier", lambda *arguments: None)
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def here(folder, monkeypatch, tmp_path):
-    """That folder's content, in one of the test's own."""
+    """Links to that folder's content in a new current folder."""
     for name in ("data", "checkpoints", "joint.h5"):
         (tmp_path / name).symlink_to(folder / name)
     monkeypatch.chdir(tmp_path)
@@ -85,9 +85,10 @@ def test_a_model_beside_real_images(here, capsys, monkeypatch):
 
 @pytest.mark.parametrize("architecture", ["DCGAN-multichannel", "DCGAN-separable-independent"])
 def test_other_models_of_all_factors_beside_true_cells(here, architecture):
-    """Every factor has a score, and the cells with all greens are compared, in the channels' order."""
+    """Every factor has a score, and cells with all greens are compared, with the channels in the same order."""
     train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2", "-c", "others"])
-    assert run("-i", f"others/weights.generator.{architecture}.WGAN-GP.2.h5", "--joint", "joint.h5", "--split", "0") == 0
+    path = f"others/weights.generator.{architecture}.WGAN-GP.2.h5"
+    assert run("-i", path, "--joint", "joint.h5", "--split", "0") == 0
     result = stored(f"{architecture}.WGAN-GP.2")
     assert result["scores"].keys() == {"Alp14", "Tea1"} == set(result["source"]["factors"])
     joint_scores = result["joint_scores"][f"{architecture} WGAN-GP 2"]
@@ -95,7 +96,7 @@ def test_other_models_of_all_factors_beside_true_cells(here, architecture):
 
 
 def test_samples_of_a_factor_have_its_own_red():
-    """And all of a cell's the first one's: of networks whose channels are of one brightness each."""
+    """A cell with all factors has the first one's. Each channel of the network has one constant brightness."""
     for architecture, own in (("DCGAN-independent", True), ("DCGAN-starshaped", False)):
         shape = spec(architecture)
         levels = np.linspace(-1, 1, len(shape.channel_names))
@@ -114,7 +115,7 @@ def test_samples_of_a_factor_have_its_own_red():
             bright[k] for k in ((0, 1, 3) if own else (0, 1, 2))]
 
 
-def test_splits_as_jobs_are_the_same_as_one_run(here):
+def test_splits_as_separate_jobs_give_the_same_as_one_run(here):
     assert run("-i", STAR, "--splits", "2", "-o", "together") == 0
     for split in ("1", "0"):
         assert run("-i", STAR, "--split", split, "-o", "apart") == 0
@@ -127,12 +128,25 @@ def test_splits_as_jobs_are_the_same_as_one_run(here):
         assert apart.rows[ROW][factor]["c2st"] == pytest.approx(scores["c2st"], rel=1e-3, abs=1e-3)
 
 
-def test_what_is_there_is_not_computed_again(here, capsys):
+def test_existing_results_are_not_computed_again(here, capsys):
     run("--split", "0")
     before = Path("evaluation/real.split0.json").stat().st_mtime_ns
     assert run("--split", "0") == 0
     assert "exists already" in capsys.readouterr().out
     assert Path("evaluation/real.split0.json").stat().st_mtime_ns == before
+
+
+def test_results_of_earlier_versions_count(here, capsys):
+    """They describe the same weights with fewer settings."""
+    assert run("-i", PLAIN, "--split", "0") == 0
+    path = Path("evaluation/DCGAN.WGAN-GP.2.split0.json")
+    result = json.loads(path.read_text())
+    del result["source"]["training"]["r1_gamma"]
+    path.write_text(json.dumps(result))
+    assert run("-i", PLAIN, "--split", "0") == 0 and "exists already" in capsys.readouterr().out
+    result["source"]["sha256"] = "0"
+    path.write_text(json.dumps(result))
+    assert run("-i", PLAIN, "--split", "0") == 2 and "other source" in capsys.readouterr().err
 
 
 def test_pairs_of_factors(here, capsys):
@@ -172,9 +186,10 @@ def test_means_and_errors_over_splits(tmp_path):
 
 
 def test_rows_are_ordered_by_training():
-    rows = results.combine([{"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {},
-                            "scores": {"Alp14": {"c2st": 1.0}}} for name in ("star 50", "star 1000", "one", results.REAL)])
-    assert list(rows.rows) == [results.REAL, "one", "star 50", "star 1000"]
+    names = "star 50", "star 1000", "one", results.REAL
+    combined = results.combine([{"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {},
+                                 "scores": {"Alp14": {"c2st": 1.0}}} for name in names])
+    assert list(combined.rows) == [results.REAL, "one", "star 50", "star 1000"]
 
 
 def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
@@ -185,7 +200,8 @@ def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
     saved = features.save_classifier(path, network, images, images)
     loaded = features.load_classifier(path)
     assert saved.accuracy > 0.9
-    assert (loaded.factors, loaded.training_sha256, loaded.accuracy) == (images.factors, images.fingerprint, saved.accuracy)
+    assert loaded.training_sha256 == images.fingerprint
+    assert (loaded.factors, loaded.accuracy) == (images.factors, saved.accuracy)
     here, there = (features.extract(each, images.pixels)[0] for each in (network, loaded.network))
     np.testing.assert_allclose(here, there, atol=1e-5)
     assert abs(here.mean()) < 0.3 and 0.6 < here.std() < 1.5
@@ -196,7 +212,7 @@ def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
 
 
 def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch):
-    """Its rate falls to 0: a black last batch moves no weight. At a constant rate a chance last step is what is kept."""
+    """Its learning rate falls to 0, so that a black last batch changes no weight."""
     images, kernels = dataloader.load(write_images(tmp_path / "LIN_train")), []
     batches = features.training_batches
     for black in (29, None):
@@ -207,19 +223,19 @@ def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch)
     assert abs(kernels[0] - features.build_classifier(16, 24, 2, 2).get_layer("logits").kernel.numpy()).max() > 0.01
 
 
-# ---------------------------------------------------------------------------------------------- mistakes
+# ---------------------------------------------------------------------------------------------- errors
 
 @pytest.mark.parametrize("arguments, remark", [
     ([], "-d"), (["-d", "data", "-i", STAR, "--pairs"], "leave out -i"), (["-d", "data", "-i", "none.h5"], "none.h5"),
     (["-d", "nowhere"], "nowhere"), (["--combine"], "no results here yet"),
     (["-d", "data/LIN_test/Alp14", "--fast"], "_train"), (["-d", "data", "--joint", "none.h5"], "none.h5")])
-def test_mistakes_are_one_line(here, arguments, remark, capsys):
+def test_errors_are_one_line(here, arguments, remark, capsys):
     assert evaluate.main(arguments) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and remark in message
 
 
-def test_results_that_do_not_go_together(here, capsys):
+def test_results_that_are_not_comparable(here, capsys):
     run("--split", "0")
     assert evaluate.main(["-d", "data", "--fast", "--split", "0", "-s", "1"]) == 2
     assert "another evaluation (other seed)" in capsys.readouterr().err
@@ -237,6 +253,6 @@ def test_too_few_images(here, capsys):
     assert "at least 12" in capsys.readouterr().err
 
 
-def test_the_help_teaches():
+def test_the_help_has_examples_and_explains_the_fast_mode():
     text = evaluate.parser().format_help()
     assert "examples:" in text and "--combine --report" in text and "misses fine differences" in " ".join(text.split())

@@ -1,4 +1,4 @@
-"""Measures of drawn shapes whose geometry is known."""
+"""Measures of shapes with known geometry."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ Y, X = np.mgrid[:80, :120]
 
 
 def tube(path, radius, value=0.8):
-    """An image (80, 120) of a tube round the points (n, 2), of one radius or one for each point."""
+    """An image (80, 120) of a tube around the points (n, 2), with one radius or one for each point."""
     distance = np.full(Y.shape, np.inf)
     for (y, x), r in zip(path, np.broadcast_to(radius, len(path))):
         distance = np.minimum(distance, np.hypot(Y - y, X - x) - r)
@@ -29,7 +29,7 @@ BAR = line((40, 20), (40, 100))
 
 
 def test_a_straight_tube():
-    """80 pixels between the ends of its axis, of which the skeleton may lack some; 9 pixels wide."""
+    """80 pixels between the ends of its axis, some of which the skeleton may lack; 9 pixels wide."""
     found = geometry.measure_image(tube(BAR, 4.5))
     assert found["length"] == pytest.approx(80, abs=6) and found["width"] == pytest.approx(9, abs=1)
     assert found["area"] == pytest.approx((80 * 9 + np.pi * 4.5 ** 2) / Y.size, rel=0.05)
@@ -39,7 +39,7 @@ def test_a_straight_tube():
 
 
 @pytest.mark.parametrize("angle", [0.2, 0.5, 1.0, 2.5])
-def test_turned(angle):
+def test_rotated_tubes(angle):
     direction = 30 * np.array([np.sin(angle), np.cos(angle)])
     found = geometry.measure_image(tube(line((40, 60) - direction, (40, 60) + direction), 3))
     assert found["length"] == pytest.approx(60, rel=0.15) and found["curvature"] < 0.03
@@ -61,8 +61,9 @@ def test_branches():
 
 def test_beads():
     straight = geometry.measure_image(tube(BAR, 4))["beading"]
-    beaded = [geometry.measure_image(tube(BAR, 4 * (1 + size * np.sin(np.arange(200) / 8))))["beading"] for size in (.2, .4)]
-    assert straight < 0.05 < beaded[0] < beaded[1]
+    some, more = (geometry.measure_image(tube(BAR, 4 * (1 + size * np.sin(np.arange(200) / 8))))["beading"]
+                  for size in (.2, .4))
+    assert straight < 0.05 < some < more
 
 
 def test_regions_and_unevenness():
@@ -80,7 +81,7 @@ def test_nothing_to_measure():
     assert found["area"] == 9 / 1600 and np.isnan(found["curvature"]) and np.isnan(found["beading"])
 
 
-def test_of_many_images():
+def test_many_images():
     images = np.array([tube(BAR, 3), np.zeros(Y.shape)])
     found = geometry.measure_images(images)
     assert found.keys() == geometry.MEASURES.keys()

@@ -1,4 +1,4 @@
-"""What is measured in cells with all channels: planted profiles, correlations and spots are found."""
+"""Measurements of cells with all channels: planted profiles, correlations and spots are recovered."""
 
 import h5py
 import numpy as np
@@ -11,7 +11,7 @@ ROWS, COLUMNS = 48, 80
 
 
 def cells(count=6, length=50, correlation=0.0, seed=0):
-    """Rods of `length` pixels: red, bright at the left end; a and b, correlated; tip, at both ends; middle."""
+    """Rods of `length` pixels. Channels: red, bright at the left end; two correlated ones; both tips; middle."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:ROWS, :COLUMNS]
     left = (COLUMNS - length) // 2
@@ -36,7 +36,7 @@ def test_a_planted_correlation_is_found(correlation):
     assert np.allclose(measured[:, 0, 0], 1)
 
 
-def test_planted_places_are_found():
+def test_planted_positions_are_found():
     """The outer tenths are the tips; the middle tenth has the nucleus of a short cell and the septum of a long one."""
     measured = joint.measure_cells(cells())
     zones = {zone: measured.profiles[..., positions].mean(axis=(0, -1)) for zone, positions in {
@@ -48,7 +48,7 @@ def test_planted_places_are_found():
     assert np.allclose((measured.profiles[:, 1]).mean(axis=-1), 1, atol=0.02)
 
 
-def test_cells_are_turned_so_that_the_red_tip_comes_first():
+def test_profiles_start_at_the_tip_with_more_red():
     stack = cells()
     for image, turned in zip(joint.measure_cells(stack).profiles, joint.measure_cells(stack[:, :, ::-1]).profiles):
         assert image[0, 1] > 1.5 * image[0, -2]
@@ -77,10 +77,11 @@ def test_images_without_a_cell_are_left_out():
     assert np.isnan(no_cell["correlation_error"])
 
 
-def test_errors_are_0_for_the_truth_and_as_large_as_planted():
+def test_errors_are_0_for_the_truth_and_as_large_as_planted_otherwise():
     long_and_short = np.concatenate([cells(length=length, seed=k) for k, length in enumerate((40, 55, 70))])
     truth = joint.measure_cells(long_and_short)
-    assert {joint.compare_cells(truth, truth)[name] for name in ("correlation_error", "profile_error", "spot_error")} == {0}
+    same = joint.compare_cells(truth, truth)
+    assert {same[name] for name in ("correlation_error", "profile_error", "spot_error")} == {0}
     correlated = joint.compare_cells(truth, joint.measure_cells(np.concatenate(
         [cells(length=length, correlation=0.6, seed=k) for k, length in enumerate((40, 55, 70))])))
     assert correlated["correlation_error"] == pytest.approx(0.6 / np.sqrt(6), abs=0.05)     # of one in six pairs
@@ -102,7 +103,7 @@ def test_borrowed_greens_are_those_of_other_cells_of_similar_red():
     assert (red[far] != red[:, None]).any()
 
 
-def test_what_is_no_stack_of_cells(tmp_path):
+def test_files_that_are_no_stack_of_cells(tmp_path):
     for name, content in (("text.h5", b"nothing"), ("none.h5", None)):
         if content:
             (tmp_path / name).write_bytes(content)

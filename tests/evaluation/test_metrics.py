@@ -1,4 +1,4 @@
-"""Distances with known answers, and the same numbers from the definitions."""
+"""Distances with known values, and values computed from the definitions."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ def gaussian(count, mean=0.0, scale=1.0, features=4, seed=0):
     return np.random.default_rng(seed).normal(mean, scale, (count, features))
 
 
-def test_of_a_set_to_itself():
+def test_distance_of_a_set_to_itself():
     images = np.random.default_rng(0).normal(size=(50, 4, 6, 2))
     assert sliced_wasserstein(images, images[::-1]) == pytest.approx(0, abs=1e-6)
 
 
-def test_of_a_shift():
-    """Moving all images by a vector v moves a projection by v . d; the mean of |v . d| over directions is known."""
+def test_distance_of_a_shift():
+    """A shift of all images by v shifts a projection by v . d; the mean of |v . d| over directions is known."""
     images = np.random.default_rng(0).normal(size=(20, 8, 8, 1))
     shifted = images + 0.5                                  # |v| = 0.5 * 8; E |cos| is about sqrt(2 / pi) / sqrt(64)
     expected = 0.5 * 8 * np.sqrt(2 / np.pi)
@@ -73,7 +73,7 @@ def test_kernel_from_its_definition():
 
 
 def test_kernel_is_unbiased_and_grows():
-    """The mean over many small sets of one distribution is 0 within its standard error; of others it grows."""
+    """The mean over many small sets is 0 within its standard error for one distribution, and grows with a shift."""
     rng = np.random.default_rng(0)
 
     def over_sets(shift):
@@ -86,13 +86,13 @@ def test_kernel_is_unbiased_and_grows():
 # ---------------------------------------------------------------------------------------------- balls
 
 def test_balls_of_points_on_a_line():
-    """Reals 0, 1, 2, 3 with radius 1 (nearest neighbour); of the fakes 0.5 is in two balls, 9 and 10 in none."""
+    """Real 0, 1, 2, 3 with radius 1 (nearest neighbour); of the fakes 0.5 lies in two balls, 9 and 10 in none."""
     real, fake = np.array([[0.], [1], [2], [3]]), np.array([[0.5], [9], [10]])
     scores = precision_recall_density_coverage(real, fake, nearest=1)
     assert scores["precision"] == pytest.approx(1 / 3)
     assert scores["density"] == pytest.approx(2 / 3)
     assert scores["coverage"] == pytest.approx(2 / 4)
-    assert scores["recall"] == 1                            # 0.5's ball reaches to 9, and all reals are in it
+    assert scores["recall"] == 1                            # the ball of 0.5 reaches to 9 and contains all real points
 
 
 def test_balls_from_their_definitions():
@@ -107,8 +107,8 @@ def test_balls_from_their_definitions():
         "coverage": inside.any(1).mean()})
 
 
-def test_what_the_balls_tell():
-    """One mode of two: lifelike, but half is missing. Noise around all of it: nothing missing, but not lifelike."""
+def test_balls_distinguish_collapse_from_noise():
+    """One mode of two: realistic, but half is missing. Noise over the whole range: not realistic."""
     real = np.concatenate([gaussian(200), gaussian(200, 20, seed=1)])
     collapsed = precision_recall_density_coverage(real, gaussian(400, seed=2))
     noise = precision_recall_density_coverage(real, np.random.default_rng(0).uniform(-40, 60, (400, 4)))

@@ -1,4 +1,4 @@
-"""Near-duplicates, modes and copies in sets that are made to have a known number of them."""
+"""Near-duplicates, modes and copies in sets with a known number of them."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from biogans.evaluation.neighbours import MIRRORS, Pairs, Space
 
 
 def bars(parameters, seed, noise=0.02):
-    """uint8 (images, 24, 40, 1): a blurred bar each, whose place, angle, length, width and light are in [0, 1]."""
+    """uint8 (images, 24, 40, 1): blurred bars, whose position, angle, length, width and light are in [0, 1]."""
     y, x = np.mgrid[:24, :40]
     down, right, angle, length, width, light = (each[:, None, None] for each in np.transpose(parameters))
     y, x = y - 4 - 16 * down, x - 4 - 32 * right
@@ -25,7 +25,7 @@ def continuum(number, seed):
 
 
 def of_modes(number, seed, modes=10, weights=None):
-    """Images of so many shapes that hardly vary."""
+    """Images of a number of shapes that hardly vary."""
     rng = np.random.default_rng(seed)
     shapes = np.random.default_rng(77).random((modes, 6))
     return bars(shapes[rng.choice(modes, number, p=weights)] + 0.003 * rng.standard_normal((number, 6)), seed)
@@ -52,7 +52,7 @@ def radius(space, training, held_out):
 
 
 def test_distances_are_those_of_the_definition(space, training, held_out):
-    """The least over the mirror images, between principal components, in one block or several."""
+    """The smallest over the mirror images, between principal components, in one block or several."""
     some, others = (space.features(images[:60]) for images in (held_out, training))
     expected = np.min([cdist(some[0], mirrored) for mirrored in others], axis=0)
     np.testing.assert_allclose(neighbours.distances(some[0], others), expected, atol=1e-3)
@@ -78,7 +78,7 @@ def test_a_mirror_image_is_the_same_image(space, held_out):
 
 @pytest.mark.parametrize("modes", [5, 10, 20])
 def test_known_modes_are_counted(space, training, held_out, modes):
-    """A generator that draws the same few shapes again and again, with noise."""
+    """A generator of the same few shapes with noise."""
     features = space.features(of_modes(1500, 4, modes))
     near = radius(space, training, held_out)
     pairs = Pairs(features)
@@ -88,8 +88,8 @@ def test_known_modes_are_counted(space, training, held_out, modes):
     assert neighbours.count_distinct(features, near) == pytest.approx(modes, abs=0.2 * modes)
 
 
-def test_modes_of_other_weights(space, training, held_out):
-    """Simpson's number: one over the sum of squares, here 1 / (0.5² + 5 0.1²); rare modes are still different images."""
+def test_modes_of_unequal_weights(space, training, held_out):
+    """Simpson's number: one over the sum of squares, here 1 / (0.5² + 5 0.1²); rare modes remain distinct images."""
     features = space.features(of_modes(1500, 4, 6, [0.5, 0.1, 0.1, 0.1, 0.1, 0.1]))
     near = radius(space, training, held_out)
     estimate, low, high = Pairs(features).effective_number(near)
@@ -105,8 +105,8 @@ def test_a_continuum_has_no_modes(space, training, held_out):
     assert neighbours.count_distinct(features, near) > 800
 
 
-def test_limits_hold_the_truth_as_often_as_they_say():
-    """Points of 30 equally frequent values: 95 % of intervals, give or take, from 60 samples each."""
+def test_limits_contain_the_truth_as_often_as_they_should():
+    """30 equally frequent values: about 95 % of the intervals from 60 samples each contain 30."""
     rng = np.random.default_rng(0)
     values = np.eye(30, dtype=np.float32)
     inside = 0
@@ -118,7 +118,7 @@ def test_limits_hold_the_truth_as_often_as_they_say():
 
 
 def test_copies_are_nearer_than_held_out_images(space, training, held_out):
-    """The three-sample test: about normal for fresh images, far below for copies, far above for others."""
+    """The three-sample test: within the normal range for new images, far below for copies, far above for others."""
     features = space.features(training)
     baseline = neighbours.nearest(space.features(held_out), features).distance
 
@@ -140,7 +140,7 @@ def test_z_from_its_definition():
 
 
 def test_bins_that_differ(space, training):
-    """About one in 20 of fresh images; most, if half of the modes are missing."""
+    """About one in 20 for new images; most, if half of the modes are missing."""
     features = space.features(training)
     centres = neighbours.cluster_centres(features, 40)
     differ, shares = neighbours.different_bins(features, space.features(continuum(400, 7)), centres)

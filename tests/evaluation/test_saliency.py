@@ -1,4 +1,4 @@
-"""biogans saliency: attributions that add up, and critics whose planted feature must come first."""
+"""biogans saliency: attributions are complete, and the planted feature of a critic ranks first."""
 
 import csv
 import json
@@ -19,10 +19,11 @@ SIZE = (32, 48)
 
 
 def tubes(number, seed, **planted):
-    """uint8 (images, 32, 48, 1): tubes of random size, shape, place and light; `planted` gives limits of a feature."""
+    """uint8 (images, 32, 48, 1): tubes of random size, shape, position and light; `planted` limits a feature."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIZE[0], :SIZE[1]]
-    limits = {"size": (60, 180), "aspect": (1.5, 6), "light": (0.5, 0.9), "angle": (0, np.pi), "tubes": (1, 1.99)} | planted
+    limits = {"size": (60, 180), "aspect": (1.5, 6), "light": (0.5, 0.9), "angle": (0, np.pi),
+              "tubes": (1, 1.99)} | planted
     images = []
     for _ in range(number):
         size, aspect, light, angle, tubes = (rng.uniform(*limits[name]) for name in limits)
@@ -40,7 +41,7 @@ def tubes(number, seed, **planted):
 
 
 def trained_critic(real, fake, updates=150):
-    """A small critic that has learnt to tell the two sets apart, as WGAN-GP trains it."""
+    """A small critic that WGAN-GP has trained to distinguish the two sets."""
     keras.utils.set_random_seed(0)
     critic = models.critic(models.NetworkSpec("DCGAN", *real.shape[1:], (), ndf=8, init="he"), "critic")
     adam = optimizer("adam", 1e-3, 0.0, 0.9)
@@ -56,10 +57,10 @@ def trained_critic(real, fake, updates=150):
 @pytest.mark.parametrize("feature, much, little, measures", [
     ("light", (0.72, 0.9), (0.5, 0.68), ["intensity"]), ("size", (130, 180), (60, 110), ["area"]),
     ("aspect", (4, 6), (1.5, 3), ["length", "elongation"]), ("tubes", (2, 2.99), (1, 1.99), ["regions"])])
-def test_the_planted_feature_comes_first(feature, much, little, measures):
-    """A critic that learnt to tell two sets by one feature alone is then shown images in which all features vary freely.
+def test_the_planted_feature_ranks_first(feature, much, little, measures):
+    """A critic that learnt to distinguish two sets by one feature scores images in which all features vary freely.
 
-    Both sets are alike there, so that nothing but what the critic looks at makes its scores go with a measure.
+    Both sets have the same distribution, so its scores correlate only with the feature that it uses.
     """
     critic = trained_critic(tubes(300, 0, **{feature: much}), tubes(300, 1, **{feature: little}))
     sets = {name: tubes(200, seed, **{feature: (little[0], much[1])}) for seed, name in ((2, "real"), (3, "generated"))}
@@ -80,7 +81,8 @@ def test_correlations_from_their_definition():
     measured["generated"]["width"][3] = np.nan
     rows = {row.measure: row for row in saliency.rank_measures(scores, measured)}
     assert "length" not in rows and list(rows)[0] == "area" and len(rows) == len(geometry.MEASURES) - 1
-    both = [np.concatenate([each["real"], each["generated"]]) for each in (scores, {k: v["area"] for k, v in measured.items()})]
+    area = {each: values["area"] for each, values in measured.items()}
+    both = [np.concatenate([each["real"], each["generated"]]) for each in (scores, area)]
     assert rows["area"].pooled == pytest.approx(spearmanr(*both).statistic)
     for name in ("area", "width"):
         known = np.isfinite(measured["generated"][name])
@@ -91,8 +93,8 @@ def test_correlations_from_their_definition():
     assert np.isnan(rows["solidity"].generated) and rows["solidity"].pooled == pytest.approx(rows["solidity"].real)
 
 
-def test_limits_hold_the_truth_as_often_as_they_say():
-    """Where there is no correlation, 95 % of the limits hold 0, give or take."""
+def test_limits_contain_the_truth_as_often_as_they_should():
+    """Without a correlation, about 95 % of the limits contain 0."""
     rng = np.random.default_rng(1)
     inside = []
     for seed in range(12):
@@ -106,12 +108,13 @@ def test_limits_hold_the_truth_as_often_as_they_say():
 
 @pytest.mark.parametrize("algorithm", ["WGAN-GP", "GAN"])
 def test_integrated_gradients_are_complete(algorithm):
-    """They sum up to the difference of the scores, for critics with and without batch normalisation."""
+    """They sum to the difference of the scores, for critics with and without batch normalisation."""
     critic = models.critic(spec(algorithm=algorithm, init="he"), "critic")
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 24, 2), np.uint8)
     attributions, gap, steps = attribution.complete_gradients(critic, images)
     assert gap < 0.02 and attributions.shape == images.shape and steps >= attribution.STEPS
-    difference = attribution.score_images(critic, images) - attribution.score_images(critic, np.full((1, 16, 24, 2), -1, np.float32))
+    black = np.full((1, 16, 24, 2), -1, np.float32)
+    difference = attribution.score_images(critic, images) - attribution.score_images(critic, black)
     np.testing.assert_allclose(attributions.sum(axis=(1, 2, 3)), difference, atol=0.03 * np.abs(difference).max())
     assert not attribution.integrated_gradients(critic, np.zeros_like(images)).any()
 
@@ -126,8 +129,8 @@ def linear_critic(weights):
     return model
 
 
-def test_of_a_linear_critic_both_maps_are_known():
-    """Attribution: weight times the distance from black; occlusion: the sum of these in the square."""
+def test_both_maps_of_a_linear_critic_are_known():
+    """Attribution: weight times the difference to black; occlusion: the sum of these over the square."""
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(16, 24, 2)).astype(np.float32)
     images = rng.integers(0, 256, (3, 16, 24, 2), np.uint8)
@@ -141,7 +144,7 @@ def test_of_a_linear_critic_both_maps_are_known():
     assert maps.agreement == pytest.approx(1) and maps.completeness < 1e-3
 
 
-def test_both_maps_find_the_place_that_counts():
+def test_both_maps_find_the_region_that_matters():
     weights = np.zeros((16, 24, 1), np.float32)
     weights[4:8, 10:16] = 1
     critic, images = linear_critic(weights), np.full((2, 16, 24, 1), 200, np.uint8)
@@ -174,7 +177,7 @@ def here(folder, monkeypatch):
 
 
 def test_the_critics_of_a_file_are_those_of_the_training(here):
-    """The same scores as the network whose weights Keras itself reads from weights.critic[1]."""
+    """Their scores equal those of a network whose weights Keras reads from weights.critic[1]."""
     critics, metadata = trained.load_critics(COMBINED.format("DCGAN-starshaped", 2))
     assert len(critics) == 2
     other = models.critic(metadata.network, "critic1")
@@ -209,7 +212,7 @@ def test_one_critic_of_a_star(here):
     (["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"], "combined_model"), (["-p", "Sid2"], "Alp14, Tea1"),
     (["--channel", "3"], "2"), (["-n", "5"], "at least 20"), (["-d", "nowhere"], "nowhere"),
     (["-i", COMBINED.format("DCGAN-multichannel", 2)], "no image shows such a cell")])
-def test_mistakes_are_one_line(here, arguments, words, capsys):
+def test_errors_are_one_line(here, arguments, words, capsys):
     assert saliency.main(["-i", COMBINED.format("DCGAN-starshaped", 2), "-d", "data", *arguments]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and words in message
