@@ -1,1 +1,1 @@
-"""How good are generated cells? Two-sample tests, distances, diversity, saliency, model cards."""
+"""Evaluation of generated cells: two-sample tests, distances, diversity, saliency, model cards."""
