@@ -1,17 +1,18 @@
 # %% [markdown]
 r"""
-# 2. Pictures: DCGAN on digits
+# 2. Images: DCGAN on digits
 
-**After this notebook you can** say what a transposed convolution does, and do it by hand; avoid checkerboards; say what
-batch normalisation computes and when it does harm; build the generator of a DCGAN; look at what a discriminator has
-learnt, and use it for something else.
+**After this notebook you can** explain what a transposed convolution does, and compute one by hand; avoid checkerboard
+patterns; explain what batch normalisation computes and when it does harm; build the generator of a DCGAN; look at what
+a discriminator has learnt, and reuse it for another task.
 
-**You need** notebook 1: generator, discriminator, both losses, the loop. The notebook computes for about two minutes.
+**You need** notebook 1: generator, discriminator, both losses, the loop. The notebook takes about two minutes to
+compute.
 """
 
 # %% slide [markdown]
 r"""
-# Pictures
+# Images
 
 DCGAN on digits: transposed convolutions, batch normalisation, what the discriminator learns
 
@@ -33,16 +34,16 @@ from sklearn.linear_model import LogisticRegression
 
 from biogans.core import gan
 
-REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
+REAL, FAKE, JUDGE = "#0072B2", "#D55E00", "#009E73"
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
 # %% [markdown]
 r"""
 ## The data
 
-1,797 handwritten digits of 8×8 pixels (they come with scikit-learn; Alpaydin & Kaynak 1998). A picture is an array
-(height, width, channels); here there is one channel. A batch of pictures is an array (batch, height, width,
-channels). As in the whole product, pixels are scaled to $[-1, 1]$, because the generator's last function is $\tanh$.
+We use 1,797 handwritten digits of 8×8 pixels, which come with scikit-learn (Alpaydin & Kaynak 1998). An image is an
+array (height, width, channels); here it has one channel. A batch of images is an array (batch, height, width,
+channels). Everywhere in BioGANs, and here too, pixels are scaled to $[-1, 1]$, because the generator ends with $\tanh$.
 """
 
 # %% figure digits
@@ -51,10 +52,10 @@ images = (digits.images / 8 - 1).astype("float32")[..., None]
 print("images:", images.shape, "from", images.min(), "to", images.max())
 
 
-def show(pictures, title, rows=4):
-    """Pictures (count, 8, 8, 1) in [-1, 1] on a grid of some rows."""
-    columns = len(pictures) // rows
-    sheet = np.pad(pictures[:rows * columns, :, :, 0], ((0, 0), (1, 1), (1, 1)), constant_values=1)
+def show(images, title, rows=4):
+    """Show images (count, 8, 8, 1) in [-1, 1] on a grid."""
+    columns = len(images) // rows
+    sheet = np.pad(images[:rows * columns, :, :, 0], ((0, 0), (1, 1), (1, 1)), constant_values=1)
     sheet = sheet.reshape(rows, columns, 10, 10).transpose(0, 2, 1, 3).reshape(rows * 10, columns * 10)
     plt.figure(figsize=(columns * 0.55, rows * 0.55 + 0.3))
     plt.imshow(sheet, cmap="gray", vmin=-1, vmax=1)
@@ -69,32 +70,33 @@ show(images[:64], "real digits")
 r"""
 ## Convolutions
 
-A dense layer looks at every pixel with a weight of its own, so it would have to learn a stroke anew at every place. A
-**convolution** slides one small array of weights, the **kernel**, over the picture, and writes at each place the sum
-of pixels times weights: the same stroke detector everywhere. A layer has many kernels, and each makes one *feature
-map*. With **stride** 2 the kernel moves two pixels at a time, and the maps have half the height and width. The
-discriminator is a row of those: 8×8 → 4×4 → 2×2 → one score.
+A dense layer has a separate weight for every pixel, so it would have to learn the same stroke again at every position.
+A **convolution** slides one small array of weights, the **kernel**, over the image; at each position it multiplies the
+pixels by the weights and adds them up. This applies the same stroke detector everywhere. A layer has many kernels, and
+each produces one *feature map*. With **stride** 2 the kernel moves two pixels at a time, and the maps have half the
+height and width. The discriminator is a sequence of such layers: 8×8 → 4×4 → 2×2 → one score.
 
-The generator has to go the other way: from a few numbers to a picture. A **transposed convolution** does that. Think of
-the kernel as a *stamp*: each input pixel puts down the kernel, multiplied by the pixel's value, at its place in the
-output; with stride $s$ the places are $s$ apart; where stamps overlap they add up:
+The generator has to go the other way: from a few numbers to an image. A **transposed convolution** does that. Think of
+the kernel as a *stamp*: each input pixel prints the kernel, multiplied by the pixel's value, at its position in the
+output. With stride $s$ these positions are $s$ pixels apart; where stamps overlap, they add up:
 
 $$ y[s\,i + a,\; s\,j + b] \mathrel{+}= x[i, j]\; k[a, b]. $$
 
-For an input of $n$ pixels a side and a kernel of $m$, the output has $s\,(n - 1) + m$. (Layers with `padding="same"`
-then cut the border so that it is exactly $s\,n$.) The name: as a matrix it is the transpose of the convolution's.
+For an input of side $n$ and a kernel of side $m$, the output has side $s\,(n - 1) + m$. (Layers with `padding="same"`
+then crop the border to make it exactly $s\,n$.) The name comes from linear algebra: written as a matrix, this operation
+is the transpose of a convolution.
 
 ## Exercise 1: stamp
 
-Write it for one channel.
+Write the transposed convolution for one channel.
 """
 
 # %% slide [markdown]
 r"""
-## From few numbers to a picture
+## From a few numbers to an image
 
-- **Convolution, stride 2**: one small kernel slides over the picture; half the size. The discriminator.
-- **Transposed convolution, stride 2**: every pixel puts down a stamp; twice the size. The generator.
+- **Convolution, stride 2**: one small kernel slides over the image; half the size. The discriminator.
+- **Transposed convolution, stride 2**: every pixel prints a stamp; twice the size. The generator.
 
 $$ y[s\,i + a,\; s\,j + b] \;\mathrel{+}=\; x[i, j]\; k[a, b] $$
 
@@ -104,7 +106,7 @@ $$ y[s\,i + a,\; s\,j + b] \;\mathrel{+}=\; x[i, j]\; k[a, b] $$
 # %% exercise
 # Exercise 1
 def transposed_convolution(x, kernel, stride):
-    """x (n, n), kernel (m, m) -> (stride (n - 1) + m, the same): each pixel of x stamps the kernel."""
+    """x (n, n), kernel (m, m) -> a square of side stride (n - 1) + m: each pixel of x stamps the kernel."""
     n, m = len(x), len(kernel)
     y = np.zeros((stride * (n - 1) + m,) * 2)
     ### BEGIN SOLUTION
@@ -126,24 +128,24 @@ for _stride in (1, 2, 3):
     _expected = _layer(_x[None, :, :, None].astype("float32")).numpy()[0, :, :, 0]
     _yours = np.asarray(transposed_convolution(_x, _kernel, _stride))
     assert _yours.shape == _expected.shape, \
-        f"stride {_stride}: the output is {_yours.shape}, it should be {_expected.shape}"
+        f"stride {_stride}: the output should have shape {_expected.shape}, not {_yours.shape}"
     assert np.allclose(_yours, _expected, atol=1e-5), \
-        f"stride {_stride}: not what Keras's layer computes. Do stamps that overlap add up (+=)?"
+        f"stride {_stride}: Keras's layer gives another result. Do overlapping stamps add up (+=)?"
 print("✓ exercise 1: this is what Conv2DTranspose computes")
 
 # %% [markdown]
 r"""
 ## Exercise 2: checkerboards
 
-A picture of one grey should come out grey. Does it? Count, in one dimension, how many stamps each output pixel gets if
-`count` input pixels stamp a kernel of `size` with a `stride`. For which sizes do all pixels inside get the same number?
-(Odena et al. 2016, *Deconvolution and checkerboard artifacts*.)
+A uniformly grey input should give a uniformly grey output. Does it? Count, in one dimension, how many stamps each
+output pixel receives if `count` input pixels stamp a kernel of size `size` with the given `stride`. For which sizes do
+all interior pixels receive the same number? (Odena et al. 2016, *Deconvolution and checkerboard artifacts*.)
 """
 
 # %% exercise
 # Exercise 2
 def stamps(size, stride, count):
-    """How many stamps fall on each output pixel: whole numbers, shape (stride (count - 1) + size,)."""
+    """Number of stamps on each output pixel: integers, shape (stride (count - 1) + size,)."""
     ### BEGIN SOLUTION
     return np.array([sum(stride * i <= pixel < stride * i + size for i in range(count))
                      for pixel in range(stride * (count - 1) + size)])
@@ -155,17 +157,17 @@ def stamps(size, stride, count):
 ### BEGIN SOLUTION
 GOOD_SIZE = 4
 ### HANDOUT
-# GOOD_SIZE = 3        # a size from 3 to 5 that makes no checkerboard with stride 2
+# GOOD_SIZE = 3        # change this: a size from 3 to 5 that avoids checkerboards with stride 2
 ### END SOLUTION
 
 # %% check
 assert list(stamps(3, 2, 3)) == [1, 1, 2, 1, 2, 1, 1], \
-    f"3 pixels, kernel 3, stride 2: stamps cover pixels 0 to 2, 2 to 4, 4 to 6; yours: {stamps(3, 2, 3)}"
+    f"3 pixels, kernel 3, stride 2: the stamps cover pixels 0 to 2, 2 to 4, 4 to 6; yours: {stamps(3, 2, 3)}"
 assert list(stamps(4, 2, 3)) == [1, 1, 2, 2, 2, 2, 1, 1] and list(stamps(2, 3, 2)) == [1, 1, 0, 1, 1], \
-    "try kernel 4 with stride 2, and kernel 2 with stride 3 (where some pixels get none), by hand"
+    "work out kernel 4 with stride 2, and kernel 2 with stride 3 (where some pixels receive no stamp), by hand"
 assert GOOD_SIZE in (3, 4, 5) and len(set(stamps(GOOD_SIZE, 2, 20)[4:-4])) == 1, \
-    f"with a kernel of {GOOD_SIZE} and stride 2 the pixels inside get unequal numbers of stamps"
-print(f"✓ exercise 2: kernels of {GOOD_SIZE} cover evenly: the size must be a multiple of the stride")
+    f"with a kernel of size {GOOD_SIZE} and stride 2, interior pixels receive different numbers of stamps"
+print(f"✓ exercise 2: kernels of size {GOOD_SIZE} cover evenly: the size must be a multiple of the stride")
 
 # %% figure checkerboard
 figure, panels = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
@@ -173,33 +175,35 @@ for axes, size in zip(panels, (3, 4, 5)):
     counts = transposed_convolution(np.ones((6, 6)), np.ones((size, size)), 2)
     shown = axes.imshow(counts, cmap="cividis", vmin=0, vmax=9)
     axes.set(title=f"kernel {size}×{size}, stride 2", xticks=[], yticks=[])
-figure.colorbar(shown, ax=panels, label="stamps on a pixel")
+figure.colorbar(shown, ax=panels, label="stamps per pixel")
 plt.show()
 
 # %% [markdown]
 r"""
-DCGAN (Radford et al. 2016) and the networks of BioGANs use kernels of 4×4 with stride 2.
+DCGAN (Radford et al. 2016) and the networks of BioGANs use 4×4 kernels with stride 2.
 
 ## Batch normalisation
 
-In a row of layers the numbers may grow or shrink from layer to layer, and the gradients with them. **Batch
-normalisation** (Ioffe & Szegedy 2015) sets this right after each layer: for each feature map, subtract the mean and
-divide by the standard deviation *over the batch and all pixels*, then let the network choose the scale $\gamma$ and
-shift $\beta$:
+In a deep network the numbers may grow or shrink from layer to layer, and the gradients with them. **Batch
+normalisation** (Ioffe & Szegedy 2015) corrects this after each layer. For each feature map it subtracts the mean and
+divides by the standard deviation, both *over the batch and all pixels*; then it lets the network choose a scale
+$\gamma$ and a shift $\beta$:
 
 $$ \hat h = \gamma\, \frac{h - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta, \qquad
 \mu, \sigma^2: \text{mean and variance over batch, height, width.} $$
 
-So during training a sample's result depends on the other samples of the batch. When the trained generator draws a
-single picture there is no batch: then running averages of $\mu$ and $\sigma^2$ are used.
+So during training a sample's result depends on the other samples of the batch. A trained generator may have to produce
+a single image, without a batch; it then uses running averages of $\mu$ and $\sigma^2$.
 
 ## Exercise 3: normalise
+
+Write batch normalisation as it works during training.
 """
 
 # %% exercise
 # Exercise 3
 def batch_normalisation(h, gamma, beta, epsilon=1e-5):
-    """h (batch, height, width, maps), gamma and beta (maps,) -> the same shape as h, as during training."""
+    """h (batch, height, width, maps), gamma and beta (maps,) -> normalised h, of the same shape."""
     ### BEGIN SOLUTION
     mean, variance = h.mean(axis=(0, 1, 2)), h.var(axis=(0, 1, 2))
     return gamma * (h - mean) / np.sqrt(variance + epsilon) + beta
@@ -211,15 +215,15 @@ def batch_normalisation(h, gamma, beta, epsilon=1e-5):
 _h = np.random.default_rng(2).normal(3, 5, (16, 4, 4, 3)).astype("float32")
 _gamma, _beta = np.array([1, 2, 0.5], "float32"), np.array([0, -1, 4], "float32")
 _yours = np.asarray(batch_normalisation(_h, _gamma, _beta))
-assert _yours.shape == _h.shape, "the shape should stay the same"
-assert np.allclose(_yours.mean(axis=(0, 1, 2)), _beta, atol=1e-3), "after it the mean of each map should be beta"
-assert np.allclose(_yours.std(axis=(0, 1, 2)), _gamma, atol=1e-3), "after it the standard deviation should be gamma"
+assert _yours.shape == _h.shape, "the output should have the shape of h"
+assert np.allclose(_yours.mean(axis=(0, 1, 2)), _beta, atol=1e-3), "the mean of each normalised map should be beta"
+assert np.allclose(_yours.std(axis=(0, 1, 2)), _gamma, atol=1e-3), "its standard deviation should be gamma"
 _layer = keras.layers.BatchNormalization(epsilon=1e-5)
 _layer.build(_h.shape)
 _layer.gamma.assign(_gamma)
 _layer.beta.assign(_beta)
-assert np.allclose(_yours, _layer(_h, training=True).numpy(), atol=1e-3), "not what Keras's layer computes"
-print("✓ exercise 3: this is what BatchNormalization computes while it trains")
+assert np.allclose(_yours, _layer(_h, training=True).numpy(), atol=1e-3), "Keras's layer gives another result"
+print("✓ exercise 3: this is what BatchNormalization computes during training")
 
 # %% slide [markdown]
 r"""
@@ -228,8 +232,8 @@ r"""
 $$ \hat{h} = \gamma\, \frac{h - \mu}{\sqrt{\sigma^2 + \varepsilon}} + \beta $$
 
 - $\mu$, $\sigma^2$ over batch, height and width, for each feature map
-- Keeps activations and gradients in range: deep generators train at all
-- A sample's result depends on the rest of the batch: not in a critic whose slope is penalised (notebook 3)
+- Keeps activations and gradients in range, which makes deep generators trainable
+- A sample's result depends on the rest of the batch: do not use it in a critic whose slope is penalised (notebook 3)
 
 Ioffe & Szegedy 2015; Gulrajani et al. 2017, section 4
 """
@@ -238,7 +242,7 @@ Ioffe & Szegedy 2015; Gulrajani et al. 2017, section 4
 r"""
 ## Exercise 4: a generator
 
-Build the generator of a DCGAN, from a latent of 16 numbers:
+Build the generator of a DCGAN. Its latent vector has 16 numbers:
 
 | layer | output |
 |---|---|
@@ -249,7 +253,7 @@ Build the generator of a DCGAN, from a latent of 16 numbers:
 | transposed convolution 4×4, stride 2, `padding="same"` | 8×8×1 |
 | tanh | 8×8×1 |
 
-Why no bias before a batch normalisation? Look at the equation: what would become of it?
+Why does a layer before a batch normalisation need no bias? Look at the equation: what would happen to the bias?
 """
 
 # %%
@@ -287,7 +291,7 @@ def build_generator():
         keras.layers.Activation("tanh"),
     ])
     ### HANDOUT
-    # # Only one dense layer: build the table above instead.
+    # # This has only one dense layer: replace it by the layers of the table above.
     # return keras.Sequential([
     #     keras.Input((LATENT,)),
     #     keras.layers.Dense(8 * 8),
@@ -298,19 +302,19 @@ def build_generator():
 # %% check
 _generator, _z = build_generator(), np.random.default_rng(4).standard_normal((8, LATENT)).astype("float32")
 assert _generator.output_shape == (None, 8, 8, 1), f"images should be 8×8×1, not {_generator.output_shape[1:]}"
-assert np.abs(_generator(30 * _z)).max() <= 1, "pixels should stay in [-1, 1]: tanh at the end"
+assert np.abs(_generator(30 * _z)).max() <= 1, "pixels should stay in [-1, 1]: end with tanh"
 _shapes = [layer.output.shape[1:] for layer in _generator.layers]
-assert (4, 4, 32) in _shapes and (2, 2, 64) in _shapes, f"there should be maps of 2×2×64 and 4×4×32; yours: {_shapes}"
+assert (4, 4, 32) in _shapes and (2, 2, 64) in _shapes, f"some layers should give 2×2×64 and 4×4×32; yours: {_shapes}"
 _alone, _together = _generator(_z[:2], training=True)[0], _generator(_z, training=True)[0]
-assert not np.allclose(_alone, _together, atol=1e-4), "while training, a picture should depend on its batch: normalise"
-assert np.allclose(_generator(_z[:2])[0], _generator(_z)[0], atol=1e-5), "when it draws, a picture should not"
-print(f"✓ exercise 4: a DCGAN of {_generator.count_params():,} weights")
+assert not np.allclose(_alone, _together, atol=1e-4), "in training, an image should depend on its batch: normalise"
+assert np.allclose(_generator(_z[:2])[0], _generator(_z)[0], atol=1e-5), "after training, it should not depend on it"
+print(f"✓ exercise 4: the generator of a DCGAN, with {_generator.count_params():,} weights")
 
 # %% [markdown]
 r"""
 ## Training
 
-The loop is that of notebook 1; the losses, now that you have written them once, are those of `biogans.core.gan.GAN`.
+The loop is the one of notebook 1. You have written the losses once, so we now take them from `biogans.core.gan.GAN`.
 """
 
 # %% figure drawn
@@ -324,7 +328,7 @@ d_optimizer.build(discriminator.trainable_variables)
 
 @tf.function
 def iterate(real):
-    """One update of the discriminator, one of the generator; returns both losses."""
+    """Update the discriminator once, then the generator once; returns both losses."""
     z = tf.random.normal((len(real), LATENT))
     fake = generator(z, training=True)
     with tf.GradientTape() as tape:
@@ -344,27 +348,28 @@ history = []
 for iteration in range(1, 2001):
     history.append(iterate(tf.constant(images[rng.integers(0, len(images), 64)])))
     if iteration in (100, 500, 2000):
-        show(generator(fixed).numpy(), f"drawn after {iteration} iterations (the same latents each time)", rows=2)
+        show(generator(fixed).numpy(), f"iteration {iteration}, always from the same latent vectors", rows=2)
 
 # %% figure losses
 history = np.array(history, "float32")
 plt.figure(figsize=(6, 2.6))
-for values, colour, name in zip(history.T, (JUDGE, DRAWN), ("discriminator", "generator")):
+for values, colour, name in zip(history.T, (JUDGE, FAKE), ("discriminator", "generator")):
     plt.plot(np.convolve(values, np.ones(50) / 50, "valid"), color=colour, label=name)
 plt.xlabel("iteration")
-plt.ylabel("loss, mean of 50")
+plt.ylabel("loss, mean over 50 iterations")
 plt.legend()
 plt.show()
 
 # %% [markdown]
 r"""
-The pictures get better while the losses say nothing of the kind: after the start the generator's *rises*, because its
+The images improve, but the losses do not show it: after the start the generator's loss even *rises*, because its
 opponent learns too.
 
 ## What the discriminator learns
 
-To tell real digits from drawn ones it had to learn what digits are made of, without ever seeing a label. First: which
-pixels does its score depend on? The gradient of the score with respect to the *picture* tells.
+To distinguish real from generated digits, the discriminator had to learn what digits are made of, without ever seeing a
+label. First question: which pixels does its score depend on? The gradient of the score with respect to the *image*
+answers it.
 """
 
 # %% figure saliency
@@ -376,12 +381,12 @@ slopes = tape.gradient(scores, chosen).numpy()[..., 0]
 figure, panels = plt.subplots(2, 16, figsize=(14, 2.3), layout="constrained")
 for k in range(16):
     panels[0, k].imshow(chosen[k, :, :, 0], cmap="gray", vmin=-1, vmax=1)
-    panels[0, k].set_title(f"{'real' if k < 8 else 'drawn'}\n{float(scores[k, 0]):.1f}", fontsize=8)
+    panels[0, k].set_title(f"{'real' if k < 8 else 'generated'}\n{float(scores[k, 0]):.1f}", fontsize=8)
     limit = np.abs(slopes[k]).max()
     panels[1, k].imshow(slopes[k], cmap="PuOr", vmin=-limit, vmax=limit)
 for axes in panels.flat:
     axes.axis("off")
-title = "picture, score, and where brighter (violet) or darker (orange) pixels would raise the score"
+title = "image, score, and where brighter (violet) or darker (orange) pixels would raise the score"
 figure.suptitle(title, fontsize=10)
 plt.show()
 
@@ -389,54 +394,54 @@ plt.show()
 r"""
 ## Exercise 5: use its features
 
-Take what the discriminator computes just before its score, 2·2·64 = 256 numbers, as a description of a picture. (A
-Keras model knows its layers: `keras.Model(model.inputs, model.layers[-2].output)` ends one layer earlier.) The check
-gives 10 labelled examples of each digit to a linear classifier, and asks it about all others: once with these features,
-once with those of a discriminator that was never trained, once with the pixels. Radford et al. (2016), section 5.1, did
-this with photographs.
+Take the values that the discriminator computes just before its score, 2·2·64 = 256 numbers, as a description of an
+image. (A Keras model keeps a list of its layers: `keras.Model(model.inputs, model.layers[-2].output)` ends one layer
+earlier.) The check gives a linear classifier 10 labelled examples of each digit and tests it on all other images: once
+with these features, once with the features of an untrained discriminator, and once with the pixels. Radford et al.
+(2016), section 5.1, did this with photographs.
 """
 
 # %% exercise
 # Exercise 5
-def features(discriminator, pictures):
-    """What a discriminator computes before its score: (count, 8, 8, 1) -> an array (count, 256)."""
+def features(discriminator, images):
+    """The discriminator's values just before its score: images (count, 8, 8, 1) -> array (count, 256)."""
     ### BEGIN SOLUTION
-    return keras.Model(discriminator.inputs, discriminator.layers[-2].output)(pictures).numpy()
+    return keras.Model(discriminator.inputs, discriminator.layers[-2].output)(images).numpy()
     ### HANDOUT
-    # return np.zeros((len(pictures), 256))       # your code instead of this line
+    # return np.zeros((len(images), 256))         # your code instead of this line
     ### END SOLUTION
 
 # %% check
-def accuracy(described):
-    """Of a linear classifier that saw 10 examples of each digit, on all others; mean of 5 choices of the examples."""
-    described = (described - described.mean(axis=0)) / (described.std(axis=0) + 1e-6)
-    right = []
+def accuracy(vectors):
+    """Accuracy of a linear classifier on all images but its 10 examples of each digit; mean of 5 random choices."""
+    vectors = (vectors - vectors.mean(axis=0)) / (vectors.std(axis=0) + 1e-6)
+    accuracies = []
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(len(images))
-        known = np.concatenate([order[digits.target[order] == digit][:10] for digit in range(10)])
-        others = np.setdiff1d(order, known)
-        classifier = LogisticRegression(C=0.1, max_iter=500).fit(described[known], digits.target[known])
-        right.append(classifier.score(described[others], digits.target[others]))
-    return np.mean(right)
+        examples = np.concatenate([order[digits.target[order] == digit][:10] for digit in range(10)])
+        others = np.setdiff1d(order, examples)
+        classifier = LogisticRegression(C=0.1, max_iter=500).fit(vectors[examples], digits.target[examples])
+        accuracies.append(classifier.score(vectors[others], digits.target[others]))
+    return np.mean(accuracies)
 
 
-_described = np.asarray(features(discriminator, images))
-assert _described.shape == (len(images), 256), f"the features should be (1797, 256), yours are {_described.shape}"
+_features = np.asarray(features(discriminator, images))
+assert _features.shape == (len(images), 256), f"the features should have shape (1797, 256), not {_features.shape}"
 _kernel, _bias = discriminator.layers[-1].get_weights()
-assert np.allclose(_described @ _kernel + _bias, discriminator(images), atol=1e-3), \
-    "the score is a sum of these features times the last layer's weights: yours are those of another layer"
+assert np.allclose(_features @ _kernel + _bias, discriminator(images), atol=1e-3), \
+    "these features times the last layer's weights should give the score: yours come from another layer"
 accuracies = {"pixels": accuracy(images.reshape(len(images), -1)),
-              "untrained": accuracy(np.asarray(features(untrained, images))), "discriminator": accuracy(_described)}
-print("✓ exercise 5: digits told right:", ", ".join(f"{name} {value:.1%}" for name, value in accuracies.items()))
+              "untrained": accuracy(np.asarray(features(untrained, images))), "discriminator": accuracy(_features)}
+print("✓ exercise 5: accuracy with", ", ".join(f"{name} {value:.1%}" for name, value in accuracies.items()))
 
 # %% [markdown]
 r"""
 ## Exercise 6: a walk between two digits
 
-Each latent is a digit, so a path between two latents is a digit that turns into another. A straight line is not the
-best path: latents are 16 standard normal numbers, so nearly all of them have a length near $\sqrt{16} = 4$, and the
-middle of a straight line is shorter than any latent the generator was trained with. Walk on a sphere instead: with
-the angle $\omega$ between $a$ and $b$,
+Each latent vector gives a digit, so a path between two latent vectors turns one digit into another. A straight line is
+not the best path. A latent vector consists of 16 standard normal numbers, so its length is nearly always close to
+$\sqrt{16} = 4$; the middle of a straight line is shorter than the latent vectors that the generator was trained with.
+Walk along a sphere instead: with the angle $\omega$ between $a$ and $b$,
 
 $$ z(t) = \frac{\sin((1 - t)\,\omega)}{\sin\omega}\, a + \frac{\sin(t\,\omega)}{\sin\omega}\, b, \qquad 0 \le t \le 1 $$
 
@@ -446,7 +451,7 @@ $$ z(t) = \frac{\sin((1 - t)\,\omega)}{\sin\omega}\, a + \frac{\sin(t\,\omega)}{
 # %% exercise
 # Exercise 6
 def walk(a, b, steps):
-    """Latents (steps, LATENT) on the way from a to b, both included, on the arc between them."""
+    """Latent vectors (steps, LATENT) along the arc from a to b, both included."""
     t = np.linspace(0, 1, steps)[:, None]
     ### BEGIN SOLUTION
     angle = np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
@@ -457,26 +462,26 @@ def walk(a, b, steps):
 
 # %% check
 _a, _b = np.eye(LATENT)[0] * 4, np.eye(LATENT)[1] * 4
-_way = np.asarray(walk(_a, _b, 9))
-assert _way.shape == (9, LATENT) and np.allclose(_way[0], _a) and np.allclose(_way[-1], _b), "it should go from a to b"
-assert np.allclose(np.linalg.norm(_way, axis=1), 4), "between latents of length 4 all latents should have length 4"
-_lengths = np.linalg.norm(np.diff(_way, axis=0), axis=1)
-assert np.allclose(_lengths, _lengths[0], atol=1e-6), "all steps should be equally long"
+_path = np.asarray(walk(_a, _b, 9))
+assert _path.shape == (9, LATENT) and np.allclose(_path[0], _a) and np.allclose(_path[-1], _b), "walk from a to b"
+assert np.allclose(np.linalg.norm(_path, axis=1), 4), "between vectors of length 4, all vectors should have length 4"
+_lengths = np.linalg.norm(np.diff(_path, axis=0), axis=1)
+assert np.allclose(_lengths, _lengths[0], atol=1e-6), "all steps should have the same length"
 print("✓ exercise 6")
 
 # %% figure walk
-ways = np.concatenate([walk(fixed[k], fixed[k + 1], 12) for k in (0, 4, 8)]).astype("float32")
-show(generator(ways).numpy(), "three walks, from left to right", rows=3)
+paths = np.concatenate([walk(fixed[k], fixed[k + 1], 12) for k in (0, 4, 8)]).astype("float32")
+show(generator(paths).numpy(), "three walks, from left to right", rows=3)
 
 # %% slide [markdown]
 r"""
-## What comes out
+## Results
 
 ![](drawn_3.png)
 
 ![](walk.png)
 
-Each latent is a digit; a path between two latents is a digit that turns into another.
+Each latent vector gives a digit; a path between two latent vectors turns one digit into another.
 """
 
 # %% slide [markdown]
@@ -485,16 +490,16 @@ r"""
 
 ![](saliency.png)
 
-Its features, learnt without a label, tell digits apart: a linear classifier with 10 examples of each (Radford et al.
-2016, section 5.1)
+It learns its features without labels, yet a linear classifier can use them to recognise digits from 10 examples of each
+(Radford et al. 2016, section 5.1)
 """
 
 # %% [markdown]
 r"""
-## The same in the product
+## The same in BioGANs
 
-`biogans.core.models.dcgan` is your generator for images of any size: it halves the sides until they are small, and makes a
-transposed convolution for each halving.
+`biogans.core.models.dcgan` builds your generator for images of any size: it halves the sides until they are small, and
+adds one transposed convolution for each halving.
 """
 
 # %%
@@ -509,11 +514,12 @@ for layer in models.build_generator(cells).layers:
 r"""
 ## To discuss
 
-1. In the saliency picture, is what raises the score of a *drawn* digit what you would correct?
-2. The loss curves of a GAN do not tell when to stop. What would you look at?
-3. Batch normalisation in the discriminator: real and drawn samples are separate batches. What could the discriminator
-   notice about a *batch* that it can't notice about a picture?
-4. How would you find out whether the generator has learnt the 1,797 digits by heart?
+1. In the saliency picture, do the changes that raise the score of a *generated* digit match the corrections that you
+   would make?
+2. The loss curves of a GAN do not show when to stop. What would you look at?
+3. Batch normalisation in the discriminator: real and generated samples come in separate batches. What could the
+   discriminator notice about a *batch* that it can't notice about a single image?
+4. How would you find out whether the generator has memorised the 1,797 digits?
 
 ## Sources
 
@@ -529,23 +535,23 @@ r"""
 r"""
 ## For the instructor
 
-**Timing** (45 minutes): convolutions and exercise 1 12, checkerboards 5, batch normalisation and exercise 3 8,
-exercise 4 and training 10, what the discriminator learns 10. Exercise 6 is homework.
+**Timing** (45 minutes): convolutions and exercise 1: 12; checkerboards: 5; batch normalisation and exercise 3: 8;
+exercise 4 and training: 10; what the discriminator learns: 10. Exercise 6 is homework.
 
-**Answers.** Exercise 4: a bias is subtracted again with the mean. 1: often it fills gaps of strokes and clears grey
-pixels beside them; sometimes it is only noise: gradients of networks are no explanations. 2: pictures of fixed
-latents, a two-sample test on held-out data (`biogans evaluate`), for Wasserstein GANs the critic's estimate (notebook 3).
-3: its variety: the features of a batch in which all pictures are alike are blown up to variance 1, which looks like
-no batch of real pictures. 4: show the nearest real digits of drawn ones (in pixels and in features), and reconstruct
-held-out digits.
+**Answers.** Exercise 4: subtracting the mean cancels the bias. 1: often: the gradient fills gaps in strokes and clears
+grey pixels beside them. Sometimes it is only noise: the gradient of a network is not an explanation. 2: images from
+fixed latent vectors; a two-sample test on held-out data (`biogans evaluate`); for Wasserstein GANs also the critic's
+estimate (notebook 3). 3: its variety: if all images of a batch are alike, batch normalisation scales their features up
+to variance 1, which no batch of real images looks like. 4: show generated digits beside their nearest real ones
+(measured in pixels and in features), and reconstruct held-out digits.
 """
 
 # %% slide [markdown]
 r"""
 ## To discuss
 
-1. Is what raises the score of a drawn digit what you would correct?
-2. The loss curves do not tell when to stop. What does?
-3. What could a discriminator notice about a *batch* that it can't notice about a picture?
-4. Has the generator learnt the digits by heart?
+1. Do the changes that raise the score of a generated digit match the corrections that you would make?
+2. The loss curves do not show when to stop. What does?
+3. What could a discriminator notice about a *batch* that it can't notice about a single image?
+4. Has the generator memorised the digits?
 """
