@@ -1,19 +1,19 @@
 # %% [markdown]
 r"""
-# 3. Why Wasserstein: a quantity that goes down
+# 3. Why Wasserstein: a curve that goes down
 
 **After this notebook you can** compute three distances between distributions, and say which of them helps a generator
-that is still far away; explain what a critic is; limit its slope in two ways, by clipping and by a penalty; train a
-WGAN-GP and read its curve.
+that is still far from its goal; explain what a critic is; limit its slope in two ways, by clipping and by a penalty;
+train a WGAN-GP and read its curve.
 
-**You need** notebook 1. The notebook computes for about three minutes.
+**You need** notebook 1. The notebook takes about three minutes to compute.
 """
 
 # %% slide [markdown]
 r"""
 # Why Wasserstein
 
-Distances between distributions that don't overlap, clipping, gradient penalty, a quantity that goes down
+Distances between distributions that don't overlap, clipping, gradient penalty, a curve that goes down
 
 *Deep Learning by Example* · notebook 3
 """
@@ -31,35 +31,36 @@ import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import wasserstein_distance
 
-REAL, DRAWN, JUDGE, OTHER = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+REAL, FAKE, JUDGE, OTHER = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
 # %% [markdown]
 r"""
-## How far is one distribution from another?
+## How far apart are two distributions?
 
-In notebook 1 the generator learnt from a discriminator. With the best discriminator, that game minimises the
-**Jensen-Shannon divergence** of the densities $p$ of real and $q$ of drawn samples (Goodfellow et al. 2014, theorem 1).
-With $m = (p + q)/2$,
+In notebook 1 the generator learnt from a discriminator. Against the best discriminator, the generator minimises the
+**Jensen-Shannon divergence** between the density $p$ of the real and the density $q$ of the generated samples
+(Goodfellow et al. 2014, theorem 1). With $m = (p + q)/2$,
 
 $$ \text{JS}(p, q) = \tfrac12 \text{KL}(p, m) + \tfrac12 \text{KL}(q, m), \qquad
 \text{KL}(p, m) = \int p(x) \log\frac{p(x)}{m(x)}\,dx. $$
 
-JS is 0 where $p = q$, and at most $\log 2$.
+JS is 0 if $p = q$, and never exceeds $\log 2$.
 
 ## Exercise 1: Jensen-Shannon
 
-Write it for two histograms: probabilities of the same bins, each with sum 1. Mind that $0 \log 0$ counts as 0.
+Write JS for two histograms: probabilities of the same bins, which add up to 1 in each histogram. Note that $0 \log 0$
+counts as 0.
 """
 
 # %% exercise
 # Exercise 1
 def jensen_shannon(p, q):
-    """JS of two arrays of probabilities (bins,), each with sum 1."""
+    """JS of two arrays of probabilities (bins,), each of which adds up to 1."""
     ### BEGIN SOLUTION
     def kl(a, b):
-        some = a > 0
-        return np.sum(a[some] * np.log(a[some] / b[some]))
+        filled = a > 0
+        return np.sum(a[filled] * np.log(a[filled] / b[filled]))
 
     m = (p + q) / 2
     return kl(p, m) / 2 + kl(q, m) / 2
@@ -69,9 +70,9 @@ def jensen_shannon(p, q):
 
 # %% check
 _p, _q = np.array([0.5, 0.5, 0, 0]), np.array([0.25, 0.25, 0.25, 0.25])
-assert np.isfinite(jensen_shannon(_p, _q)), "not a number: leave out the bins where a probability is 0"
+assert np.isfinite(jensen_shannon(_p, _q)), "not a finite number: leave out the bins whose probability is 0"
 assert np.isclose(jensen_shannon(_p, _p[::-1]), np.log(2)), "JS of histograms that don't overlap is log 2 = 0.693"
-assert np.isclose(jensen_shannon(_q, _q), 0), "JS of a histogram and itself is 0"
+assert np.isclose(jensen_shannon(_q, _q), 0), "JS of a histogram with itself is 0"
 assert np.isclose(jensen_shannon(_p, _q), jensen_shannon(_q, _p)), "JS is symmetric"
 assert np.isclose(jensen_shannon(_p, _q), 0.2158, atol=1e-3), \
     f"JS of p and q is 0.2158, yours is {jensen_shannon(_p, _q):.4f}"
@@ -81,18 +82,19 @@ print("✓ exercise 1")
 r"""
 ## Exercise 2: the earth mover
 
-Think of $q$ as heaps of earth, and of $p$ as where they should be. The **Wasserstein-1** or *earth mover's* distance
-is the least work, mass times distance, that moves the one into the other. In one dimension, with as many samples of
-each, the best plan is simple: the smallest goes to the smallest, the next to the next, and so on. Write the mean
-distance of that plan.
+Think of $q$ as heaps of earth, and of $p$ as the places where the earth should be. The **Wasserstein-1** or *earth
+mover's* distance is the least work, mass times distance, that moves one into the other. In one dimension, with equally
+many samples of both, the best plan is simple: the smallest sample goes to the smallest, the next to the next, and so
+on. Write a function that returns the mean distance of that plan.
 """
 
 # %% slide [markdown]
 r"""
 ## Two distances
 
-- **Jensen-Shannon**: how well could the best discriminator tell? At most $\log\, 2$, wherever they don't overlap
-- **Wasserstein-1**, earth mover: least (mass × distance) that turns one into the other
+- **Jensen-Shannon**: how well can the best discriminator tell them apart? At most $\log\, 2$, and exactly that for all
+  distributions that don't overlap
+- **Wasserstein-1**, earth mover: the least (mass × distance) that turns one into the other
 
 ![](distances.png)
 
@@ -112,16 +114,16 @@ def earth_mover(a, b):
 # %% check
 _a, _b = np.random.default_rng(0).normal(0, 1, 500), np.random.default_rng(1).normal(1, 2, 500)
 assert np.isclose(earth_mover(_a, _a[::-1]), 0), "the order of samples should not matter"
-assert np.isclose(earth_mover(_a, _a + 3), 3), "samples that are all moved by 3 are 3 apart"
-assert np.isclose(earth_mover(_a, _b), wasserstein_distance(_a, _b)), "SciPy's wasserstein_distance says otherwise"
+assert np.isclose(earth_mover(_a, _a + 3), 3), "samples that are all shifted by 3 are a distance of 3 apart"
+assert np.isclose(earth_mover(_a, _b), wasserstein_distance(_a, _b)), "SciPy's wasserstein_distance differs"
 print("✓ exercise 2")
 
 # %% [markdown]
 r"""
-Now move one distribution past another: real samples are uniform in $[0, 1]$, drawn ones uniform in
-$[\theta, \theta + 1]$. On paper: $\text{JS} = \min(|\theta|, 1) \log 2$ (the part that does not overlap is told apart
-with certainty, the rest not at all), $\text{KL} = \infty$ for every $\theta \ne 0$, and $W = |\theta|$. The dots are
-measured with your functions.
+Now shift one distribution past the other: real samples are uniform in $[0, 1]$, generated samples uniform in
+$[\theta, \theta + 1]$. On paper: $\text{JS} = \min(|\theta|, 1) \log 2$ (a discriminator recognises the parts that do
+not overlap with certainty, and the rest not at all), $\text{KL} = \infty$ for every $\theta \ne 0$, and $W = |\theta|$.
+The dots show values measured with your functions.
 """
 
 # %% figure distances
@@ -131,45 +133,45 @@ real = rng.random(5000)
 bins = np.linspace(-3, 4, 71)
 js, w = [], []
 for shift in theta:
-    drawn = shift + rng.random(5000)
-    js.append(jensen_shannon(*(np.histogram(samples, bins)[0] / 5000 for samples in (real, drawn))))
-    w.append(earth_mover(real, drawn))
+    fake = shift + rng.random(5000)
+    js.append(jensen_shannon(*(np.histogram(samples, bins)[0] / 5000 for samples in (real, fake))))
+    w.append(earth_mover(real, fake))
 figure, panels = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
 js_on_paper = np.minimum(abs(theta), 1) * np.log(2)
-for axes, measured, exact, name, colour in ((panels[0], js, js_on_paper, "Jensen-Shannon", DRAWN),
+for axes, measured, exact, name, colour in ((panels[0], js, js_on_paper, "Jensen-Shannon", FAKE),
                                             (panels[1], w, abs(theta), "Wasserstein-1", REAL)):
     axes.plot(theta, exact, color="black", linewidth=1, label="on paper")
     axes.plot(theta, measured, "o", markersize=4, color=colour, label="measured")
-    axes.set(title=name, xlabel="shift θ of the drawn samples", ylim=(0, None))
+    axes.set(title=name, xlabel="shift θ of the generated samples", ylim=(0, None))
     axes.legend()
 plt.show()
 
 # %% [markdown]
 r"""
-Where the two do not overlap, JS is flat: it does not say in which direction to go. This is not a rare case. Images
-fill a vanishing part of the space of all arrays of pixels, and so do drawn ones: at first they never overlap
-(Arjovsky & Bottou 2017). $W$ falls towards the real ones from everywhere.
+Where the two distributions do not overlap, JS is flat: it does not show the generator where to go. This is not a rare
+case. Images fill a vanishing part of the space of all pixel arrays, and so do generated images: at first the two never
+overlap (Arjovsky & Bottou 2017). $W$ has a slope towards the real samples everywhere.
 
 ## From a discriminator to a critic
 
-How does one compute $W$ of images, where nothing can be sorted? By a theorem of Kantorovich and Rubinstein,
+How can one compute $W$ for images, which can't be sorted? By a theorem of Kantorovich and Rubinstein,
 
-$$ W(p, q) = \max_{f} \; \mathbb E_{x \text{ real}} f(x) - \mathbb E_{x \text{ drawn}} f(x), \qquad
+$$ W(p, q) = \max_{f} \; \mathbb E_{x \text{ real}} f(x) - \mathbb E_{x \text{ generated}} f(x), \qquad
 |f(a) - f(b)| \le |a - b| \text{ for all } a, b. $$
 
-$f$ is called the **critic**. Like a discriminator it gives high scores to real samples and low ones to drawn ones,
-but its slope must not exceed 1 anywhere (such functions are called 1-*Lipschitz*). Without that condition it could
-make the difference as large as it liked. We let $f$ be a network and train it to make the difference large. What is
-left: how to limit its slope?
+We call $f$ the **critic**. Like a discriminator, it gives high scores to real samples and low scores to generated ones,
+but its slope must not exceed 1 anywhere (such functions are called 1-*Lipschitz*). Without that condition it could make
+the difference arbitrarily large. We let $f$ be a network and train it to increase the difference. One question remains:
+how do we limit its slope?
 
-**By clipping** (WGAN, Arjovsky et al. 2017): after each update, cut all weights to $[-c, c]$. A network of such
+**By clipping** (WGAN, Arjovsky et al. 2017): after each update, clip all weights to $[-c, c]$. A network with such
 weights can't be steeper than *some* number.
 
 ## Exercise 3: how steep?
 
-Our networks have one input, two hidden layers of `width` numbers with ReLU, and one output. If all weights are at
-most $c$, how steep can the output be? (Follow the slope through the layers: how large is it at most after the first
-layer, in each of its numbers? After the second, where `width` of them are added up? After the third?)
+Our networks have one input, two hidden layers of size `width` with ReLU, and one output. If all weights lie in
+$[-c, c]$, how steep can the output be? (Follow the slope through the layers. How large can it be in each number of the
+first layer? In the second layer, which adds up `width` of them? In the third?)
 """
 
 # %% slide [markdown]
@@ -178,8 +180,8 @@ r"""
 
 $$ W(p, q) = \max_{f} \; \mathbb{E}_{x \sim p} f(x) - \mathbb{E}_{x \sim q} f(x), \qquad |f(a) - f(b)| \le |a - b| $$
 
-- **Clipping** (WGAN): cut weights to $[-c, c]$: slope below *some* number
-- **Gradient penalty** (WGAN-GP): punish slopes that are not 1
+- **Clipping** (WGAN): clip weights to $[-c, c]$: the slope stays below *some* number
+- **Gradient penalty** (WGAN-GP): penalise slopes other than 1
 
 ![](slopes.png)
 
@@ -189,7 +191,7 @@ Arjovsky et al. 2017, algorithm 1; Gulrajani et al. 2017, eq. 3
 # %% exercise
 # Exercise 3
 def clip(weights, c):
-    """A list of arrays -> the same arrays with every number cut to [-c, c]."""
+    """Clip every number in a list of arrays to [-c, c]; returns the new list."""
     ### BEGIN SOLUTION
     return [np.clip(weight, -c, c) for weight in weights]
     ### HANDOUT
@@ -198,7 +200,7 @@ def clip(weights, c):
 
 
 def largest_slope(c, width):
-    """The steepest that a network of two hidden layers of `width` can be if its weights are in [-c, c]."""
+    """Largest slope of a network with two hidden layers of size `width` whose weights lie in [-c, c]."""
     ### BEGIN SOLUTION
     return c * (width * c) * (width * c)
     ### HANDOUT
@@ -207,13 +209,13 @@ def largest_slope(c, width):
 
 # %%
 def network(inputs, outputs, width=64):
-    """A network of two hidden layers of `width` numbers each."""
+    """Network with two hidden layers of size `width`."""
     return keras.Sequential([keras.Input((inputs,)), keras.layers.Dense(width, activation="relu"),
                              keras.layers.Dense(width, activation="relu"), keras.layers.Dense(outputs)])
 
 # %% check
 _cut = clip([np.array([[0.5, -0.02]]), np.array([-3.0])], 0.1)
-assert np.allclose(_cut[0], [[0.1, -0.02]]) and np.allclose(_cut[1], [-0.1]), f"clip gives {_cut}"
+assert np.allclose(_cut[0], [[0.1, -0.02]]) and np.allclose(_cut[1], [-0.1]), f"clip returns {_cut}"
 for _c, _width in ((0.1, 64), (0.5, 8)):
     _steepest = network(1, 1, _width)
     _steepest.set_weights([np.full(weight.shape, _c) for weight in _steepest.get_weights()])
@@ -225,28 +227,30 @@ print(f"✓ exercise 3: with c = 0.01 our critics have slopes up to {largest_slo
 
 # %% [markdown]
 r"""
-So the clipped critic measures $W$ in units that depend on $c$ and on the network; and with weights at their limits it
-can express little. **By a penalty** (WGAN-GP, Gulrajani et al. 2017, eq. 3): punish slopes that differ from 1,
+So a clipped critic measures $W$ in units that depend on $c$ and on the network, and a network whose weights are at
+their limits can express little. The alternative is to limit the slope **by a penalty** on slopes that differ from 1
+(WGAN-GP, Gulrajani et al. 2017, eq. 3):
 
-$$ L_C = \mathbb E_{x \text{ drawn}} f(x) - \mathbb E_{x \text{ real}} f(x)
+$$ L_C = \mathbb E_{x \text{ generated}} f(x) - \mathbb E_{x \text{ real}} f(x)
  + \lambda\, \mathbb E_{\hat x} \bigl(\lVert \nabla f(\hat x) \rVert - 1\bigr)^2, \qquad
- \hat x = \alpha\, x_\text{real} + (1 - \alpha)\, x_\text{drawn}, $$
+ \hat x = \alpha\, x_\text{real} + (1 - \alpha)\, x_\text{generated}. $$
 
-at points $\hat x$ between a real and a drawn sample, with $\alpha$ uniform in $[0, 1]$: there the best critic has slope
-exactly 1. $\lVert\cdot\rVert$ is the length of the gradient, over all coordinates of a sample.
+The points $\hat x$ lie between a real and a generated sample, with $\alpha$ uniform in $[0, 1]$: there the best critic
+has a slope of exactly 1. $\lVert\cdot\rVert$ is the length of the gradient, over all coordinates of a sample.
 
 ## Exercise 4: the penalty
 
-Write it with TensorFlow, without the factor $\lambda$. `tape.gradient(scores, points)` gives the gradient of the sum of
-scores with respect to the points; as each score depends on its own point only, that is each point's own gradient.
+Write the penalty with TensorFlow, without the factor $\lambda$. `tape.gradient(scores, points)` returns the gradient of
+the sum of the scores with respect to the points. Each score depends on its own point only, so this gives each point its
+own gradient.
 """
 
 # %% exercise
 # Exercise 4
-def gradient_penalty(critic, real, drawn, alpha):
-    """Mean of (|grad f| - 1)² at the points between real and drawn samples (batch, size); alpha is (batch, 1)."""
+def gradient_penalty(critic, real, fake, alpha):
+    """Mean of (|grad f| - 1)² at points between real and generated samples (batch, size); alpha is (batch, 1)."""
     ### BEGIN SOLUTION
-    points = alpha * real + (1 - alpha) * drawn
+    points = alpha * real + (1 - alpha) * fake
     with tf.GradientTape() as tape:
         tape.watch(points)
         scores = critic(points)
@@ -258,28 +262,28 @@ def gradient_penalty(critic, real, drawn, alpha):
     ### END SOLUTION
 
 # %% check
-_real, _drawn = (tf.constant(np.random.default_rng(k).standard_normal((64, 2)), tf.float32) for k in (0, 1))
+_real, _fake = (tf.constant(np.random.default_rng(k).standard_normal((64, 2)), tf.float32) for k in (0, 1))
 _alpha = tf.constant(np.random.default_rng(2).random((64, 1)), tf.float32)
 _linear = lambda x: x @ tf.constant([[3.0], [4.0]])                     # slope 5 everywhere
-assert np.isclose(gradient_penalty(_linear, _real, _drawn, _alpha), 16, atol=1e-3), \
-    "a critic 3x + 4y has slope 5 everywhere: the penalty should be (5 - 1)² = 16"
+assert np.isclose(gradient_penalty(_linear, _real, _fake, _alpha), 16, atol=1e-3), \
+    "the critic 3x + 4y has slope 5 everywhere: the penalty should be (5 - 1)² = 16"
 _bowl = lambda x: tf.reduce_sum(x ** 2, axis=1, keepdims=True) / 2      # slope |x|
-_points = (_alpha * _real + (1 - _alpha) * _drawn).numpy()
+_points = (_alpha * _real + (1 - _alpha) * _fake).numpy()
 _expected = ((np.linalg.norm(_points, axis=1) - 1) ** 2).mean()
-assert np.isclose(gradient_penalty(_bowl, _real, _drawn, _alpha), _expected, atol=1e-3), \
-    "for f = |x|²/2 the slope at x is |x|: look at the points between the samples, and take the mean of (slope - 1)²"
+assert np.isclose(gradient_penalty(_bowl, _real, _fake, _alpha), _expected, atol=1e-3), \
+    "f = |x|²/2 has slope |x| at x: use the points between the samples, and take the mean of (slope - 1)²"
 _critic = network(2, 1)
 with tf.GradientTape() as _tape:
-    _penalty = gradient_penalty(_critic, _real, _drawn, _alpha)
-assert _tape.gradient(_penalty, _critic.trainable_variables)[0] is not None, "the weights should feel the penalty"
+    _penalty = gradient_penalty(_critic, _real, _fake, _alpha)
+assert _tape.gradient(_penalty, _critic.trainable_variables)[0] is not None, "the penalty should depend on the weights"
 print("✓ exercise 4")
 
 # %% [markdown]
 r"""
 ## Exercise 5: how exact is the penalty?
 
-The penalty is a price, not a wall: a slope somewhat above 1 pays. In one dimension let real and drawn samples be $w$
-apart, and $f$ a line of slope $s$. Then the critic's gain is
+The penalty is a price, not a wall: a slope slightly above 1 pays off. In one dimension, let real and generated samples
+be a distance $w$ apart, and let $f$ be a line of slope $s$. Then the critic's gain is
 
 $$ -L_C(s) = s\,w - \lambda\,(s - 1)^2. $$
 
@@ -289,7 +293,7 @@ Which $s$ maximises it, and what is the largest gain?
 # %% exercise
 # Exercise 5
 def best_slope(w, lam):
-    """The slope that maximises the gain, for samples w apart."""
+    """The slope that maximises the gain, for samples at distance w."""
     ### BEGIN SOLUTION
     return 1 + w / (2 * lam)
     ### HANDOUT
@@ -298,7 +302,7 @@ def best_slope(w, lam):
 
 
 def largest_gain(w, lam):
-    """The gain at that slope: what a critic with penalty measures where the distance is w."""
+    """The gain at that slope: the value that a critic with penalty measures for a distance w."""
     ### BEGIN SOLUTION
     return w + w ** 2 / (4 * lam)
     ### HANDOUT
@@ -310,35 +314,35 @@ for _w, _lam in ((1.0, 10.0), (4.0, 10.0), (3.0, 0.5)):
     _s = np.linspace(0, 10, 100001)
     _gain = _s * _w - _lam * (_s - 1) ** 2
     assert np.isclose(best_slope(_w, _lam), _s[_gain.argmax()], atol=1e-3), \
-        f"w = {_w}, λ = {_lam}: trying all slopes finds {_s[_gain.argmax()]:.3f}, yours is {best_slope(_w, _lam):.3f}"
+        f"w = {_w}, λ = {_lam}: a search over all slopes finds {_s[_gain.argmax()]:.3f}, not {best_slope(_w, _lam):.3f}"
     assert np.isclose(largest_gain(_w, _lam), _gain.max(), atol=1e-3), \
-        f"w = {_w}, λ = {_lam}: the largest gain is {_gain.max():.3f}, yours is {largest_gain(_w, _lam):.3f}"
-print(f"✓ exercise 5: with λ = 10 a distance of 4 is measured as {largest_gain(4.0, 10.0):.2f}")
+        f"w = {_w}, λ = {_lam}: the largest gain is {_gain.max():.3f}, not {largest_gain(_w, _lam):.3f}"
+print(f"✓ exercise 5: with λ = 10 a critic measures a distance of 4 as {largest_gain(4.0, 10.0):.2f}")
 
 # %% [markdown]
 r"""
-Now with trained critics: real samples are uniform in a square of side 1, drawn ones in the same square moved by
-$\theta$, so their distance is $\theta$. For each way to limit the slope, and for each $\theta$, a critic is trained
-by 300 updates; what it measures is divided by $\theta$. (Why a square, not an interval? The penalty likes a slope of
-$-1$ as well as one of $+1$. In one dimension a critic that starts with the wrong sign can't get from the one to the
-other; in two it can turn round.)
+Now we measure distances with trained critics. Real samples are uniform in a square of side 1; generated samples are
+uniform in the same square shifted by $\theta$, so the distance is $\theta$. For each way to limit the slope and for
+each $\theta$ we train a critic with 300 updates, and divide its measurement by $\theta$. (Why a square, not an
+interval? The penalty accepts a slope of $-1$ as readily as $+1$. In one dimension a critic that starts with the wrong
+sign can't get from one to the other; in two dimensions it can turn around.)
 """
 
 # %% figure slopes
 def trained_gain(shift, c=None, lam=10.0, updates=300):
-    """What a critic measures between a square and the same moved by `shift`: clipped to c, or with a penalty."""
+    """Distance that a critic, clipped to c or with penalty, measures between a square and one moved by `shift`."""
     keras.utils.set_random_seed(0)
     critic, optimizer = network(2, 1), keras.optimizers.Adam(3e-3, beta_1=0.0, beta_2=0.9)
     optimizer.build(critic.trainable_variables)
 
     @tf.function
     def update():
-        real, drawn = tf.random.uniform((128, 2)), tf.random.uniform((128, 2)) + [shift, 0.0]
+        real, fake = tf.random.uniform((128, 2)), tf.random.uniform((128, 2)) + [shift, 0.0]
         alpha = tf.random.uniform((128, 1))
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(critic(drawn)) - tf.reduce_mean(critic(real))
+            loss = tf.reduce_mean(critic(fake)) - tf.reduce_mean(critic(real))
             if c is None:
-                loss += lam * gradient_penalty(critic, real, drawn, alpha)
+                loss += lam * gradient_penalty(critic, real, fake, alpha)
         optimizer.apply(tape.gradient(loss, critic.trainable_variables), critic.trainable_variables)
         return -loss
 
@@ -352,7 +356,7 @@ def trained_gain(shift, c=None, lam=10.0, updates=300):
 
 shifts = np.array([0.5, 1, 2, 4])
 plt.figure(figsize=(6.5, 3.4))
-for c, marker, colour in ((0.1, "^", OTHER), (0.05, "s", DRAWN), (0.01, "v", "#E69F00")):
+for c, marker, colour in ((0.1, "^", OTHER), (0.05, "s", FAKE), (0.01, "v", "#E69F00")):
     gains = np.array([trained_gain(shift, c=c) for shift in shifts])
     plt.loglog(shifts, gains / shifts, marker, color=colour, label=f"clipped to {c}")
     plt.axhline(max(largest_slope(c, 64), 1e-4), color=colour, linewidth=1, linestyle=":")
@@ -370,29 +374,29 @@ plt.show()
 r"""
 ## Exercise 6: a WGAN-GP
 
-Now the game. The critic minimises $L_C$, the generator minimises $-\mathbb E\, f(G(z))$: it follows the slope of the
-critic, which is about 1 everywhere between drawn and real samples, however far apart they are. Because the critic
-must be good *first* (its gain is a distance only then), it is updated five times for each update of the generator;
-Adam gets no momentum ($\beta_1 = 0$).
+Back to the game. The critic minimises $L_C$, and the generator minimises $-\mathbb E\, f(G(z))$: it follows the slope
+of the critic, which is about 1 everywhere between generated and real samples, however far apart they are. The critic
+must become good *first* (only then is its gain a distance), so we update it five times for each update of the
+generator. Adam gets no momentum ($\beta_1 = 0$).
 """
 
 # %% exercise
 # Exercise 6
-def critic_loss(real_scores, drawn_scores, penalty, lam):
-    """L_C of scores (batch, 1) and of the penalty."""
+def critic_loss(real_scores, fake_scores, penalty, lam):
+    """L_C from the scores of real and of generated samples, each (batch, 1), and the penalty."""
     ### BEGIN SOLUTION
-    return tf.reduce_mean(drawn_scores) - tf.reduce_mean(real_scores) + lam * penalty
+    return tf.reduce_mean(fake_scores) - tf.reduce_mean(real_scores) + lam * penalty
     ### HANDOUT
     # return 0.0 * tf.reduce_mean(real_scores)        # your code instead of this line
     ### END SOLUTION
 
 
-def generator_loss(drawn_scores):
-    """What the generator minimises."""
+def generator_loss(fake_scores):
+    """The generator's loss, from the scores of generated samples (batch, 1)."""
     ### BEGIN SOLUTION
-    return -tf.reduce_mean(drawn_scores)
+    return -tf.reduce_mean(fake_scores)
     ### HANDOUT
-    # return 0.0 * tf.reduce_mean(drawn_scores)       # your code instead of this line
+    # return 0.0 * tf.reduce_mean(fake_scores)        # your code instead of this line
     ### END SOLUTION
 
 # %%
@@ -400,30 +404,34 @@ CENTRES = 2 * np.stack([np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.aran
 
 
 def ring(count, rng):
-    """The ring of eight clusters of notebook 1, (count, 2)."""
+    """Points of the ring of eight clusters from notebook 1, shape (count, 2)."""
     return (CENTRES[rng.integers(0, 8, count)] + 0.05 * rng.standard_normal((count, 2))).astype("float32")
 
 
-def draw(generator, count, seed=1):
+def generate(generator, count, seed=1):
+    """Generated samples, shape (count, size)."""
     z = np.random.default_rng(seed).standard_normal((count, generator.input_shape[1])).astype("float32")
     return generator(z).numpy()
 
 
 def distance(a, b):
-    """Wasserstein-1 distance of two sets of as many points: the cheapest of all plans, found by SciPy."""
+    """Wasserstein-1 distance of two sets of equally many points, from the cheapest plan, which SciPy finds."""
     costs = np.linalg.norm(a[:, None] - b, axis=2)
     return costs[linear_sum_assignment(costs)].mean()
 
 
 def modes_covered(samples):
+    """Number of CENTRES that have at least 2 % of the `samples` (count, 2) within a distance of 0.3."""
     near = np.linalg.norm(samples[:, None] - CENTRES, axis=2) < 0.3
     return int((near.mean(axis=0) >= 0.02).sum())
 
 
 def train(generator, critic, iterations, lam=3.0, batch=128, critic_updates=5, critic_rate=3e-3, rate=3e-4, every=50):
-    """Play the game; returns (iteration, critic's gain, measured distance) for each so many iterations, and samples.
+    """Play the game; returns the history and snapshots.
 
-    rate    size of the generator's steps: smaller than the critic's, which has to keep up with it
+    rate        the generator's step size: smaller than the critic's, which has to keep up with it
+    history     rows of iteration, critic's gain, measured distance, one after each `every` iterations
+    snapshots   {iteration: generated samples}, for the start and each third of the iterations
     """
     g_optimizer, c_optimizer = (keras.optimizers.Adam(size, beta_1=0.0, beta_2=0.9) for size in (rate, critic_rate))
     g_optimizer.build(generator.trainable_variables)
@@ -435,25 +443,25 @@ def train(generator, critic, iterations, lam=3.0, batch=128, critic_updates=5, c
     @tf.function
     def iterate(batches):
         for real in tf.unstack(batches):
-            drawn = generator(noise())
+            fake = generator(noise())
             with tf.GradientTape() as tape:
-                penalty = gradient_penalty(critic, real, drawn, tf.random.uniform((batch, 1)))
-                loss = critic_loss(critic(real), critic(drawn), penalty, lam)
+                penalty = gradient_penalty(critic, real, fake, tf.random.uniform((batch, 1)))
+                loss = critic_loss(critic(real), critic(fake), penalty, lam)
             c_optimizer.apply(tape.gradient(loss, critic.trainable_variables), critic.trainable_variables)
         with tf.GradientTape() as tape:
-            drawn_loss = generator_loss(critic(generator(noise())))
-        g_optimizer.apply(tape.gradient(drawn_loss, generator.trainable_variables), generator.trainable_variables)
+            g_loss = generator_loss(critic(generator(noise())))
+        g_optimizer.apply(tape.gradient(g_loss, generator.trainable_variables), generator.trainable_variables)
         return -loss
 
-    rng, gains, history, snapshots = np.random.default_rng(0), [], [], {0: draw(generator, 1000)}
+    rng, gains, history, snapshots = np.random.default_rng(0), [], [], {0: generate(generator, 1000)}
     for iteration in range(1, iterations + 1):
         real = ring(critic_updates * batch, rng).reshape(critic_updates, batch, 2)
         gains.append(float(iterate(tf.constant(real))))
         if iteration % every == 0:
-            measured = distance(ring(500, np.random.default_rng(9)), draw(generator, 500))
+            measured = distance(ring(500, np.random.default_rng(9)), generate(generator, 500))
             history.append((iteration, np.mean(gains[-every // 2:]), measured))
         if iteration % (iterations // 3) == 0:
-            snapshots[iteration] = draw(generator, 1000)
+            snapshots[iteration] = generate(generator, 1000)
     return np.array(history), snapshots
 
 # %% figure wgan
@@ -463,42 +471,43 @@ history, snapshots = train(generator, critic, iterations=1200)
 figure, panels = plt.subplots(1, 5, figsize=(16, 3.2), layout="constrained", width_ratios=[1, 1, 1, 1, 1.5])
 for axes, (iteration, samples) in zip(panels, snapshots.items()):
     axes.scatter(*ring(400, np.random.default_rng(2)).T, s=8, color=REAL, label="real")
-    axes.scatter(*samples.T, s=8, color=DRAWN, alpha=0.4, marker="x", linewidths=0.8, label="drawn")
+    axes.scatter(*samples.T, s=8, color=FAKE, alpha=0.4, marker="x", linewidths=0.8, label="generated")
     axes.set(title=f"iteration {iteration}: {modes_covered(samples)} of 8", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
 panels[0].legend(loc="lower left", fontsize=8)
 panels[-1].plot(history[:, 0], history[:, 1], color=JUDGE, linewidth=2, label="critic's gain, -L_C")
 panels[-1].plot(history[:, 0], history[:, 2], "k--", label="measured distance W")
 panels[-1].axhline(distance(*(ring(500, np.random.default_rng(seed)) for seed in (9, 10))), color=REAL, linestyle=":",
-                   label="W of two real sets")
-panels[-1].set(title="a quantity that goes down", xlabel="iteration", ylim=(0, None))
+                   label="W between two real sets")
+panels[-1].set(title="a curve that goes down", xlabel="iteration", ylim=(0, None))
 panels[-1].legend()
 plt.show()
 
 # %% check
-_real, _drawn = tf.constant([[1.0], [3.0]]), tf.constant([[0.0], [-2.0]])
-assert np.isclose(critic_loss(_real, _drawn, 0.5, 10.0), -1 - 2 + 5), \
-    "scores of real samples 1 and 3, of drawn ones 0 and -2, penalty 0.5, λ 10: L_C should be 2"
-assert np.isclose(generator_loss(_drawn), 1), "for scores 0 and -2 the generator's loss should be 1"
+_real, _fake = tf.constant([[1.0], [3.0]]), tf.constant([[0.0], [-2.0]])
+assert np.isclose(critic_loss(_real, _fake, 0.5, 10.0), -1 - 2 + 5), \
+    "real scores 1 and 3, generated scores 0 and -2, penalty 0.5, λ = 10: L_C should be 2"
+assert np.isclose(generator_loss(_fake), 1), "for scores 0 and -2 the generator's loss should be 1"
 assert modes_covered(snapshots[1200]) >= 7, f"{modes_covered(snapshots[1200])} of 8 modes: run the cell above again"
 assert history[-1, 2] < history[0, 2] / 1.5 and history[-4:, 1].mean() < history[0, 1] / 1.5, \
-    f"the distance should have gone down: from {history[0, 2]:.2f} it went to {history[-1, 2]:.2f}"
+    f"the distance should have fallen further: it went from {history[0, 2]:.2f} to {history[-1, 2]:.2f}"
 print(f"✓ exercise 6: {modes_covered(snapshots[1200])} of 8 modes; the distance fell from {history[0, 2]:.2f} to "
       f"{history[-1, 2]:.2f}, the critic's gain from {history[0, 1]:.2f} to {history[-1, 1]:.2f}")
 
 # %% slide [markdown]
 r"""
-## A quantity that goes down
+## A curve that goes down
 
 ![](wgan.png)
 
-The critic's gain follows the distance; no collapse. In a GAN neither loss does.
+The critic's gain follows the distance, and no mode collapses. In a GAN neither loss does that.
 """
 
 # %% [markdown]
 r"""
-## The same in the product
+## The same in BioGANs
 
-`biogans.core.gan.WGANGP` has exercises 4 and 6 for images. Its loss and yours, of the same critic, samples and $\alpha$:
+`biogans.core.gan.WGANGP` implements exercises 4 and 6 for images. Let us compare its loss with yours, for the same
+critic, samples and $\alpha$:
 """
 
 # %%
@@ -507,28 +516,28 @@ from types import SimpleNamespace
 from biogans.core import gan
 from biogans.core.engine import input_gradient
 
-real, drawn = (tf.random.normal((16, 8, 8, 1)) for _ in range(2))
+real, fake = (tf.random.normal((16, 8, 8, 1)) for _ in range(2))
 alpha = tf.random.uniform((16, 1, 1, 1))
 critic = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(32, activation="relu"),
                            keras.layers.Dense(1), keras.layers.Reshape(())])
-product = gan.WGANGP(SimpleNamespace(wgangp_lambda=10.0)).critic_loss(critic, real, drawn, alpha, input_gradient)
-flat_real, flat_drawn = (tf.reshape(pictures, (16, 64)) for pictures in (real, drawn))
-penalty = gradient_penalty(lambda x: critic(tf.reshape(x, (-1, 8, 8, 1))), flat_real, flat_drawn, alpha[:, :, 0, 0])
-yours = critic_loss(critic(real), critic(drawn), penalty, 10.0)
-print(f"biogans: {float(product):.5f}, yours: {float(yours):.5f}")
+product = gan.WGANGP(SimpleNamespace(wgangp_lambda=10.0)).critic_loss(critic, real, fake, alpha, input_gradient)
+flat_real, flat_fake = (tf.reshape(images, (16, 64)) for images in (real, fake))
+penalty = gradient_penalty(lambda x: critic(tf.reshape(x, (-1, 8, 8, 1))), flat_real, flat_fake, alpha[:, :, 0, 0])
+yours = critic_loss(critic(real), critic(fake), penalty, 10.0)
+print(f"BioGANs: {float(product):.5f}, yours: {float(yours):.5f}")
 
 # %% [markdown]
 r"""
 ## To discuss
 
-1. The gain of the critic of one network is 5, that of another network on the same data is 3. Which generator is
-   better?
-2. Why has a critic under the gradient penalty no batch normalisation? (What is "the gradient of a sample's score" if
-   the score depends on the whole batch?)
-3. WGAN's authors wrote that clipping is "a clearly terrible way" to limit the slope. What in your figure supports
+1. The critic of one network has a gain of 5, the critic of another network on the same data has a gain of 3. Which
+   generator is better?
+2. Why does a critic with gradient penalty use no batch normalisation? (What does "the gradient of a sample's score"
+   mean if the score depends on the whole batch?)
+3. The authors of WGAN wrote that clipping is "a clearly terrible way" to limit the slope. What in your figure supports
    them?
-4. The measured distance does not go to 0, even for two sets of real samples. Why? What should a result be compared
-   with?
+4. The measured distance does not fall to 0, not even between two sets of real samples. Why? What should you compare a
+   result with?
 
 ## Sources
 
@@ -542,16 +551,16 @@ r"""
 r"""
 ## For the instructor
 
-**Timing** (50 minutes): distances, exercises 1 and 2 12, the critic 8, exercise 3 5, exercise 4 10, exercise 5 5 (or
-homework), exercise 6 10.
+**Timing** (50 minutes): distances, exercises 1 and 2: 12; the critic: 8; exercise 3: 5; exercise 4: 10; exercise 5: 5
+(or homework); exercise 6: 10.
 
-**Answers.** 1: nobody knows: the gain is a distance only up to the network's abilities and training; compare scores
-of the same critic, trained in the same way (`biogans evaluate`). 2: the penalty asks for the slope of each score in its
-own sample; with batch normalisation that does not exist. 3: the three clipped critics differ by factors of a
-thousand, and what they measure depends on the width and depth too; where a clipped critic is too flat, the generator
-hardly learns. (They stay below the dotted lines: a unit whose ReLU is off for all samples has no gradient, and never
-helps.) 4: two finite sets of samples differ by chance; compare with the distance of two sets of real samples of the
-same size.
+**Answers.** 1: nobody knows: the gain is a distance only as far as the network's capacity and its training allow.
+Compare scores of the same critic, trained in the same way (`biogans evaluate`). 2: the penalty needs the slope of each
+score with respect to its own sample; with batch normalisation that slope is not defined. 3: the three clipped critics
+differ by factors of a thousand, and their measurements depend on the width and depth too. Where a clipped critic is too
+flat, the generator hardly learns. (They stay below the dotted lines: a unit whose ReLU is off for all samples has no
+gradient and never contributes.) 4: two finite sets of samples differ by chance; compare with the distance between two
+sets of real samples of the same size.
 """
 
 # %% slide [markdown]
@@ -561,5 +570,5 @@ r"""
 1. Gains of 5 and 3 with two networks on the same data: which generator is better?
 2. Why no batch normalisation in a critic with gradient penalty?
 3. Clipping: "a clearly terrible way". What in the figure supports that?
-4. The distance does not go to 0. What should it be compared with?
+4. The distance does not fall to 0. What should you compare it with?
 """
