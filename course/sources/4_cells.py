@@ -2,12 +2,12 @@
 r"""
 # 4. Cells: six proteins at once
 
-**After this notebook you can** train and use BioGANs; say what a joint, a separable and a star-shaped generator are,
-and what each can and can't be asked; borrow channels from similar cells, as one does without a network; say exactly
-what "seeing six proteins at once" means, and what it does not mean.
+**After this notebook you can** train and use BioGANs; explain joint, separable and star-shaped generators, and which
+questions each of them can and can't answer; borrow channels from similar cells, the alternative without a network; say
+exactly what "seeing six proteins at once" means, and what it does not mean.
 
-**You need** notebooks 1 and 3 (2 helps). The notebook computes for about four minutes, most of which are three small
-trainings. Run it in a folder that you may write to: it makes a folder `cells` there.
+**You need** notebooks 1 and 3 (2 helps). The notebook takes about four minutes to compute, mostly for three small
+training runs. Start it in a folder that you may write to: it creates a folder `cells` there.
 """
 
 # %% slide [markdown]
@@ -37,32 +37,32 @@ import tensorflow as tf
 import biogans
 from biogans.core import checkpoint, dataloader, figures
 from biogans.evaluation import joint
-from biogans.core.engine import generate
+from biogans.core.engine import draw
 
-tf.get_logger().setLevel("ERROR")               # no advice to programmers
+tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 DATA = Path(biogans.__file__).resolve().parents[2] / "data_48-80" / "data"
 WORK = Path("cells")
 WORK.mkdir(exist_ok=True)
-COLOURS = "magenta-green"           # of the marker and the factor; few colour-blind eyes tell red from green
+COLOURS = "magenta-green"           # of marker and factor; most colour-blind readers can't tell red from green
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
 # %% [markdown]
 r"""
-## The data, and what is missing in them
+## The data, and what they lack
 
-Fission yeast is a rod that grows at its ends and divides in the middle. *Polarity factors* are proteins that tell the
-cell where its ends are. In the LIN data set (Dodgson et al. 2017) each image shows two proteins of one cell, each
-made to fluoresce in its own colour:
+Fission yeast is a rod that grows at its ends and divides in the middle. *Polarity factors* are proteins that mark the
+ends for the cell. In the LIN data set (Dodgson et al. 2017) each image shows two proteins of one cell, each made to
+fluoresce in its own colour:
 
-- **red**: Bgs4, which builds the cell wall: it is where the cell *grows*, and so tells how far the cell is in its
+- **red**: Bgs4, which builds the cell wall. It marks where the cell *grows*, and so reveals the stage of the cell
   cycle;
-- **green**: one of many polarity factors; here six: Alp14, Arp3, Cki2, Mkh1, Sid2, Tea1.
+- **green**: one of many polarity factors. We use six: Alp14, Arp3, Cki2, Mkh1, Sid2, Tea1.
 
-A microscope can't tell more colours apart in a living cell, and each strain of yeast has two proteins tagged. So **no
-image shows two polarity factors.** The question of Osokin et al. (2017): can a network draw all six in the same cell?
+A microscope can't separate more colours in a living cell, and each strain of yeast has only two tagged proteins.
+So **no image shows two polarity factors.** Osokin et al. (2017) asked: can a network generate all six in the same cell?
 
-The sample data of BioGANs have the layout of LIN, and are *simulated* (no microscope was involved). That has an
-advantage: the simulator can show what no microscope can, all six in one cell, to compare with.
+The sample data of BioGANs have the layout of LIN, but they are *simulated* (no microscope was involved). This has an
+advantage: the simulator can show all six factors in one cell, which no microscope can, and we can compare with that.
 """
 
 # %% figure data
@@ -77,21 +77,21 @@ plt.show()
 
 # %% slide [markdown]
 r"""
-## What is missing in the data
+## What the data lack
 
 ![](data.png)
 
-Marker (magenta) and **one** factor (green) in each image. No cell was ever imaged with two factors.
+Each image shows the marker (magenta) and **one** factor (green). No cell was ever imaged with two factors.
 """
 
 # %% [markdown]
 r"""
 ## Exercise 1: to the network and back
 
-Networks see pixels in $[-1, 1]$, files have 0 to 255, and a screen wants red, green and blue in $[0, 1]$. Write the
-last step, from two channels in $[-1, 1]$ to colours. As few colour-blind eyes tell red from green, the marker (which
-we go on calling red) is shown in magenta: it goes to both R and B, the factor to G. Where both are bright the picture
-is white.
+Networks use pixels in $[-1, 1]$, files store 0 to 255, and a screen needs red, green and blue in $[0, 1]$. Write the
+last step, from two channels in $[-1, 1]$ to colours. Since most colour-blind people can't tell red from green, we show
+the marker in magenta (but keep calling it red): it goes to both R and B, and the factor goes to G. Where both are
+bright, the image is white.
 """
 
 # %% exercise
@@ -107,17 +107,17 @@ def to_rgb(cells):
 
 # %% check
 _rgb = to_rgb(np.array([[[-1.0, 1.0], [0.0, -1.0]]]))
-assert _rgb.shape == (1, 2, 3), f"the shape should be (1, 2, 3), yours is {_rgb.shape}"
-assert np.allclose(_rgb[0, 0], [0, 1, 0]), f"no marker and full factor should be (0, 1, 0), yours is {_rgb[0, 0]}"
+assert _rgb.shape == (1, 2, 3), f"the shape should be (1, 2, 3), not {_rgb.shape}"
+assert np.allclose(_rgb[0, 0], [0, 1, 0]), f"no marker and full factor should give (0, 1, 0), not {_rgb[0, 0]}"
 assert np.allclose(_rgb[0, 1], [0.5, 0, 0.5]), \
-    f"half marker and no factor should be (0.5, 0, 0.5), yours is {_rgb[0, 1]}"
+    f"half marker and no factor should give (0.5, 0, 0.5), not {_rgb[0, 1]}"
 print("✓ exercise 1")
 
 # %% figure merged
 cell = images.pixels[images.labels == 5][0] / 127.5 - 1
-alone = [np.where(np.arange(2) == channel, cell, -1) for channel in range(2)]
+single = [np.where(np.arange(2) == channel, cell, -1) for channel in range(2)]
 figure, panels = plt.subplots(1, 3, figsize=(9, 2.1), layout="constrained")
-for axes, channels, name in zip(panels, (*alone, cell), ("marker (red channel)", "Tea1 (green channel)", "both")):
+for axes, channels, name in zip(panels, (*single, cell), ("marker (red channel)", "Tea1 (green channel)", "both")):
     axes.imshow(to_rgb(channels))
     axes.set(title=name, xticks=[], yticks=[])
 plt.show()
@@ -127,28 +127,28 @@ r"""
 ## Training with commands
 
 In a terminal you would type `train.py -d data -p Tea1 -m DCGAN --preset fast -e 300`. The cell below does the same.
-`-m` chooses the network, `-p` the factors, `-e` the number of iterations; `--preset fast` makes networks small enough
-for a CPU; `--resume` goes on where an earlier run was stopped, so that running the cell again costs nothing. The
-algorithm is WGAN-GP (notebook 3) unless `-a` says otherwise.
+`-m` chooses the network, `-p` the factors, and `-e` the number of iterations. `--preset fast` makes the networks small
+enough for a CPU. `--resume` continues an earlier run, so running the cell again costs nothing. The algorithm is WGAN-GP
+(notebook 3) unless you choose another one with `-a`.
 
-A **joint** generator, DCGAN, draws both channels as one picture with two colours: every layer is shared.
+A **joint** generator, DCGAN, generates both channels as one image with two colours: every layer is shared.
 """
 
 # %%
 def train(network, iterations, *options):
-    """Train with the fast preset in the folder `cells`; returns the generator and its iterations."""
+    """Train with the fast preset in the folder `cells`; returns the generator and its number of iterations."""
     command = ["-d", DATA, "-m", network, "-e", iterations, "-M", 1000, "--preset", "fast", "--resume", *options]
     done = subprocess.run([sys.executable, "-m", "biogans", "train", *map(str, command)], cwd=WORK,
                           capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    weights = re.search(r"^(?:weights: |going on from )([^\s,]+)", done.stdout, re.MULTILINE)[1]
+    weights = re.search(r"^(?:weights: |resuming from )([^\s,]+)", done.stdout, re.MULTILINE)[1]
     generator, _, facts = checkpoint.load_generator(WORK / weights)
     print(f"{network}: {generator.count_params():,} weights, {facts['iteration']} iterations")
     return generator, facts["iteration"]
 
 
-together, _ = train("DCGAN", 300, "-p", "Tea1")
+joint_generator, _ = train("DCGAN", 300, "-p", "Tea1")
 
 # %% figure joint
 rng = np.random.default_rng(0)
@@ -156,7 +156,7 @@ z = rng.standard_normal((24, 100)).astype("float32")
 
 
 def show(cells, title, columns=8):
-    """A picture of cells (count, height, width, 2) in [-1, 1]."""
+    """Show cells (count, height, width, 2) in [-1, 1]."""
     plt.figure(figsize=(11, 11 * 0.62 * len(cells) / columns ** 2 + 0.4))
     plt.imshow(figures.sample_picture(cells, columns=columns, palette=COLOURS))
     plt.axis("off")
@@ -164,25 +164,25 @@ def show(cells, title, columns=8):
     plt.show()
 
 
-show(generate(together, z), "joint: red and green (Tea1) drawn as one picture, after 300 iterations")
+show(draw(joint_generator, z), "joint: red and green (Tea1) generated as one image, after 300 iterations")
 
 # %% [markdown]
 r"""
 ## Separable: red first
 
-A biologist would ask: *in this cell*, at this stage of growth, where is Tea1? The joint network has no answer; one
-can't hold the red fixed and ask for another green. So the **separable** generator (Osokin et al. 2017, section 3.1)
-splits both its features and $z = (z_r, z_g)$ into halves: a red tower, which reads $z_r$ and its own features only,
-and a green tower, which reads $z_r$, $z_g$, and at every layer the red features besides its own:
+A biologist would ask: where is Tea1 *in this cell*, at this stage of growth? The joint network can't answer, because it
+can't keep the red channel fixed and generate another green one. So the **separable** generator (Osokin et al. 2017,
+section 3.1) splits both its features and $z = (z_r, z_g)$ into halves. A red tower reads only $z_r$ and its own
+features; a green tower reads $z_r$, $z_g$ and, at every layer, the red features besides its own:
 
 $$ x_\text{red} = R(z_r), \qquad x_\text{green} = G\bigl(\text{features of } R(z_r),\; z_r, z_g\bigr). $$
 
-Red knows nothing of green: that is the order of cause and effect that is assumed, growth first.
+Red does not depend on green. This encodes an assumption about cause and effect: growth comes first.
 
 ## Exercise 2: the same cell, other greens
 
-Make latents that share the red half (the first half of each vector) and have independent green halves. The check draws
-them with the separable network.
+Make latent vectors that share the red half (the first half of each vector) and have independent green halves. The check
+passes them to the separable network.
 """
 
 # %% slide [markdown]
@@ -191,32 +191,32 @@ r"""
 
 $$ x_{red} = R(z_r), \qquad x_{green} = G(\text{features of } R, z) $$
 
-- **Joint**: every layer shared; can't hold red fixed
-- **Separable**: a red tower that knows nothing of green; a green tower that reads red at every layer
-- **Star**: one red tower, six green ones, six critics, each shown red with *its* green
+- **Joint**: every layer is shared; red can't be kept fixed
+- **Separable**: a red tower, independent of green; a green tower that reads red features at every layer
+- **Star**: one red tower, six green towers, six critics, each of which sees red with *its* green
 
 Osokin et al. 2017, sections 3.1 and 3.2, figure 3
 """
 
 # %%
-apart, _ = train("DCGAN-separable", 300, "-p", "Tea1")
+separable_generator, _ = train("DCGAN-separable", 300, "-p", "Tea1")
 
 # %% exercise
 # Exercise 2
 def same_red(z_red, count, rng):
-    """Latents (count, 2 * len(z_red)) that begin with `z_red` and end with independent standard normal numbers."""
+    """Latent vectors (count, 2 len(z_red)): `z_red`, followed by independent standard normal numbers."""
     ### BEGIN SOLUTION
     z_green = rng.standard_normal((count, len(z_red)))
     return np.concatenate([np.tile(z_red, (count, 1)), z_green], axis=1).astype("float32")
     ### HANDOUT
-    # return rng.standard_normal((count, 2 * len(z_red))).astype("float32")      # change this: all of z is random
+    # return rng.standard_normal((count, 2 * len(z_red))).astype("float32")      # change this: here all of z is random
     ### END SOLUTION
 
 # %% check
 _z = same_red(z[0, :50], 6, np.random.default_rng(1))
-assert _z.shape == (6, 100), f"six latents of 100 numbers, please: yours are {_z.shape}"
-_cells = generate(apart, _z)
-assert np.ptp(_cells[..., 0], axis=0).max() < 1e-4, "the red channel should be the same in all six cells"
+assert _z.shape == (6, 100), f"the shape should be (6, 100), six vectors of 100 numbers, not {_z.shape}"
+_cells = draw(separable_generator, _z)
+assert np.ptp(_cells[..., 0], axis=0).max() < 1e-4, "all six cells should have the same red channel"
 assert np.ptp(_cells[..., 1], axis=0).max() > 1e-4, "the green channel should differ from cell to cell"
 _many = same_red(np.zeros(50), 2000, np.random.default_rng(2))[:, 50:]
 assert abs(_many.mean()) < 0.05 and abs(_many.std() - 1) < 0.05, "the green halves should be standard normal"
@@ -224,23 +224,23 @@ print("✓ exercise 2: one red, many greens")
 
 # %% figure same_red
 rows = np.concatenate([same_red(z[k, :50], 8, rng) for k in range(3)])
-show(generate(apart, rows), "separable: each row has one red half of z")
-show(generate(together, rows), "joint, same latents: half of z means nothing to it")
+show(draw(separable_generator, rows), "separable: each row has one red half of z")
+show(draw(joint_generator, rows), "joint, same latent vectors: half of z has no meaning here")
 
 # %% [markdown]
 r"""
 ## Exercise 3: how much does the second half do?
 
-Look at a row of the separable network: do the greens differ? The paper found that they hardly do, and called it *mode
-collapse of the separable generator*. Put a number on it: the standard deviation of green **within** groups that share
-red, as a fraction of the standard deviation over **all** cells. Both are taken at each pixel, squared, averaged over
-pixels (and groups), and the square root is taken last.
+Look at a row of the separable network: do the greens differ? The paper found that they hardly do, and called this *mode
+collapse of the separable generator*. Express it as a number: the standard deviation of green **within** groups that
+share red, divided by the standard deviation over **all** cells. Compute the variance at each pixel, average it over
+pixels (and groups), and take the square root last.
 """
 
 # %% exercise
 # Exercise 3
 def variety(green):
-    """green (groups, cells in a group, height, width) -> standard deviation within groups / over all cells."""
+    """green (groups, cells per group, height, width) -> standard deviation within groups / over all cells."""
     ### BEGIN SOLUTION
     within = green.var(axis=1).mean()
     overall = green.reshape(-1, *green.shape[2:]).var(axis=0).mean()
@@ -252,37 +252,37 @@ def variety(green):
 # %% check
 _r = np.random.default_rng(0)
 _cell = _r.standard_normal((40, 1, 4, 6))
-assert np.isclose(variety(np.tile(_cell, (1, 9, 1, 1))), 0), "if all cells of a group are the same, variety is 0"
-assert abs(variety(_r.standard_normal((40, 50, 4, 6))) - 1) < 0.03, "if groups mean nothing, variety is about 1"
+assert np.isclose(variety(np.tile(_cell, (1, 9, 1, 1))), 0), "if all cells of a group are the same, the variety is 0"
+assert abs(variety(_r.standard_normal((40, 50, 4, 6))) - 1) < 0.03, "if groups mean nothing, the variety is about 1"
 _mixed = variety(_cell + _r.standard_normal((40, 50, 4, 6)))
-assert abs(_mixed - np.sqrt(0.5)) < 0.05, f"half of the variance within groups: 0.71; yours is {_mixed:.2f}"
+assert abs(_mixed - np.sqrt(0.5)) < 0.05, f"half of the variance lies within groups: 0.71, not {_mixed:.2f}"
 _groups = np.concatenate([same_red(red, 16, rng) for red in z[:12, :50]])
-for _name, _network in (("separable", apart), ("joint", together)):
-    print(f"{_name}: {variety(generate(_network, _groups)[..., 1].reshape(12, 16, 48, 80)):.2f}")
+for _name, _network in (("separable", separable_generator), ("joint", joint_generator)):
+    print(f"{_name}: {variety(draw(_network, _groups)[..., 1].reshape(12, 16, 48, 80)):.2f}")
 print("✓ exercise 3")
 
 # %% [markdown]
 r"""
 ## The star
 
-The **star-shaped** generator (section 3.2) has one red tower and six green ones around it, each of which reads the
+The **star-shaped** generator (section 3.2) has one red tower with six green towers around it, each of which reads the
 red features. Six critics judge it: critic $k$ sees pairs of red and green $k$, and real images of factor $k$. So each
-critic sees only what a microscope can show, and yet the generator draws seven channels of one cell.
+critic sees only what a microscope can show, and yet the generator produces seven channels of one cell.
 """
 
 # %% figure star
 star, iterations = train("DCGAN-starshaped", 250)
-cells = generate(star, z)
+cells = draw(star, z)
 plt.figure(figsize=(11, 4.6))
 plt.imshow(figures.sample_picture(cells[:5], images.factors, palette=COLOURS))
 plt.axis("off")
-plt.title(f"star after {iterations} iterations: one cell in each row, all six factors")
+plt.title(f"star after {iterations} iterations: one cell per row, with all six factors")
 plt.show()
 
 # %% [markdown]
 r"""
-After so few iterations shapes are coarse; `docs/training.md` shows a star after an hour. Here
-is the truth, which only a simulation has:
+After so few iterations shapes are coarse; `docs/training.md` shows a star after an hour of training. Compare with the
+ground truth, which only a simulation can provide:
 """
 
 # %% figure truth
@@ -290,7 +290,7 @@ true_cells, names = joint.read(DATA / "joint_test.h5")
 plt.figure(figsize=(11, 4.6))
 plt.imshow(figures.sample_picture(true_cells[::12] / 127.5 - 1, names[1:], palette=COLOURS))
 plt.axis("off")
-plt.title("simulated cells with all six factors: what no microscope shows")
+plt.title("ground truth: simulated cells with all six factors, which no microscope can show")
 plt.show()
 
 # %% slide [markdown]
@@ -306,15 +306,15 @@ r"""
 r"""
 ## Exercise 4: without a network
 
-One can do without: take a cell's red, look among the images of each factor for the one whose red is most like it, and
-copy its green (Osokin et al. 2017, section 4.2, made training images so). Write the search. How alike two reds are:
-the sum of squared differences of their pixels.
+You can also do without a network: take a cell's red channel, search the images of each factor for the one with the most
+similar red, and copy its green (Osokin et al. 2017, section 4.2, produced training images this way). Write the search.
+Measure the similarity of two reds by the sum of the squared differences of their pixels.
 """
 
 # %% exercise
 # Exercise 4
 def most_similar(red, reds):
-    """Index of that one of `reds` (count, height, width) that is nearest to `red` (height, width); uint8 arrays."""
+    """Index of the image in `reds` (count, height, width) nearest to `red` (height, width); uint8 arrays."""
     ### BEGIN SOLUTION
     differences = reds.astype("float32") - red
     return int((differences ** 2).sum(axis=(1, 2)).argmin())
@@ -324,7 +324,7 @@ def most_similar(red, reds):
 
 
 def borrow(red):
-    """A cell (height, width, 7) with this red and, for each factor, the green of the training image most like it."""
+    """Cell (height, width, 7): this red and, for each factor, the green of the training image with the nearest red."""
     greens = []
     for k in range(len(images.factors)):
         candidates = images.pixels[images.labels == k]
@@ -333,48 +333,48 @@ def borrow(red):
 
 # %% check
 _reds = images.pixels[:300, :, :, 0]
-assert most_similar(_reds[17], _reds) == 17, "a cell's red is most like itself"
+assert most_similar(_reds[17], _reds) == 17, "the image most similar to a cell's red is that red itself"
 _noisy = _reds[42].astype(int) + np.random.default_rng(0).integers(-20, 20, _reds[42].shape)
 assert most_similar(np.clip(_noisy, 0, 255).astype("uint8"), _reds) == 42, \
-    "with some noise on it, it should still be found: mind that differences of uint8 wrap"
+    "your search should find it even with some noise: note that differences of uint8 wrap around"
 _dark = np.stack([np.full((4, 4), 200, "uint8"), np.full((4, 4), 8, "uint8")])
 assert most_similar(np.full((4, 4), 10, "uint8"), _dark) == 1, "10 - 200 is 66 in uint8: convert before you subtract"
 print("✓ exercise 4")
 
 # %% [markdown]
 r"""
-## What two-channel images can tell, and what they can't
+## What two-channel images can tell us, and what they can't
 
-Now the heart of the matter. From images one learns, for each factor, how green $k$ goes with red: the joint
-distribution of (red, green $k$). Does that settle how green 1 goes with green 2? Take three numbers instead of
-images: red correlates with green 1 by $a$, and with green 2 by $b$. Which correlations $c$ of the two greens are
-possible? A table of correlations is possible if and only if its determinant is not negative (and no correlation
-exceeds 1):
+Now to the central question. From the images one can learn, for each factor, how green $k$ varies with red: the joint
+distribution of (red, green $k$). Does that determine how green 1 varies with green 2? Take three numbers instead of
+images: red has correlation $a$ with green 1, and $b$ with green 2. Which correlations $c$ of the two greens are
+possible? A table of correlations is possible if and only if its determinant is not negative (and no correlation exceeds
+1 in size):
 
 $$ \det\begin{pmatrix} 1 & a & b \\ a & 1 & c \\ b & c & 1 \end{pmatrix} = 1 + 2abc - a^2 - b^2 - c^2 \ge 0. $$
 
 ## Exercise 5: the range
 
-Solve for $c$: the smallest and the largest possible value.
+Solve for $c$: what are the smallest and the largest possible values?
 """
 
 # %% slide [markdown]
 r"""
-## What two-channel images can't tell
+## What two-channel images can't tell us
 
-Red goes with green 1 by $a$, with green 2 by $b$. How does green 1 go with green 2?
+Red has correlation $a$ with green 1, and $b$ with green 2. How are green 1 and green 2 correlated?
 
 $$ ab - \sqrt{(1 - a^2)(1 - b^2)} \;\le\; c \;\le\; ab + \sqrt{(1 - a^2)(1 - b^2)} $$
 
 - $a = b = 0.9$: between 0.62 and 1. $\;a = b = 0.5$: between -0.5 and 1
-- The more red determines, the less is open. That is why the marker matters
-- Inside the range the answer is the *model's*: independent given red? the same $z_g$ for all towers?
+- The more red determines, the less remains open. That is why the choice of the marker matters
+- Within the range the *model* decides: are the greens independent given red? Do all towers share the same $z_g$?
 """
 
 # %% exercise
 # Exercise 5
 def possible_range(a, b):
-    """(smallest, largest) correlation of two greens that correlate with red by a and by b."""
+    """(smallest, largest) possible correlation of two greens whose correlations with red are a and b."""
     ### BEGIN SOLUTION
     room = np.sqrt((1 - a ** 2) * (1 - b ** 2))
     return a * b - room, a * b + room
@@ -387,30 +387,31 @@ for _a, _b in ((0.9, 0.9), (0.5, 0.5), (0.8, -0.3), (1.0, 0.4)):
     _c = np.linspace(-1, 1, 20001)
     _possible = _c[1 + 2 * _a * _b * _c - _a ** 2 - _b ** 2 - _c ** 2 >= -1e-12]
     assert np.allclose(possible_range(_a, _b), (_possible.min(), _possible.max()), atol=1e-3), \
-        f"a = {_a}, b = {_b}: c may be {_possible.min():.3f} to {_possible.max():.3f}, yours: {possible_range(_a, _b)}"
-print("✓ exercise 5: with a = b = 0.9 the greens correlate by at least "
-      f"{possible_range(0.9, 0.9)[0]:.2f}; with a = b = 0.5 by anything from {possible_range(0.5, 0.5)[0]:.2f} to 1")
+        f"a = {_a}, b = {_b}: c is from {_possible.min():.3f} to {_possible.max():.3f}; yours: {possible_range(_a, _b)}"
+print(f"✓ exercise 5: with a = b = 0.9 the correlation of the greens is at least {possible_range(0.9, 0.9)[0]:.2f}; "
+      f"with a = b = 0.5 it can be anything from {possible_range(0.5, 0.5)[0]:.2f} to 1")
 
 # %% [markdown]
 r"""
-So the data do **not** determine how the factors go together, except as far as red determines each of them. What
-decides the rest is the model: the six towers of our star read the same features of red *and* the same $z_g$. The
-paper's claim is not that the network measures what was never measured. It is: *if* the stage of growth, which red
-shows, is what the factors have in common, these are cells with all six. Where there is a truth, one can test it.
+So the data do **not** determine how the factors vary together, except as far as red determines each of them. The model
+decides the rest: the six towers of our star read the same features of red *and* the same $z_g$. The paper does not
+claim that the network measures what was never measured. Its claim is conditional: *if* the stage of growth, which
+red shows, is what the factors have in common, then these are cells with all six. Where a ground truth exists, we can
+test this.
 
 ## Exercise 6: test it
 
-`joint.measure` finds the cell in each picture and gives, among other things, the correlations between channels over
-the pixels of the cell. Compare how the greens correlate (mean over cells) in true cells with three candidates, by the
-root mean square of the differences over the 15 pairs of greens.
+`joint.measure` finds the cell in each image and measures, among other things, the correlations between channels over
+the pixels of the cell. Compare the correlations of the greens (mean over cells) in true cells with those of three
+candidates. Use the root mean square of the differences over the 15 pairs of greens.
 """
 
 # %% exercise
 # Exercise 6
 def correlation_error(true_correlations, correlations):
-    """Root mean square difference over the pairs of greens.
+    """Root mean square difference, over the pairs of greens, between mean correlations.
 
-    Both arguments: (cells, channels, channels), channel 0 is red, which does not count; cells are averaged first.
+    Both arguments have shape (cells, channels, channels). Average over the cells first, and ignore channel 0, red.
     """
     ### BEGIN SOLUTION
     difference = true_correlations.mean(axis=0) - correlations.mean(axis=0)
@@ -421,12 +422,12 @@ def correlation_error(true_correlations, correlations):
     ### END SOLUTION
 
 # %% figure correlations
-as_bytes = np.rint((generate(star, rng.standard_normal((200, 100)).astype("float32")) + 1) * 127.5).astype("uint8")
+as_bytes = np.rint((draw(star, rng.standard_normal((200, 100)).astype("float32")) + 1) * 127.5).astype("uint8")
 shuffled = true_cells.copy()
 for channel in range(1, 7):
     shuffled[..., channel] = true_cells[rng.permutation(len(true_cells)), ..., channel]
 sets = {"true cells": true_cells, "borrowed greens": np.stack([borrow(cell[..., 0]) for cell in true_cells]),
-        "star": as_bytes, "greens of any cells": shuffled}
+        "star": as_bytes, "greens of random cells": shuffled}
 measured = {name: joint.measure(stack).correlations for name, stack in sets.items()}
 figure, panels = plt.subplots(1, 4, figsize=(14, 3.6), layout="constrained")
 for axes, (name, correlations) in zip(panels, measured.items()):
@@ -439,22 +440,22 @@ plt.show()
 
 # %% check
 _x = np.random.default_rng(0).uniform(-1, 1, (5, 4, 4))
-assert np.isclose(correlation_error(_x, _x), 0), "the error of a set and itself is 0"
+assert np.isclose(correlation_error(_x, _x), 0), "the error of a set with itself is 0"
 _y = _x.copy()
 _y[:, 0], _y[:, :, 0] = 0.3, 0.3
 assert np.isclose(correlation_error(_x, _y), 0), "red, channel 0, should not count"
 _y = _x.copy()
 _y[:, 1, 2] += 0.3
 _y[:, 2, 1] += 0.3
-assert np.isclose(correlation_error(_x, _y), 0.3 / np.sqrt(3)), "one of three pairs off by 0.3: the error is 0.173"
+assert np.isclose(correlation_error(_x, _y), 0.3 / np.sqrt(3)), "one of three pairs differs by 0.3: the error is 0.173"
 _product = joint.compare(joint.measure(true_cells), joint.measure(as_bytes))["correlation_error"]
 _star = correlation_error(measured["true cells"], measured["star"])
-assert np.isclose(_star, _product, atol=2e-3), f"biogans evaluate finds {_product:.3f}, you find {_star:.3f}"
-print("✓ exercise 6: this is the column «correlations» of biogans evaluate")
+assert np.isclose(_star, _product, atol=2e-3), f"biogans evaluate finds {_product:.3f}, not {_star:.3f}"
+print('✓ exercise 6: this is the column "correlations" of biogans evaluate')
 
 # %% slide [markdown]
 r"""
-## Where there is a truth, test it
+## Where a ground truth exists, test it
 
 ![](correlations.png)
 
@@ -463,22 +464,22 @@ Root mean square error over 15 pairs of factors that were never imaged together
 
 # %% [markdown]
 r"""
-After 250 iterations, borrowing may well be better than the star. With more training that changes:
-`docs/evaluation.md` has the figures (after 5,500 iterations of a larger star 0.022, with borrowed
-greens 0.055, two sets of true cells 0.016). Try it: in a terminal, in the folder `cells`, go on with the star,
+After 250 iterations, borrowing may well beat the star. With more training that changes: in `docs/evaluation.md` the
+error is 0.022 for a larger star after 5,500 iterations, 0.055 for borrowed greens, and 0.016 between two sets of true
+cells. Try it: in a terminal, in the folder `cells`, continue to train the star,
 
     train.py -d DATA -m DCGAN-starshaped --preset fast -e 2000 -w
 
-where `DATA` is the folder that `print(DATA)` shows, and run the cells from *The star* on again.
+where `DATA` is the folder that `print(DATA)` shows. Then run the cells from *The star* on again.
 
 ## To discuss
 
-1. Where would you expect the star to be wrong about two proteins that bind each other? About two that take turns at the
+1. What would you expect the star to get wrong about two proteins that bind each other? About two that take turns at the
    same place?
-2. The critics of the star see only pairs. What experiment, with which microscope images, would you ask for to test the
-   network's claim about Arp3 and Tea1?
-3. The order red first, green second is an assumption. When is it wrong?
-4. A colleague wants to publish a picture of a cell with six proteins. What must the caption say?
+2. The critics of the star see only pairs. Which experiment, with which microscope images, would test the network's
+   prediction about Arp3 and Tea1?
+3. Red first, green second: this order is an assumption. When is it wrong?
+4. A colleague wants to publish an image of a cell with six proteins. What must the caption say?
 
 ## Sources
 
@@ -492,24 +493,24 @@ where `DATA` is the folder that `print(DATA)` shows, and run the cells from *The
 r"""
 ## For the instructor
 
-**Timing** (45 minutes): data and exercise 1 8, joint and separable with exercises 2 and 3 15 (start the trainings
-while you talk), star 5, exercise 4 5, exercises 5 and 6 12.
+**Timing** (45 minutes): data and exercise 1: 8; joint and separable with exercises 2 and 3: 15 (start the training runs
+while you talk); star: 5; exercise 4: 5; exercises 5 and 6: 12.
 
-**Answers.** 1: proteins that bind vary together beyond what red shows, those that take turns exclude each other; both
-are dependence given red, which no critic sees. 2: a strain with both tagged (a third colour, or Arp3 in the place of
-Bgs4): even few such images test the claim. 3: where the factor decides where the cell grows; a perturbed factor then
-changes red. 4: drawn by a network; which data, that no two factors were imaged together, and that the dependence
-between them given the growth marker is the model's assumption.
+**Answers.** 1: proteins that bind vary together beyond what red shows; proteins that take turns exclude each other.
+Both are dependence given red, which no critic sees. 2: images of a strain with both proteins tagged (a third colour, or
+Arp3 in the place of Bgs4); even a few test the prediction. 3: when the factor decides where the cell grows; perturbing
+the factor then changes red. 4: that a network generated the image; from which data; that no two factors were imaged
+together; and that the dependence between them, given the growth marker, is an assumption of the model.
 
-**Numbers** vary with the machine. The variety of the separable network is usually well below that of the joint one.
+**Numbers** vary with the machine. The variety of the separable network is usually well below that of the joint network.
 """
 
 # %% slide [markdown]
 r"""
 ## To discuss
 
-1. Where would the star be wrong about two proteins that bind each other? That take turns?
-2. Which images would test its claim about Arp3 and Tea1?
+1. What would the star get wrong about two proteins that bind each other? That take turns?
+2. Which images would test its prediction about Arp3 and Tea1?
 3. Red first, green second: when is that wrong?
-4. What must the caption of a picture with six proteins say?
+4. What must the caption of an image with six proteins say?
 """
