@@ -2,10 +2,11 @@
 r"""
 # 5. Are they true?
 
-**After this notebook you can** test whether drawn images differ from real ones, with an error bar; say whether a
-generator lacks quality or variety; find out whether it copies; look for a real cell among all that it can draw.
+**After this notebook you can** test whether generated images differ from real ones, with an error bar; say whether a
+generator lacks quality or variety; find out whether it copies; search everything that it can generate for a given real
+cell.
 
-**You need** notebooks 3 and 4. The notebook computes for about four minutes.
+**You need** notebooks 3 and 4. The notebook takes about four minutes to compute.
 """
 
 # %% slide [markdown]
@@ -40,8 +41,8 @@ from biogans.core import checkpoint, dataloader, figures, metrics
 from biogans.evaluation import c2st
 from biogans.core.engine import generate
 
-tf.get_logger().setLevel("ERROR")               # no advice to programmers
-REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
+tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
+REAL, FAKE = "#0072B2", "#D55E00"
 DATA = Path(biogans.__file__).resolve().parents[2] / "data_48-80" / "data"
 WORK = Path("cells_5")
 WORK.mkdir(exist_ok=True)
@@ -51,59 +52,61 @@ plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.ri
 r"""
 ## Two generators to examine
 
-The same DCGAN for Tea1, early and later in its training (with `--resume` the second goes on from the first). Looking at
-samples is the first test, and a bad one: one sees what one hopes for, and nobody sees what is *missing*.
+We compare the same DCGAN for Tea1 early and late in its training (with `--resume` the second run continues the first).
+The obvious first test is to look at samples, and it is a bad one: we see what we hope to see, and nobody sees what is
+*missing*.
 """
 
 # %% figure samples
 def train(iterations):
-    """DCGAN on Tea1, up to so many iterations: its generator."""
+    """Train a DCGAN on Tea1 up to so many iterations; returns its generator."""
     command = ["-d", DATA, "-p", "Tea1", "-m", "DCGAN", "-e", iterations, "-M", 1000, "--preset", "fast", "--resume"]
     done = subprocess.run([sys.executable, "-m", "biogans", "train", *map(str, command)], cwd=WORK,
                           capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    weights = re.findall(r"^(?:weights: |going on from )([^\s,]+)", done.stdout, re.MULTILINE)[-1]
+    weights = re.findall(r"^(?:weights: |resuming from )([^\s,]+)", done.stdout, re.MULTILINE)[-1]
     return checkpoint.load_generator(WORK / weights)[0]
 
 
-def drawn_by(generator, count, seed=0):
-    """uint8 images (count, 48, 80, 2), rounded as real ones are."""
+def sample(generator, count, seed=0):
+    """Generated images (count, 48, 80, 2), rounded to uint8 like real ones."""
     z = np.random.default_rng(seed).standard_normal((count, 100)).astype("float32")
     return np.rint((generate(generator, z) + 1) * 127.5).astype("uint8")
 
 
 training, held_out = (dataloader.load(DATA, ("Tea1",), split).pixels for split in ("train", "test"))
 generators = {"early": train(100), "later": train(400)}
-print(len(training), "images for training,", len(held_out), "held out: no generator saw these")
+print(len(training), "images for training,", len(held_out), "held out, which no generator saw")
 plt.figure(figsize=(11, 4))
-rows = {"held out": held_out, "later": drawn_by(generators["later"], 8), "early": drawn_by(generators["early"], 8)}
-plt.imshow(figures.real_picture({name: pictures[:8] for name, pictures in rows.items()}, palette="magenta-green"))
+rows = {"held out": held_out, "later": sample(generators["later"], 8), "early": sample(generators["early"], 8)}
+plt.imshow(figures.real_picture({name: images[:8] for name, images in rows.items()}, palette="magenta-green"))
 plt.axis("off")
-plt.title("real cells, and drawn after 400 and after 100 iterations")
+plt.title("real cells, and cells generated after 400 and after 100 iterations")
 plt.show()
 
 # %% [markdown]
 r"""
 ## A classifier as a test
 
-Do two sets of samples come from the same distribution? Train a classifier to tell them apart, and see how often it is
-right **on samples that it has not seen**. If it is right half of the time, it found no difference; if always, the
-sets have nothing in common. That is the *classifier two-sample test*, C2ST (Lopez-Paz & Oquab 2017).
+Do two sets of samples come from the same distribution? Train a classifier to tell them apart, and count how often it is
+right **on samples that it has not seen**. If it is right half of the time, it has found no difference; if it is always
+right, the sets have nothing in common. This is the *classifier two-sample test*, C2ST (Lopez-Paz & Oquab 2017).
 
 ## Exercise 1: C2ST
 
-`LogisticRegression().fit(x, labels)` trains a linear classifier, `.score(x, labels)` is the fraction that it gets
-right. Shuffle each set with `rng.permutation`, train on the first half of both, score on the second half of both.
+`LogisticRegression().fit(x, labels)` trains a linear classifier, and `.score(x, labels)` returns the fraction of
+samples that it classifies correctly. Shuffle each set with `rng.permutation`, train on the first half of both, and
+score on the second half of both.
 """
 
 # %% slide [markdown]
 r"""
 ## Classifier two-sample test
 
-- Train a classifier to tell drawn from real; score it on images **it has not seen**
-- Half right: no difference found. The classifier's strength sets the scale
-- BioGANs: the critic of WGAN-GP; score = its gain on held-out images; 0 = real
+- Train a classifier to distinguish generated from real; score it on images **that it has not seen**
+- Half right: no difference found. The strength of the classifier sets the scale
+- BioGANs: the critic of WGAN-GP; score = its gain on held-out images; 0 = indistinguishable
 
 ![](scores.png)
 
@@ -113,7 +116,7 @@ Lopez-Paz & Oquab 2017; Osokin et al. 2017, section 5.1
 # %% exercise
 # Exercise 1
 def two_sample_accuracy(a, b, rng):
-    """How often a linear classifier is right on unseen halves of a and b, both (count, numbers)."""
+    """Accuracy of a linear classifier on unseen halves of a and b, both (count, numbers)."""
     ### BEGIN SOLUTION
     a, b = rng.permutation(a), rng.permutation(b)
     half = len(a) // 2
@@ -127,27 +130,28 @@ def two_sample_accuracy(a, b, rng):
 # %% check
 _r = np.random.default_rng(0)
 _same = two_sample_accuracy(_r.standard_normal((2000, 2)), _r.standard_normal((2000, 2)), _r)
-assert abs(_same - 0.5) < 0.06, f"two samples of the same distribution: about 0.5, yours is {_same:.2f}"
+assert abs(_same - 0.5) < 0.06, f"two samples of the same distribution should give about 0.5, not {_same:.2f}"
 _apart = two_sample_accuracy(_r.standard_normal((200, 2)), 9 + _r.standard_normal((200, 2)), _r)
-assert _apart > 0.98, f"far apart: about 1, yours is {_apart:.2f}"
+assert _apart > 0.98, f"two distant distributions should give about 1, not {_apart:.2f}"
 _noise = np.mean([two_sample_accuracy(*_r.standard_normal((2, 60, 300)), _r) for _ in range(5)])
-assert abs(_noise - 0.5) < 0.2, f"{_noise:.2f} for noise of 300 numbers: did you score the half that it was trained on?"
+assert abs(_noise - 0.5) < 0.2, f"{_noise:.2f} for pure noise: did you score the half that you trained on?"
 _sorted = np.linspace(0, 1, 400)[:, None]
-assert abs(two_sample_accuracy(_sorted, _sorted, _r) - 0.5) < 0.12, "sorted samples: shuffle before you halve"
+assert abs(two_sample_accuracy(_sorted, _sorted, _r) - 0.5) < 0.12, "these samples are sorted: shuffle before you split"
 print("✓ exercise 1")
 
 # %% [markdown]
 r"""
 ## Exercise 2: an error bar
 
-A test on few images depends on which half they fall in. So one repeats it with several random splits and reports mean ±
-standard deviation of the splits (with $n - 1$ in the denominator, as there are few).
+The result of a test on few images depends on how they are split into halves. So we repeat the test with several random
+splits, and report mean ± standard deviation over the splits (with $n - 1$ in the denominator, because the splits are
+few).
 """
 
 # %% exercise
 # Exercise 2
 def over_splits(score, splits):
-    """`score` is a function of the split's number, 0, 1, ...; returns (mean, standard deviation) over the splits."""
+    """(mean, standard deviation) of `score(split)` over the splits 0, 1, …"""
     ### BEGIN SOLUTION
     scores = [score(split) for split in range(splits)]
     return np.mean(scores), np.std(scores, ddof=1)
@@ -162,21 +166,23 @@ print("✓ exercise 2")
 
 # %% [markdown]
 r"""
-For images a linear classifier is too weak, and a large network too strong: it finds *some* difference always, and all
-generators get the same bad mark. Osokin et al. (2017) use the critic of WGAN-GP, trained from scratch for a fixed
-number of updates; its score is its gain on the unseen half (notebook 3): 0 if nothing lasting was found, and larger
-the further the images are apart. `biogans.evaluation.c2st.score` computes one split; `biogans evaluate` does it properly. Four
-candidates: the two generators, real images of the training set, and **copies**: training images with a little noise.
+For images, a linear classifier is too weak and a large network is too strong: a large network always finds *some*
+difference, and gives every generator the same bad mark. Osokin et al. (2017) use the critic of WGAN-GP, trained from
+scratch for a fixed number of updates. Its score is its gain on the unseen half (notebook 3): 0 if it found no
+difference that carries over to unseen images, and larger the further the images are apart.
+`biogans.evaluation.c2st.score` computes one split; `biogans evaluate` runs the full test. We have four candidates: the
+two generators, real images of the training set, and **copies**: training images with a little noise.
 """
 
 # %% figure scores
 noisy = training.astype(int) + np.random.default_rng(1).integers(-3, 4, training.shape)
 copies = np.clip(noisy, 0, 255).astype("uint8")
-candidates = {"early": drawn_by(generators["early"], 256), "later": drawn_by(generators["later"], 256),
+candidates = {"early": sample(generators["early"], 256), "later": sample(generators["later"], 256),
               "copies": copies, "real": training}
 
 
 def score_of(samples):
+    """Function of the split's number that returns the two-sample score of `samples`."""
     def score(split):
         rng = np.random.default_rng(split)
         (real, unseen_real), (seen, unseen) = (
@@ -189,28 +195,29 @@ def score_of(samples):
 scores = {name: over_splits(score_of(samples), 2) for name, samples in candidates.items()}
 plt.figure(figsize=(6.5, 2.8))
 for k, (name, (mean, deviation)) in enumerate(scores.items()):
-    plt.errorbar(mean, k, xerr=deviation, fmt="o", markersize=8, capsize=4, color=REAL if name == "real" else DRAWN)
+    plt.errorbar(mean, k, xerr=deviation, fmt="o", markersize=8, capsize=4, color=REAL if name == "real" else FAKE)
 plt.yticks(range(len(scores)), scores)
 plt.axvline(0, color="black", linewidth=1)
-plt.xlabel("two-sample score (0: not to be told from held-out images)")
+plt.xlabel("two-sample score (0: indistinguishable from held-out images)")
 plt.show()
 
 # %% [markdown]
 r"""
-The early generator is told at once, the later one is nearer. And the copies? They pass as well as real images: **a
-two-sample test can't tell a generator that has learnt from one that has memorised.** Another test is needed for that.
+The test detects the early generator at once; the later one comes closer. And the copies? They pass as well as real
+images: **a two-sample test can't distinguish a generator that has learnt from one that has memorised.** We need another
+test for that.
 
 ## Exercise 3: does it copy?
 
-For each sample find the nearest training image (root of the mean squared difference of all pixels, scaled to
-$[0, 1]$). A generator that copies is nearer to the training images than held-out cells are. `cdist(a, b)` of SciPy
-gives all distances $\lVert a_i - b_j \rVert$ of two sets of vectors.
+For each sample, find the nearest training image, by the root mean squared difference of all pixels, scaled to $[0, 1]$.
+A generator that copies is closer to the training images than held-out cells are. SciPy's `cdist(a, b)` computes all
+distances $\lVert a_i - b_j \rVert$ between two sets of vectors.
 """
 
 # %% exercise
 # Exercise 3
 def nearest_distance(samples, training):
-    """Of each of `samples` (count, ...), uint8: root mean squared difference to the nearest of `training`."""
+    """Root mean squared difference (count,) of each of `samples` (count, …), uint8, to the nearest training image."""
     ### BEGIN SOLUTION
     a, b = (images.reshape(len(images), -1) / 255 for images in (samples, training))
     return cdist(a, b).min(axis=1) / np.sqrt(a.shape[1])
@@ -220,44 +227,44 @@ def nearest_distance(samples, training):
 
 # %% check
 _a = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 2), dtype="uint8")
-assert np.allclose(nearest_distance(_a[:2], _a), 0), "an image of the training set has distance 0"
+assert np.allclose(nearest_distance(_a[:2], _a), 0), "a training image has distance 0"
 _b = _a.copy()
 _b[0] = np.where(_a[0] < 128, _a[0] + 51, _a[0] - 51)
-assert np.isclose(nearest_distance(_b[:1], _a)[0], 0.2), "an image that is 51 of 255 off in every pixel: distance 0.2"
+assert np.isclose(nearest_distance(_b[:1], _a)[0], 0.2), "51 of 255 off in every pixel is a distance of 0.2"
 print("✓ exercise 3")
 
 # %% figure copies
 sets = {"copies": copies, "held out": held_out, "later": candidates["later"][:100], "early": candidates["early"][:100]}
 plt.figure(figsize=(6.5, 2.8))
 plt.boxplot([nearest_distance(samples, training) for samples in sets.values()], orientation="horizontal",
-            medianprops={"color": DRAWN, "linewidth": 2})
+            medianprops={"color": FAKE, "linewidth": 2})
 plt.yticks(range(1, 5), sets)
 plt.xlabel("distance to the nearest training image")
 plt.show()
 
 # %% [markdown]
 r"""
-## Exercise 4: quality and variety apart
+## Exercise 4: separate quality from variety
 
-One number mixes two faults: samples that look wrong, and kinds of samples that are missing. **Precision** is the
-fraction of drawn samples that are among the real ones, **recall** the fraction of real ones that are among the drawn
-(Kynkäänniemi et al. 2019). "Among the real ones" means: within reach of at least one of them, where a real sample
-reaches as far as its own $k$-th nearest real neighbour.
+A single number mixes two faults: samples that look wrong, and kinds of samples that are missing. **Precision** is the
+fraction of generated samples that lie among the real ones; **recall** is the fraction of real samples that lie among
+the generated ones (Kynkäänniemi et al. 2019). "Among the real ones" means within reach of at least one real sample,
+where a real sample reaches as far as its own $k$-th nearest real neighbour.
 """
 
 # %% exercise
 # Exercise 4
 def reach(samples, k):
-    """Distance of each of `samples` (count, numbers) to its k-th nearest neighbour among the others."""
+    """Distance (count,) of each of `samples` (count, numbers) to its k-th nearest neighbour among the others."""
     return np.sort(cdist(samples, samples), axis=1)[:, k]       # position 0 is the sample itself
 
 
-def precision_recall(real, drawn, k=5):
-    """(precision, recall) of `drawn` with respect to `real`, both (count, numbers)."""
+def precision_recall(real, fake, k=5):
+    """(precision, recall) of `fake` with respect to `real`, both (count, numbers)."""
     ### BEGIN SOLUTION
-    distances = cdist(drawn, real)
+    distances = cdist(fake, real)
     precision = (distances <= reach(real, k)[None, :]).any(axis=1).mean()
-    recall = (distances <= reach(drawn, k)[:, None]).any(axis=0).mean()
+    recall = (distances <= reach(fake, k)[:, None]).any(axis=0).mean()
     return precision, recall
     ### HANDOUT
     # return -1.0, -1.0       # your code instead of this line
@@ -268,19 +275,19 @@ CENTRES = 2 * np.stack([np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.aran
 
 
 def ring(count, rng, modes=8, spread=0.05):
-    """The first so many clusters of the ring of notebook 1."""
+    """Points (count, 2) of the first `modes` clusters of the ring from notebook 1."""
     return CENTRES[rng.integers(0, modes, count)] + spread * rng.standard_normal((count, 2))
 
 # %% check
 _r = np.random.default_rng(0)
 _real = ring(400, _r)
 _sets = {"the ring": ring(400, _r), "three modes": ring(400, _r, modes=3), "blurred": ring(400, _r, spread=0.5)}
-for _name, _drawn in _sets.items():
-    _yours, _product = precision_recall(_real, _drawn), metrics.precision_recall_density_coverage(_real, _drawn)
+for _name, _fake in _sets.items():
+    _yours, _product = precision_recall(_real, _fake), metrics.precision_recall_density_coverage(_real, _fake)
     assert np.allclose(_yours, (_product["precision"], _product["recall"]), atol=0.01), \
-        f"{_name}: biogans evaluate finds {_product['precision']:.2f} and {_product['recall']:.2f}; you {_yours}"
+        f"{_name}: biogans evaluate finds {_product['precision']:.2f} and {_product['recall']:.2f}, not {_yours}"
     print(f"{_name:12} precision {_yours[0]:.2f}, recall {_yours[1]:.2f}")
-print("✓ exercise 4: a collapsed generator has precision and little recall, a blurred one the opposite")
+print("✓ exercise 4: a collapsed generator has high precision and low recall, a blurred one the opposite")
 
 # %% slide [markdown]
 r"""
@@ -291,29 +298,29 @@ r"""
 | Do they look real? | two-sample test; precision |
 | Are all kinds there? | recall; reconstruction |
 | Are they new? | distance to the nearest training image |
-| Do the channels belong together? | a truth: six factors in one (simulated) cell, notebook 4 |
+| Do the channels belong together? | a ground truth: six factors in one (simulated) cell, notebook 4 |
 
 ![](copies.png)
 """
 
 # %% [markdown]
 r"""
-## Exercise 5: can it draw this cell?
+## Exercise 5: can it generate this cell?
 
-The last test turns the question round: take a *real, unseen* cell, and search the latent $z$ whose drawing is nearest
-to it,
+The last test reverses the question: take a *real, unseen* cell, and search for the latent vector $z$ whose image is
+closest to it,
 
 $$ \min_z \; \operatorname{mean}\bigl((G(z) - x)^2\bigr) $$
 
-(Metz et al. 2017; Osokin et al. 2017, table 3). The weights of $G$ stay as they are; it is $z$ that walks
-downhill. Use `tf.GradientTape` and Adam as in notebook 1, with $z$ as a `tf.Variable`. `biogans reconstruct` does it with
+(Metz et al. 2017; Osokin et al. 2017, table 3). The weights of $G$ stay fixed; this time $z$ walks downhill. Use
+`tf.GradientTape` and Adam as in notebook 1, with $z$ as a `tf.Variable`. `biogans reconstruct` does the same with
 several starts and a better optimizer.
 """
 
 # %% exercise
 # Exercise 5
 def reconstruct(generator, target, steps=150, rate=0.1):
-    """z (1, 100) after so many steps of Adam, and the errors (steps,); target (48, 80, 2) in [-1, 1]."""
+    """z (1, 100) after `steps` steps of Adam, and the error before each step; target (48, 80, 2) in [-1, 1]."""
     z = tf.Variable(np.random.default_rng(0).standard_normal((1, 100)).astype("float32"))
     optimizer = keras.optimizers.Adam(rate)
     optimizer.build([z])
@@ -337,7 +344,7 @@ _z = np.random.default_rng(5).standard_normal((1, 100)).astype("float32")
 _before = generators["later"].get_weights()[0].copy()
 _, _errors = reconstruct(generators["later"], generators["later"](_z)[0])
 assert _errors[-1] < _errors[0] / 4, \
-    f"a cell that the generator drew itself should be found: the error went from {_errors[0]:.3f} to {_errors[-1]:.3f}"
+    f"the search should find a cell of this generator, but its error went from {_errors[0]:.3f} to {_errors[-1]:.3f}"
 assert np.array_equal(_before, generators["later"].get_weights()[0]), "the generator's weights should not change"
 print(f"✓ exercise 5: the error fell from {_errors[0]:.3f} to {_errors[-1]:.4f}")
 
@@ -358,7 +365,7 @@ plt.show()
 
 # %% slide [markdown]
 r"""
-## Can it draw this cell?
+## Can it generate this cell?
 
 $$ \min_z \; \lVert G(z) - x \rVert^2 $$
 
@@ -369,14 +376,15 @@ Metz et al. 2017; Osokin et al. 2017, table 3
 
 # %% [markdown]
 r"""
-A generator that has learnt comes near to cells it never saw. One that memorised would find its training images only.
+A generator that has learnt comes close to cells that it never saw. One that has memorised would find only its training
+images.
 
 ## To discuss
 
-1. The row of real images does not score exactly 0, and may be negative. Why?
-2. Which of the tests would a generator pass that draws the same perfect cell again and again?
+1. The row of real images does not score exactly 0, and its score may be negative. Why?
+2. Which of the tests would a generator pass that produces the same perfect cell again and again?
 3. Two papers report C2ST scores of 1.2 and 0.8. What must you know before you compare them?
-4. All tests here look at images. Which test would convince a biologist?
+4. All these tests look at images. Which test would convince a biologist?
 
 ## Sources
 
@@ -392,14 +400,14 @@ A generator that has learnt comes near to cells it never saw. One that memorised
 r"""
 ## For the instructor
 
-**Timing** (45 minutes): samples 5, exercises 1 and 2 12, the product's test 5, exercise 3 8, exercise 4 8, exercise 5
-7.
+**Timing** (45 minutes): samples: 5; exercises 1 and 2: 12; the test of BioGANs: 5; exercise 3: 8; exercise 4: 8;
+exercise 5: 7.
 
-**Answers.** 1: the critic learnt its half by heart; on the other half that costs penalty and gains nothing. With few
-images the score scatters: here by several units. 2: the distance to training images, precision; not recall, and not a
-two-sample test with enough samples. 3: critic, its number of updates, batch size, the held-out images and their
-number: scores compare only under the same settings. 4: one that predicts something measurable and new: another
-marker, a mutant, a measured length or count.
+**Answers.** 1: the critic memorised its half; on the other half this costs penalty and gains nothing. With few images
+the score scatters, here by several units. 2: the distance to training images, and precision; not recall, and not a
+two-sample test with enough samples. 3: the critic, its number of updates, the batch size, the held-out images and their
+number: scores are comparable only under the same settings. 4: one that predicts something new and measurable: another
+marker, a mutant, a length or count.
 """
 
 # %% slide [markdown]
@@ -407,7 +415,7 @@ r"""
 ## To discuss
 
 1. Real images do not score exactly 0. Why?
-2. Which tests does a generator pass that draws one perfect cell again and again?
-3. C2ST 1.2 and 0.8 in two papers: what must you know?
+2. Which tests does a generator pass that produces one perfect cell again and again?
+3. C2ST scores of 1.2 and 0.8 in two papers: what must you know?
 4. Which test would convince a biologist?
 """
