@@ -1,18 +1,18 @@
 # %% [markdown]
 r"""
-# 6. Codes that mean something, and a page of sliders
+# 6. Meaningful codes, and a page of sliders
 
-**After this notebook you can** say how much one thing tells about another, in bits; make a generator obey *codes*
-(InfoGAN); find kinds of images without labels, and say honestly how well; find the directions in which any generator
-changes most; make a page of sliders that anyone can open.
+**After this notebook you can** measure in bits how much one thing reveals about another; make a generator obey *codes*
+(InfoGAN); find kinds of images without labels, and report honestly how well that works; find the directions in which
+any generator changes most; make a page of sliders that anyone can open.
 
-**You need** notebooks 1 and 2: the loop, both losses, DCGAN. The notebook computes for about two minutes. Run it in a
-folder that you may write to: it makes a folder `work_6` there.
+**You need** notebooks 1 and 2: the loop, both losses, DCGAN. The notebook takes about two minutes to compute. Start it
+in a folder that you may write to: it creates a folder `work_6` there.
 """
 
 # %% slide [markdown]
 r"""
-# Codes that mean something
+# Meaningful codes
 
 InfoGAN, and a page of sliders
 
@@ -41,40 +41,40 @@ from scipy.optimize import linear_sum_assignment
 from biogans.core import checkpoint, codes, dataloader, figures, gan, models
 from biogans.evaluation import clusters, features
 from biogans.latent import explore
-from biogans.core.engine import generate
+from biogans.core.engine import draw
 
-tf.get_logger().setLevel("ERROR")               # no advice to programmers
+tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 WORK = Path("work_6")
 WORK.mkdir(exist_ok=True)
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
 # %% [markdown]
 r"""
-## What does a latent mean?
+## What does a latent vector mean?
 
-A generator makes an image of a latent $z$, a vector of random numbers. Which of these numbers makes a digit slanted,
-or a cell long? In a plain GAN none: each changes a little of everything, because nothing in the losses asks for order.
-One would like to have
+A generator turns a latent vector $z$ of random numbers into an image. Which of these numbers slants a digit, or
+lengthens a cell? In a plain GAN, none: each number changes a little of everything, because nothing in the losses asks
+for order. We would like to have
 
 - a **categorical code** $c$, one of $K$ kinds: which digit, which phase of the cell cycle;
 - **continuous codes** $u$, numbers in $[-1, 1]$: how slanted, how large;
 - and **noise** for all the rest,
 
-and nobody should have to say of an image what it shows (to *label* it) for that. The latent is all of them in a row,
-$z = (\text{noise}, c, u)$. A category is written as $K$ numbers of which one is 1 and the others are 0 (*one-hot*),
-because a network can't compute with names, and a number such as 3 would say that kind 3 lies between kinds 2 and 4.
+without anyone having to *label* the images. The latent vector is all three in a row, $z = (\text{noise}, c, u)$. We
+write a category as $K$ numbers, one of which is 1 and the others 0 (*one-hot*), because a network can't compute with
+names, and because a number such as 3 would suggest that kind 3 lies between kinds 2 and 4.
 
-## Exercise 1: latents with codes
+## Exercise 1: latent vectors with codes
 
 `np.eye(K)[categories]` gives the one-hot rows.
 """
 
 # %% exercise
 # Exercise 1
-def latents(noise, categories, kinds, continuous=None):
-    """noise (count, n), categories (count,) in 0 … kinds - 1, continuous (count, m) or None -> (count, n + kinds + m).
+def latent_vectors(noise, categories, kinds, continuous=None):
+    """Latent vectors (count, n + kinds + m), float32: noise, one-hot category, continuous codes, in this order.
 
-    The order is noise, one-hot category, continuous codes; float32.
+    noise (count, n), categories (count,) in 0 … kinds - 1, continuous (count, m) or None
     """
     ### BEGIN SOLUTION
     parts = [noise, np.eye(kinds)[categories]] + ([] if continuous is None else [continuous])
@@ -85,36 +85,37 @@ def latents(noise, categories, kinds, continuous=None):
     ### END SOLUTION
 
 # %% check
-_z = np.asarray(latents(np.full((2, 3), 7.0), np.array([1, 3]), 4))
-assert _z.shape == (2, 7), f"3 numbers of noise and 4 kinds are 7 numbers: not {_z.shape}, but (2, 7)"
+_z = np.asarray(latent_vectors(np.full((2, 3), 7.0), np.array([1, 3]), 4))
+assert _z.shape == (2, 7), f"3 numbers of noise and 4 kinds make 7 numbers: the shape should be (2, 7), not {_z.shape}"
 assert np.array_equal(_z, [[7, 7, 7, 0, 1, 0, 0], [7, 7, 7, 0, 0, 0, 1]]), \
-    f"noise first, then a single 1: yours is {_z}"
-_z = np.asarray(latents(np.zeros((1, 2)), np.array([0]), 2, np.array([[0.5, -1.0]])))
-assert np.array_equal(_z, [[0, 0, 1, 0, 0.5, -1]]), f"continuous codes come last: yours is {_z}"
+    f"noise should come first, then a single 1 among the kinds; yours: {_z}"
+_z = np.asarray(latent_vectors(np.zeros((1, 2)), np.array([0]), 2, np.array([[0.5, -1.0]])))
+assert np.array_equal(_z, [[0, 0, 1, 0, 0.5, -1]]), f"continuous codes should come last; yours: {_z}"
 print("✓ exercise 1")
 
 # %% [markdown]
 r"""
-## How much does one thing tell about another?
+## How much does one thing reveal about another?
 
-If the generator ignores a code, nothing tells us the code from the image. So we ask that the image **tells** its code.
-That needs a measure. The **entropy** of a distribution $p$ over kinds says how uncertain one is before looking:
+If the generator ignores a code, the image reveals nothing about it. So we require that the image **reveals** its code.
+For this we need a measure. The **entropy** of a distribution $p$ over kinds measures how uncertain we are before
+looking:
 
 $$ H(p) = -\sum_k p_k \log_2 p_k \quad\text{bits} $$
 
-One of 8 equally likely kinds: 3 bits, the number of yes-or-no questions that it takes. A kind that is certain: 0
-($0 \log 0$ counts as 0). The **mutual information** of two things is by how much seeing one makes the other less
-uncertain,
+For one of 8 equally likely kinds it is 3 bits, the number of yes-or-no questions needed to find out. For a certain kind
+it is 0 ($0 \log 0$ counts as 0). The **mutual information** of two things measures by how much seeing one reduces our
+uncertainty about the other,
 
 $$ I(c; x) = H(c) - H(c \mid x), $$
 
-where $H(c \mid x)$ is the entropy that is left when $x$ is known, averaged over the $x$ that occur. It is 0 if $x$
-tells nothing, and at most $H(c)$. (Shannon 1948.)
+where $H(c \mid x)$ is the entropy that remains when $x$ is known, averaged over all $x$ that occur. It is 0 if $x$
+reveals nothing, and at most $H(c)$ (Shannon 1948).
 
 ## Exercise 2: entropy and mutual information
 
-From a table of joint probabilities: row $k$, column $j$ is how often the code is $k$ *and* the image is of kind $j$.
-The shortest way (check it on paper):
+Compute the mutual information from a table of joint probabilities: row $k$, column $j$ is the probability that the code
+is $k$ *and* the image is of kind $j$. The shortest way (check it on paper):
 
 $$ I(c; x) = H(c) + H(x) - H(c, x), \qquad H(c, x) \text{: of all entries of the table as one distribution.} $$
 """
@@ -122,7 +123,7 @@ $$ I(c; x) = H(c) + H(x) - H(c, x), \qquad H(c, x) \text{: of all entries of the
 # %% exercise
 # Exercise 2
 def entropy(p):
-    """Bits of the probabilities p, an array of any shape that sums up to 1."""
+    """Entropy in bits of the probabilities p, an array of any shape that adds up to 1."""
     ### BEGIN SOLUTION
     p = p[p > 0]
     return -(p * np.log2(p)).sum()
@@ -132,7 +133,7 @@ def entropy(p):
 
 
 def mutual_information(table):
-    """Bits that rows tell about columns, of joint probabilities (rows, columns) that sum up to 1."""
+    """Mutual information in bits of rows and columns, from joint probabilities (rows, columns) that add up to 1."""
     ### BEGIN SOLUTION
     return entropy(table.sum(axis=1)) + entropy(table.sum(axis=0)) - entropy(table)
     ### HANDOUT
@@ -141,43 +142,43 @@ def mutual_information(table):
 
 # %% check
 assert np.isclose(entropy(np.full(8, 1 / 8)), 3), "one of 8 equally likely kinds: 3 bits"
-assert np.isclose(entropy(np.array([0.0, 1.0])), 0), "a certain kind has entropy 0: leave zeros out of the logarithm"
+assert np.isclose(entropy(np.array([0.0, 1.0])), 0), "a certain kind has entropy 0: leave out probabilities of 0"
 assert np.isclose(entropy(np.array([0.5, 0.25, 0.25])), 1.5), "probabilities 1/2, 1/4, 1/4: 1.5 bits"
-assert np.isclose(mutual_information(np.eye(4) / 4), 2), "if either tells the other, of 4 kinds: 2 bits"
+assert np.isclose(mutual_information(np.eye(4) / 4), 2), "if rows and columns determine each other, 4 kinds: 2 bits"
 assert np.isclose(mutual_information(np.full((4, 5), 1 / 20)), 0), "independent: 0 bits"
 assert np.isclose(mutual_information(np.array([[0.25, 0.25, 0], [0, 0, 0.5]])), 1), \
-    "rows that are told by columns, not the other way round: still 1 bit, that is, the row"
+    "columns determine rows, but not the other way round: 1 bit, the entropy of the rows"
 print("✓ exercise 2")
 
 # %% [markdown]
 r"""
-## A bound that can be trained
+## A bound that we can train
 
 For images nobody can write that table: there are too many images. But a network can *guess*. Let the **recognizer**
 $Q(c \mid x)$ be any guess of the code from the image. Then
 
 $$ I(c; x) \;\ge\; H(c) + \mathbb E \log_2 Q(c \mid x) \;=:\; L_I, $$
 
-where $c$ is the code that $x$ was drawn from, and the two sides are equal if $Q$ is the true probability of the code
+where $c$ is the code from which $x$ was generated. Both sides are equal if $Q$ is the true probability of the code
 given the image (Chen et al. 2016, eq. 4). The difference is the mean over the images of
-$\sum_k p_k \log_2 (p_k / Q_k)$, with these true probabilities $p_k$: a *Kullback-Leibler divergence*, which is never
-negative. So whoever makes $L_I$ large, makes the information at least as large. Both networks can: the recognizer by
-guessing better, the generator by drawing images that are easier to guess from.
+$\sum_k p_k \log_2 (p_k / Q_k)$, where $p_k$ are the true probabilities: a *Kullback-Leibler divergence*, which is never
+negative. So if $L_I$ is large, the information is at least as large. Both networks can increase $L_I$: the recognizer
+by guessing better, the generator by producing images that are easier to guess from.
 
 ## Exercise 3: the bound
 
-In a world of few images it can be compared with the truth. `guess[j, k]` is $Q(c = k \mid x = j)$.
+In a world with few images we can compare the bound with the true information. `guess[j, k]` is $Q(c = k \mid x = j)$.
 """
 
 # %% slide [markdown]
 r"""
-## Information, and a bound that can be trained
+## Information, and a bound that we can train
 
 $$ I(c; x) = H(c) - H(c \mid x) \;\ge\; H(c) + \mathbb{E} \,\log_2 Q(c \mid x) $$
 
-- Mutual information: by how many bits an image $x$ makes its code $c$ less uncertain
-- A recognizer $Q$ guesses the code from the image. Equal if it guesses as well as one can
-- Train $G$ **and** $Q$ to make the right side large: no label is needed, as we chose $c$ ourselves
+- Mutual information: by how many bits an image $x$ reduces the uncertainty about its code $c$
+- A recognizer $Q$ guesses the code from the image. Both sides are equal for the best possible guess
+- Train $G$ **and** $Q$ to increase the right side: we need no labels, because we chose $c$ ourselves
 
 Chen et al. 2016, eq. 4
 """
@@ -185,7 +186,7 @@ Chen et al. 2016, eq. 4
 # %% exercise
 # Exercise 3
 def bound(table, guess):
-    """L_I in bits: table (codes, images) of joint probabilities, guess (images, codes), whose rows sum up to 1."""
+    """L_I in bits, from joint probabilities `table` (codes, images) and `guess` (images, codes), rows of sum 1."""
     ### BEGIN SOLUTION
     return entropy(table.sum(axis=1)) + (table * np.log2(guess.T)).sum()
     ### HANDOUT
@@ -197,25 +198,26 @@ _r = np.random.default_rng(0)
 _table = _r.dirichlet(np.ones(20)).reshape(4, 5)
 _truth, _information = (_table / _table.sum(axis=0)).T, mutual_information(_table)
 assert np.isclose(bound(_table, _truth), _information), \
-    f"with the true probabilities the bound is the information, {_information:.3f}; yours: {bound(_table, _truth):.3f}"
+    f"with the true probabilities the bound is the information {_information:.3f}, not {bound(_table, _truth):.3f}"
 _ignorant = np.tile(_table.sum(axis=1), (5, 1))
-assert np.isclose(bound(_table, _ignorant), 0), "a recognizer that never looks at the image gains 0 bits"
+assert np.isclose(bound(_table, _ignorant), 0), "a recognizer that ignores the image gains 0 bits"
 _guesses = [bound(_table, _r.dirichlet(np.ones(4), 5)) for _ in range(50)]
-assert max(_guesses) <= _information + 1e-9, "no guess may do better than the truth"
-print(f"✓ exercise 3: {_information:.3f} bits; the best of 50 random guesses shows {max(_guesses):.3f} of them")
+assert max(_guesses) <= _information + 1e-9, "no guess can beat the true probabilities"
+print(f"✓ exercise 3: {_information:.3f} bits; the best of 50 random guesses gives a bound of {max(_guesses):.3f}")
 
 # %% [markdown]
 r"""
 ## Exercise 4: what InfoGAN adds to the losses
 
-$H(c)$ does not change, as we draw the codes. So what is to be *minimised* is, for a categorical code,
-$-\log Q(c \mid x)$, the *cross-entropy*. The recognizer's answers are any numbers $a_k$ (as scores are), and
+$H(c)$ is constant, because we choose how to draw the codes. So for a categorical code we *minimise*
+$-\log Q(c \mid x)$, the *cross-entropy*. The recognizer's answers are arbitrary numbers $a_k$ (like scores), and the
+*softmax*
 
-$$ Q(k \mid x) = \frac{e^{a_k}}{\sum_j e^{a_j}}, $$
+$$ Q(k \mid x) = \frac{e^{a_k}}{\sum_j e^{a_j}} $$
 
-the *softmax*, is a probability; `ops.log_softmax(answers)` is its logarithm, computed safely. For a continuous code
-the recognizer answers with a number; if its error is taken to be normal with a fixed width, $-\log Q$ is the squared
-error but for constants. Together, with the weights $\lambda$ of the product (and natural logarithms):
+turns them into probabilities; `ops.log_softmax(answers)` computes their logarithm safely. For a continuous code the
+recognizer answers with a number. If we assume that its error is normal with a fixed width, $-\log Q$ is the squared
+error, up to constants. Together, with the weights $\lambda$ of BioGANs (and natural logarithms):
 
 $$ -\lambda L_I = -\mathbb E \log Q(c \mid x) \;+\; \tfrac12\, \mathbb E\, (u - \hat u(x))^2 \quad
 \text{(summed over the continuous codes)}. $$
@@ -224,16 +226,16 @@ $$ -\lambda L_I = -\mathbb E \log Q(c \mid x) \;+\; \tfrac12\, \mathbb E\, (u - 
 # %% exercise
 # Exercise 4
 def information_loss(answers, category, continuous):
-    """Mean over the batch: cross-entropy of the category, plus half the squared error of each continuous code.
+    """Mean over the batch of the category's cross-entropy plus half the squared error of each continuous code.
 
-    answers (batch, kinds + m) of the recognizer: of the kinds, then of the continuous codes
+    answers (batch, kinds + m) of the recognizer: for the kinds first, then for the continuous codes
     category (batch, kinds) one-hot, continuous (batch, m); m may be 0
     """
     kinds = category.shape[1]
     ### BEGIN SOLUTION
-    surprise = -ops.sum(category * ops.log_softmax(answers[:, :kinds]), axis=1)
+    cross_entropy = -ops.sum(category * ops.log_softmax(answers[:, :kinds]), axis=1)
     error = ops.sum(ops.square(continuous - answers[:, kinds:]), axis=1)
-    return ops.mean(surprise + error / 2)
+    return ops.mean(cross_entropy + error / 2)
     ### HANDOUT
     # return 0.0 * ops.mean(answers)      # your code instead of this line
     ### END SOLUTION
@@ -243,25 +245,25 @@ _r = np.random.default_rng(1)
 _c, _u = np.eye(5, dtype="float32")[_r.integers(0, 5, 9)], _r.uniform(-1, 1, (9, 2)).astype("float32")
 _none = np.zeros((9, 0), "float32")
 _loss = float(information_loss(ops.zeros((9, 5)), _c, _none))
-assert np.isclose(_loss, np.log(5)), f"answers that say nothing about 5 kinds: log 5 = 1.609; yours is {_loss:.3f}"
-assert float(information_loss(ops.convert_to_tensor(30 * _c), _c, _none)) < 0.01, "right and certain: about 0"
+assert np.isclose(_loss, np.log(5)), f"equal answers for all 5 kinds should give log 5 = 1.609, not {_loss:.3f}"
+assert float(information_loss(ops.convert_to_tensor(30 * _c), _c, _none)) < 0.01, "correct and certain: about 0"
 _answers = ops.convert_to_tensor(_r.standard_normal((9, 7)).astype("float32"))
 _layout = models.NetworkSpec("InfoGAN", 16, 16, 1, ("a",), categorical=(5,), continuous=2).codes
 _z = np.concatenate([np.zeros((9, _layout[0].start), "float32"), _c, _u], axis=1)
 _product = float(gan.information_loss(_answers, ops.convert_to_tensor(_z), _layout,
                                       SimpleNamespace(categorical_weight=1.0, continuous_weight=0.5)))
 _yours = float(information_loss(_answers, _c, _u))
-assert np.isclose(_yours, _product, atol=1e-5), f"train.py has {_product:.4f} here, you have {_yours:.4f}"
+assert np.isclose(_yours, _product, atol=1e-5), f"train.py computes {_product:.4f}, not {_yours:.4f}"
 print("✓ exercise 4: this is what train.py -m InfoGAN adds to both losses")
 
 # %% [markdown]
 r"""
 ## InfoGAN on the ring
 
-The ring of eight clusters of notebook 1 again, with one categorical code of 8 kinds. The recognizer shares the
-discriminator's hidden layers: what tells real from drawn also tells kinds. An iteration is that of notebook 1, and
-generator and recognizer also go downhill on your loss, with a `weight`. Weight 0 is a plain GAN that is *given* a code
-and not asked for it.
+Let us return to the ring of eight clusters from notebook 1, now with one categorical code of 8 kinds. The recognizer
+shares the discriminator's hidden layers: the features that distinguish real from generated also distinguish kinds. An
+iteration is the same as in notebook 1, but generator and recognizer also walk downhill on your loss, multiplied by
+`weight`. With weight 0 we have a plain GAN that *receives* a code but need not reveal it.
 """
 
 # %%
@@ -270,12 +272,12 @@ CENTRES = 2 * np.stack([np.cos(np.pi * np.arange(8) / 4), np.sin(np.pi * np.aran
 
 
 def ring(count, rng):
-    """`count` points of eight clusters on a ring, shape (count, 2)."""
+    """Points of eight clusters on a ring, shape (count, 2)."""
     return (CENTRES[rng.integers(0, 8, count)] + 0.05 * rng.standard_normal((count, 2))).astype("float32")
 
 
 def networks():
-    """(generator, discriminator, recognizer); the last two share all but their last layer."""
+    """(generator, discriminator, recognizer); the last two share all layers but the last."""
     z, x = keras.Input((NOISE + KINDS,)), keras.Input((2,))
     hidden, trunk = z, x
     for _ in range(2):
@@ -285,17 +287,17 @@ def networks():
 
 
 def train_ring(weight, iterations=1500, batch=128):
-    """The networks after so many iterations."""
+    """Train an InfoGAN on the ring; returns its generator and recognizer."""
     keras.utils.set_random_seed(1)
     generator, discriminator, recognizer = networks()
-    rules = gan.GAN(settings=None)                          # both losses of notebook 1
-    of_d = list({id(v): v for v in discriminator.trainable_variables + recognizer.trainable_variables}.values())
-    of_g = generator.trainable_variables
+    losses = gan.GAN(settings=None)                         # both losses of notebook 1
+    d_weights = list({id(v): v for v in discriminator.trainable_variables + recognizer.trainable_variables}.values())
+    g_weights = generator.trainable_variables
     d_optimizer, g_optimizer = (keras.optimizers.Adam(1e-3, beta_1=0.5) for _ in range(2))
-    d_optimizer.build(of_d)
-    g_optimizer.build(of_g)
+    d_optimizer.build(d_weights)
+    g_optimizer.build(g_weights)
 
-    def blurred(points):                                    # the noise of notebook 1, exercise 6
+    def noisy(points):                                      # as in notebook 1, exercise 6
         return points + 0.3 * tf.random.normal(tf.shape(points))
 
     @tf.function
@@ -303,50 +305,50 @@ def train_ring(weight, iterations=1500, batch=128):
         category, nothing = z[:, NOISE:], tf.zeros((batch, 0))
         with tf.GradientTape(persistent=True) as tape:
             fake = generator(z)
-            score = discriminator(blurred(fake))
-            information = weight * information_loss(recognizer(blurred(fake)), category, nothing)
-            d_loss = ops.mean(ops.softplus(-discriminator(blurred(real)))) + ops.mean(ops.softplus(score)) + information
-            g_loss = rules.generator_loss(score) + information
-        d_optimizer.apply(tape.gradient(d_loss, of_d, unconnected_gradients="zero"), of_d)
-        g_optimizer.apply(tape.gradient(g_loss, of_g), of_g)
+            score = discriminator(noisy(fake))
+            information = weight * information_loss(recognizer(noisy(fake)), category, nothing)
+            d_loss = ops.mean(ops.softplus(-discriminator(noisy(real)))) + ops.mean(ops.softplus(score)) + information
+            g_loss = losses.generator_loss(score) + information
+        d_optimizer.apply(tape.gradient(d_loss, d_weights, unconnected_gradients="zero"), d_weights)
+        g_optimizer.apply(tape.gradient(g_loss, g_weights), g_weights)
 
     rng = np.random.default_rng(0)
     for _ in range(iterations):
-        z = latents(rng.standard_normal((batch, NOISE)), rng.integers(0, KINDS, batch), KINDS)
+        z = latent_vectors(rng.standard_normal((batch, NOISE)), rng.integers(0, KINDS, batch), KINDS)
         iterate(tf.constant(ring(batch, rng)), tf.constant(z))
     return generator, recognizer
 
 # %% figure ring
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 kinds = np.repeat(np.arange(KINDS), 100)
-z = latents(np.random.default_rng(3).standard_normal((len(kinds), NOISE)), kinds, KINDS)
-told = {}
+z = latent_vectors(np.random.default_rng(3).standard_normal((len(kinds), NOISE)), kinds, KINDS)
+bits = {}
 for axes, weight in zip(panels, (0.0, 1.0)):
     ring_generator, recognizer = train_ring(weight)
     points = ring_generator(z).numpy()
     cluster = np.linalg.norm(points[:, None] - CENTRES, axis=2).argmin(axis=1)
     table = np.zeros((KINDS, 8))
     np.add.at(table, (kinds, cluster), 1 / len(kinds))
-    told[weight] = mutual_information(table)
+    bits[weight] = mutual_information(table)
     axes.plot(*CENTRES.T, "o", markersize=26, color="0.9", zorder=0)
     for k in range(KINDS):
         axes.scatter(*points[kinds == k].T, s=14, color=plt.cm.tab10(k), marker="osD^v<>P"[k], label=f"c = {k}")
-    axes.set(title=f"weight {weight:.0f}: the cluster tells {told[weight]:.2f} bits of the code", aspect="equal",
+    axes.set(title=f"weight {weight:.0f}: the cluster reveals {bits[weight]:.2f} bits of the code", aspect="equal",
              xlim=(-3, 3), ylim=(-3, 3))
 panels[1].legend(loc="center", fontsize=8)
 plt.show()
 
 # %% [markdown]
 r"""
-On the left the code is there, and the generator does with it what it likes. On the right each kind has a place of its
-own, and nobody has told the network what the clusters are, nor that there are eight (we gave it eight kinds; try 5
-or 12). Something else has changed: a generator that has to show eight kinds can't collapse to one mode.
+On the left, the generator receives the code and does with it whatever it likes. On the right, each kind has its own
+place, although the network was never shown the clusters, nor how many there are (we gave it eight kinds; try 5 or 12).
+Something else has changed: a generator that has to show eight kinds can't collapse to one mode.
 
 ## Digits
 
-Now images. `biogans get_data digits` writes scikit-learn's handwritten digits as a data folder, enlarged to 16×16 pixels;
-`train.py -m InfoGAN` trains DCGAN's networks with one categorical code of ten kinds, `c0`, and two continuous ones,
-`u0` and `u1`. The labels are only the names of the folders; the training does not use them.
+Now images. `biogans get_data digits` writes scikit-learn's handwritten digits as a data folder, enlarged to 16×16
+pixels. `train.py -m InfoGAN` trains the networks of DCGAN with one categorical code of ten kinds, `c0`, and two
+continuous codes, `u0` and `u1`. The labels appear only as names of folders; the training does not use them.
 """
 
 # %% slide [markdown]
@@ -357,12 +359,12 @@ r"""
 
 $$ \min_{G, Q} \; L_G - \lambda L_I, \qquad \min_{D, Q} \; L_D - \lambda L_I $$
 
-A code that has to be told from the sample comes to mean something. Chen et al. 2016, eq. 6
+A code that the sample must reveal acquires a meaning. Chen et al. 2016, eq. 6
 """
 
 # %%
 def command(name, *words):
-    """Run a command of BioGANs in the folder WORK, as a terminal would; returns what it printed."""
+    """Run a command of BioGANs in the folder WORK, as in a terminal; returns its output."""
     done = subprocess.run([sys.executable, "-m", "biogans", name, *map(str, words)], cwd=WORK, capture_output=True,
                           text=True)
     if done.returncode:
@@ -386,53 +388,53 @@ print("codes:", [codes.describe(code) for code in spec.codes])
 
 # %% [markdown]
 r"""
-What is printed: `c0 bits` is the bound of exercise 3 for drawn images (at most $\log_2 10 = 3.32$), `R2` the same for a
-continuous code (1: told exactly, 0: not at all), `decisiveness` is explained below.
+In the printed table, `c0 bits` is the bound of exercise 3 for generated images (at most $\log_2 10 = 3.32$), and `R2`
+is its counterpart for a continuous code (1: the image reveals it exactly, 0: not at all). We explain `decisiveness`
+below.
 
-To see what a code means, change it and keep all else: a **traversal**.
+To see what a code means, change it and keep everything else: a **traversal**.
 """
 
 # %% figure traversal
 noise = np.random.default_rng(0).standard_normal((5, spec.codes[0].start))
-start = latents(noise, np.zeros(5, int), 10, np.zeros((5, 2)))
-cells = generate(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 5, 16, 16, 1)
+start = latent_vectors(noise, np.zeros(5, int), 10, np.zeros((5, 2)))
+cells = draw(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 5, 16, 16, 1)
 plt.figure(figsize=(8, 4.2))
 plt.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"c0={k}" for k in range(10)]))
 plt.axis("off")
-plt.title("kinds across; in each row the noise is the same")
+plt.title("one kind per column; all images of a row have the same noise")
 plt.show()
 
 # %% figure continuous
 figure, panels = plt.subplots(1, 2, figsize=(13, 3.8), layout="constrained")
 steps = np.linspace(-1.5, 1.5, 9)
-start = latents(np.tile(noise[:1], (5, 1)), np.arange(5) * 2, 10, np.zeros((5, 2)))
+start = latent_vectors(np.tile(noise[:1], (5, 1)), np.arange(5) * 2, 10, np.zeros((5, 2)))
 for axes, code in zip(panels, spec.codes[1:]):
-    cells = generate(generator, codes.traversal(start, code, steps)).reshape(9, 5, 16, 16, 1)
+    cells = draw(generator, codes.traversal(start, code, steps)).reshape(9, 5, 16, 16, 1)
     axes.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"{step:+.1f}" for step in steps]))
     axes.axis("off")
-    axes.set_title(f"{code.name} across; kinds 0, 2, 4, 6, 8 down")
+    axes.set_title(f"{code.name} varies along each row; kinds 0, 2, 4, 6, 8")
 plt.show()
 
 # %% [markdown]
 r"""
-Name them: what do `u0` and `u1` do? (`biogans traverse -i FILE` writes such pictures, and movies, for any InfoGAN.) And look
-at the first picture from row to row: what is left for the noise to do is little. The codes have taken what varies most,
-and nothing in the losses asks the noise to be seen.
+Name them: what do `u0` and `u1` do? (`biogans traverse -i FILE` writes such images, and movies, for any InfoGAN.) Now
+look at the first figure from row to row: little is left for the noise to do. The codes have taken over what varies
+most, and nothing in the losses asks the noise to be visible.
 
-## Exercise 5: how well do kinds agree with digits?
+## Exercise 5: how well do the kinds agree with the digits?
 
-Here we happen to have labels, so we can ask. The network's kind 0 need not be the digit 0: kinds have no names. So
-one looks for the best one-to-one **assignment** of kinds to digits, and counts how often the kind of a *held-out*
-image (one that no training saw) is the one that was assigned to its digit. Trying all of the $10! = 3{,}628{,}800$
-assignments would do; the Hungarian algorithm is quicker:
-`rows, columns = linear_sum_assignment(table, maximize=True)` chooses one column for each row such that
-`table[rows, columns].sum()` is largest.
+Here we happen to have labels, so we can ask. The network's kind 0 need not be the digit 0: kinds have no names. So we
+find the best one-to-one **assignment** of kinds to digits, and count how often the kind of a *held-out* image (one that
+was not used in training) is the one assigned to its digit. We could try all $10! = 3{,}628{,}800$ assignments; the
+Hungarian algorithm is faster: `rows, columns = linear_sum_assignment(table, maximize=True)` chooses one column for each
+row such that `table[rows, columns].sum()` is largest.
 """
 
 # %% exercise
 # Exercise 5
 def agreement(labels, kinds):
-    """Share of images whose kind is assigned to their label, under the best assignment; both (images,), 0 … 9."""
+    """Fraction of images whose kind is assigned to their label, in the best assignment; both (images,), 0 … 9."""
     ### BEGIN SOLUTION
     table = np.zeros((10, 10))
     np.add.at(table, (labels, kinds), 1)
@@ -444,14 +446,14 @@ def agreement(labels, kinds):
 
 # %% check
 _labels = np.repeat(np.arange(10), 30)
-assert np.isclose(agreement(_labels, (_labels + 3) % 10), 1), "kinds that are the digits under other names: 1"
-assert np.isclose(agreement(_labels, np.zeros(300, int)), 0.1), "all images in one kind: only one digit gets it, 0.1"
+assert np.isclose(agreement(_labels, (_labels + 3) % 10), 1), "digits under other names agree completely: 1"
+assert np.isclose(agreement(_labels, np.zeros(300, int)), 0.1), "all images in one kind, assigned to one digit: 0.1"
 _r = np.random.default_rng(0)
 for _ in range(3):
     _kinds = np.where(_r.random(300) < 0.6, (_labels * 7) % 10, _r.integers(0, 10, 300))
     _product = clusters.accuracy(_labels, _kinds)
     assert np.isclose(agreement(_labels, _kinds), _product), \
-        f"biogans evaluate --codes finds {_product:.3f}, you find {agreement(_labels, _kinds):.3f}"
+        f"biogans evaluate --codes finds {_product:.3f}, not {agreement(_labels, _kinds):.3f}"
 print("✓ exercise 5: this is the accuracy of biogans evaluate --codes")
 
 # %% figure table
@@ -469,7 +471,7 @@ for row, column in np.ndindex(10, 10):
                  color="black" if table[row, order[column]] > 9 else "white")
 plt.xticks(range(10), order)
 plt.yticks(range(10))
-plt.xlabel("kind that the recognizer sees")
+plt.xlabel("kind according to the recognizer")
 plt.ylabel("digit")
 plt.title(f"{len(kinds)} held-out digits: agreement {agreement(held_out.labels, kinds):.2f}", fontsize=10)
 plt.show()
@@ -486,51 +488,53 @@ r"""
 
 # %% [markdown]
 r"""
-`k-means` (which gathers images round ten centres) is what one would try first, so it belongs beside the result. On
-these small digits it is good; on MNIST's (28×28 pixels) it agrees for half of the images, and InfoGAN for nine in ten
+`k-means`, which groups images around ten centres, is the obvious first thing to try, so report it beside the result. It
+does well on these small digits; on MNIST's (28×28 pixels) it agrees for half of the images, and InfoGAN for nine in ten
 (`docs/infogan.md`).
 
-Without labels, how does one choose among trainings with different seeds? The recognizer's answers for real images
-should be *sure*, and *different* for different images. With exercise 2: the **decisiveness**
+Without labels, how do we choose among training runs with different seeds? The recognizer's answers for real images
+should be *confident*, and *different* for different images. With exercise 2 we can measure both at once: the
+**decisiveness**
 
 $$ H\bigl(\mathbb E\, Q(c \mid x)\bigr) - \mathbb E\, H\bigl(Q(c \mid x)\bigr) $$
 
-is the information between real images and the recognizer's answers.
+is the mutual information of real images and the recognizer's answers.
 """
 
 # %%
-sure = entropy(answers.mean(axis=0)) - np.mean([entropy(p) for p in answers])
-print(f"decisiveness: {sure:.2f} of at most {np.log2(10):.2f} bits; train.py finds {codes.decisiveness(answers):.2f}")
+decisiveness = entropy(answers.mean(axis=0)) - np.mean([entropy(p) for p in answers])
+print(f"decisiveness: {decisiveness:.2f} of at most {np.log2(10):.2f} bits; "
+      f"train.py computes {codes.decisiveness(answers):.2f}")
 
 # %% [markdown]
 r"""
 ## Directions: sliders for any generator
 
-Most generators have no codes. But one can ask in which directions of $z$ the image changes most. Let the matrix $J$
-hold the derivative of each pixel by each number of $z$, in a row for each number: a small step $d$ changes the image by
-$d^\top J$, and its squared size is $d^\top (J J^\top)\, d$. Average $J J^\top$ over some latents. This is a symmetric
-matrix, and its **eigenvectors** are directions at right angles to each other; the one with the largest **eigenvalue**
-changes the image most, the one with the smallest least (Wang & Ponce 2021).
+Most generators have no codes. But we can ask in which directions of $z$ the image changes most. Let the matrix $J$ hold
+the derivatives of all pixels, with one row for each number of $z$. A small step $d$ changes the image by $d^\top J$,
+and the squared size of this change is $d^\top (J J^\top)\, d$. Average $J J^\top$ over several latent vectors. The mean
+is a symmetric matrix, and its **eigenvectors** are directions at right angles to each other. The one with the largest
+**eigenvalue** changes the image most, the one with the smallest least (Wang & Ponce 2021).
 
-Careful with the order: average $J J^\top$, not $J$. A number that makes one cell brighter and another one darker has a
-mean derivative of 0, and does change cells.
+Mind the order: average $J J^\top$, not $J$. A number that brightens one cell and darkens another has a mean derivative
+of 0, but it does change cells.
 
 ## Exercise 6: the strongest directions
 
-Take differences for derivatives: row $i$ of $J$ is $\bigl(G(z + h e_i) - G(z)\bigr) / h$, with $h$ = `step` and $e_i$
-the row $i$ of `np.eye(n)`. `np.linalg.eigh(matrix)` gives eigenvalues in **ascending** order and eigenvectors as
-**columns**.
+Replace derivatives by differences: row $i$ of $J$ is $\bigl(G(z + h e_i) - G(z)\bigr) / h$, where $h$ is `step` and
+$e_i$ is row $i$ of `np.eye(n)`. `np.linalg.eigh(matrix)` returns eigenvalues in **ascending** order, and eigenvectors
+as **columns**.
 """
 
 # %% exercise
 # Exercise 6
 def directions(generate, cells, step=0.1):
-    """(directions (n, n) as rows, the strongest first, strengths (n,)).
+    """(directions (n, n), one per row, strengths (n,)), the strongest first.
 
-    generate   latents (count, n) -> images (count, …)
-    cells      latents (any number, n) around which is measured
-    A strength is the root mean square change of a pixel for a unit of a small step: the root of an eigenvalue of the
-    mean of J J^T over the cells, divided by the number of pixels.
+    generate   function of latent vectors (count, n) that returns images (count, …)
+    cells      latent vectors (any number, n) around which to measure
+    A strength is the root mean square change of the pixels per unit of a small step: the square root of an eigenvalue
+    of the mean over the cells of J J^T / (number of pixels).
     """
     n = cells.shape[1]
     mean = np.zeros((n, n))
@@ -549,23 +553,23 @@ def directions(generate, cells, step=0.1):
 _a = np.array([[3.0, 0, 0, 0], [0, 0, 1.0, 0]])
 _rows, _strengths = directions(lambda z: z @ _a, np.zeros((2, 2)))
 assert np.allclose(_strengths, [1.5, 0.5]), \
-    f"G(z) = (3 z0, 0, z1, 0), four pixels: strengths 3/√4 and 1/√4; yours: {_strengths}"
+    f"G(z) = (3 z0, 0, z1, 0) has four pixels, so the strengths are 3/√4 and 1/√4; yours: {_strengths}"
 assert np.allclose(np.abs(_rows), np.eye(2)), f"its strongest direction is z0, then z1; yours: {_rows}"
 _rows, _strengths = directions(lambda z: z ** 2, np.array([[1.0, 0.01], [-1.0, 0.01]]), step=1e-4)
-assert _strengths[0] > 1, "z0² falls at -1 and grows at 1: the mean of J J^T does not cancel, the mean of J does"
+assert _strengths[0] > 1, "z0² falls at -1 and grows at 1: the mean of J cancels, the mean of J J^T does not"
 _spec = models.NetworkSpec("DCGAN", 12, 12, 1, ("a",), nz=6, ngf=4, init="he")
 _network = models.build_generator(_spec)
 _product = explore.directions(_network, explore.groups_of(_network, _spec))[0]
 _cells = np.random.default_rng(0).standard_normal((explore.CELLS, 6), np.float32)
-_yours = directions(lambda z: 127.5 * generate(_network, z.astype("float32")), _cells)
+_yours = directions(lambda z: 127.5 * draw(_network, z.astype("float32")), _cells)
 assert np.allclose(_yours[1], _product[1], rtol=0.01), \
-    f"biogans explore finds {_product[1].round(2)}, you {_yours[1].round(2)}"
-assert abs(_yours[0][0] @ _product[0][0]) > 0.99, "your strongest direction is not that of biogans explore"
+    f"biogans explore finds {_product[1].round(2)}, not {_yours[1].round(2)}"
+assert abs(_yours[0][0] @ _product[0][0]) > 0.99, "biogans explore finds another strongest direction"
 print("✓ exercise 6: these are the sliders of biogans explore")
 
 # %% [markdown]
 r"""
-Try it on a generator without codes: a plain DCGAN of the same digits, with 16 numbers of noise.
+Try it on a generator without codes: a plain DCGAN for the same digits, with 16 numbers of noise.
 """
 
 # %% figure directions
@@ -575,20 +579,20 @@ plain, _, _ = checkpoint.load_generator(WORK / "checkpoints" / "weights.generato
 
 
 def plain_images(z):
-    """Images of the plain generator; pixels in gray levels of 256."""
-    return 127.5 * (generate(plain, z.astype("float32")) + 1)
+    """Images of the plain generator, in grey levels from 0 to 255."""
+    return 127.5 * (draw(plain, z.astype("float32")) + 1)
 
 
 noise = np.random.default_rng(2).standard_normal((16, 16))
 rows, strengths = directions(plain_images, noise)
-places = (0, 1, 2, len(rows) - 1)
-moved = np.stack([plain_images(noise[0] + np.linspace(-3, 3, 9)[:, None] * rows[k]) for k in places]) / 255
+chosen = (0, 1, 2, len(rows) - 1)
+moved = np.stack([plain_images(noise[0] + np.linspace(-3, 3, 9)[:, None] * rows[k]) for k in chosen]) / 255
 figure, panels = plt.subplots(1, 2, figsize=(12, 3.6), layout="constrained", width_ratios=[2.4, 1])
-names = [f"direction {k + 1}" for k in places]
+names = [f"direction {k + 1}" for k in chosen]
 panels[0].imshow(figures.table(moved, [f"{step:+.1f}" for step in np.linspace(-3, 3, 9)], names))
 panels[0].axis("off")
 panels[1].plot(range(1, len(rows) + 1), strengths, "o-", markersize=3, color="#009E73")
-panels[1].set(xlabel="direction", ylabel="gray levels for a unit step", ylim=(0, None))
+panels[1].set(xlabel="direction", ylabel="grey levels per unit step", ylim=(0, None))
 plt.show()
 
 # %% slide [markdown]
@@ -597,19 +601,19 @@ r"""
 
 ![](directions.png)
 
-A plain DCGAN. Eigenvectors of the mean of $J J^T$, where $J$ is the derivative of the pixels by $z$: the directions in
-which a small step changes the image most. Strong, but do they *mean* something? Wang & Ponce 2021
+A plain DCGAN. Eigenvectors of the mean of $J J^T$, where $J$ holds the derivatives of the pixels with respect to $z$:
+the directions in which a small step changes the image most. Strong, but do they *mean* anything? Wang & Ponce 2021
 """
 
 # %% [markdown]
 r"""
-The strongest direction changes the image much, the last one little; but no direction *means* one thing, as a code
-does: on the way a digit becomes another one. Strength can be had from any generator, meaning has to be asked for.
+The strongest direction changes the image a lot, the last one hardly at all. But no direction has *one* meaning, as a
+code has: along the way one digit becomes another. Any generator has strong directions; meaning must be trained.
 
 ## The page
 
-`biogans explore` writes a page with these sliders: one file with the network in it, which needs no server and no network
-connection. Codes come first, then the directions of the noise.
+`biogans explore` writes a page with these sliders: one file that contains the network and needs neither a server nor an
+internet connection. Codes come first, then the directions of the noise.
 """
 
 # %%
@@ -619,22 +623,22 @@ print(printed.splitlines()[-1])
 # %% [markdown]
 r"""
 Open `work_6/sliders.html` with a double click (from a cluster, copy it to your computer first). Press `?` for the keys;
-`R` is a random digit, `K` keeps one, and two that are kept can be blended into each other. Send it to a friend: that is
-all they need.
+`R` shows a random digit, `K` keeps one, and you can blend two that you have kept. Send it to a friend: the file is all
+they need.
 
 ## Exercise 7: a slider of your own
 
-Which direction of the plain generator makes digits **brighter** (more ink)? Not the strongest one: that only changes
-*much*. For many latents measure the ink, and fit a plane $\text{ink} \approx a + z \cdot b$ by least squares;
-$b / \lVert b \rVert$ is the direction (`biogans interpolate --cycle` finds the growth of a cell so).
-`np.linalg.lstsq(matrix, values, rcond=None)[0]` are the coefficients of the columns of `matrix`; for $a$ there must
-be a column of ones.
+Which direction of the plain generator makes digits **brighter** (more ink)? Not the strongest one: that one merely
+changes *a lot*. Measure the ink for many latent vectors, and fit a plane $\text{ink} \approx a + z \cdot b$ by least
+squares; $b / \lVert b \rVert$ is the direction (`biogans interpolate --cycle` finds the direction of a cell's growth in
+the same way). `np.linalg.lstsq(matrix, values, rcond=None)[0]` returns the coefficients of the columns of `matrix`; for
+$a$ you need a column of ones.
 """
 
 # %% exercise
 # Exercise 7
 def direction_of(values, z):
-    """The direction, of length 1, in which `values` (count,) grow most, by a linear fit in z (count, n)."""
+    """Direction of length 1 in which `values` (count,) grow fastest, from a linear fit in z (count, n)."""
     ### BEGIN SOLUTION
     matrix = np.concatenate([np.ones((len(z), 1)), z], axis=1)
     slope = np.linalg.lstsq(matrix, values, rcond=None)[0][1:]
@@ -652,29 +656,28 @@ assert np.isclose(np.linalg.norm(direction_of(_r.standard_normal(400), _z)), 1),
 _noise = _r.standard_normal((600, len(rows)))
 _found = direction_of(plain_images(_noise).mean(axis=(1, 2, 3)), _noise)
 _ink = [plain_images(_noise[:100] + _step * _found).mean() for _step in (-3, 0, 3)]
-assert _ink[0] < _ink[1] < _ink[2], f"ink at -3, 0 and 3 along your direction: {np.round(_ink, 1)}; it should grow"
-print(f"✓ exercise 7: mean gray level {_ink[0]:.1f}, {_ink[1]:.1f}, {_ink[2]:.1f}")
+assert _ink[0] < _ink[1] < _ink[2], f"ink at -3, 0 and 3 along your direction should grow: {np.round(_ink, 1)}"
+print(f"✓ exercise 7: mean grey level {_ink[0]:.1f}, {_ink[1]:.1f}, {_ink[2]:.1f}")
 
 # %% figure ink
 many = np.random.default_rng(4).standard_normal((1000, len(rows)))
-more = direction_of(plain_images(many).mean(axis=(1, 2, 3)), many)
-moved = np.stack([plain_images(noise[k] + np.linspace(-3, 3, 9)[:, None] * more) for k in range(3)]) / 255
+ink_direction = direction_of(plain_images(many).mean(axis=(1, 2, 3)), many)
+moved = np.stack([plain_images(noise[k] + np.linspace(-3, 3, 9)[:, None] * ink_direction) for k in range(3)]) / 255
 plt.figure(figsize=(9, 3.2))
 plt.imshow(figures.table(moved, [f"{step:+.1f}" for step in np.linspace(-3, 3, 9)]))
 plt.axis("off")
-plt.title("along the direction of ink, three noises")
+plt.title("along the direction of ink, for three noise vectors")
 plt.show()
 
 # %% [markdown]
 r"""
 ## To discuss
 
-1. The bound reaches 3.3 bits long before the kinds are the digits. What else could the kinds be, that is as easy to
-   tell?
-2. An InfoGAN of cells has a code that goes with the DNA content. A colleague calls it *time*. What would have to be
+1. The bound reaches 3.3 bits long before the kinds match the digits. Which other kinds would be as easy to recognise?
+2. An InfoGAN of cells has a code that varies with the DNA content. A colleague calls it *time*. What would have to be
    true?
-3. You trained ten seeds and show the one whose kinds agree best with the labels. What is wrong with that number?
-4. Why does a code of ten kinds not become, say, the stroke's width in ten steps?
+3. You trained with ten seeds, and show the run whose kinds agree best with the labels. What is wrong with that number?
+4. Why does a code of ten kinds not become, say, the stroke width in ten steps?
 
 ## Sources
 
@@ -692,18 +695,20 @@ r"""
 r"""
 ## For the instructor
 
-**Timing** (45 minutes): codes and exercise 1 5, entropy and exercise 2 8, the bound and exercises 3 and 4 12 (start the
-training of the digits before), ring 3, digits and exercise 5 7, the page 5, exercise 6 5. Exercise 7 suits those who
-are ahead.
+**Timing** (45 minutes): codes and exercise 1: 5; entropy and exercise 2: 8; the bound and exercises 3 and 4: 12 (start
+to train the digits before); ring: 3; digits and exercise 5: 7; the page: 5; exercise 6: 5. Give exercise 7 to students
+who are ahead.
 
 **Answers.** 1: anything that can be read off the image: stroke widths in ten steps, or two kinds of slanted 1 and one
-for 7 and 9 together. What is easiest to tell while the images still have to look real decides; that is
-why the initial weights matter (`docs/infogan.md`). 2: that DNA content never falls and that cells do not wait; even
-then ranks say nothing of duration. 3: labels were used to choose: choose by decisiveness, or report all ten. 4: it
-can, and sometimes does: of what can be told apart in ten steps, the shapes of digits differ most.
+kind for 7 and 9 together. The outcome is whatever is easiest to recognise in images that still have to look real, which
+is why the initial weights matter (`docs/infogan.md`). 2: that DNA content never falls and that cells do not pause; even
+then, ranks say nothing about duration. 3: labels were used to choose: choose by decisiveness, or report all ten. 4: it
+can, and sometimes does. But among all properties that come in ten distinguishable steps, the shapes of digits differ
+most.
 
-**Numbers.** The agreement varies with the seed and the machine (0.93 in the run that is in `docs/course`, k-means
-0.83). The point of the comparison is that it is made. On the ring the plain GAN's code tells about 0.1 of 3 bits.
+**Numbers.** The agreement varies with the seed and the machine (0.93 in the run shown in `docs/course`, k-means 0.83).
+The lesson is to make the comparison at all. On the ring, the plain GAN's code shares about 0.1 of 3 bits with the
+cluster.
 """
 
 # %% slide [markdown]
@@ -711,7 +716,7 @@ r"""
 ## To discuss
 
 1. 3.3 bits, and the kinds are not the digits. What else could they be?
-2. A code goes with DNA content. Is it time?
+2. A code varies with DNA content. Is it time?
 3. The best of ten seeds, chosen by labels: what is wrong?
-4. Why digits, and not the stroke's width in ten steps?
+4. Why digits, and not the stroke width in ten steps?
 """
