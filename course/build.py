@@ -1,14 +1,14 @@
 """Make the course from course/sources/*.py: notebooks with and without solutions, executed documents, slides.
 
-A source is a Python file in the percent format of Jupytext and most editors: "# %%" begins a cell of code,
-"# %% [markdown]" one of text within r\"\"\". A word after the two percent signs says what a cell is:
+A source is a Python file in the percent format that Jupytext and most editors understand: "# %%" starts a code cell,
+"# %% [markdown]" a text cell, whose text is an r\"\"\" string. A word after the percent signs gives the kind of the cell:
 
-    exercise    students write what is between ### BEGIN SOLUTION and ### END SOLUTION; they get the lines after
-                ### HANDOUT there, without their "# ", which run but do not pass the check
-    check       tells whether the exercise before it is solved
-    figure NAME its picture is NAME.png in the documents and on the slides
-    answer      text for the notebooks with solutions only
-    slide       text for the slides only, where ![…](NAME.png) is a figure
+    exercise    students replace the part between ### BEGIN SOLUTION and ### END SOLUTION. They receive the lines after
+                ### HANDOUT, without the leading "# "; these run, but do not pass the check
+    check       tests the exercise before it
+    figure NAME saves its figure as NAME.png for the documents and slides
+    answer      text that appears only in the notebooks with solutions
+    slide       text that appears only on the slides; ![](NAME.png) shows a figure
 """
 
 import argparse
@@ -29,11 +29,11 @@ HEADER = re.compile(rf"# %%(?: (?P<kind>{KINDS})(?: (?P<name>\w+))?)?(?P<text> \
 SOLUTION = re.compile(r"^ *### BEGIN SOLUTION\n(?P<solution>.*?)^ *### HANDOUT\n(?P<handout>.*?)^ *### END SOLUTION\n",
                       re.DOTALL | re.MULTILINE)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
-WIDEST = 1400               # pixels of a picture in the documents
+WIDEST = 1400               # largest side of a figure in the documents, in pixels
 
 
 class Cell(NamedTuple):
-    """kind: a word of the module's docstring, or ""; name: of a figure; is_text: Markdown, else Python."""
+    """Cell of a source: its kind (see above, or ""), the name of its figure, and Markdown or else Python content."""
 
     kind: str
     name: str
@@ -42,13 +42,13 @@ class Cell(NamedTuple):
 
 
 def read(path):
-    """The cells of a source. Raises ValueError, with the file and line, for a header that is none."""
+    """Cells of a source. Raises ValueError with file and line if a header is invalid."""
     cells, lines = [], path.read_text().splitlines(keepends=True)
     starts = [number for number, line in enumerate(lines) if line.startswith("# %%")]
     for start, end in zip(starts, [*starts[1:], len(lines)]):
         header = HEADER.fullmatch(lines[start].rstrip())
         if not header:
-            raise ValueError(f"{path}:{start + 1}: no kind of cell: {lines[start].rstrip()}")
+            raise ValueError(f"{path}:{start + 1}: unknown kind of cell: {lines[start].rstrip()}")
         content = "".join(lines[start + 1:end]).strip()
         if header["text"]:
             content = content.removeprefix('r"""').removesuffix('"""').strip()
@@ -57,20 +57,20 @@ def read(path):
 
 
 def with_solutions(cells):
-    """The cells of the notebook with solutions."""
+    """Cells of the notebook with solutions."""
     return [cell._replace(content=SOLUTION.sub(lambda match: match["solution"], cell.content))
             for cell in cells if cell.kind != "slide"]
 
 
 def for_students(cells):
-    """The cells of the notebook that students get."""
+    """Cells of the notebook for students, without solutions."""
     return [cell._replace(content=SOLUTION.sub(lambda match: re.sub(r"^( *)# ", r"\1", match["handout"], flags=re.M),
                                                cell.content))
             for cell in cells if cell.kind not in ("slide", "answer")]
 
 
 def notebook(cells):
-    """A notebook (nbformat 4.5) of the cells, as the text of its file."""
+    """Text of the notebook file (nbformat 4.5) that holds the cells."""
     document = {"cells": [], "metadata": {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"}}, "nbformat": 4, "nbformat_minor": 5}
@@ -87,13 +87,13 @@ def notebook(cells):
 
 
 def notebooks(source):
-    """{path: text} of both notebooks of a source."""
+    """{path: text} of the two notebooks made from a source."""
     cells, name = read(source), f"{source.stem}.ipynb"
     return {COURSE / name: notebook(for_students(cells)), COURSE / "solutions" / name: notebook(with_solutions(cells))}
 
 
 def execute(text, folder, allow_errors=False):
-    """The notebook of a file's text, executed from top to bottom with `folder` as its working directory."""
+    """Execute a notebook, given as the text of its file, in the working directory `folder`; returns it with outputs."""
     import nbclient
     import nbformat
 
@@ -104,7 +104,7 @@ def execute(text, folder, allow_errors=False):
 
 
 def document(executed, folder):
-    """Markdown of an executed notebook; its pictures are written to `folder`, which stands beside the document."""
+    """Markdown of an executed notebook. Writes its figures to `folder`, which belongs beside the document."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
@@ -127,7 +127,7 @@ def document(executed, folder):
 
 
 def write_small(path, png):
-    """Write a picture (bytes of a PNG) in 256 colours."""
+    """Write a figure, given as the bytes of a PNG file, with 256 colours and at most WIDEST pixels a side."""
     from PIL import Image
 
     picture = Image.open(io.BytesIO(png)).convert("RGB")
@@ -136,7 +136,10 @@ def write_small(path, png):
 
 
 def slides(source):
-    """The slides of a source: a page of HTML beside its pictures, slides.css and slides.js; formulas are MathML."""
+    """HTML page with the slides of a source, to be stored beside its figures, slides.css and slides.js.
+
+    Formulas become MathML, which browsers show without a script.
+    """
     from markdown_it import MarkdownIt
 
     markdown, sheets = MarkdownIt("commonmark", {"html": False}).enable("table"), []
@@ -153,7 +156,7 @@ def slides(source):
 
 
 def _hold(match, formulas):
-    """Keep a formula from Markdown, which would read its underscores."""
+    """Replace a formula by a placeholder, because Markdown would interpret its underscores."""
     from latex2mathml.converter import convert
 
     formulas.append(convert(match[1] or match[2], display="block" if match[1] else "inline"))
@@ -169,10 +172,11 @@ PAGE = textwrap.dedent("""\
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Make notebooks from course/sources; with --execute, the documents "
-                                                 "and slides in docs/course too (some minutes each).")
-    parser.add_argument("--execute", action="store_true", help="run those with solutions, and keep what they draw")
-    parser.add_argument("names", nargs="*", help="beginnings of names of sources, such as 1; default: all")
+    parser = argparse.ArgumentParser(description="Make the notebooks from course/sources; with --execute, also the "
+                                                 "documents and slides in docs/course (some minutes each).")
+    parser.add_argument("--execute", action="store_true", help="also run the notebooks with solutions, and write their "
+                                                               "documents, figures and slides")
+    parser.add_argument("names", nargs="*", help="first letters of the sources to process, such as 1; default: all")
     options = parser.parse_args()
     for source in SOURCES:
         if options.names and not source.stem.startswith(tuple(options.names)):
