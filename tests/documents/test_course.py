@@ -1,4 +1,4 @@
-"""The notebooks of the course: made from their sources, solvable, and not passed by leaving them as they are."""
+"""The notebooks of the course match their sources, their solutions pass, and unsolved exercises fail."""
 
 import ast
 import importlib.util
@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 COURSE = ROOT / "course"
-SECONDS = 300               # of computing for a notebook, on a CPU
+SECONDS = 300               # CPU time allowed for a notebook
 
 _spec = importlib.util.spec_from_file_location("build", COURSE / "build.py")
 build = importlib.util.module_from_spec(_spec)
@@ -50,7 +50,7 @@ It is four.
 """
 
 # %% figure curve
-print("drawn")
+print("curve")
 '''
 
 
@@ -62,7 +62,7 @@ def source(tmp_path):
 
 
 def run(cells):
-    """Execute the Python of cells; returns the kinds of those that fail."""
+    """Execute the code cells; returns the kinds of those whose assertions fail."""
     names, failed = {}, []
     for cell in cells:
         try:
@@ -81,13 +81,13 @@ def test_students_get_the_exercise_and_instructors_the_solution(source):
     assert "It is four" in build.notebook(build.with_solutions(cells))
 
 
-def test_a_source_runs_as_it_stands_with_its_solutions(source):
+def test_a_source_runs_as_python_with_its_solutions(source):
     names = {}
     exec(source.read_text(), names)
     assert names["double"](2) == 4
 
 
-def test_an_unknown_kind_of_cell_is_told_with_its_line(tmp_path):
+def test_an_unknown_kind_of_cell_is_reported_with_its_line(tmp_path):
     path = tmp_path / "wrong.py"
     path.write_text("# %%\nx = 1\n# %% exercize\n")
     with pytest.raises(ValueError, match=r"wrong.py:3: .*exercize"):
@@ -95,14 +95,14 @@ def test_an_unknown_kind_of_cell_is_told_with_its_line(tmp_path):
 
 
 @each_source
-def test_the_notebooks_are_those_of_their_source(source):
-    """To make them: make course."""
+def test_notebooks_match_their_source(source):
+    """`python course/build.py` writes them."""
     for path, text in build.notebooks(source).items():
-        assert path.read_text() == text, f"{path} is not what {source} makes: python course/build.py"
+        assert path.read_text() == text, f"{path} does not match {source}: run python course/build.py"
 
 
 @pytest.mark.parametrize("path", sorted(COURSE.rglob("*.ipynb")), ids=lambda path: str(path.relative_to(COURSE)))
-def test_outputs_are_cleared_and_every_cell_is_python(path):
+def test_notebooks_have_no_outputs_and_valid_code(path):
     for cell in json.loads(path.read_text())["cells"]:
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [] and cell["execution_count"] is None
@@ -110,7 +110,7 @@ def test_outputs_are_cleared_and_every_cell_is_python(path):
 
 
 @each_source
-def test_every_exercise_has_a_handout_and_a_check_with_reasons(source):
+def test_every_exercise_has_a_handout_and_a_check_with_hints(source):
     cells = build.read(source)
     code = [cell for cell in cells if not cell.is_text]
     exercises = [cell for cell in code if cell.kind == "exercise"]
@@ -124,28 +124,28 @@ def test_every_exercise_has_a_handout_and_a_check_with_reasons(source):
 
 
 @each_source
-def test_the_document_is_that_of_its_source(source):
-    """To make it: make course."""
+def test_the_document_matches_its_source(source):
+    """`make course` writes it."""
     text = (build.DOCUMENTS / f"{source.stem}.md").read_text()
     for cell in build.with_solutions(build.read(source)):
-        assert cell.content.rstrip() in text, f"not in the document: {cell.content}"
+        assert cell.content.rstrip() in text, f"missing from the document, run make course: {cell.content}"
 
 
 @each_source
-def test_the_slides_show_figures_of_the_notebook(source):
+def test_slides_show_figures_of_the_notebook(source):
     cells = build.read(source)
-    drawn = {path.name for path in (build.DOCUMENTS / source.stem).glob("*.png")}
+    available = {path.name for path in (build.DOCUMENTS / source.stem).glob("*.png")}
     assert figures_of(build.DOCUMENTS / source.stem) == {cell.name for cell in cells if cell.kind == "figure"}
     shown = re.findall(r"!\[\]\((.+?)\)", "".join(cell.content for cell in cells if cell.kind == "slide"))
-    assert shown and set(shown) <= drawn
+    assert shown and set(shown) <= available
 
 
 def figures_of(folder):
-    """Names of the figures in a folder; a cell that draws several numbers them."""
+    """Names of the figures in a folder, without the numbers of several figures of one cell."""
     return {re.sub(r"_\d$", "", path.stem) for path in folder.glob("*.png")}
 
 
-def test_the_pages_of_the_course_name_files_that_exist():
+def test_links_on_the_pages_of_the_course_lead_to_files():
     pages = [*COURSE.glob("*.md"), *build.DOCUMENTS.glob("*.md"), *build.DOCUMENTS.glob("*.html")]
     assert len(pages) >= 2 + 2 * len(build.SOURCES)
     for page in pages:
@@ -156,24 +156,25 @@ def test_the_pages_of_the_course_name_files_that_exist():
 
 
 def executed(path, folder, allow_errors):
-    before = computed()
+    """Execute a notebook file in `folder` within SECONDS of CPU time; returns the executed notebook."""
+    before = cpu_time()
     notebook = build.execute(path.read_text(), folder, allow_errors)
-    seconds = computed() - before
-    print(f"{path.relative_to(COURSE)}: {seconds:.0f} s of computing")
+    seconds = cpu_time() - before
+    print(f"{path.relative_to(COURSE)}: {seconds:.0f} s of CPU time")
     assert seconds < SECONDS
     return notebook
 
 
-def computed():
-    """Seconds of computing by processes that were started here and have ended; other work on the machine adds none."""
+def cpu_time():
+    """CPU time, in seconds, of the child processes that have ended; unaffected by other work on the machine."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.course
 @each_source
-def test_the_solutions_pass_their_checks(source, tmp_path):
-    """Raises nbclient's CellExecutionError otherwise."""
+def test_solutions_pass_their_checks(source, tmp_path):
+    """A failing check would raise CellExecutionError in nbclient."""
     notebook = executed(COURSE / "solutions" / f"{source.stem}.ipynb", tmp_path, allow_errors=False)
     build.document(notebook, tmp_path / source.stem)
     for cell in notebook.cells:
@@ -184,7 +185,7 @@ def test_the_solutions_pass_their_checks(source, tmp_path):
 
 @pytest.mark.course
 @each_source
-def test_what_is_not_solved_fails_its_check_and_stops_nothing_else(source, tmp_path):
+def test_unsolved_exercises_fail_their_checks_but_no_other_cell(source, tmp_path):
     for cell in executed(COURSE / f"{source.stem}.ipynb", tmp_path, allow_errors=True).cells:
         errors = [output for output in cell.get("outputs", ()) if output.output_type == "error"]
         if "check" in cell.metadata.get("tags", ()):
@@ -196,7 +197,7 @@ def test_what_is_not_solved_fails_its_check_and_stops_nothing_else(source, tmp_p
 
 @pytest.mark.course
 @each_source
-def test_the_slides_are_those_of_their_source(source):
+def test_slides_match_their_source(source):
     page = build.slides(source)
     assert Path(build.DOCUMENTS, f"{source.stem}.html").read_text() == page
     assert page.count("<section>") >= 5 and "FORMULA" not in page and "$" not in page
