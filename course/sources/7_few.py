@@ -2,12 +2,12 @@
 r"""
 # 7. Few images: from videos to what the critic looks at
 
-**After this notebook you can** turn raw microscope videos into images to train on: undo drift, measure noise, and
-hold out whole videos; train a GAN on few images; count how many of its images really differ; ask a critic *where* it
-looks and *what* for.
+**After this notebook you can** turn raw microscope videos into training images: correct drift, measure noise, and hold
+out whole videos; train a GAN on few images; count how many of its images are really distinct; find out *where* a critic
+looks, and *what* it looks for.
 
-**You need** notebooks 1 and 3 (5 helps). The notebook computes for about three minutes. Run it in a folder that you may
-write to: it makes a folder `work_7` there.
+**You need** notebooks 1 and 3 (5 helps). The notebook takes about three minutes to compute. Start it in a folder that
+you may write to: it creates a folder `work_7` there.
 """
 
 # %% slide [markdown]
@@ -44,15 +44,15 @@ from biogans.evaluation import features, neighbours, saliency
 from biogans.video import steps
 from biogans.core.engine import generate, input_gradient
 
-tf.get_logger().setLevel("ERROR")               # no advice to programmers
-REAL, DRAWN, JUDGE = "#0072B2", "#D55E00", "#009E73"
+tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
+BLUE, ORANGE = "#0072B2", "#D55E00"
 WORK = Path("work_7")
 WORK.mkdir(exist_ok=True)
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
 
 def command(name, *words, folder="."):
-    """Run a command of BioGANs in a folder of WORK, as a terminal would; returns what it printed."""
+    """Run a command of BioGANs in a folder of WORK, as in a terminal; returns its output."""
     (WORK / folder).mkdir(exist_ok=True)
     done = subprocess.run([sys.executable, "-m", "biogans", name, *map(str, words)], cwd=WORK / folder,
                           capture_output=True, text=True)
@@ -64,11 +64,11 @@ def command(name, *words, folder="."):
 r"""
 ## Videos
 
-*Mitochondria* are the power plants of a cell: tubes that fuse, split and bead. A laboratory has twenty short videos,
-no more: staining is expensive, and light harms the cells. Can a GAN learn from that?
+*Mitochondria* are the power plants of a cell: tubes that fuse, split and form beads. A laboratory has only twenty short
+videos, because staining is expensive and light harms the cells. Can a GAN learn from so few?
 
-We simulate such videos (ten, and smaller ones), because then the truth is known. In each the microscope's stage
-**drifts**; the dye **bleaches** (gets darker); the camera adds **noise**; in some the **focus** is lost for a while.
+We simulate such videos (ten smaller ones), so that we know the truth. In each, the stage of the microscope **drifts**,
+the dye **bleaches** (becomes darker), and the camera adds **noise**; in some, the **focus** is lost for a while.
 """
 
 # %% figure videos
@@ -93,21 +93,21 @@ plt.show()
 r"""
 ## Exercise 1: how far did it move?
 
-If image $b$ is image $a$ moved by $s$, then the **cross-correlation**
+If image $b$ is image $a$ shifted by $s$, then the **cross-correlation**
 
 $$ C(s) = \sum_p a(p)\, b(p + s) $$
 
-is largest at that $s$. For all shifts at once it is a product of **Fourier transforms** $A$, $B$ (which write an
-image as a sum of waves; NumPy does it): $C = \text{inverse transform of } A^* B$, where $*$ is the complex conjugate.
-In NumPy `np.fft.fft2`, `np.fft.ifft2`, `np.conj`, and `.real` of the result. Images are taken to go on at the
-opposite edge, so a shift of -2 rows appears as row `height - 2` of $C$: shifts of more than half of the height are
-negative ones. Subtract the means first.
+is largest at that $s$. **Fourier transforms** $A$, $B$ (which write an image as a sum of waves) turn the computation
+for all shifts at once into a product: $C = \text{inverse transform of } A^* B$, where $*$ is the complex conjugate. In
+NumPy use `np.fft.fft2`, `np.fft.ifft2`, `np.conj`, and `.real` of the result. The transform treats opposite edges of
+the image as neighbours, so a shift of -2 rows appears as row `height - 2` of $C$: shifts of more than half of the
+height are negative ones. Subtract the means first.
 """
 
 # %% exercise
 # Exercise 1
 def displacement(a, b):
-    """(down, right): by how many whole pixels what is in image a has moved in image b, both (height, width)."""
+    """(down, right): shift in whole pixels of the content of image a in image b, both (height, width)."""
     ### BEGIN SOLUTION
     a, b = a - a.mean(), b - b.mean()
     correlation = np.fft.ifft2(np.conj(np.fft.fft2(a)) * np.fft.fft2(b)).real
@@ -122,24 +122,24 @@ _image = np.random.default_rng(0).standard_normal((32, 40))
 for _shift in ((3, 5), (-4, 0), (2, -7)):
     _moved = np.roll(_image, _shift, axis=(0, 1))
     _found = tuple(displacement(_image, _moved))
-    assert _found == _shift, f"moved by {_shift}, you find {_found} (after half of the side, shifts are negative)"
+    assert _found == _shift, f"shifted by {_shift}, you find {_found} (beyond half of the side, shifts are negative)"
 _noisy = np.roll(_image, (1, 2), axis=(0, 1)) + 2 * np.random.default_rng(1).standard_normal((32, 40)) + 100
 assert tuple(displacement(_image, _noisy)) == (1, 2), "with noise and a brighter background: subtract the means"
 print("✓ exercise 1")
 
 # %% figure drift
 name = max(videos, key=lambda name: np.abs(truth[name]["drift"][()]).max())
-smooth = [steps.band(frame) for frame in videos[name]]          # without noise and background
+smooth = [steps.band(frame) for frame in videos[name]]          # suppresses noise and background
 path = np.cumsum([(0, 0), *(displacement(*pair) for pair in zip(smooth, smooth[1:]))], axis=0)
 tracker = steps.Drift()
 product = np.array([tracker.measure(frame) for frame in videos[name]])
 drift = truth[name]["drift"][()]
 figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
-for values, label, style in ((drift, "true", "k-"), (path, "yours: frame to frame, added up", "o--"),
+for values, label, style in ((drift, "true", "k-"), (path, "yours: sum of shifts from frame to frame", "o--"),
                              (product, "biogans preprocess", "s:")):
     axes.plot(values[:, 1], values[:, 0], style, label=label, markersize=4)
     if values is not drift:
-        print(f"{label}: {np.hypot(*(values - drift).T).max():.2f} pixels off at most")
+        print(f"{label}: largest error {np.hypot(*(values - drift).T).max():.2f} pixels")
 axes.set(xlabel="pixels to the right", ylabel="pixels down", title=f"drift of {name}")
 axes.invert_yaxis()
 axes.legend(fontsize=8)
@@ -147,28 +147,29 @@ plt.show()
 
 # %% [markdown]
 r"""
-Whole pixels from frame to frame, added up: errors add up too. `biogans preprocess` measures to a twentieth of a pixel,
-against a running mean of all frames so far, and asks tiles of the image, of which the median counts, so that a tube
-that moves by itself does not pull at it.
+You measured whole pixels from frame to frame and added them up, so the errors add up too. `biogans preprocess` measures
+to a twentieth of a pixel, against a running mean of all frames so far. It also compares tiles of the image and takes
+their median, so that a tube that moves by itself does not distort the result.
 
 ## Exercise 2: how noisy?
 
-Light comes in **photons**. A pixel that expects $p$ of them counts a random number with mean $p$ and variance $p$
-(*Poisson*). The camera multiplies by its **gain** $g$ and adds noise of its own. So, at a mean of $m$,
+Light arrives as **photons**. A pixel that expects $p$ of them counts a random number with mean $p$ and variance $p$
+(*Poisson*). The camera multiplies this number by its **gain** $g$ and adds noise of its own. So, for a pixel with mean
+$m$,
 
-$$ \text{variance} = g\, m + b : $$
+$$ \text{variance} = g\, m + b, $$
 
-a straight line. From many frames of a scene that stands still, each pixel gives one point of it. Fit the line
-(`np.polyfit(x, y, 1)` gives slope and intercept); take the variance with $n - 1$ (`ddof=1`).
+a straight line. If we have many frames of a motionless scene, each pixel gives one point of the line. Fit the line
+(`np.polyfit(x, y, 1)` returns slope and intercept); compute the variance with $n - 1$ (`ddof=1`).
 """
 
 # %% slide [markdown]
 r"""
 ## Before the network: the microscope
 
-- Drift: the largest cross-correlation, $C = \mathcal{F}^{-1}(A^* B)$
-- Noise: photons are counted, so $\text{variance} = g\, m + b$
-- Hold out whole **videos**: neighbouring frames are the same picture
+- Drift: the maximum of the cross-correlation, $C = \mathcal{F}^{-1}(A^* B)$
+- Noise: the camera counts photons, so $\text{variance} = g\, m + b$
+- Hold out whole **videos**: neighbouring frames are nearly the same image
 
 ![](drift.png)
 """
@@ -176,7 +177,7 @@ r"""
 # %% exercise
 # Exercise 2
 def gain_and_base(frames):
-    """(g, b) of variance = g mean + b, over the pixels of frames (count, height, width) of a still scene."""
+    """(g, b) in variance = g mean + b, fitted to the pixels of frames (count, height, width) of a motionless scene."""
     ### BEGIN SOLUTION
     slope, base = np.polyfit(frames.mean(axis=0).ravel(), frames.var(axis=0, ddof=1).ravel(), 1)
     return slope, base
@@ -189,10 +190,10 @@ _r = np.random.default_rng(0)
 _photons = _r.poisson(np.linspace(5, 200, 400).reshape(20, 20), (500, 20, 20))
 _still = 3.0 * _photons + 4 * _r.standard_normal((500, 20, 20))
 _g, _b = gain_and_base(_still)
-assert abs(_g - 3) < 0.1, f"a camera of gain 3: you find {_g:.2f}"
-assert abs(_b - 16) < 15, f"with read noise of standard deviation 4 the line begins at 16: you find {_b:.1f}"
+assert abs(_g - 3) < 0.1, f"for a camera with gain 3 you find {_g:.2f}"
+assert abs(_b - 16) < 15, f"read noise with standard deviation 4 gives an intercept of 16, not {_b:.1f}"
 _g, _ = gain_and_base(_still[:3])
-assert abs(_g - 3) < 0.4, f"with three frames only: about 3 still, you find {_g:.2f}. Did you divide by n - 1?"
+assert abs(_g - 3) < 0.4, f"three frames should still give about 3, not {_g:.2f}. Did you divide by n - 1?"
 print("✓ exercise 2")
 
 # %% figure noise
@@ -200,24 +201,24 @@ microscope = simulate_videos.Microscope(**{key: tuple(value) if np.ndim(value) e
                                            for key, value in truth[name].attrs.items()
                                            if key in simulate_videos.Microscope.__dataclass_fields__})
 rng = np.random.default_rng(0)
-scene = np.tile(np.linspace(5, 250, 64), (64, 1))               # photons: a wedge of light, as one calibrates cameras
+scene = np.tile(np.linspace(5, 250, 64), (64, 1))               # photons: a ramp of light, as for calibrating cameras
 still = np.stack([simulate_videos.expose(microscope, scene, rng) for _ in range(100)]).astype(float)
 gain, base = gain_and_base(still)
 figure, axes = plt.subplots(figsize=(5.5, 3), layout="constrained")
 means = still.mean(axis=0).ravel()
-axes.plot(means, still.var(axis=0, ddof=1).ravel(), ".", markersize=2, color=REAL)
+axes.plot(means, still.var(axis=0, ddof=1).ravel(), ".", markersize=2, color=BLUE)
 x = np.array([means.min(), means.max()])
-axes.plot(x, gain * x + base, color=DRAWN, linewidth=2, label=f"gain {gain:.2f}; the truth is {microscope.gain:.2f}")
+axes.plot(x, gain * x + base, color=ORANGE, linewidth=2, label=f"gain {gain:.2f}; the truth is {microscope.gain:.2f}")
 axes.set(xlabel="mean of a pixel", ylabel="variance", xlim=x)
 axes.legend()
 plt.show()
 
 # %% [markdown]
 r"""
-Videos of living cells don't stand still, so `biogans preprocess` takes differences of neighbouring pixels instead. Knowing
-the noise, it can remove as much as there is and no more. All steps, and then **crops** of 32×32 pixels around the
-structures, as `biogans preprocess -i movies/videos -o data --size 32` makes them (what is drawn here is its
-`contact_sheet.png`; look at yours before anything else):
+Living cells never keep still, so `biogans preprocess` uses differences of neighbouring pixels instead. Once it knows
+the noise, it can remove exactly as much as there is. All other steps follow, and finally it cuts **crops** of 32×32
+pixels around the structures. We run `biogans preprocess -i movies/videos -o data --size 32` and show its
+`contact_sheet.png` (for your own videos, look at this sheet before anything else):
 """
 
 # %% figure contact_sheet
@@ -232,35 +233,35 @@ plt.show()
 r"""
 ## Exercise 3: hold out videos
 
-To judge a network one needs **held-out** images, which it never saw. Twelve frames of a video are nearly the same
-picture. If frames are drawn at random, each held-out frame has a twin among the training images, and a network that
-learnt these by heart looks brilliant. So whole videos are held out. Write it: choose videos at random until at least a
-`part` of all *videos* is chosen (at least one, not all).
+To judge a network we need **held-out** images, which it never saw. Twelve frames of a video are nearly the same image.
+If we choose frames at random, each held-out frame has a twin among the training images, and a network that memorised
+those looks brilliant. So we hold out whole videos. Write the choice: pick videos at random until they make up at least
+the fraction `part` of all *videos* (at least one, but not all).
 """
 
 # %% exercise
 # Exercise 3
-def held_out_of(names, part, rng):
-    """Which images are held out, bool (images,); `names` (images,) are the videos that they are from."""
+def hold_out(names, part, rng):
+    """Mask, bool (images,), of the held-out images; `names` (images,) gives the video of each image."""
     ### BEGIN SOLUTION
-    known = np.unique(names)
-    count = int(np.clip(np.ceil(part * len(known)), 1, len(known) - 1))
-    return np.isin(names, rng.permutation(known)[:count])
+    videos = np.unique(names)
+    count = int(np.clip(np.ceil(part * len(videos)), 1, len(videos) - 1))
+    return np.isin(names, rng.permutation(videos)[:count])
     ### HANDOUT
-    # return rng.random(len(names)) < part        # change this: frames of a video come into both parts
+    # return rng.random(len(names)) < part        # change this: both parts get frames of the same video
     ### END SOLUTION
 
 # %% check
 _names = np.array(["a"] * 5 + ["b"] * 50 + ["c"] * 2 + ["d"] * 9)
 _chosen = set()
 for _seed in range(30):
-    _out = np.asarray(held_out_of(_names, 0.25, np.random.default_rng(_seed)))
-    assert _out.shape == _names.shape and _out.dtype == bool, "one True or False for each image, please"
-    assert not set(_names[_out]) & set(_names[~_out]), "a video is in both parts"
-    assert len(set(_names[_out])) == 1, "a quarter of four videos is one video, however many images it has"
+    _out = np.asarray(hold_out(_names, 0.25, np.random.default_rng(_seed)))
+    assert _out.shape == _names.shape and _out.dtype == bool, "return one True or False for each image"
+    assert not set(_names[_out]) & set(_names[~_out]), "some video is in both parts"
+    assert len(set(_names[_out])) == 1, "a quarter of four videos is one video, whatever its number of images"
     _chosen |= set(_names[_out])
 assert _chosen == set("abcd"), "every video should have a chance to be held out"
-assert 0 < held_out_of(_names, 0.01, np.random.default_rng(0)).sum() < len(_names), "at least one video"
+assert 0 < hold_out(_names, 0.01, np.random.default_rng(0)).sum() < len(_names), "hold out at least one video"
 print("✓ exercise 3")
 
 # %% figure twins
@@ -269,44 +270,45 @@ crops = np.concatenate([part.pixels for part in parts])
 names = np.array([file.name.split(".")[0] for part in parts for file in part.files])
 flat = crops.reshape(len(crops), -1) / 255
 frames_at_random = np.random.default_rng(0).random(len(names)) < 0.3
-by_video = held_out_of(names, 0.3, np.random.default_rng(0))
+by_video = hold_out(names, 0.3, np.random.default_rng(0))
 distances = [cdist(flat[out], flat[~out]).min(axis=1) / np.sqrt(flat.shape[1]) for out in (frames_at_random, by_video)]
 plt.figure(figsize=(6.5, 2))
-plt.boxplot(distances, orientation="horizontal", medianprops={"color": DRAWN, "linewidth": 2}, widths=0.6)
+plt.boxplot(distances, orientation="horizontal", medianprops={"color": ORANGE, "linewidth": 2}, widths=0.6)
 plt.yticks([1, 2], ["frames at random", "yours"])
-plt.xlabel("distance of a held-out crop to the nearest training crop")
+plt.xlabel("distance from a held-out crop to the nearest training crop")
 plt.show()
-print(f"{len(crops)} crops of {len(set(names))} videos; biogans preprocess holds out {len(parts[1].pixels)} of them")
+print(f"{len(crops)} crops of {len(set(names))} videos; biogans preprocess holds out {len(parts[1].pixels)} crops")
 
 # %% [markdown]
 r"""
-## Few images: the critic learns them by heart
+## Few images: the critic memorises them
 
-With a few hundred crops a critic soon knows each of them, and what it tells the generator then is how to look like
-*these*. One can see it: real images that it never saw get scores like drawn ones. The **overfitting** that `train.py`
+With a few hundred crops, a critic soon recognises each of them, and then teaches the generator to imitate *these*. We
+can observe this: the critic starts to score unseen real images like generated ones. The **overfitting** that `train.py`
 logs is
 
 $$ \frac{\mathbb E f(\text{training}) - \mathbb E f(\text{held out})}
-{\mathbb E f(\text{training}) - \mathbb E f(\text{drawn})}: $$
+{\mathbb E f(\text{training}) - \mathbb E f(\text{generated})}: $$
 
-0 if unseen real images are as real to the critic as seen ones, 1 if they are like drawn ones (Karras et al. 2020).
-
-The cure: show the critic changed images: moved, partly covered. But if only real images are changed, the generator
-learns to draw the changes. So **both** kinds are changed in the same way, in the updates of both networks; and the
-change has to let gradients through, as the generator learns through it: *differentiable augmentation* (Zhao et al.
+0 if unseen real images seem as real to the critic as seen ones, 1 if it scores them like generated ones (Karras et al.
 2020).
 
-## Exercise 4: a shift that gradients pass
+The cure is to show the critic altered images: shifted, or partly covered. But if only the real images are altered, the
+generator learns to produce the alterations. So **both** kinds are altered in the same way, in the updates of both
+networks. Gradients must pass through the alteration, because the generator learns through it; hence the name
+*differentiable augmentation* (Zhao et al. 2020).
 
-Move a batch of images by whole pixels. What comes in from outside is background, -1. It must be made of operations of
-`ops` (or TensorFlow), not of NumPy. One way: `ops.pad(images, ((0, 0), (n, n), (n, n), (0, 0)), constant_values=-1)`,
-then cut out the right window.
+## Exercise 4: a shift that lets gradients through
+
+Shift a batch of images by whole pixels, and fill the uncovered area with background, -1. Use operations of `ops` (or
+TensorFlow), not NumPy. One way: pad with
+`ops.pad(images, ((0, 0), (n, n), (n, n), (0, 0)), constant_values=-1)`, then cut out the right window.
 """
 
 # %% exercise
 # Exercise 4
 def shifted(images, down, right):
-    """Images (batch, height, width, channels) moved by whole numbers of pixels, which may be negative."""
+    """Images (batch, height, width, channels) shifted by whole numbers of pixels, which may be negative."""
     _, height, width, _ = images.shape
     ### BEGIN SOLUTION
     n = max(abs(down), abs(right))
@@ -318,32 +320,32 @@ def shifted(images, down, right):
 
 # %% check
 _images = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 8, 16, 3)).astype("float32"))
-for _down, _right in ((1, 0), (0, -2), (-1, 1)):            # of at most an eighth of 8 and of 16 pixels
+for _down, _right in ((1, 0), (0, -2), (-1, 1)):            # at most an eighth of 8 and of 16 pixels
     _numbers = tf.constant([[(_down + 1) / 2, (_right / 2 + 1) / 2]] * 2, tf.float32)
     _expected = augment.translation(_images, _numbers).numpy()
     _yours = ops.convert_to_numpy(shifted(_images, _down, _right))
-    assert _yours.shape == _expected.shape, f"the shape should stay {_expected.shape}, yours is {_yours.shape}"
+    assert _yours.shape == _expected.shape, f"the shape should be {_expected.shape}, not {_yours.shape}"
     assert np.allclose(_yours, _expected, atol=1e-5), \
-        f"moved by ({_down}, {_right}): not what train.py --augment translation does (down and right are positive)"
+        f"for ({_down}, {_right}) train.py --augment translation gives another result (down and right are positive)"
 with tf.GradientTape() as _tape:
     _tape.watch(_images)
     _sum = tf.reduce_sum(shifted(_images, 1, 0))
 _gradient = _tape.gradient(_sum, _images)
-assert _gradient is not None, "no gradient comes through: use ops or tf, not NumPy"
+assert _gradient is not None, "no gradient gets through: use ops or tf, not NumPy"
 assert np.allclose(_gradient[:, :-1], 1) and np.allclose(_gradient[:, -1], 0), \
-    "the last row leaves the image when it is moved down, so its gradient should be 0, and 1 elsewhere"
+    "a shift down pushes the last row out of the image, so the gradient should be 0 there, and 1 elsewhere"
 print("✓ exercise 4")
 
 # %% figure overfitting
 logs = {}
-for label, how in (("plain", []), ("augmented", ["--augment", "translation,cutout"])):
+for label, augmentation in (("plain", []), ("augmented", ["--augment", "translation,cutout"])):
     command("train", "-d", "../data", "-m", "DCGAN", "--preset", "fast", "-e", 1500, "-M", 150, "--resume",
-            *how, folder=label)
+            *augmentation, folder=label)
     with open(WORK / label / "checkpoints" / "log.DCGAN.WGAN-GP.0.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["critic_overfitting"]]
     logs[label] = {key: [float(row[key]) for row in rows] for key in rows[0]}
 figure, panels = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
-for (label, log), colour, style in zip(logs.items(), (DRAWN, REAL), ("o-", "s--")):
+for (label, log), colour, style in zip(logs.items(), (ORANGE, BLUE), ("o-", "s--")):
     panels[0].plot(log["iteration"], log["critic_overfitting"], style, color=colour, label=label)
     panels[1].plot(log["iteration"], log["held_out_distance"], style, color=colour, label=label)
 panels[0].set(xlabel="iteration", ylabel="overfitting of the critic")
@@ -361,43 +363,43 @@ for label in logs:
 plt.figure(figsize=(11, 3))
 plt.imshow(figures.real_picture(rows))
 plt.axis("off")
-plt.title("held-out crops, and drawn ones after 1,500 iterations")
+plt.title("held-out crops, and crops generated after 1,500 iterations")
 plt.show()
 
 # %% slide [markdown]
 r"""
-## Few images are learnt by heart
+## The critic memorises few images
 
 ![](overfitting.png)
 
 ![](samples.png)
 
-Change what the critic is shown, real **and** drawn, in the updates of both networks, by changes that let gradients
+Alter what the critic sees, real **and** generated, in the updates of both networks, by operations that let gradients
 through. Zhao et al. 2020; overfitting: Karras et al. 2020
 """
 
 # %% [markdown]
 r"""
-Left: does the critic still tell unseen real crops from drawn ones? Without augmentation it soon does not. Right: what
-counts in the end. In a training as short as this one augmentation costs quality. What it gains in longer ones this
-figure does not tell; the two papers measured it.
+Left: can the critic still distinguish unseen real crops from generated ones? Without augmentation it soon can't. Right:
+what counts in the end. In a training run as short as this one, augmentation costs quality. This figure does not show
+what it gains in longer runs; the two papers measured that.
 
-## Exercise 5: how many images are there really?
+## Exercise 5: how many distinct images?
 
-A generator can draw a million images. How many of them *differ*? Think of birthdays: among 23 people two have the same
-birthday with probability ½, although there are 365 days. So collisions tell how many days there are: if $N$ kinds are
-equally frequent, two images drawn at random are of the same kind with probability $1/N$. The **effective number** is
+A generator can produce a million images. How many of them are *distinct*? Think of birthdays: among 23 people, two
+share a birthday with probability ½, although there are 365 days. So collisions reveal the number of days: if $N$ kinds
+are equally frequent, two random images are of the same kind with probability $1/N$. The **effective number** is
 
-$$ N_\text{eff} = 1 \,/\, \text{share of pairs that are nearer than } r $$
+$$ N_\text{eff} = 1 \,/\, \text{fraction of pairs that are closer than } r $$
 
-(Arora & Zhang 2018). Write it for points, $n$ numbers for each image that describe it (its *features*); each pair
-counts once, and no image with itself.
+(Arora & Zhang 2018). Write it for points: $n$ numbers describe each image (its *features*). Count each pair once, and
+no image with itself.
 """
 
 # %% exercise
 # Exercise 5
 def effective_number(points, radius):
-    """One over the share of pairs of `points` (count, n) that are within `radius`; np.inf if there is no such pair."""
+    """One over the fraction of pairs of `points` (count, n) that are within `radius`; np.inf if no pair is."""
     ### BEGIN SOLUTION
     near = cdist(points, points)[np.triu_indices(len(points), 1)] <= radius
     return 1 / near.mean() if near.any() else np.inf
@@ -410,22 +412,22 @@ _r = np.random.default_rng(0)
 _modes = 10 * _r.standard_normal((20, 6))
 _points = _modes[_r.integers(0, 20, 1500)] + 0.01 * _r.standard_normal((1500, 6))
 _number = effective_number(_points, 1.0)
-assert abs(_number - 20) < 1.5, f"20 equally frequent kinds: about 20, yours is {_number:.1f}"
-assert np.isclose(effective_number(np.zeros((9, 2)), 1.0), 1), "nine times the same is one kind"
-assert effective_number(np.arange(5.0)[:, None] * 9, 1.0) == np.inf, "no pair is near: np.inf"
+assert abs(_number - 20) < 1.5, f"20 equally frequent kinds should give about 20, not {_number:.1f}"
+assert np.isclose(effective_number(np.zeros((9, 2)), 1.0), 1), "the same point nine times is one kind"
+assert effective_number(np.arange(5.0)[:, None] * 9, 1.0) == np.inf, "no pair is close: np.inf"
 _uneven = np.repeat([0.0, 5.0], [900, 100])[:, None]
 assert abs(effective_number(_uneven, 1.0) - 1 / (0.81 + 0.01)) < 0.01, \
     "two kinds, nine to one: 1 / (0.9² + 0.1²) = 1.22 effective kinds"
 _product = neighbours.Pairs(np.stack([_points.astype("float32")] * 4)).effective_number(1.0)[0]
-assert np.isclose(_number, _product, rtol=1e-3), f"biogans diversity finds {_product:.2f}, you find {_number:.2f}"
+assert np.isclose(_number, _product, rtol=1e-3), f"biogans diversity finds {_product:.2f}, not {_number:.2f}"
 print(f"✓ exercise 5: {_number:.1f} of 20 kinds")
 
 # %% [markdown]
 r"""
-`biogans diversity` counts so, with the main directions in which pixels vary as features, and with a radius that the data
-give: two images are *near-duplicates* if they are nearer than 95 % of the held-out images are to their nearest
-training image. It also asks whether drawn images are nearer to training images than held-out ones are (`z`; far below
-0: it copies).
+`biogans diversity` counts in this way. Its features are the main directions in which pixels vary, and it derives the
+radius from the data: two images are *near-duplicates* if they are closer than 95 % of the held-out images are to their
+nearest training image. It also tests whether generated images are closer to training images than held-out images are
+(`z`; far below 0 means that the generator copies).
 """
 
 # %% figure pairs
@@ -433,22 +435,23 @@ print(command("diversity", "-i", GENERATOR, "-d", "../data", "-n", 1000, folder=
 plt.figure(figsize=(8, 8))
 plt.imshow(plt.imread(WORK / "augmented" / "diversity" / "nearest_pairs.png"))
 plt.axis("off")
-plt.title("the nearest pairs; left of a row: their distances, in near-duplicates' radii", fontsize=9)
+plt.title("the nearest pairs; left of each row: their distances, in units of the near-duplicate radius", fontsize=9)
 plt.show()
 
 # %% [markdown]
 r"""
-Read the table with care. The effective number of the *training* crops is far below their number: frames of one video
-are nearly one image. That of the drawn ones is far above it, and that is no praise: their ragged edges differ from
-image to image, and to a distance of pixels that is a difference like any other. In how many of the bins (a clustering
-of the training crops) the drawn ones have another share than there, tells how far they are.
+Read the table with care. The effective number of the *training* crops is far below their count, because the frames of
+one video are nearly one image. The effective number of the generated images is far above it, but this is no praise:
+their ragged edges differ from image to image, and a distance between pixels counts this like any other difference. To
+see how far off they are, look at the bins (a clustering of the training crops): in how many of them do the frequencies
+of generated images differ from those of the training set?
 """
 
 # %% slide [markdown]
 r"""
-## How many really differ?
+## How many are really distinct?
 
-Birthdays: $N$ equally frequent kinds collide in one of $N$ pairs. $\; N_{eff} = 1 / \text{share of near pairs}$
+Birthdays: $N$ equally frequent kinds collide in one of $N$ pairs. $\; N_{eff} = 1 / \text{fraction of close pairs}$
 
 ![](pairs.png)
 
@@ -459,28 +462,29 @@ Arora & Zhang 2018
 r"""
 ## Exercise 6: where does the critic look?
 
-The critic $f$ gives an image $x$ a score. Which pixels does the score come from? The gradient alone only says what a
-tiny change would do. **Integrated gradients** (Sundararajan et al. 2017) walk from a black image $x'$ straight to $x$
-and gather the gradient on the way:
+The critic $f$ gives an image $x$ a score. Which pixels does the score come from? The gradient alone only shows the
+effect of a tiny change. **Integrated gradients** (Sundararajan et al. 2017) go from a black image $x'$ straight to $x$
+and collect the gradient along the way:
 
 $$ A_i = (x_i - x'_i) \int_0^1 \frac{\partial f}{\partial x_i}\bigl(x' + t (x - x')\bigr)\, dt,
 \qquad \sum_i A_i = f(x) - f(x'). $$
 
-The sum on the right is *completeness*: all of the score is accounted for, which is also the test. Take the mean over
-the middles of `steps` equal pieces for the integral: $t = (k + \frac12) / \text{steps}$.
+The equation on the right is called *completeness*: the map accounts for the entire difference between the two scores,
+and we can test this. Replace the integral by the mean over the midpoints of `steps` equal intervals:
+$t = (k + \frac12) / \text{steps}$.
 """
 
 # %% exercise
 # Exercise 6
 def integrated_gradients(gradient, image, steps=32):
-    """A, of the shape of `image` (height, width, channels) in [-1, 1]; a black image is -1 everywhere.
+    """A, with the shape of `image` (height, width, channels) in [-1, 1]; a black image is -1 everywhere.
 
-    gradient   images (count, height, width, channels) -> gradients of the score, of the same shape
+    gradient   function of images (count, height, width, channels) that returns the gradients of their scores
     """
     ### BEGIN SOLUTION
     t = (np.arange(steps) + 0.5) / steps
-    on_the_way = -1 + t[:, None, None, None] * (image + 1)
-    return (image + 1) * gradient(on_the_way.astype("float32")).mean(axis=0)
+    path = -1 + t[:, None, None, None] * (image + 1)
+    return (image + 1) * gradient(path.astype("float32")).mean(axis=0)
     ### HANDOUT
     # return np.zeros_like(image)         # your code instead of this line
     ### END SOLUTION
@@ -491,13 +495,14 @@ _x = _r.uniform(-1, 1, (4, 5, 1))
 _w = _r.standard_normal((4, 5, 1))
 _linear = integrated_gradients(lambda images: np.broadcast_to(_w, images.shape), _x)
 assert np.allclose(_linear, _w * (_x + 1), atol=1e-5), \
-    "of a linear score w·x each pixel has w (x + 1): from black, which is -1, not 0"
+    "for a linear score w·x each pixel should get w (x + 1): start from black, which is -1, not 0"
 _cubic = np.asarray(integrated_gradients(lambda images: 3 * images ** 2, _x, 50)).sum()
 assert np.isclose(_cubic, (_x ** 3).sum() + _x.size, rtol=1e-3), \
-    f"of the score Σ x³ the sum should be f(x) - f(black) = {(_x ** 3).sum() + _x.size:.3f}; yours: {_cubic:.3f}"
-_way = []
-integrated_gradients(lambda images: _way.append(images) or images, np.ones((1, 1, 1)), 4)
-assert np.allclose(np.ravel(_way), [-0.75, -0.25, 0.25, 0.75]), "4 steps from -1 to 1: at -0.75, -0.25, 0.25, 0.75"
+    f"for the score Σ x³ the sum should be f(x) - f(black) = {(_x ** 3).sum() + _x.size:.3f}, not {_cubic:.3f}"
+_path = []
+integrated_gradients(lambda images: _path.append(images) or images, np.ones((1, 1, 1)), 4)
+assert np.allclose(np.ravel(_path), [-0.75, -0.25, 0.25, 0.75]), \
+    "the midpoints of 4 steps from -1 to 1 are -0.75, -0.25, 0.25, 0.75"
 print("✓ exercise 6")
 
 # %% figure maps
@@ -506,7 +511,7 @@ critic = checkpoint.load_critics(WORK / "augmented" / COMBINED)[0][0]
 
 
 def gradient(images):
-    """Of the critic's score by the pixels."""
+    """Gradient of the critic's scores with respect to the pixels."""
     return np.asarray(input_gradient(lambda x, training: critic(x, training=False), tf.constant(images)))
 
 
@@ -525,10 +530,10 @@ for axes, k in zip(panels.T, order):
     for panel in axes:
         panel.set(xticks=[], yticks=[])
 panels[0, 0].set_ylabel("held-out crop")
-panels[1, 0].set_ylabel("red adds, blue takes")
+panels[1, 0].set_ylabel("red raises, blue lowers")
 plt.show()
 black = saliency.score(critic, np.zeros_like(held_out[:1]))[0]
-print(f"a black image has the score {black:.2f}: score = that + sum")
+print(f"a black image has score {black:.2f}; every score is this plus the sum of its map")
 
 # %% slide [markdown]
 r"""
@@ -544,12 +549,13 @@ Sundararajan et al. 2017
 
 # %% [markdown]
 r"""
-## What for?
+## What does it look for?
 
-A map says where, not why. `biogans saliency` also measures each image (how much is bright, how long and wide and branched
-its tubes are) and ranks these measures by their **rank correlation** with the score: 1 if the image with the larger
-measure always has the higher score, 0 if they have nothing to do with each other. `within` is the correlation within
-real and within drawn images; what is large in the first column and about 0 there only tells the two sets apart.
+A map shows where, but not why. `biogans saliency` also measures properties of each image (how much of it is bright; how
+long, wide and branched its tubes are), and ranks these by their **rank correlation** with the score: 1 if the image
+with the larger value always has the higher score, 0 if the two are unrelated. The column `within` is the correlation
+within the real and within the generated images. A property with a large value in the first column and about 0 in this
+one merely separates the two sets.
 """
 
 # %%
@@ -557,12 +563,12 @@ print(command("saliency", "-i", COMBINED, "-d", "../data", "-n", 150, folder="au
 
 # %% [markdown]
 r"""
-That is the whole walk; `make demo-mitogan` goes it with larger images and 30,000 drawn ones, and `docs/mitogan.md`
-tells what came out.
+That is the complete path from videos to maps. `make demo-mitogan` takes it with larger images and generates 30,000 of
+them; `docs/mitogan.md` describes the results.
 
 ## To discuss
 
-1. A colleague normalises each *frame* to the same brightest pixel before training. What can the network no longer
+1. A colleague normalises each *frame* to the same maximum brightness before training. What can the network no longer
    learn, and what will it learn instead?
 2. The effective number of training crops is far below the number of crops. What would help more: more frames, or more
    videos?
@@ -587,26 +593,27 @@ tells what came out.
 r"""
 ## For the instructor
 
-**Timing** (45 minutes): videos and exercise 1 8, exercise 2 5, preprocessing and exercise 3 7, augmentation and
-exercise 4 10 (start the two trainings before you talk), exercise 5 and the nearest pairs 7, exercise 6 and the table
-8.
+**Timing** (45 minutes): videos and exercise 1: 8; exercise 2: 5; preprocessing and exercise 3: 7; augmentation and
+exercise 4: 10 (start the two training runs before you talk); exercise 5 and the nearest pairs: 7; exercise 6 and the
+table: 8.
 
-**Answers.** 1: brightness as information is lost; a frame out of focus, or empty but for noise, is blown up to full
-brightness, and the network draws noise. `biogans preprocess` standardises by video, and refuses such crops. 2: more
-videos: frames of one video are near-duplicates, as the figure of exercise 3 shows. 3: not necessarily: measures hang
-together, and a critic that looks at brightness correlates with width too. Change the width alone (a simulator can)
-and look at the score. 4: no: a generator knows nothing but its training images and what its shape assumes. They can
-make a classifier more robust as any augmentation can; they are no evidence about mitochondria.
+**Answers.** 1: brightness no longer carries information. A frame that is out of focus, or shows only noise, is scaled
+up to full brightness, and the network learns to generate noise. `biogans preprocess` standardises each video as a
+whole, and rejects such crops. 2: more videos: frames of one video are near-duplicates, as the figure of exercise 3
+shows. 3: not necessarily: the measured properties depend on each other, and the score of a critic that looks at
+brightness correlates with width too. Change the width alone (a simulator can) and look at the score. 4: no: a generator
+has no information beyond its training images and the assumptions built into its architecture. Synthetic images can make
+a classifier more robust, as any augmentation can; they are no evidence about mitochondria.
 
-**Numbers** vary with the machine. The generator is a sketch after 1,500 iterations: tubes are ragged, and the table of
-`biogans diversity` says so (`different bins`).
+**Numbers** vary with the machine. After 1,500 iterations the generator is a sketch: the tubes are ragged, and the table
+of `biogans diversity` shows it (`different bins`).
 """
 
 # %% slide [markdown]
 r"""
 ## To discuss
 
-1. Every frame normalised by itself: what is lost?
+1. Every frame is normalised separately: what is lost?
 2. More frames or more videos?
 3. Scores correlate with the width. Does the critic look at the width?
 4. Do synthetic images add information to 20 videos?
