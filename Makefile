@@ -1,6 +1,6 @@
-# make demo     create the environment, draw from the trained model, train a small one on the sample data
-# make test     the tests
-# make help     the other targets
+# make demo     create the environment, generate with the trained model, train a small one on the sample data
+# make test     run the tests
+# make help     list the other targets
 PYTHON ?= python3
 BIN = $(CURDIR)/bin
 SAMPLE = $(CURDIR)/data_48-80/data
@@ -8,14 +8,27 @@ STAR = DCGAN-starshaped.WGAN-GP
 DEMO_ITERATIONS ?= 800
 MITOGAN_ITERATIONS ?= 8000
 TENSORFLOW ?= tensorflow-cpu
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+LOCKED = $(PIP_INSTALL) --require-hashes --requirement
+SOURCES = src tests benchmarks course/build.py docs/site.py setup.py
+# The requirements in pyproject.toml, one per line: of the package, or of the extras named after it.
+REQUIRED = $(PYTHON) -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    extras = [line for extra in sys.argv[1:] for line in project["optional-dependencies"][extra]]; \
+    print(*extras or project["dependencies"], sep="\n")'
 .DELETE_ON_ERROR:
 
 all: .venv/installed
 
-.venv/installed: requirements.lock setup.py
+# The package with its dependencies, and nothing else.
+.venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	.venv/bin/python $(LOCKED) requirements.lock
+	.venv/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The tools of each kind of work are added when a target needs them: test, course, docs.
+.venv/test .venv/course .venv/docs: .venv/%: requirements-%.lock .venv/installed
+	.venv/bin/python $(LOCKED) $<
 	touch $@
 
 demo: .venv/installed
@@ -49,23 +62,29 @@ demo-mitogan: .venv/installed
 	cd demo-mitogan && $(BIN)/biogans diversity -i images/stack1.DCGAN.WGAN-GP -d data
 	cd demo-mitogan && $(BIN)/biogans saliency -i checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5 -d data
 
-test: .venv/installed
+lint: .venv/test
+	.venv/bin/ruff check $(SOURCES)
+
+types: .venv/test
+	.venv/bin/mypy
+
+test: .venv/test
 	.venv/bin/python -m pytest -n 2 tests
 
 # What takes half a minute or more each: every combination, benchmarks, the walk from videos.
-test-slow: .venv/installed
+test-slow: .venv/test
 	.venv/bin/python -m pytest -n 2 -m slow tests
 
-# Under the oldest versions that setup.py allows, and under the newest there are: the tests, and the first notebook.
-# Each has a copy of the checkout with an environment of its own in build. VERSION_TESTS="tests/core/test_gan.py …" chooses tests.
+# The tests and the first notebook under the oldest versions that pyproject.toml allows, and under the newest on the
+# package index. Each has a copy of the checkout with its own environment in build.
+# VERSION_TESTS="tests/core/test_gan.py …" selects tests.
 VERSION_TESTS ?= tests
-REQUIRED = sed -n '/install_requires=/,/\]/s/^ *"\([^"]*\)",.*/\1/p' setup.py | sed 's/^tensorflow>/tensorflow-cpu>/'
-build/%/.venv/installed: setup.py
+build/%/.venv/installed: pyproject.toml
 	mkdir -p build/$*
-	$(REQUIRED) | sed '$(if $(filter oldest,$*),s/>=/==/)' > build/$*/requirements.txt
+	$(REQUIRED) | sed 's/^tensorflow>/tensorflow-cpu>/$(if $(filter oldest,$*),; s/>=/==/)' > build/$*/requirements.txt
 	$(PYTHON) -m venv build/$*/.venv
-	build/$*/.venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --requirement \
-	    build/$*/requirements.txt pytest pytest-xdist hypothesis onnxruntime nbclient ipykernel latex2mathml
+	build/$*/.venv/bin/python $(PIP_INSTALL) --upgrade --requirement build/$*/requirements.txt \
+	    pytest pytest-xdist hypothesis onnxruntime nbclient ipykernel latex2mathml
 	for packages in build/$*/.venv/lib/python*/site-packages; do echo ../../../../src > $$packages/biogans.pth; done
 	touch $@
 
@@ -78,43 +97,38 @@ test-oldest test-newest: test-%: build/%/.venv/installed
 test-versions: test-oldest test-newest
 
 # Kills, damaged and hostile files, full disks, signals, and what is lost, in a table: half an hour.
-test-durability: .venv/installed
+test-durability: .venv/test
 	.venv/bin/python tests/durability/durability.py
 
-# With Jupyter in the environment: the notebooks; all of them made anew, with documents and slides; tested.
-COURSE = "jupyterlab>=4" "scikit-learn>=1.5" "latex2mathml>=3.77"
-.venv/course: .venv/installed
-	.venv/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock $(COURSE)
-	touch $@
-
+# The notebooks: in JupyterLab; executed, with their documents and slides; tested with and without solutions.
 lab: .venv/course
 	.venv/bin/jupyter lab --notebook-dir=course
 
 course: .venv/course
 	.venv/bin/python course/build.py --execute
 
-test-course: .venv/course
+test-course: .venv/test .venv/course
 	.venv/bin/python -m pytest -m course --durations=0 tests/documents/test_course.py
 
-# The site of docs in build/site, and the test of it and of what its pages tell to type: some minutes.
-DOCS = "mkdocs-material>=9.5" "mkdocs>=1.6" "latex2mathml>=3.77"
-.venv/docs: .venv/installed
-	.venv/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock $(DOCS)
-	touch $@
-
+# The documentation as a site in build/site; test-docs also runs the commands on its pages, some minutes.
 docs: .venv/docs
 	.venv/bin/python -m mkdocs build --strict
 	@echo "open build/site/index.html; with the search: python3 -m http.server --directory build/site"
 
-test-docs: .venv/docs
+test-docs: .venv/test .venv/docs
 	.venv/bin/python -m pytest -m docs --durations=0 tests/documents/test_docs.py
 
-# What needs PyTorch (a large download) or the BioImage Model Zoo's validator, in an environment of its own: some minutes.
-build/exchange/.venv/installed: requirements.lock setup.py
+# The tests that need PyTorch (a large download) or the BioImage Model Zoo's validator, in their own environment.
+build/exchange/.venv/installed: requirements.lock requirements-test.lock pyproject.toml
 	mkdir -p build/exchange
 	$(PYTHON) -m venv build/exchange/.venv
-	build/exchange/.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	build/exchange/.venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[torch,zoo]"
+	build/exchange/.venv/bin/python $(LOCKED) requirements.lock
+	build/exchange/.venv/bin/python $(LOCKED) requirements-test.lock
+	build/exchange/.venv/bin/python -m pip list --format=freeze > build/exchange/constraints.txt
+	$(REQUIRED) torch zoo > build/exchange/requirements.txt
+	build/exchange/.venv/bin/python $(PIP_INSTALL) --constraint build/exchange/constraints.txt \
+	    --requirement build/exchange/requirements.txt
+	build/exchange/.venv/bin/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
 test-exchange: build/exchange/.venv/installed
@@ -122,31 +136,56 @@ test-exchange: build/exchange/.venv/installed
 
 # With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
 HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
-test-hpc: .venv/installed
+test-hpc: .venv/test
 	hpc/test-tools.sh .hpc-tools
 	$(HPC_TESTS) tests/hpc tests/installation/test_modulefile.py
 
 # Without what downloads much or takes long: modules and Slurm, in some minutes.
-test-hpc-short: .venv/installed
+test-hpc-short: .venv/test
 	hpc/test-tools.sh .hpc-tools slurm modules
 	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_slurm.py \
 	    tests/hpc/test_multinode.py::test_two_nodes_learn_what_one_process_does
 
-# What a site installs, with an environment of its own; nothing is written there at run time, and it may be moved. Take a
-# PYTHON that all nodes have. For GPUs: TENSORFLOW=tensorflow[and-cuda]; to add Jupyter: PACKAGES=jupyterlab
+# An installation with its own environment: nothing in it is written at run time, and it may be moved. PYTHON must exist on
+# all nodes. For NVIDIA GPUs: TENSORFLOW=tensorflow[and-cuda]. Further packages, whose versions no lock fixes:
+# PACKAGES=jupyterlab
+LOCK = $(if $(filter tensorflow-cpu,$(TENSORFLOW)),requirements.lock)$(if \
+    $(filter tensorflow[and-cuda],$(TENSORFLOW)),requirements-gpu.lock)
 install:
 	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
+	@test -n "$(LOCK)" || { echo "TENSORFLOW=$(TENSORFLOW): tensorflow-cpu or tensorflow[and-cuda]" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
-	cp -r LICENSE README.md setup.py requirements.lock bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
+	cp -r LICENSE README.md setup.py pyproject.toml requirements*.lock bin src data_48-80 modulefiles hpc docs course \
+	    "$(PREFIX)"
 	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
-	sed 's/^tensorflow[_-]cpu==/$(TENSORFLOW)==/' requirements.lock > "$(PREFIX)/.venv/requirements"
-	"$(PREFIX)/.venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-	    --requirement "$(PREFIX)/.venv/requirements" $(PACKAGES)
+	"$(PREFIX)/.venv/bin/python" $(LOCKED) $(LOCK)
+ifneq ($(PACKAGES),)
+	"$(PREFIX)/.venv/bin/python" -m pip list --format=freeze > "$(PREFIX)/.venv/constraints"
+	"$(PREFIX)/.venv/bin/python" $(PIP_INSTALL) --constraint "$(PREFIX)/.venv/constraints" $(PACKAGES)
+endif
 	for packages in "$(PREFIX)"/.venv/lib/python*/site-packages; do echo ../../../../src > "$$packages/biogans.pth"; done
 	chmod -R a+rX,go-w "$(PREFIX)"
 	@echo "module use $(PREFIX)/modulefiles; module load biogans"
+
+# Write the locks. They keep their versions where pyproject.toml allows; UPGRADE=--upgrade takes the newest, and
+# UPGRADE="--upgrade-package keras" those of one package. Each later lock agrees with the earlier ones.
+# PyPI has tensorflow-cpu for x86_64 only; its tensorflow for other processors is without CUDA as well.
+UV = uv==0.13.9
+COMPILE = build/lock/.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+    --fork-strategy fewest --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
+CPU = 's/^tensorflow\(>.*\)/tensorflow-cpu\1; platform_machine == "x86_64"\ntensorflow\1; platform_machine != "x86_64"/'
+lock:
+	$(PYTHON) -m venv build/lock/.venv
+	build/lock/.venv/bin/python $(PIP_INSTALL) $(UV)
+	$(REQUIRED) | sed $(CPU) > build/lock/runtime
+	$(COMPILE) build/lock/runtime -o requirements.lock
+	$(COMPILE) --extra gpu pyproject.toml -c requirements.lock -o requirements-gpu.lock
+	$(COMPILE) --group test -c requirements.lock -o requirements-test.lock
+	$(COMPILE) --group course -c requirements.lock -c requirements-test.lock -o requirements-course.lock
+	$(COMPILE) --group docs -c requirements.lock -c requirements-test.lock -c requirements-course.lock \
+	    -o requirements-docs.lock
 
 # Nine small trainings, one after another: some minutes.
 nine: .venv/installed

@@ -20,14 +20,14 @@ def test_the_files_that_it_copies_exist():
         assert (ROOT / line.split()[0]).exists(), line
 
 
-@pytest.mark.parametrize("tensorflow", ["tensorflow[and-cuda]", "tensorflow-cpu"])
-def test_the_requested_tensorflow_replaces_that_of_the_lock(tensorflow):
-    expression = re.search("sed '(.*?)' requirements.lock", section("post"))[1].replace("{{ TENSORFLOW }}", tensorflow)
-    lock = (ROOT / "requirements.lock").read_text()
-    changed = subprocess.run(["sed", expression], input=lock, capture_output=True, text=True, check=True).stdout
-    before, after = lock.splitlines(), changed.splitlines()
-    (version,) = [line.split("==")[1] for line in before if line.startswith("tensorflow_cpu==")]
-    assert [line for line in after if line not in before] == [f"{tensorflow}=={version}"] and len(after) == len(before)
+@pytest.mark.parametrize(("tensorflow", "lock"), [("tensorflow[and-cuda]", "requirements-gpu.lock"),
+                                                  ("tensorflow-cpu", "requirements.lock"), ("torch", None)])
+def test_each_tensorflow_has_its_lock(tensorflow, lock):
+    choice = re.search(r"^ *case .*?^ *esac$", section("post"), re.MULTILINE | re.DOTALL)[0]
+    done = subprocess.run(["sh", "-euc", choice.replace("{{ TENSORFLOW }}", tensorflow) + '\necho "$lock"'],
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == ((0, lock) if lock else (2, "")), done.stderr
+    assert not lock or re.search(rf"^ *{lock} ", section("files"), re.MULTILINE)
 
 
 @pytest.fixture
