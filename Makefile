@@ -10,7 +10,7 @@ MITOGAN_ITERATIONS ?= 8000
 TENSORFLOW ?= tensorflow-cpu
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 LOCKED = $(PIP_INSTALL) --require-hashes --requirement
-SOURCES = src tests benchmarks course/build.py docs/site.py setup.py
+SOURCES = setup.py src tests benchmarks course docs
 # The requirements in pyproject.toml, one per line: of the package, or of the extras named after it.
 REQUIRED = $(PYTHON) -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     extras = [line for extra in sys.argv[1:] for line in project["optional-dependencies"][extra]]; \
@@ -35,24 +35,24 @@ demo: .venv/installed
 	mkdir -p demo/images
 	cd demo && $(BIN)/predict.py -i $(CURDIR)/data_48-80/checkpoints/weights.generator.$(STAR).6.h5 -s 1
 	cd demo && $(BIN)/visualize.py -i images/stack7.$(STAR).h5 -o images/trained_model.png
-	@echo "A cell of the trained model: demo/images/trained_model.png. Now a training of your own, some minutes:"
+	@echo "A cell from the trained model: demo/images/trained_model.png. Now training your own, some minutes:"
 	cd demo && $(BIN)/train.py -d $(SAMPLE) --preset fast -e $(DEMO_ITERATIONS) -M 200
 	cd demo && $(BIN)/predict.py -i checkpoints/weights.generator.$(STAR).6.h5
 	cd demo && $(BIN)/visualize.py -i images/stack7.$(STAR).h5 -o images/stack7.$(STAR).png
 	@echo
 	@echo "Pictures in demo/images:"
 	@echo "  trained_model.png                                   a cell of the trained model, with all six factors"
-	@echo "  real_samples.$(STAR).6.png         (simulated) cells that your network was shown"
-	@echo "  fake_samples.$(STAR).6.$(DEMO_ITERATIONS).png     cells that it draws: one per row, all six factors in each"
+	@echo "  real_samples.$(STAR).6.png         (simulated) cells from its training set"
+	@echo "  fake_samples.$(STAR).6.$(DEMO_ITERATIONS).png     cells that it generates: one per row, all six factors in each"
 	@echo "  stack7.$(STAR).png                 one of its cells in detail"
-	@echo "  losses.$(STAR).6.png               the game between the two networks"
+	@echo "  losses.$(STAR).6.png               the losses of both networks"
 
-# The cards of the trained models, from the files beside them; what no file knows is in notes.*.md there.
+# The model cards of the trained models, from the files beside them and their notes.*.md.
 cards: .venv/installed
 	cd data_48-80 && for FILE in checkpoints/weights.generator.*.h5 checkpoints/*/weights.generator.*.h5; do \
 	    $(BIN)/biogans card -i $$FILE --evaluation checkpoints/evaluation || exit; done
 
-# From videos of (simulated) mitochondria to 30,000 drawn images, how many differ, and what the critic looks at.
+# From (simulated) videos of mitochondria to 30,000 generated images, how many are distinct, and what the critic looks at.
 demo-mitogan: .venv/installed
 	mkdir -p demo-mitogan && rm -rf demo-mitogan/images/stack1.DCGAN.WGAN-GP
 	cd demo-mitogan && $(BIN)/biogans simulate_videos -o movies -n 12 --frames 20 --overwrite
@@ -71,7 +71,7 @@ types: .venv/test
 test: .venv/test
 	.venv/bin/python -m pytest -n 2 tests
 
-# What takes half a minute or more each: every combination, benchmarks, the walk from videos.
+# The tests that take half a minute or more each: every combination, benchmarks, from videos to images.
 test-slow: .venv/test
 	.venv/bin/python -m pytest -n 2 -m slow tests
 
@@ -96,7 +96,7 @@ test-oldest test-newest: test-%: build/%/.venv/installed
 
 test-versions: test-oldest test-newest
 
-# Kills, damaged and hostile files, full disks, signals, and what is lost, in a table: half an hour.
+# Kill runs, damage files, fill disks, send signals, and tabulate the losses: half an hour.
 test-durability: .venv/test
 	.venv/bin/python tests/durability/durability.py
 
@@ -134,13 +134,14 @@ build/exchange/.venv/installed: requirements.lock requirements-test.lock pyproje
 test-exchange: build/exchange/.venv/installed
 	build/exchange/.venv/bin/python -m pytest -m "slow or not slow" -ra tests/exchange
 
-# With real tools: Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter. As root on Debian, some minutes.
-HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash .venv/bin/python -m pytest -m "" -s -ra --durations=15
+# With a real Slurm, environment-modules, Lmod, Apptainer, EasyBuild, Jupyter: as root on Debian, some minutes.
+HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash \
+    .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/test
 	hpc/test-tools.sh .hpc-tools
 	$(HPC_TESTS) tests/hpc tests/installation/test_modulefile.py
 
-# Without what downloads much or takes long: modules and Slurm, in some minutes.
+# The modules and Slurm only, which download little: some minutes.
 test-hpc-short: .venv/test
 	hpc/test-tools.sh .hpc-tools slurm modules
 	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_slurm.py \
@@ -156,8 +157,8 @@ install:
 	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
 	@test -n "$(LOCK)" || { echo "TENSORFLOW=$(TENSORFLOW): tensorflow-cpu or tensorflow[and-cuda]" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
-	cp -r LICENSE README.md setup.py pyproject.toml requirements*.lock bin src data_48-80 modulefiles hpc docs course \
-	    "$(PREFIX)"
+	cp -r LICENSE README.md setup.py pyproject.toml requirements.lock requirements-gpu.lock requirements-course.lock \
+	    bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
 	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	"$(PREFIX)/.venv/bin/python" $(LOCKED) $(LOCK)
@@ -173,8 +174,8 @@ endif
 # UPGRADE="--upgrade-package keras" those of one package. Each later lock agrees with the earlier ones.
 # PyPI has tensorflow-cpu for x86_64 only; its tensorflow for other processors is without CUDA as well.
 UV = uv==0.13.9
-COMPILE = build/lock/.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-    --fork-strategy fewest --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
+COMPILE = build/lock/.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+    --generate-hashes --no-emit-index-url --annotation-style line --custom-compile-command "make lock" $(UPGRADE)
 CPU = 's/^tensorflow\(>.*\)/tensorflow-cpu\1; platform_machine == "x86_64"\ntensorflow\1; platform_machine != "x86_64"/'
 lock:
 	$(PYTHON) -m venv build/lock/.venv
@@ -191,34 +192,34 @@ lock:
 nine: .venv/installed
 	.venv/bin/python benchmarks/nine.py -d $(SAMPLE) -o docs/nine.png
 
-# With the folder «code» of the paper's PyTorch code: make bench ORIGINAL=biogans/code
+# ORIGINAL=biogans/code adds the paper's PyTorch code: the folder «code» of its checkout.
 bench: .venv/installed
 	.venv/bin/python benchmarks/train_step.py
 	.venv/bin/python benchmarks/compare.py --rounds 3 $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
-# The models of the paper's comparison, trained and evaluated: an hour of one core; it says how long at its start.
+# Train and evaluate the models of the paper's comparison: an hour of one core; it prints an estimate first.
 paper-table: .venv/installed
 	.venv/bin/python benchmarks/paper_table.py
 
-# What biogans preprocess finds in simulated videos beside the truth; time and memory: some minutes, 400 MB of disk.
+# biogans preprocess on simulated videos against the ground truth; time and memory: some minutes, 400 MB of disk.
 bench-preprocess: .venv/installed
 	.venv/bin/python benchmarks/preprocess.py
 
-# Time and memory by the size of everything: a quarter of an hour, and 4 GB of disk for a while.
+# Time and memory against the size of images, networks and data: a quarter of an hour, 4 GB of disk while it runs.
 scale: .venv/installed
 	.venv/bin/python benchmarks/scale.py -o docs/scale.png
 
-# Pages of biogans explore with the paper's networks: bytes, and milliseconds from a slider to the canvas, in Chromium.
-pages: .venv/installed
+# Pages of biogans explore with the paper's networks in Chromium: bytes, and milliseconds from slider to canvas.
+pages: .venv/test
 	.venv/bin/python benchmarks/explore.py
 
-# What the tests of pages drive; without them they are skipped. As root on Debian.
+# The browsers for the tests of pages, which are skipped without them: as root on Debian.
 browsers:
 	apt-get install -y --no-install-recommends chromium firefox-esr
 
-# ONNX Runtime Web as it lies in src/biogans/latent/page, got again with npm; the test compares it with the notice beside it.
+# Download the copy of ONNX Runtime Web in src/biogans/latent/page with npm; a test compares it with the notice beside it.
 RUNTIME = 1.30.0
-runtime: .venv/installed
+runtime: .venv/test
 	mkdir -p build
 	npm pack --silent --pack-destination build onnxruntime-web@$(RUNTIME)
 	tar -xzf build/onnxruntime-web-$(RUNTIME).tgz -C build
@@ -226,12 +227,13 @@ runtime: .venv/installed
 	gzip -9nc build/package/dist/ort-wasm-simd-threaded.wasm > src/biogans/latent/page/onnxruntime-web.wasm.gz
 	.venv/bin/python -m pytest -q tests/latent/test_explore.py -k notice
 
-# Four seeds, one a core, 10 minutes on 4 cores; with MNIST's idx files, else with scikit-learn's digits.
+# Four seeds, one per core, 10 minutes on 4 cores; on MNIST's idx files if found, else on scikit-learn's digits.
 MNIST ?= $(wildcard $(or $(BG_REAL_DATA),../shared/data)/mnist)
 infogan-digits: .venv/installed
 	rm -rf infogan-digits
 	.venv/bin/python benchmarks/infogan_digits.py $(if $(MNIST),--mnist "$(MNIST)")
-# Images/s of 1, 2 and 4 workers, on as many cores; the table in docs/scaling.md: some minutes.
+
+# Images/s of 1, 2 and 4 workers on as many cores, for the table in docs/scaling.md: some minutes.
 scaling: .venv/installed
 	.venv/bin/python benchmarks/scaling.py -o docs/scaling.md
 
@@ -243,31 +245,41 @@ clean:
 
 help:
 	@echo "make            create the environment (.venv)"
-	@echo "make demo       draw from the trained model; train a small one on the sample data: a few minutes"
-	@echo "make demo-mitogan  videos of mitochondria to 30,000 images, and what is in them: five minutes; docs/mitogan.md"
-	@echo "make test       the tests"
-	@echo "make test-slow  those that take half a minute or more each"
-	@echo "make test-versions  the tests and a notebook under the oldest and the newest TensorFlow and Keras"
+	@echo "make demo       generate with the trained model; train a small one on the sample data: a few minutes"
+	@echo "make demo-mitogan  from videos of mitochondria to 30,000 images: five minutes; docs/mitogan.md"
 	@echo "make lab        the notebooks of the course, in JupyterLab"
-	@echo "make course     run the notebooks; make their documents and slides: twenty minutes"
-	@echo "make docs       these documents as a site, in build/site; make test-docs tests it and types the commands on it"
-	@echo "make test-course  run them with and without solutions: an hour on one core"
+	@echo "make install    PREFIX=/apps/biogans/1.0.0: an installation for the module, with its own environment"
+	@echo
+	@echo "make lint       check the sources with ruff"
+	@echo "make types      check the type hints of src/biogans/core with mypy"
+	@echo "make test       run the tests"
+	@echo "make test-slow  the tests that take half a minute or more each"
+	@echo "make test-versions  the tests and a notebook under the oldest and the newest TensorFlow and Keras"
+	@echo "make test-course  run the notebooks with and without solutions: an hour on one core"
+	@echo "make test-docs  build the site and run the commands on its pages"
 	@echo "make test-exchange  the exchange with PyTorch and the BioImage Model Zoo, which are downloaded: gigabytes"
-	@echo "make test-durability  kill, damage, fill disks, and count what is lost: half an hour"
+	@echo "make test-durability  kill, damage, fill disks, and count the losses: half an hour"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
-	@echo "make install    PREFIX=/apps/biogans/1.0.0: what the module needs, with an environment of its own"
-	@echo "make nine       train all nine combinations of architecture and algorithm, and draw one sheet of samples"
-	@echo "make bench      time an iteration of all nine combinations, and compare with other ways to do the same:"
+	@echo "make browsers   install the browsers that the tests of pages use: as root on Debian"
+	@echo
+	@echo "make course     run the notebooks; write their documents and slides: twenty minutes"
+	@echo "make docs       the documentation as a site in build/site"
+	@echo "make lock       write requirements*.lock; UPGRADE=--upgrade takes the newest versions"
+	@echo "make sample     generate the sample data with the simulator"
+	@echo "make cards      write the model cards of the trained models"
+	@echo "make clean      remove the environment and the results of the demos"
+	@echo
+	@echo "make nine       train all nine combinations of architecture and algorithm; one sheet of samples"
+	@echo "make bench      time an iteration of all nine combinations, and compare with other implementations:"
 	@echo "                up to 20 minutes; ORIGINAL=DIR adds the paper's PyTorch code"
-	@echo "make bench-preprocess  biogans preprocess on simulated videos, beside the truth: some minutes"
-	@echo "make scale      how time and memory grow with images, filters, factors and data: tables and a plot"
-	@echo "make pages      time the pages of biogans explore in a browser (make browsers installs those that the tests use)"
+	@echo "make bench-preprocess  biogans preprocess on simulated videos, against the ground truth: some minutes"
+	@echo "make scale      time and memory against the size of images, networks and data: tables and a plot"
+	@echo "make pages      time the pages of biogans explore in a browser"
 	@echo "make infogan-digits  ten digits found without labels: four seeds, 10 minutes; MNIST=FOLDER of idx files"
 	@echo "make paper-table  train and evaluate the models of the paper's comparison on simulated cells: an hour of one"
-	@echo "                core, divided among those there are; again to go on where it was interrupted"
-	@echo "make scaling    how training scales with workers, measured and estimated: docs/scaling.md"
-	@echo "make sample     make the sample data anew with the simulator"
-	@echo "make cards      write the cards of the trained models anew"
-	@echo "make clean      remove the environment and what the demo made"
+	@echo "                core, shared among the cores there are; run it again to resume"
+	@echo "make scaling    images/s against the number of workers, measured and estimated: docs/scaling.md"
 
-.PHONY: all demo demo-mitogan test test-slow test-oldest test-newest test-versions test-durability lab course test-course docs test-docs test-exchange test-hpc test-hpc-short install nine bench paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help
+.PHONY: all demo demo-mitogan lint types test test-slow test-oldest test-newest test-versions test-durability lab \
+    course test-course docs test-docs test-exchange test-hpc test-hpc-short install lock nine bench paper-table \
+    bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help
