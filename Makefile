@@ -116,7 +116,7 @@ docs: .venv/docs
 	@echo "open build/site/index.html; with the search: python3 -m http.server --directory build/site"
 
 test-docs: .venv/test .venv/docs
-	.venv/bin/python -m pytest -m docs --durations=0 tests/documents/test_docs.py
+	.venv/bin/python -m pytest -m docs --durations=0 tests/documents
 
 # The tests that need PyTorch (a large download) or the BioImage Model Zoo's validator, in their own environment.
 build/exchange/.venv/installed: requirements.lock requirements-test.lock pyproject.toml

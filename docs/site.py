@@ -2,7 +2,8 @@
 
 The pages link to each other and to sources as they lie in the repository, so that they can be read there. For the site
 the README and its neighbours become pages too, files outside of docs are copied to files/, the commands' pages are made
-of their parsers, and formulas become MathML, which browsers show without a script.
+from their parsers, those of the core's modules from docstrings (api.py), and formulas become MathML, which browsers show
+without a script.
 """
 
 import html
@@ -21,6 +22,7 @@ PAGES = {"README.md": "index.md", "docs/README.md": "contents.md", "CONTRIBUTING
 CARDS = {str(path.relative_to(ROOT)): f"cards/{path.relative_to(ROOT / 'data_48-80/checkpoints')}"
          for path in sorted((ROOT / "data_48-80/checkpoints").rglob("card.*.md"))}
 PAGES |= CARDS
+CORE = sorted(path.stem for path in (ROOT / "src/biogans/core").glob("[!_]*.py"))
 SOURCES = {page: source for source, page in PAGES.items()}
 CODE_OR_LINK = re.compile(r"(?P<code>^```.*?^```|`[^`\n]*`)|\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)",
                           re.DOTALL | re.MULTILINE)
@@ -30,7 +32,7 @@ FORMULA = re.compile(r'class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]
 def on_config(config):
     notebooks = sorted(path.name for path in (ROOT / "docs/course").glob("*.md"))
     pages = {"Trained models": list(CARDS.values()), "Commands": [{name: f"commands/{name}.md"} for name in commands.COMMANDS],
-             "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
+             "Python": [{name: f"api/{name}.md"} for name in CORE], "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
     for entry in config.nav:
         entry.update({title: pages[title] for title in entry.keys() & pages.keys()})
     config.nav = [entry for entry in config.nav if [] not in entry.values()]
@@ -45,6 +47,8 @@ def on_files(files, config):
     for name in commands.COMMANDS:
         parser = commands.load(name).parser()
         files.append(File.generated(config, f"commands/{name}.md", content=_reference(parser.prog, parser)))
+    for name in CORE:
+        files.append(File.generated(config, f"api/{name}.md", content=f"::: biogans.core.{name}\n"))
     linked = {_source_of(target, page.src_uri) for page in files.documentation_pages()
               for target in _targets(page.content_string)}
     for source in sorted(filter(None, linked)):
