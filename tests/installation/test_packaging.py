@@ -80,6 +80,18 @@ def test_each_group_of_tools_has_its_lock(group):
     assert lacking(PYPROJECT["dependency-groups"][group], versions(f"requirements-{group}.lock")) == []
 
 
+def test_a_release_has_one_version():
+    """RELEASING.md lists the places."""
+    def stated(pattern, path):
+        return re.search(pattern, (ROOT / path).read_text(), re.MULTILINE)[1]
+
+    assert stated(r"^version: (.*)$", "CITATION.cff") == __version__
+    assert stated(r"^## (\S+?),", "CHANGELOG.md") == __version__
+    assert stated(r"^version = '(.*)'$", f"hpc/BioGANs-{__version__}.eb") == __version__
+    assert stated(r'^set ModulesVersion "(.*)"$', "modulefiles/biogans/.version") == __version__
+    assert (ROOT / "modulefiles/biogans" / __version__).is_file()
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The wheel, built from a copy of the sources without the network."""
