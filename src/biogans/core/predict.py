@@ -10,7 +10,6 @@ import json
 import math
 import secrets
 from pathlib import Path
-from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -112,46 +111,11 @@ def write_cells(options, generator, channels):
     content = stacks.Content(number, (spec.height, spec.width, len(channels)), spec.nz,
                              generator.stack_attributes(channels) | source, image_folders(spec, channels))
     with output.locked(kind.bytes_per_value * number * math.prod(content.shape), resumes=bool(done)) as path:
-        fill(kind(path, content, resumes=bool(done)), generator, (codes.with_values(batch, chosen) for batch in z),
-             channels, Position(number, done, lambda end: output.write_note(end, seed)))
+        trained.fill(kind(path, content, resumes=bool(done)), generator,
+                     (codes.with_values(batch, chosen) for batch in z), channels,
+                     trained.Position(number, done, lambda end: output.write_note(end, seed)))
     print(f"Output image stack to file: {target}")
     return seed
-
-
-class Position(NamedTuple):
-    """How far an output is: `done` of `number` cells; `note` is called now and then with the cells done."""
-
-    number: int
-    done: int = 0
-    note: Callable = lambda done: None
-
-
-def fill(sink, generator, latents, channels, position):
-    """Generate cells into a sink of system/stacks.py, from position.done on, and close it.
-
-    latents    batches of z (cells, nz), position.number cells in all
-    channels   positions of the generator's channels to write
-    Memory does not grow with the number of cells.
-    """
-    from tqdm import tqdm
-
-    start, noted, complete = 0, position.done, False
-    try:
-        with tqdm(initial=position.done, total=position.number, desc="generating", unit="cell", disable=None,
-                  leave=False) as bar:
-            for z in latents:
-                end = start + len(z)
-                if start >= position.done:
-                    sink.write(start, z, (generator.generate(z, len(z))[..., channels] + 1) / 2)
-                    bar.update(len(z))
-                    if end - noted >= stacks.NOTE_EVERY:
-                        sink.flush()
-                        position.note(end)
-                        noted = end
-                start = end
-        complete = True
-    finally:
-        sink.close(complete)
 
 
 def check_expectations(generator, options):

@@ -4,14 +4,17 @@ No code or layer is built from a file: networks are made from the checked descri
 """
 
 import dataclasses
+import math
 import re
 from pathlib import Path
+from typing import Callable, NamedTuple
 
 import numpy as np
 
 from .. import __version__
-from ..system import hdf5, pixels
+from ..system import hdf5, pixels, stacks
 from ..system.errors import InputError
+from ..system.files import replacing
 from . import codes, models
 from .settings import FORMAT, Metadata
 
@@ -187,3 +190,56 @@ def _remedy(path):
     """What to do about a damaged file: the checkpoint before it, where there is one, is still good."""
     others = earlier_checkpoints(Path(path)) if "combined_model" in Path(path).name else []
     return f"use another copy, such as {others[0]}, or train again" if others else "use another copy, or train again"
+
+
+# ---------------------------------------------------------------------------------------------- writing cells
+
+class Position(NamedTuple):
+    """How far an output is: `done` of `number` cells; `note` is called now and then with the cells done."""
+
+    number: int
+    done: int = 0
+    note: Callable = lambda done: None
+
+
+def fill(sink, generator, latents, channels, position):
+    """Generate cells into a sink of system/stacks.py, from position.done on, and close it.
+
+    latents    batches of z (cells, nz), position.number cells in all
+    channels   positions of the generator's channels to write
+    Memory does not grow with the number of cells.
+    """
+    from tqdm import tqdm
+
+    start, noted, complete = 0, position.done, False
+    try:
+        with tqdm(initial=position.done, total=position.number, desc="generating", unit="cell", disable=None,
+                  leave=False) as bar:
+            for z in latents:
+                end = start + len(z)
+                if start >= position.done:
+                    sink.write(start, z, (generator.generate(z, len(z))[..., channels] + 1) / 2)
+                    bar.update(len(z))
+                    if end - noted >= stacks.NOTE_EVERY:
+                        sink.flush()
+                        position.note(end)
+                        noted = end
+                start = end
+        complete = True
+    finally:
+        sink.close(complete)
+
+
+def write_stack(path, generator, latents, channels, attributes, **extra):
+    """Write generated cells to the HDF5 file `path`, which then holds the datasets of stacks.Stack.
+
+    latents      batches of z (cells, nz), in a list
+    channels     positions of the generator's channels to write
+    attributes   of the stack, as TrainedGenerator.stack_attributes returns them
+    extra        further datasets
+    Raises files.NoRoom.
+    """
+    spec, number = generator.spec, sum(map(len, latents))
+    content = stacks.Content(number, (spec.height, spec.width, len(channels)), spec.nz, attributes)
+    with replacing(path, 4 * number * (math.prod(content.shape) + spec.nz)) as temporary:
+        fill(stacks.Stack(temporary, content, **extra), generator, latents, channels, Position(number))
