@@ -1,1 +1,1 @@
-"""What the latent space holds: reconstruction, interpolation, traversal and a page of sliders."""
+"""The latent space: reconstruction, interpolation, traversal, and a page of sliders."""
