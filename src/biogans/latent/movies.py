@@ -1,0 +1,108 @@
+"""Movies and strips of cells: frames, and how they are written as GIF, MP4 and PNG."""
+
+import math
+
+import numpy as np
+
+from ..core import figures
+from ..system.files import replacing
+from ..system.pixels import to_unit, unit_to_bytes
+
+TILE = 240                  # screen pixels: approximate width of a panel of a movie
+STRIP_TILE = 160            # the same for a panel of a strip
+LABEL = 22                  # screen pixels above each panel
+GAP = 4                     # screen pixels between panels
+
+
+class Movie:
+    """Frames of a movie, uint8 (height, width, 3), both sides even; each is made when it is asked for.
+
+    cells   (frames, H, W, channels) in [0, 1]; `names` are those of the channels, the red marker first
+    scale   screen pixels per pixel, interpolated bicubically; by default panels are about TILE wide
+    """
+
+    def __init__(self, cells, names, scale=None, palette="red-green"):
+        self.cells, self.names, self.palette = cells, names, palette
+        high, wide = cells.shape[1:3]
+        self.scale = scale or max(1, round(TILE / wide))
+        panels = len(cell_panels(cells[0], names))
+        rows = max(1, int(math.sqrt(panels * wide / high * 9 / 16)))
+        self.rows, self.columns = rows, math.ceil(panels / rows)
+
+    def __len__(self):
+        return len(self.cells)
+
+    def __getitem__(self, k):
+        from PIL import Image, ImageDraw, ImageFont
+
+        panels = [(name, _enlarged(image, self.scale, self.palette), hue)
+                  for name, image, hue in cell_panels(self.cells[k], self.names)]
+        wide, high = panels[0][1].width + GAP, panels[0][1].height + LABEL
+        picture = Image.new("RGB", [-(-side // 2) * 2 for side in (self.columns * wide, self.rows * high)])
+        pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
+        for position, (name, tile, hue) in enumerate(panels):
+            row, column = divmod(position, self.columns)
+            picture.paste(tile, (column * wide, row * high + LABEL))
+            pen.text((column * wide + tile.width // 2, row * high + LABEL // 2), name, hue, font, anchor="mm")
+        return np.asarray(picture)
+
+
+def cell_panels(cell, names):
+    """[(name, image, colour of the name)] of a `cell` (H, W, channels): red, its merge with each green, all greens.
+
+    A name has the colour of its factor in the panel of all greens. Images have two channels, or three for RGB.
+    """
+    ink = figures.INK
+    if len(names) == 1:
+        return [(names[0], cell, ink)]
+    red, greens = cell[..., 0], np.moveaxis(cell[..., 1:], -1, 0)
+    several = len(greens) > 1
+    hues = [tuple(hue) for hue in unit_to_bytes(figures.hues(len(greens))).tolist()]
+    panels = [(names[0], np.stack([red, np.zeros_like(red)], axis=-1), ink)]
+    panels += [(name, np.stack([red, green], axis=-1), hue if several else ink)
+               for name, green, hue in zip(names[1:], greens, hues)]
+    return panels + ([("all factors", figures.composite(greens), ink)] if several else [])
+
+
+def write_gif(path, frames, fps):
+    """Write `frames` (uint8 (height, width, 3) each) as a looping GIF.
+
+    All frames share 255 colours, so that nothing flickers.
+    """
+    from PIL import Image
+
+    some = [frames[k] for k in np.linspace(0, len(frames) - 1, min(len(frames), 12)).astype(int)]
+    # Other methods spend all colours on the many greens, and leave none for the hues of the panel of all factors.
+    palette = Image.fromarray(np.concatenate(some)).quantize(255, Image.Quantize.FASTOCTREE)
+    pictures = [Image.fromarray(frames[k]).quantize(palette=palette, dither=Image.Dither.NONE)
+                for k in range(len(frames))]
+    with replacing(path) as temporary:
+        pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], loop=0,
+                         duration=round(1000 / fps / 10) * 10)
+
+
+def write_mp4(path, frames, fps):
+    """Write `frames` (uint8, of even sides) as MP4 in H.264, which every browser plays."""
+    import imageio.v2
+
+    with replacing(path) as temporary:
+        with imageio.v2.get_writer(temporary, format="FFMPEG", fps=fps, codec="libx264", quality=8,
+                                   macro_block_size=2) as writer:
+            for k in range(len(frames)):
+                writer.append_data(frames[k])
+
+
+def write_strip(path, movie, titles):
+    """Write a PNG of some frames of a Movie: `titles`, {frame: title}, names the columns; panels are the rows."""
+    columns = [cell_panels(movie.cells[frame], movie.names) for frame in titles]
+    scale = max(1, round(STRIP_TILE / movie.cells.shape[2]))
+    rows = [[to_unit(_enlarged(image, scale, movie.palette)) for _, image, _ in row] for row in zip(*columns)]
+    figures.write_picture(path, figures.table(rows, list(titles.values()), [name for name, _, _ in columns[0]]))
+
+
+def _enlarged(image, scale, palette):
+    """Pillow picture of an `image` (H, W, channels) in [0, 1], each side `scale` times as long."""
+    from PIL import Image
+
+    tile = Image.fromarray(unit_to_bytes(figures.tile(image, palette)))
+    return tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.BICUBIC)

@@ -1,0 +1,56 @@
+"""Movies and strips, as other programs read them."""
+
+import imageio.v3
+import numpy as np
+import pytest
+from PIL import Image
+from test_cell_cycle import rod
+
+from biogans.latent import movies
+
+NAMES = ["red", "Alp14", "Tea1"]
+
+
+@pytest.fixture
+def movie():
+    """A rod with two factors that goes up and down once, in 12 frames, 14 x 22 pixels."""
+    up = np.sin(np.arange(12) / 12 * 2 * np.pi) * 3
+    cells = np.array([[rod(14, centre=(7 + move, 11), width=4, size=(14, 22)) * share for share in (3, 2, 1)]
+                      for move in up]).transpose(0, 2, 3, 1)
+    return movies.Movie(cells, NAMES, scale=3)
+
+
+def test_frames_are_even_and_enlarged(movie):
+    assert len(movie) == 12 and movie[0].dtype == np.uint8 and movie[0].shape == movie[5].shape
+    assert movie[0].shape[0] % 2 == movie[0].shape[1] % 2 == 0
+    assert movie[0].shape[1] >= movie.columns * 22 * 3 and movie[0].shape[0] >= movie.rows * 14 * 3
+    for names in (NAMES[:1], NAMES[:2]):
+        small = movies.Movie(movie.cells[..., :len(names)], names, scale=1)
+        assert len(movies.cell_panels(small.cells[0], names)) == len(names) and small[0].any()
+
+
+def test_colours_are_those_of_the_other_figures(movie):
+    panels = {name: image for name, image, _ in movies.cell_panels(movie.cells[0], NAMES)}
+    assert list(panels) == ["red", "Alp14", "Tea1", "all factors"]
+    assert np.array_equal(panels["Tea1"], movie.cells[0][..., [0, 2]]) and not panels["red"][..., 1].any()
+
+
+def test_a_gif_has_all_frames_and_goes_round(movie, tmp_path):
+    movies.write_gif(tmp_path / "a.gif", movie, 20)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert (gif.n_frames, gif.info["loop"], gif.info["duration"]) == (12, 0, 50)
+        frames = []
+        for k in range(12):
+            gif.seek(k)
+            frames.append(np.asarray(gif.convert("RGB"), "float32"))
+    for k in range(12):
+        assert np.abs(frames[k] - movie[k]).mean() < 4
+    steps = [np.abs(frames[k] - frames[k - 1]).mean() for k in range(12)]       # the first is that from last to first
+    assert 0 < steps[0] < 2 * max(steps[1:])
+
+
+def test_an_mp4_has_all_frames(movie, tmp_path):
+    movies.write_mp4(tmp_path / "a.mp4", movie, 20)
+    frames = imageio.v3.imread(tmp_path / "a.mp4", plugin="FFMPEG")
+    assert frames.shape == (12, *movie[0].shape) and np.abs(frames[4].astype(int) - movie[4]).mean() < 8
+    assert imageio.v3.immeta(tmp_path / "a.mp4", plugin="FFMPEG")["fps"] == 20
