@@ -144,7 +144,7 @@ def write_order_strip(path, held_out, order, frames, palette):
     nearest = [int(np.argmin(np.abs(order - moment))) for moment in wanted]
     rows = [to_unit(held_out.pixels[nearest]), frames[np.linspace(0, FRAMES - 1, STRIP).astype(int)]]
     tiles = [[_stacked_channels(image) for image in row] for row in rows]
-    figures.write_picture(path, figures.table(tiles, [f"{moment:.2f}" for moment in wanted], ["data", "drawn"],
+    figures.write_picture(path, figures.table(tiles, [f"{moment:.2f}" for moment in wanted], ["real", "generated"],
                                               palette))
     print(f"Output picture to file: {path}")
 
