@@ -1,4 +1,4 @@
-"""Generators of the paper's PyTorch code: the same pixels; no code of a file is run; one line for each mistake."""
+"""Generators of the paper's PyTorch code: the same pixels; no code in a file is run; one line for each user error."""
 
 import importlib
 import os
@@ -10,9 +10,8 @@ import mutations
 import numpy as np
 import pytest
 
-from biogans.core import checkpoint, models
+from biogans.core import models, trained
 from biogans.exchange import import_torch
-from biogans.core.engine import generate
 
 NZ, NGF = 7, 4
 LAYOUTS = {     # our architecture: (network of torch_networks, its factors)
@@ -45,7 +44,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def read(capsys, *arguments):
+def imported(capsys, *arguments):
     """What the command prints."""
     assert import_torch.main([*map(str, arguments)]) == 0
     return capsys.readouterr().out
@@ -63,20 +62,21 @@ def refused(capsys, *arguments):
 # ---------------------------------------------------------------------------------------------- the same pixels
 
 @pytest.mark.parametrize("architecture", LAYOUTS)
-def test_it_draws_what_pytorch_draws(architecture, original, here, capsys):
-    """To 1e-5, in the order of channels that the names say, from z as it is."""
+def test_it_generates_what_pytorch_generates(architecture, original, here, capsys):
+    """To 1e-5, with the channels in the order of their names, from the same z."""
     network, number = LAYOUTS[architecture]
     nz = 3 * NZ if "multichannel" in architecture else NZ
     network = original.trained(network(original), nz)
     original.torch.save(network.state_dict(), "netG_iter_50000.pth", _use_new_zipfile_serialization=False)
-    printed = read(capsys, "-i", "netG_iter_50000.pth", "-a", "WGAN-GP", *FACTORS[number])
+    printed = imported(capsys, "-i", "netG_iter_50000.pth", "-a", "WGAN-GP", *FACTORS[number])
     (weights,) = (line.split(": ")[1] for line in printed.splitlines() if line.startswith("Output weights"))
-    generator, spec, facts = checkpoint.load_generator(weights)
-    assert (spec.architecture, facts["iteration"], facts["weights"]) == (architecture, 50000, "as trained")
+    generator = trained.load_generator(weights)
+    spec, metadata = generator.spec, generator.metadata
+    assert (spec.architecture, metadata.iteration, metadata.weights) == (architecture, 50000, "as trained")
     z = np.random.default_rng(1).standard_normal((5, nz), np.float32)
     expected = original.drawn(network, z)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(generate(generator, z), expected, atol=1e-5)
+    np.testing.assert_allclose(generator.generate(z), expected, atol=1e-5)
     assert len(spec.channel_names) == expected.shape[-1]
 
 
@@ -92,9 +92,9 @@ def test_files_of_every_age(original, here, capsys):
     for age, write in AGES.items():
         write(original, network.state_dict(), here / f"{age}_iter_1.pth")
         content[age] = (here / f"{age}_iter_1.pth").read_bytes()
-        read(capsys, "-i", f"{age}_iter_1.pth", "-a", "GAN", "-c", age)
-        generator, _, _ = checkpoint.load_generator(f"{age}/model.generator.DCGAN.GAN.1.h5")
-        np.testing.assert_allclose(generate(generator, z), original.drawn(network, z), atol=1e-5)
+        imported(capsys, "-i", f"{age}_iter_1.pth", "-a", "GAN", "-c", age)
+        generator = trained.load_generator(f"{age}/model.generator.DCGAN.GAN.1.h5")
+        np.testing.assert_allclose(generator.generate(z), original.drawn(network, z), atol=1e-5)
     assert content["zip"].startswith(b"PK") and b"_rebuild_tensor_v2" in content["pickles"]
     assert b"_rebuild_tensor\n" in content["2017"] and b"num_batches_tracked" not in content["2017"]
 
@@ -106,26 +106,27 @@ def test_files_of_every_age(original, here, capsys):
     ("size-48-80_6class_gan-sep-adam", ("-a", "wgan"), "WGAN", ("rmsprop", 5e-5))])
 def test_the_folders_of_the_paper_name_the_algorithm(here, folder, arguments, algorithm, rates):
     options = import_torch.parser().parse_args(["-i", f"{folder}/netG_iter_9.pth", *arguments])
-    settings = import_torch.training(here / options.input_file, options.gan_algorithm)
+    settings = import_torch.paper_settings(here / options.input_file, options.gan_algorithm)
     assert (settings.algorithm, settings.optimizer, settings.lrG, settings.average) == (algorithm, *rates, 0)
 
 
 def test_factors_are_the_papers_or_given(original, capsys):
     star = original.Star((24, 40), NZ, NGF, 6).state_dict()
     original.torch.save(star, "netG_iter_3.pth")
-    printed = read(capsys, "-i", "netG_iter_3.pth", "-a", "GAN")
+    printed = imported(capsys, "-i", "netG_iter_3.pth", "-a", "GAN")
     assert "Alp14, Arp3, Cki2, Mkh1, Sid2, Tea1 (those of the paper" in printed
-    assert "moved the files of an earlier DCGAN-starshaped.GAN.6 to" in read(
+    assert "moved the files of an earlier DCGAN-starshaped.GAN.6 to" in imported(
         capsys, "-i", "netG_iter_3.pth", "-a", "GAN", "-p", "A,B,C,D,E,F")
-    _, spec, facts = checkpoint.load_generator("checkpoints/weights.generator.DCGAN-starshaped.GAN.6.h5")
-    assert spec.channel_names == ("red", *"ABCDEF") and facts["imported"]["file"] == "netG_iter_3.pth"
-    assert "draws 6 factors" in refused(capsys, "-i", "netG_iter_3.pth", "-a", "GAN", "-p", "A")
+    generator = trained.load_generator("checkpoints/weights.generator.DCGAN-starshaped.GAN.6.h5")
+    assert generator.spec.channel_names == ("red", *"ABCDEF")
+    assert generator.metadata.imported["file"] == "netG_iter_3.pth"
+    assert "generates 6 factors" in refused(capsys, "-i", "netG_iter_3.pth", "-a", "GAN", "-p", "A")
 
 
 # ---------------------------------------------------------------------------------------------- what is refused
 
 class Code:
-    """Runs a command where it is unpickled."""
+    """Runs a command when it is unpickled."""
 
     def __reduce__(self):
         return os.system, ("touch was_run",)
@@ -137,13 +138,13 @@ class Code:
     lambda t, path: path.write_bytes(pickle.dumps(Code(), protocol=2))])
 def test_a_file_with_code_is_refused_and_nothing_is_run(original, here, capsys, write):
     write(original.torch, here / "netG_iter_1.pth")
-    assert "names code to be run (posix.system)" in refused(capsys, "-i", "netG_iter_1.pth", "-a", "GAN")
+    assert "contains code to be run (posix.system)" in refused(capsys, "-i", "netG_iter_1.pth", "-a", "GAN")
     assert not (here / "was_run").exists()
 
 
 def test_a_whole_network_is_refused(original, capsys):
     original.torch.save(original.dcgan((24, 40), NZ, NGF), "netG.pth")
-    assert "names code to be run (torch_networks.Main)" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
+    assert "contains code to be run (torch_networks.Main)" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
 
 
 @pytest.mark.parametrize("content", [
@@ -151,7 +152,7 @@ def test_a_whole_network_is_refused(original, capsys):
     bytes(range(256))])
 def test_other_files_are_refused(original, here, capsys, content):
     (here / "netG.pth").write_bytes(content)
-    assert "netG.pth is not a weights file of PyTorch's" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
+    assert "netG.pth is not a complete PyTorch weights file" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -161,11 +162,11 @@ def test_files_cut_short_are_refused(original, here, capsys, zipped):
     whole = (here / "netG.pth").read_bytes()
     for part in (0.01, 0.3, 0.7, 0.99):
         (here / "netG.pth").write_bytes(whole[:int(part * len(whole))])
-        assert "is not a weights file of PyTorch's" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
+        assert "is not a complete PyTorch weights file" in refused(capsys, "-i", "netG.pth", "-a", "GAN")
 
 
 def test_damaged_files_are_read_or_refused_without_a_trace(original, here, recwarn):
-    """What only changes a number is not noticed: the files of PyTorch have no digest."""
+    """A changed number is not noticed: files of PyTorch have no digest."""
     contents = []
     for age, write in AGES.items():
         write(original, small(original), here / f"{age}.pth")
@@ -176,21 +177,21 @@ def test_damaged_files_are_read_or_refused_without_a_trace(original, here, recwa
         damaged = mutations.flip_bits(bytearray(whole[:2500]), rng) + whole[2500:]      # where the pickles are
         (here / "netG.pth").write_bytes(damaged)
         try:
-            import_torch.read(here / "netG.pth")
+            import_torch.read_state_dict(here / "netG.pth")
         except import_torch.InputError:
             refusals += 1
     assert refusals > 50 and not [warning for warning in recwarn if "pickle" in str(warning.message)]
 
 
 @pytest.mark.parametrize("change, words", [
-    (lambda t: t.critic((24, 40), NGF).state_dict(), "holds a critic, which draws nothing"),
+    (lambda t: t.critic((24, 40), NGF).state_dict(), "holds a critic, which generates nothing"),
     (lambda t: {f"main.0.{name}": array for name, array in t.critic((24, 40), NGF).state_dict().items()},
      "holds a critic"),
-    (lambda t: {"state_dict": small(t)}, "something else than the named arrays"),
-    (lambda t: [t.torch.zeros(2)], "something else than the named arrays"),
-    (lambda t: {}, "something else than the named arrays"),
-    (lambda t: {"main.0.weight": t.torch.eye(3).to_sparse()}, "something else than the named arrays"),
-    (lambda t: {"main.0.weight": t.torch.empty(3, device="meta")}, "something else than the named arrays"),
+    (lambda t: {"state_dict": small(t)}, "does not hold the named arrays"),
+    (lambda t: [t.torch.zeros(2)], "does not hold the named arrays"),
+    (lambda t: {}, "does not hold the named arrays"),
+    (lambda t: {"main.0.weight": t.torch.eye(3).to_sparse()}, "does not hold the named arrays"),
+    (lambda t: {"main.0.weight": t.torch.empty(3, device="meta")}, "does not hold the named arrays"),
     (lambda t: {"main.0.weight": t.nn.Parameter(t.torch.ones(3))}, "holds main.0.weight"),
     (lambda t: {"features.0.weight": t.torch.zeros(3, 3)}, "holds features.0.weight"),
     (lambda t: small(t) | {"main.extra-layers-0.4.conv.weight": t.torch.zeros(4, 4, 3, 3)},
@@ -200,7 +201,7 @@ def test_damaged_files_are_read_or_refused_without_a_trace(original, here, recwa
     (lambda t: without(t.Star((24, 40), NZ, NGF, 6).state_dict(), "main.1.convt_green.1"),
      "has no main.1.convt_green.1"),
     (lambda t: t.dcgan((24, 40), 8, 8, part=0.75).state_dict(), "--red_portion"),
-    (lambda t: t.Star((24, 40), NZ, NGF, 3).state_dict(), "draws 3 factors: name them with -p"),
+    (lambda t: t.Star((24, 40), NZ, NGF, 3).state_dict(), "generates 3 factors: name them with -p"),
     (lambda t: {"main.initial.7-16.convt.weight": t.torch.zeros(1).expand(10**6, 10**6, 3, 5)}, "claim more bytes"),
     (lambda t: {name: array.reshape(-1) for name, array in small(t).items()},
      "only generators of the paper's code")])
@@ -217,11 +218,11 @@ def without(state, word):
     return {name: array for name, array in state.items() if word not in name}
 
 
-def test_mistakes_of_the_command_line(original, capsys, here):
+def test_errors_of_the_command_line(original, capsys, here):
     assert "missing.pth: no such file" in refused(capsys, "-i", "missing.pth", "-a", "GAN")
     assert "no such file" in refused(capsys, "-i", here, "-a", "GAN")
     original.torch.save(small(original), "netG_iter_5.pth")
-    assert "which algorithm trained it: give -a" in refused(capsys, "-i", "netG_iter_5.pth")
+    assert "the algorithm that trained it: give -a" in refused(capsys, "-i", "netG_iter_5.pth")
 
 
 def test_without_pytorch(monkeypatch, capsys, here):
@@ -232,18 +233,18 @@ def test_without_pytorch(monkeypatch, capsys, here):
 
 @pytest.mark.parametrize("version, trusted", [("2.5.1", False), ("2.9.1+cpu", False), ("2.10.0", True), ("3.0", True)])
 def test_versions_that_can_be_made_to_run_code_are_not_used(monkeypatch, capsys, here, version, trusted):
-    """Before 2.10 also where they are asked for arrays alone (CVE-2025-32434, CVE-2026-24747)."""
+    """Before 2.10, also when only arrays are requested (CVE-2025-32434, CVE-2026-24747)."""
     def load(*unused, **asked):
         assert trusted and asked["weights_only"]
         raise RuntimeError("not a file of PyTorch's")
     module = SimpleNamespace(__version__=version, __spec__="found", load=load)
     monkeypatch.setitem(sys.modules, "torch", module)
     (here / "netG.pth").write_bytes(b"something")
-    words = "is not a weights file" if trusted else f"PyTorch {version} can be made to run code"
+    words = "is not a complete PyTorch weights file" if trusted else f"PyTorch {version} can be made to run code"
     assert words in refused(capsys, "-i", "netG.pth", "-a", "GAN")
 
 
 def test_other_commands_name_the_command(here):
     (here / "netG.pth").write_bytes(b"something")
     with pytest.raises(import_torch.InputError, match=r"biogans import_torch -i netG.pth"):
-        checkpoint.find("netG.pth")
+        trained.find("netG.pth")

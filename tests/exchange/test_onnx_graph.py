@@ -5,21 +5,21 @@ import pytest
 from networks import spec
 
 from biogans.core import models
+from biogans.core.engine import float32_generator, generate
 from biogans.exchange import onnx_graph
-from biogans.core.engine import generate, float32_generator
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install 'biogans[test]'")
 
 
-def drawn(graph, z):
-    """Images as Keras would have them, channels last."""
+def generated(graph, z):
+    """Images as Keras has them, channels last."""
     return onnxruntime.InferenceSession(graph).run(None, {"z": z})[0].transpose(0, 2, 3, 1)
 
 
-def trained(generator, seed=0):
-    """The generator with other numbers in all its weights, as after a training: also those of batch normalisation."""
+def perturbed(generator, seed=0):
+    """The generator with changes in all its weights, as after a training: also in those of batch normalisation."""
     rng = np.random.default_rng(seed)
     for variable in generator.weights:
         change = rng.uniform(0.5, 1.5, variable.shape) if "moving_variance" in variable.path else rng.normal(
@@ -31,19 +31,19 @@ def trained(generator, seed=0):
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 @pytest.mark.parametrize("changes", [{"init": "he"}, {"init": "he", "height": 28, "width": 28, "nz": 7, "ngf": 5},
                                      {"init": "he", "channels": 3, "nz": 8, "ngf": 8}])
-def test_it_draws_what_keras_draws(architecture, changes):
+def test_it_generates_what_keras_generates(architecture, changes):
     keras.utils.set_random_seed(0)
-    generator = trained(float32_generator(spec(architecture, **changes)))
+    generator = perturbed(float32_generator(spec(architecture, **changes)))
     z = np.random.default_rng(1).standard_normal((5, generator.input_shape[1]), np.float32)
     images = generate(generator, z)
     assert images.std() > 0.1
-    np.testing.assert_allclose(drawn(onnx_graph.serialize(generator), z), images, atol=1 / 127.5)
+    np.testing.assert_allclose(generated(onnx_graph.serialize(generator), z), images, atol=1 / 127.5)
 
 
 def test_gray_images():
-    generator = trained(float32_generator(spec(channels=1)))
+    generator = perturbed(float32_generator(spec(channels=1)))
     z = np.random.default_rng(1).standard_normal((3, 6), np.float32)
-    np.testing.assert_allclose(drawn(onnx_graph.serialize(generator), z), generate(generator, z), atol=1 / 127.5)
+    np.testing.assert_allclose(generated(onnx_graph.serialize(generator), z), generate(generator, z), atol=1 / 127.5)
 
 
 def test_weights_take_half_the_bytes():

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from ..core import checkpoint, dataloader, models, options as command_line
-from ..system import launch
+from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import make_writable
 
 PAPER_FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
-OLDEST_TORCH = (2, 10)          # before it arrays alone could run code, too: CVE-2025-32434, CVE-2026-24747
+OLDEST_TORCH = (2, 10)          # in earlier versions even arrays could run code: CVE-2025-32434, CVE-2026-24747
 FOLDERS = {"gan": "GAN", "wgan": "WGAN", "wgangp": "WGAN-GP"}       # size-48-80_6class_wgangp-star-shaped-adam
-# Which kernels, those that read all features, are an architecture's; the number, if there is one, is the factor's.
+# Names of the kernels that read all features, by which an architecture is recognised; a number is that of the factor.
 KERNELS = {
     "DCGAN": r"main\.(?:initial|pyramid|final)\.\d+-\d+\.convt\.weight",
     "DCGAN-separable": r"main\.(?:initial|pyramid|final)\.\d+-\d+\.convt-sep\.convt_all\.weight",
@@ -30,78 +30,101 @@ KERNELS = {
         r"main\.(\d+)\.main\.(?:initial|pyramid|final)\.\d+-\d+\.convt-sep\.convt_all\.weight",
 }
 CRITIC = r"main\.(?:\d+\.main\.)?(?:initial|pyramid|final)\.\d+-\d+\.conv\.weight"
-NORMALIZATION = ("weight", "bias", "running_mean", "running_var")       # in the order of Keras's
+NORMALIZATION = ("weight", "bias", "running_mean", "running_var")       # in the order of Keras
+
+
+def parser():
+    """The command line."""
+    p = arguments.Parser(prog="biogans import_torch", description=__doc__, epilog=(
+        "The files are those of https://github.com/aosokin/biogans: DCGAN, separable, star-shaped, independent and\n"
+        "multichannel generators. All other commands accept the result. Algorithm, iteration and names of the factors,\n"
+        "which a .pth file does not hold, come from its path, from the options and from the paper. PyTorch 2.10 or\n"
+        "later is needed: pip install 'biogans[torch]'.\n\n"
+        "examples:\n"
+        "  biogans import_torch -i size-48-80_6class_wgangp-star-shaped-adam/netG_iter_50000.pth\n"
+        "      checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5, then for example\n"
+        "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
+        "  biogans import_torch -i netG_iter_2000.pth -a GAN -p Pom1,Tea1,Tea4\n"
+        "      from your own training with that code, with other factors"))
+    p.add_argument("-i", "--input_file", metavar="FILE.pth", required=True,
+                   help="generator of the PyTorch code, required")
+    p.add_argument("-a", "--gan_algorithm", type=arguments.one_of(FOLDERS.values()), default=None, metavar="NAME",
+                   help="training algorithm: GAN | WGAN | WGAN-GP; default: as in the name of the file's folder")
+    p.add_argument("-p", "--polarity_factors", type=arguments.comma_separated, default=(), metavar="A,B",
+                   help="names of its factors, in the alphabetical order of the folders; default: those of the paper")
+    command_line.add_checkpoints_dir(p)
+    return p
 
 
 def import_torch(options):
-    """Write weights files as the parsed `options` say. Raises InputError for a user's mistake."""
+    """Write weights files as the parsed `options` say. Raises InputError for a user error."""
     launch.announce()
     path = Path(options.input_file)
-    arrays = read(path)
-    spec = network_of(path, arrays, options.polarity_factors)
-    settings = training(path, options.gan_algorithm)
-    generator = build(path, spec, arrays)
-    files = checkpoint.Files(options.checkpoints_dir, spec, settings.algorithm)
-    make_writable(files.folder)
-    with files.locked():
-        if aside := files.set_aside():
-            print(f"moved the files of an earlier {files.run} to {aside}")
-        facts = about(path, spec, settings)
-        checkpoint.save_generator(files.model, generator, facts)
-        checkpoint.save_generator(files.generator, generator, facts, with_architecture=False)
-    supposed = "" if options.polarity_factors else " (those of the paper: give -p if they were others)"
-    print(f"{spec.architecture}, {settings.algorithm}, iteration {facts['iteration']}: {spec.height}x{spec.width} "
-          f"pixels, nz {spec.nz}, ngf {spec.ngf}; factors: {', '.join(spec.factors)}{supposed}\n"
-          f"Output weights to file: {files.generator}\nOutput model to file: {files.model}")
+    arrays = read_state_dict(path)
+    spec = recognise_network(path, arrays, options.polarity_factors)
+    settings = paper_settings(path, options.gan_algorithm)
+    generator = rebuild_generator(path, spec, arrays)
+    metadata = imported_metadata(path, spec, settings)
+    paths = checkpoint.RunPaths(options.checkpoints_dir, spec, settings.algorithm)
+    make_writable(paths.folder)
+    with paths.locked():
+        if aside := paths.set_aside():
+            print(f"moved the files of an earlier {paths.name} to {aside}")
+        checkpoint.save_generator(paths.model, generator, metadata)
+        checkpoint.save_generator(paths.generator, generator, metadata, with_architecture=False)
+    assumed = "" if options.polarity_factors else " (those of the paper: give -p if they were others)"
+    print(f"{spec.architecture}, {settings.algorithm}, iteration {metadata.iteration}: {spec.height}x{spec.width} "
+          f"pixels, nz {spec.nz}, ngf {spec.ngf}; factors: {', '.join(spec.factors)}{assumed}\n"
+          f"Output weights to file: {paths.generator}\nOutput model to file: {paths.model}")
 
 
 # ---------------------------------------------------------------------------------------------- the file
 
-def read(path):
-    """{name: float32 array} of a file of PyTorch's, a network's state_dict. Raises InputError.
+def read_state_dict(path):
+    """{name: float32 array} of a PyTorch file that holds the state_dict of a network. Raises InputError.
 
-    Whatever its age (zip, or the pickles of 2017): nothing but arrays, numbers and names are built from it.
+    Files of any age are read (zip, or the pickles of 2017). Only arrays, numbers and names are built from them.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file: give -i a netG_iter_….pth file of the paper's code")
     torch = _torch()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")         # remarks on odd pickles
+            warnings.simplefilter("ignore")         # about unusual pickles
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         code = re.search(r"(?:GLOBAL|global:?|class:?)\s+`?([\w.]+\.\w+)", str(problem))
         if not code:
             raise InputError(_unreadable(path)) from None
-        raise InputError(f"{path} names code to be run ({code[1]}), and only arrays are read: let its authors save "
-                         f"netG.state_dict()") from None
-    except Exception:           # of any kind, where a file is damaged
+        raise InputError(f"{path} contains code to be run ({code[1]}), and only arrays are read: ask its authors to "
+                         f"save netG.state_dict()") from None
+    except Exception:           # a damaged file can raise anything
         raise InputError(_unreadable(path)) from None
     if not isinstance(state, dict) or not state or not all(
             isinstance(name, str) and _is_plain(torch, array) for name, array in state.items()):
-        raise InputError(f"{path} holds something else than the named arrays of one network: let its authors save "
+        raise InputError(f"{path} does not hold the named arrays of one network: ask its authors to save "
                          f"netG.state_dict()")
     if sum(array.numel() * array.element_size() for array in state.values()) > path.stat().st_size:
-        raise InputError(f"{path}: its arrays claim more bytes than the file has: get it again")
+        raise InputError(f"{path}: its arrays claim more bytes than the file has: download it again")
     return {name: array.detach().float().numpy() for name, array in state.items()
             if not name.endswith(".num_batches_tracked")}
 
 
 def _is_plain(torch, array):
-    """Whether it is an array of numbers one after another; others have no equal in NumPy."""
+    """Whether `array` is a dense array of numbers in memory; others have no equivalent in NumPy."""
     return (isinstance(array, torch.Tensor) and array.layout == torch.strided and array.device.type == "cpu"
             and (array.is_floating_point() or array.dtype == torch.int64))
 
 
 def _unreadable(path):
-    return f"{path} is not a weights file of PyTorch's, or not a whole one: get it again, or give another one with -i"
+    return f"{path} is not a complete PyTorch weights file: download it again, or give another one with -i"
 
 
 def _torch():
-    """The module torch, of a version whose reading of arrays alone can be trusted. Raises InputError."""
+    """The module torch, of a version that reads arrays without running code. Raises InputError."""
     remedy = "install it (pip install 'biogans[torch]')"
     if importlib.util.find_spec("torch") is None:
-        raise InputError(f"{sys.executable} has no PyTorch, which reads such files: {remedy}")
+        raise InputError(f"{sys.executable} has no PyTorch, which is needed to read such files: {remedy}")
     import torch
 
     if tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) < OLDEST_TORCH:
@@ -111,21 +134,21 @@ def _torch():
 
 # ---------------------------------------------------------------------------------------------- the network
 
-def network_of(path, arrays, factors):
-    """The NetworkSpec of the generator whose `arrays` these are. Raises InputError.
+def recognise_network(path, arrays, factors):
+    """The NetworkSpec of the generator that has these `arrays`. Raises InputError.
 
-    factors   their names, in the order of the training's folders; none for those of the paper
+    factors   names, in the order of the folders of the training; empty for those of the paper
     """
     if any(re.fullmatch(CRITIC, name) for name in arrays):
-        raise InputError(f"{path} holds a critic, which draws nothing: give the netG file of the same iteration")
+        raise InputError(f"{path} holds a critic, which generates nothing: give the netG file of the same iteration")
     architecture, kernels = _kernels(path, arrays)
     towers = {match[1] if match.groups() else "0" for match in kernels.values()}
     shapes = [arrays[name].shape for name, match in kernels.items() if not match.groups() or match[1] == "0"]
     stages = len(shapes) - 1
     if stages < 2 or any(len(shape) != 4 for shape in shapes):
         raise InputError(_unknown(path, list(kernels)))
-    (nz, _, height, width), (ngf, drawn, _, _) = shapes[0], shapes[-1]
-    channels, count = drawn + (architecture not in ("DCGAN", "DCGAN-independent")), len(towers)
+    (nz, _, height, width), (ngf, outputs, _, _) = shapes[0], shapes[-1]
+    channels, count = outputs + (architecture not in ("DCGAN", "DCGAN-independent")), len(towers)
     if channels > 2 and not towers - {"0"} and architecture in ("DCGAN", "DCGAN-separable"):
         architecture, channels, count = f"{architecture}-multichannel", 2, channels - 1
     spec = models.NetworkSpec(architecture, height << stages, width << stages, channels, factors or PAPER_FACTORS,
@@ -135,14 +158,14 @@ def network_of(path, arrays, factors):
         raise InputError(_unknown(path, list(kernels)))
     known = models.ARCHITECTURES[architecture]
     if (known.per_factor or known.composites) and len(spec.factors) != count:
-        raise InputError(f"{path} draws {count} factors: name them with -p, in the alphabetical order of the folders "
-                         f"that they were trained on")
+        raise InputError(f"{path} generates {count} factors: name them with -p, in the alphabetical order of the "
+                         f"folders of the training")
     spec.check()
     return spec
 
 
 def _kernels(path, arrays):
-    """(architecture, {name: match}) of the arrays that are called like the KERNELS of one architecture."""
+    """(architecture, {name: match}) of the arrays whose names are those of the KERNELS of one architecture."""
     for architecture, pattern in KERNELS.items():
         kernels = {name: match for name in arrays if (match := re.fullmatch(pattern, name))}
         if kernels:
@@ -150,8 +173,8 @@ def _kernels(path, arrays):
     raise InputError(_unknown(path, list(arrays)))
 
 
-def build(path, spec, arrays):
-    """The generator of `spec` (Keras) with the weights of these `arrays`. Raises InputError if they are not its."""
+def rebuild_generator(path, spec, arrays):
+    """The generator of `spec` (Keras) with the weights in `arrays`. Raises InputError if they don't fit."""
     from ..core.engine import float32_generator
 
     generator = float32_generator(spec)
@@ -162,11 +185,12 @@ def build(path, spec, arrays):
         if missing := [name for name in names if name not in arrays]:
             raise InputError(_unknown(path, missing, "has no"))
         unused -= set(names)
-        weights = [_turned(layer, arrays[name])[..., features] for name in names]
+        weights = [_keras_array(layer, arrays[name])[..., features] for name in names]
         for name, array, variable in zip(names, weights, layer.weights):
             if array.shape != tuple(variable.shape):
-                raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, which a {spec.architecture} has "
-                                 f"not: only the paper's --red_portion, a half or a channel's share, can be read")
+                raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, which does not occur in a "
+                                 f"{spec.architecture}: only the --red_portion of the paper, a half or one channel's "
+                                 f"share, can be read")
         layer.set_weights(weights)
     if unused:
         raise InputError(_unknown(path, sorted(unused)))
@@ -174,7 +198,7 @@ def build(path, spec, arrays):
 
 
 def counterparts(spec):
-    """Yield (layer of our generator, the original's module, the part of its features) of all that have weights."""
+    """Yield (layer of our generator, module of the original, slice of its features) of all layers with weights."""
     known = models.ARCHITECTURES[spec.architecture]
     apart = known.generator in (models.dcgan_starshaped, models.dcgan_separable_independent)
     if spec.architecture == "DCGAN-starshaped":
@@ -187,7 +211,7 @@ def counterparts(spec):
 
 
 def _of_star(spec):
-    """The original's modules are numbered, and each has a red part and a green one for each factor."""
+    """Numbered modules; each has a red part, and a green part for each factor."""
     towers = {"red": "red"} | {f"green{k}": f"green.{k}" for k in range(spec.num_critics)}
     for level in range(spec.halvings[2] + 1):
         for tower, theirs in towers.items():
@@ -198,9 +222,9 @@ def _of_star(spec):
 
 
 def _of_sequence(spec, prefix, towers):
-    """The original's modules are named after their features; red's are the first half of a normalisation's.
+    """Modules named after their numbers of features; the first part of a normalisation belongs to red.
 
-    towers   ours: one, or red's and green's
+    towers   names of ours: one, or those of red and green
     """
     stages = spec.halvings[2]
     widths = [spec.nz, *(spec.ngf << level for level in reversed(range(stages))), spec.critic_channels]
@@ -217,16 +241,16 @@ def _of_sequence(spec, prefix, towers):
 
 
 def _layers(spec, tower, level):
-    """Names of our convolution and our normalisation (none before the image) of a tower at this level."""
+    """Names of our convolution and normalisation (None for the image) in a tower at this level."""
     if level == spec.halvings[2]:
         return f"{tower}_image_convolution", None
     return f"{tower}_{level}_{'convolution' if level else 'projection'}", f"{tower}_{level}_normalization"
 
 
-def _turned(layer, array):
-    """An array as Keras has it: the kernel of a transposed convolution is (in, out, height, width) in PyTorch.
+def _keras_array(layer, array):
+    """An array in the layout of Keras: the kernel of a transposed convolution is (in, out, height, width) in PyTorch.
 
-    There is no flip: both slide the same kernel. The first one covers one pixel and is a dense layer here.
+    It is not flipped: both frameworks slide the same kernel. The first one covers one pixel and is a dense layer here.
     """
     if array.ndim != 4:
         return array
@@ -240,48 +264,28 @@ def _unknown(path, names, verb="holds"):
             f"code, whose arrays have other names, can be read")
 
 
-# ---------------------------------------------------------------------------------------------- what is known of it
+# ---------------------------------------------------------------------------------------------- metadata
 
-def training(path, algorithm):
-    """The Training of the paper's scripts; without `algorithm`, of that in the folder's name. Raises InputError."""
+def paper_settings(path, algorithm):
+    """The TrainingSettings of the paper's scripts; the algorithm is that of the folder's name if it is None.
+
+    Raises InputError if the name has none.
+    """
     named = re.search(r"_(gan|wgan|wgangp)-", path.absolute().parent.name)
     if not algorithm and not named:
-        raise InputError(f"{path} does not tell which algorithm trained it: give -a GAN, -a WGAN or -a WGAN-GP")
-    algorithm = algorithm or FOLDERS[named[1]]
-    defaults = command_line.training(command_line.train_parser().parse_args(["-d", "data", "-a", algorithm]))
+        raise InputError(f"{path} does not name the algorithm that trained it: give -a GAN, -a WGAN or -a WGAN-GP")
+    defaults = command_line.default_settings(algorithm or FOLDERS[named[1]])
     return dataclasses.replace(defaults, lrG=defaults.lrD, average=0.0)
 
 
-def about(path, spec, settings):
-    """What our files say of themselves. The settings are those of the paper: the original's file tells none."""
+def imported_metadata(path, spec, settings):
+    """The Metadata of the generator in the file `path`, which itself names only the iteration."""
     unseen = dataloader.Images(np.zeros((0, spec.height, spec.width, spec.channels), np.uint8), np.zeros(0, int),
                                spec.factors, tuple(range(1, spec.channels + 1)))
     named = re.search(r"_iter_(\d+)", path.name)
-    return checkpoint.about(spec, settings, unseen) | {
-        "iteration": int(named[1]) if named else 0, "position": 0,
-        "imported": {"file": os.fspath(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}}
-
-
-def parser():
-    """The command line."""
-    p = command_line.Parser(prog="biogans import_torch", description=__doc__, epilog=(
-        "The files are those of https://github.com/aosokin/biogans: DCGAN, separable, star-shaped, independent and\n"
-        "multichannel generators. All other commands then take the result. What the .pth file does not hold is taken\n"
-        "from its name and from the paper: algorithm, iteration, names of the factors. PyTorch is needed, 2.10 or\n"
-        "later: pip install 'biogans[torch]'.\n\n"
-        "examples:\n"
-        "  biogans import_torch -i size-48-80_6class_wgangp-star-shaped-adam/netG_iter_50000.pth\n"
-        "      checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5, then for example\n"
-        "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
-        "  biogans import_torch -i netG_iter_2000.pth -a GAN -p Pom1,Tea1,Tea4\n"
-        "      of one's own training of that code, with other factors"))
-    p.add_argument("-i", "--input_file", metavar="FILE.pth", required=True, help="the original's generator, required")
-    p.add_argument("-a", "--gan_algorithm", type=command_line._one_of(FOLDERS.values()), default=None, metavar="NAME",
-                   help="what it was trained by: GAN | WGAN | WGAN-GP; default: what the name of its folder says")
-    p.add_argument("-p", "--polarity_factors", type=command_line._names, default=(), metavar="A,B",
-                   help="names of its factors, in the alphabetical order of the folders; default: those of the paper")
-    command_line._add_checkpoints_dir(p)
-    return p
+    return dataclasses.replace(
+        checkpoint.run_metadata(spec, settings, unseen), iteration=int(named[1]) if named else 0,
+        imported={"file": os.fspath(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()})
 
 
 def main(arguments=None):

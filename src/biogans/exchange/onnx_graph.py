@@ -1,6 +1,6 @@
-"""A generator as an ONNX graph, which ONNX Runtime runs in a browser or anywhere else without Keras.
+"""A generator as an ONNX graph, which ONNX Runtime runs in a browser or elsewhere, without Keras.
 
-Keras's own export to ONNX goes through tf2onnx; docs/explore.md says why it is not taken.
+docs/explore.md explains why Keras's own export, which needs tf2onnx, is not used.
 """
 
 import numpy as np
@@ -8,16 +8,16 @@ import numpy as np
 from ..system.errors import InputError
 
 OPSET = 17
-IR_VERSION = 8          # that of this opset: the oldest runtime that knows all operators can read the file
+IR_VERSION = 8          # the one of this opset, so that every runtime that has all operators can read the file
 
 
 def serialize(generator, half=True, channels_last=False, properties=None):
-    """The bytes of an ONNX file that draws as `generator` (Keras, of the layers in LAYERS) does.
+    """The bytes of an ONNX file that generates the same images as `generator`, a Keras model of the layers in LAYERS.
 
-    half            store the kernels of convolutions and dense layers as float16, half the bytes, which are cast to
-                    float32 before they are used
-    channels_last   draw (batch, height, width, channels), as Keras does, where ONNX's convolutions have channels first
-    properties      {name: text} that the file says of itself
+    half            store the kernels of convolutions and dense layers as float16, in half the bytes; they are cast to
+                    float32 before use
+    channels_last   output (batch, height, width, channels), as Keras does; ONNX's convolutions have channels first
+    properties      {name: text}, metadata of the file
 
     Input "z", float32 (batch, nz); output "pixels", float32 (batch, channels, height, width) unless channels_last.
     Raises InputError for a layer that is not in LAYERS.
@@ -29,16 +29,16 @@ def serialize(generator, half=True, channels_last=False, properties=None):
     for layer in generator.layers:
         kind = type(layer).__name__
         if kind not in LAYERS:
-            raise InputError(f"layer {layer.name}: {kind} has no translation to ONNX here: write one in onnx_graph.py "
-                             f"(there are {', '.join(LAYERS)})")
+            raise InputError(f"layer {layer.name}: {kind} has no translation to ONNX: add one to onnx_graph.py (it has "
+                             f"{', '.join(LAYERS)})")
         graph.names[id(layer.output)] = LAYERS[kind](graph, layer, *graph.inputs(layer))
     height, width, channels = generator.output_shape[1:]
-    drawn, shape = [graph.names[id(generator.output)]], [channels, height, width]
+    images, shape = [graph.names[id(generator.output)]], [channels, height, width]
     if channels_last:
-        graph.add("Transpose", drawn, "pixels", perm=[0, 2, 3, 1])
+        graph.add("Transpose", images, "pixels", perm=[0, 2, 3, 1])
         shape = [height, width, channels]
     else:
-        graph.add("Identity", drawn, "pixels")
+        graph.add("Identity", images, "pixels")
     z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", generator.input_shape[1]])
     pixels = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["batch", *shape])
     model = helper.make_model(helper.make_graph(graph.nodes, "generator", [z], [pixels], graph.arrays),
@@ -49,32 +49,32 @@ def serialize(generator, half=True, channels_last=False, properties=None):
 
 
 class _Graph:
-    """Nodes and arrays of a graph that grows layer by layer; `names` has the value of each Keras tensor, by its id."""
+    """Nodes and arrays of a graph that grows layer by layer; `names`: {id of a Keras tensor: name of its value}."""
 
     def __init__(self, half):
         self.nodes, self.arrays, self.names, self.half = [], [], {}, half
 
     def inputs(self, layer):
-        """The names of what `layer` reads, in its order."""
+        """Names of the inputs of `layer`, in order."""
         if type(layer).__name__ == "InputLayer":
             return []
         tensors = layer.input if isinstance(layer.input, list) else [layer.input]
         return [self.names[id(tensor)] for tensor in tensors]
 
     def add(self, operator, inputs, name, **attributes):
-        """Add a node whose output, of which the name is returned, is called `name`."""
+        """Add a node; returns the name of its output, which is `name`."""
         from onnx import helper
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
     def array(self, name, values):
-        """Add a constant of which the name is returned."""
+        """Add a constant; returns its name."""
         from onnx import numpy_helper
         self.arrays.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def kernel(self, name, values):
-        """Add a constant that may be stored as float16."""
+        """Add a constant that may be stored as float16; returns its name."""
         from onnx import TensorProto
         if not self.half:
             return self.array(name, values)
@@ -93,7 +93,7 @@ def _dense(graph, layer, value):
 
 
 def _reshape(graph, layer, value):
-    """A map is put together with channels last, as Keras has it, and then turned round."""
+    """A feature map is assembled with channels last, as in Keras, and then transposed."""
     shape = graph.array(f"{layer.name}_shape", np.array([-1, *layer.output.shape[1:]], "int64"))
     result = graph.add("Reshape", [value, shape], layer.name)
     if len(layer.output.shape) == 4:
@@ -109,9 +109,9 @@ def _cropping(graph, layer, value):
 
 
 def _transposed_convolution(graph, layer, value):
-    """Keras's kernel is (height, width, out, in), ONNX's (in, out, height, width)."""
+    """Kernels are (height, width, out, in) in Keras and (in, out, height, width) in ONNX."""
     (high, wide), (down, across) = layer.kernel_size, layer.strides
-    over = [(high - down) // 2, (wide - across) // 2]       # what "same" padding cuts off on the sides
+    over = [(high - down) // 2, (wide - across) // 2]       # what "same" padding cuts off at the sides
     rest = [high - down - over[0], wide - across - over[1]]
     kernel = graph.kernel(f"{layer.name}_kernel", layer.kernel.numpy().transpose(3, 2, 0, 1))
     bias = [graph.array(f"{layer.name}_bias", layer.bias.numpy())] if layer.use_bias else []
@@ -133,8 +133,8 @@ def _activation(graph, layer, value):
     operators = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
     name = layer.activation.__name__
     if name not in operators:
-        raise InputError(f"layer {layer.name}: the activation {name} has no translation to ONNX here: write one in "
-                         f"onnx_graph.py (there are {', '.join(operators)})")
+        raise InputError(f"layer {layer.name}: the activation {name} has no translation to ONNX: add one to "
+                         f"onnx_graph.py (it has {', '.join(operators)})")
     return graph.add(operators[name], [value], layer.name)
 
 
