@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,10 +18,11 @@ import pytest
 from conftest import ROOT, SMALL, write_images
 from PIL import Image
 
-from biogans.core import checkpoint, figures, predict, train
+from biogans.core import figures, predict, train, trained
 from biogans.latent import explore
-from biogans.core.engine import generate
+from biogans.latent.paths import slerp
 from biogans.system.lazy import keras
+from biogans.system.pixels import to_unit
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 FILES = {"DCGAN-starshaped": STAR, "DCGAN": "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5",
@@ -31,9 +33,9 @@ MORE = {"InfoGAN": ("--categorical", "3", "--continuous", "1")}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder after training networks for 2 iterations and writing their pages.
+    """A user's folder after training four networks for 2 iterations, and writing their pages.
 
-    He initialisation yields images with all gray levels, unlike the paper's initial weights, which yield uniform gray.
+    The paper's initial weights give a uniform gray; those of He et al. give images with all gray levels.
     """
     folder = tmp_path_factory.mktemp("explore")
     write_images(folder / "data")
@@ -61,7 +63,7 @@ def chromium():
 
 @pytest.fixture
 def opened(here, chromium):
-    """A function that opens a page from its file; the result has the browser's `requests` and `errors`."""
+    """A function that opens a page from its file; its result has the `requests` and `errors` of the browser."""
     pages = []
 
     def open_page(architecture="DCGAN-starshaped", **settings):
@@ -99,21 +101,25 @@ def settled(page):
 
 
 def in_gray(page):
-    """Show every channel in gray, so that the strip contains the network's pixels."""
+    """Show every channel in gray, so that the strip has the pixels of the network."""
     page.select_option("#palette", "gray")
     for tick in page.query_selector_all("#channels input"):
         tick.check()
 
 
 def drawn(page, channels):
-    """uint8 (height, width, channels) of the cell on the page."""
+    """uint8 (height, width, channels) as the page has generated them."""
     return np.stack([pixels(page, f"strip{k}")[..., 0] for k in range(channels)], axis=-1)
 
 
 def expected(file, z):
-    """The cell that Keras generates, rounded to (height, width, channels) in [0, 255]."""
-    generator, spec, _ = checkpoint.load_generator(file)
-    return np.rint((generate(generator, np.float32(z)[None])[0] + 1) * 127.5)
+    """What Keras generates, as whole numbers from 0 to 255 (height, width, channels)."""
+    return np.rint((trained.load_generator(file).generate(np.float32(z)[None])[0] + 1) * 127.5)
+
+
+def numbered(file, number):
+    """z (nz,) of the cell of a number."""
+    return next(trained.load_generator(file).latents(1, number))[0].astype(float)
 
 
 def assert_same(page_pixels, image):
@@ -134,10 +140,10 @@ def saved(page, button):
     return SimpleNamespace(name=download.value.suggested_filename, content=Path(download.value.path()).read_bytes())
 
 
-# ---------------------------------------------------------------------------------------------- the cells
+# ---------------------------------------------------------------------------------------------- the same cells
 
 @pytest.mark.parametrize("architecture", FILES)
-def test_a_numbered_cell_is_that_of_predict(opened, architecture):
+def test_a_numbered_cell_is_the_same_as_with_predict(opened, architecture):
     page = opened(architecture)
     in_gray(page)
     for seed in (0, 7, 999):
@@ -150,8 +156,8 @@ def test_a_numbered_cell_is_that_of_predict(opened, architecture):
         assert_same(drawn(page, cell.shape[-1]), cell)
 
 
-def test_the_page_sends_no_requests(opened, here):
-    """The browser requests only the file itself and objects made from its content; scripts cannot request more."""
+def test_nothing_is_requested(opened, here):
+    """The browser loads only the file itself and parts of its content; scripts may not request more."""
     page = opened()
     show_number(page, 3)
     page.keyboard.press("k")
@@ -167,10 +173,10 @@ def test_a_slider_moves_along_its_direction(opened, here):
     page = opened()
     in_gray(page)
     show_number(page, 5)
-    generator, spec, _ = checkpoint.load_generator(STAR)
-    red, green = explore.groups_of(generator, spec)
-    (red_rows, _), (green_rows, _) = explore.directions(generator, [red, green])
-    z = predict.latents(1, spec.nz, 5, 1).__next__()[0].astype(float)
+    generator = trained.load_generator(STAR)
+    red, green = explore.groups_of(generator.network, generator.spec)
+    (red_rows, _), (green_rows, _) = explore.directions(generator.network, [red, green])
+    z = numbered(STAR, 5)
     for label, part, row in (("red 2", slice(0, 3), red_rows[1]), ("green 1", slice(3, 6), green_rows[0])):
         before = drawn(page, 3)
         page.get_by_label(re.compile(f"{label.split()[0]} half, direction {label[-1]}", re.I)).fill("2.5")
@@ -184,7 +190,7 @@ def test_a_slider_moves_along_its_direction(opened, here):
 
 
 def test_codes(opened, here):
-    """Codes have the same effect as in predict.py, and the noise stays the same."""
+    """The chosen category and value give the same cell as predict.py; the noise stays."""
     page = opened("InfoGAN")
     in_gray(page)
     show_number(page, 6)
@@ -211,8 +217,7 @@ def test_firefox(here):
         page.wait_for("document.getElementById('name').textContent === 'cell 7'")
         values = page.evaluate("""[0, 1, 2].map(k => Array.from(document.getElementById(`strip${k}`).getContext("2d")
             .getImageData(0, 0, 24, 16).data).filter((_, at) => at % 4 === 0))""")
-        z = next(predict.latents(1, 6, 7, 1))[0]
-        assert_same(np.moveaxis(np.reshape(values, (3, 16, 24)), 0, -1), expected(STAR, z))
+        assert_same(np.moveaxis(np.reshape(values, (3, 16, 24)), 0, -1), expected(STAR, numbered(STAR, 7)))
         assert page.evaluate("performance.getEntriesByType('resource').length") == 0
         assert all(re.match("blob:|data:|file:", address) for address in page.requests)
         assert page.evaluate("document.getElementById('problem').hidden")
@@ -240,10 +245,10 @@ def test_channels_and_palettes(opened):
     assert "Tea1" in label and "Alp14" not in label
 
 
-def test_several_factors_have_hues_of_their_own(opened):
+def test_every_factor_has_its_hue_when_several_are_shown(opened):
     page = opened()
     in_gray(page)
-    greens = drawn(page, 3)[..., 1:] / np.float32(255)
+    greens = to_unit(drawn(page, 3)[..., 1:])
     page.select_option("#palette", "red, green")
     page.keyboard.press("1")
     picture = figures.composite(np.moveaxis(greens, -1, 0))
@@ -333,9 +338,7 @@ def test_kept_cells_are_compared_and_blended(opened):
         np.testing.assert_allclose(drawn(page, 3), images[number], atol=1)
     page.fill("#blend", "0.5")
     settled(page)
-    from biogans.latent import interpolate
-    first, second = (next(predict.latents(1, 6, seed, 1))[0].astype(float) for seed in (1, 2))
-    assert_same(drawn(page, 3), expected(STAR, interpolate.slerp(first, second, [0.5])[0]))
+    assert_same(drawn(page, 3), expected(STAR, slerp(numbered(STAR, 1), numbered(STAR, 2), [0.5])[0]))
     page.click("#kept li:first-child .back")
     page.wait_for_function("() => document.getElementById('name').textContent === 'cell 1'")
     page.get_by_label("Remove cell 2").click()
@@ -360,7 +363,7 @@ def test_light_and_dark(opened, scheme, dark):
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_the_page_fits(opened, width):
-    """Nothing is cut off at the side, and in a narrow window the cell stays in view beside the last slider."""
+    """Nothing is cut off at the sides; in a narrow window the cell stays in sight beside the last slider."""
     page = opened(viewport={"width": width, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.locator("#sliders .slider:visible").last.scroll_into_view_if_needed()
@@ -370,7 +373,7 @@ def test_the_page_fits(opened, width):
 
 
 def test_every_control_has_a_name(opened):
-    """Screen readers find a name for each control, and for every picture that is not hidden from them."""
+    """Screen readers find a name for every control and for every picture that is not hidden from them."""
     page = opened()
     page.keyboard.press("k")
     show_number(page, 3)
@@ -389,8 +392,8 @@ def test_every_control_has_a_name(opened):
 
 # ---------------------------------------------------------------------------------------------- files
 
-def test_the_json_file_yields_the_same_cell(opened, here):
-    """With predict.py, in the page, and with its line of Python."""
+def test_cells_are_saved_and_loaded(opened, here):
+    """The file gives the same cell with predict.py, in the page, and with the Python line in it."""
     page = opened()
     in_gray(page)
     show_number(page, 8)
@@ -431,7 +434,7 @@ def test_a_file_without_a_cell(opened, here, content, word):
     assert word in page.text_content("#status") and page.text_content("#name") == "cell 0"
 
 
-def test_a_file_of_another_network(opened, here):
+def test_a_file_of_another_network_is_reported(opened, here):
     page = opened("DCGAN")
     file = saved(page, "#json")
     Path("dcgan.json").write_bytes(file.content)
@@ -454,7 +457,7 @@ def test_png(opened):
 
 
 def test_gif(opened):
-    """Another program decodes the frames from A to B and back."""
+    """From A to B and back, decoded by another program: its frames are the cells in between."""
     page = opened()
     page.uncheck("#smooth")
     ends = []
@@ -478,7 +481,7 @@ def test_gif(opened):
 
 
 def test_a_gif_of_noise_is_decoded_exactly(opened):
-    """It has more patterns than the table of codes holds, and 256 colours, which the colour table stores exactly."""
+    """More patterns than the table of codes holds, in 256 colours that the palette holds exactly."""
     page = opened()
     script = (ROOT / "src/biogans/latent/page/explore_gif.js").read_text()
     data = page.evaluate("""async ([script]) => {
@@ -509,29 +512,28 @@ def test_directions_of_a_linear_generator():
     np.testing.assert_allclose(np.abs((rows * vectors).sum(axis=1)), 1, rtol=1e-3)
 
 
-def test_directions_are_orthonormal_and_ordered(here):
-    generator, spec, _ = checkpoint.load_generator(STAR)
-    groups = explore.groups_of(generator, spec)
+def test_directions_are_orthonormal_and_fall_off(here):
+    generator = trained.load_generator(STAR)
+    groups = explore.groups_of(generator.network, generator.spec)
     assert [(group.start, group.size) for group in groups] == [(0, 3), (3, 3)]
-    for rows, strengths in explore.directions(generator, groups):
+    for rows, strengths in explore.directions(generator.network, groups):
         np.testing.assert_allclose(rows @ rows.T, np.eye(3), atol=1e-6)
         assert (np.diff(strengths) <= 0).all() and strengths[-1] > 0
 
 
-def test_codes_are_not_part_of_the_noise(here):
-    generator, spec, _ = checkpoint.load_generator(FILES["InfoGAN"])
-    group, = explore.groups_of(generator, spec)
-    assert (group.start, group.size) == (0, spec.nz - 4)
+def test_codes_are_no_part_of_the_noise(here):
+    generator = trained.load_generator(FILES["InfoGAN"])
+    group, = explore.groups_of(generator.network, generator.spec)
+    assert (group.start, group.size) == (0, generator.spec.nz - 4)
 
 
 # ---------------------------------------------------------------------------------------------- the command
 
-def test_names_are_text(here, chromium):
-    """A folder's name that looks like HTML appears as text."""
-    generator, spec, facts = checkpoint.load_generator(STAR)
-    name = "</script><b>$facts"
-    from dataclasses import replace
-    Path("names.html").write_bytes(explore.page_of(STAR, generator, replace(spec, factors=(name, "é")), facts))
+def test_names_are_escaped(here, chromium):
+    """The name of a folder can look like a part of the page."""
+    generator, name = trained.load_generator(STAR), "</script><b>$facts"
+    metadata = replace(generator.metadata, network=replace(generator.spec, factors=(name, "é")))
+    Path("names.html").write_bytes(explore.page_of(replace(generator, metadata=metadata)))
     page = chromium.new_page()
     page.goto((here / "names.html").as_uri())
     page.wait_for_selector("html[data-ready]", timeout=120000)
@@ -539,7 +541,7 @@ def test_names_are_text(here, chromium):
     page.close()
 
 
-def test_the_name_and_size_of_the_file_are_printed(here, capsys):
+def test_the_file_is_named_after_the_network_and_its_size_printed(here, capsys):
     assert explore.main(["-i", STAR]) == 0
     path, size = re.search(r"Output page to file: (.*) \((.*) MB\)", capsys.readouterr().out).groups()
     assert path == "images/explorer3.DCGAN-starshaped.WGAN-GP.html"
@@ -557,8 +559,9 @@ def test_mistakes_are_one_line(here, capsys, arguments, words):
 
 
 def test_serving(here):
-    """--serve serves the page only on this machine's own address, prints a tunnel command, and ends at Ctrl-C."""
-    command = [sys.executable, ROOT / "bin/biogans", "explore", "-i", STAR, "-o", "served.html", "--serve", "--port", "0"]
+    """The page on the address of this machine only, the command for a tunnel, and an end by Ctrl-C."""
+    command = [sys.executable, ROOT / "bin/biogans", "explore", "-i", STAR, "-o", "served.html", "--serve", "--port",
+               "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     try:

@@ -1,4 +1,4 @@
-"""Write a web page with sliders for a generator: one file, no server, no network."""
+"""Write a web page with sliders for a generator: one file, no server, no network access."""
 
 import base64
 import getpass
@@ -13,17 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import checkpoint, codes, models, options as command_line, predict
-from ..system import launch
+from ..core import codes, models, options as command_line, trained
 from ..exchange import onnx_graph
+from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import write
+from ..system.progress import reading
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("network", "latent", "view", "gif")      # explore_….js, put one after another before explore.js
+SCRIPTS = ("explore_network", "explore_latent", "explore_view", "explore_gif", "explore")  # in the order of the page
 NUMBERED = 1000             # random cells that the page knows: those of predict.py -s 0 to 999
-CELLS = 16                  # cells around which directions are measured
-STEP = 0.1                  # of each number of z, for the differences that stand for derivatives
+CELLS = 16                  # cells at which directions are measured
+STEP = 0.1                  # of each latent variable, for the differences that approximate derivatives
 PORT = 8000
 
 
@@ -37,18 +38,47 @@ class Group(NamedTuple):
     size: int
 
 
+def parser():
+    """The command line."""
+    p = arguments.Parser(prog="biogans explore", description=__doc__, epilog=(
+        "The page contains the network itself. Sliders set the codes of an InfoGAN, and move z in the directions that\n"
+        "change a cell most. Cells can be kept, compared, blended into each other, and saved as PNG, as GIF or as\n"
+        "latent vectors (JSON), from which predict.py --z generates them again. Give the file to anyone: it needs\n"
+        "nothing but a browser.\n\n"
+        "examples:\n"
+        "  biogans explore -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
+        "      images/explorer7.DCGAN-starshaped.WGAN-GP.html: copy it to your computer and open it\n"
+        "  biogans explore -i FILE -o cells.html --serve\n"
+        "      the same, also on http://127.0.0.1:8000/; prints the ssh command for a tunnel to it"))
+    page = p.add_argument_group("page")
+    command_line.add_generator(page)
+    page.add_argument("-o", "--output", metavar="FILE.html",
+                      help="the page; default: images/explorer7.…, where 7 is the number of channels")
+    command_line.add_checkpoints_dir(page)
+    server = p.add_argument_group("server, where the file can't be copied")
+    server.add_argument("--serve", action="store_true",
+                        help="serve the page to browsers on this machine, and print how to reach it from another one")
+    server.add_argument("--port", type=_port, default=PORT, metavar="N",
+                        help=f"port of --serve; 0 for any free one; default={PORT}")
+    return p
+
+
+_port = arguments.checked(int, lambda number: 0 <= number < 65536, "a port, from 0 to 65535")
+
+
 def explore(options):
-    """Write the page as the parsed `options` say, and serve it if asked to. Raises InputError for a user's mistake."""
+    """Write the page as the parsed `options` say, and serve it on request. Raises InputError for a user error."""
     launch.announce()
-    path = checkpoint.find(options.input_file, options.checkpoints_dir)
-    generator, spec, facts = checkpoint.load_generator(path)
+    generator = trained.load_generator(options.input_file, options.checkpoints_dir)
+    spec = generator.spec
     if len(spec.channel_names) > len(spec.cell_channels):
-        raise InputError(f"{path} draws each factor in a cell of its own, and the page shows one: give another model")
-    name = f"explorer{len(spec.channel_names)}.{spec.architecture}.{facts['training']['algorithm']}.html"
-    page = Path(options.output) if options.output else predict.IMAGES / name
+        raise InputError(f"{generator.path} generates each factor in a cell of its own, and the page shows one cell: "
+                         f"give another model")
+    page = Path(options.output) if options.output else (
+        trained.IMAGES / f"explorer{len(spec.channel_names)}.{generator.name}.html")
     if page.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"-o {page}: a browser opens it by its ending: end it with .html")
-    content = page_of(path, generator, spec, facts)
+        raise InputError(f"-o {page}: browsers recognise a page by its ending: give a name that ends in .html")
+    content = page_of(generator)
     write(page, content)
     print(f"Output page to file: {page} ({len(content) / 1e6:.1f} MB)", flush=True)
     if options.serve:
@@ -57,36 +87,33 @@ def explore(options):
 
 # ---------------------------------------------------------------------------------------------- directions of z
 
-def groups_of(generator, spec):
-    """The Groups of the noise in z: of all of it but the codes of an InfoGAN, which z ends with."""
+def groups_of(network, spec):
+    """The Groups of a generator's noise: z without the codes of an InfoGAN, which come last in it."""
     noise = spec.codes[0].start if spec.codes else spec.nz
-    if not models.has_red_tower(generator):
-        note = "directions of z, the strongest first"
-        return [Group("Noise", "noise", f"all that is not a code: {note}", 0, noise) if spec.codes else
+    if not models.has_red_tower(network):
+        note = "directions of z, strongest first"
+        return [Group("Noise", "noise", f"all of z but the codes: {note}", 0, noise) if spec.codes else
                 Group("Directions", "direction", note, 0, noise)]
-    red = spec.red_nz
-    order = "the strongest directions first"
-    return [Group("Red half", "red", f"what the growth marker is drawn from, and the factors with it; {order}", 0, red),
-            Group("Green half", "green", f"what only the factors are drawn from; {order}", red, spec.nz - red)]
+    red, order = spec.red_nz, "strongest directions first"
+    return [Group("Red half", "red", f"determines the growth marker, and with it the factors; {order}", 0, red),
+            Group("Green half", "green", f"determines the factors only; {order}", red, spec.nz - red)]
 
 
-def directions(generator, groups, seed=0):
-    """For each of `groups` (directions (size, size), strengths (size,)): orthonormal rows, the strongest first.
+def directions(network, groups, seed=0):
+    """For each of `groups`: directions (size, size), orthonormal rows, strongest first, and their strengths (size,).
 
-    A direction is as strong as it changes the image: they are the eigenvectors of the mean of J^T J over random
-    cells, where J is the derivative of the pixels by the group's part of z, taken by differences (Wang & Ponce 2021,
-    "The geometry of deep generative image models and its applications", eq. 3 and sec. 3, with squared differences of
-    pixels as the distance). The strength is the root of the eigenvalue, per pixel: the root mean squared change of
-    the pixels of all channels, in gray levels of 256, for a unit of a small step; a large one saturates.
+    Directions are ranked by how much they change the image: they are the eigenvectors of the mean of J^T J over random
+    cells, where J is the derivative of the pixels by the group's part of z, approximated by differences (Wang & Ponce
+    2021, "The geometry of deep generative image models and its applications", eq. 3 and sec. 3, with squared
+    differences of pixels as the distance). The strength is the root of the eigenvalue, per pixel: the root mean squared
+    change of the pixels of all channels, in gray levels of 256, per unit of a small step; large steps saturate.
     """
-    from tqdm import tqdm
     from ..core.engine import generate
 
-    nz = generator.input_shape[1]
+    nz = network.input_shape[1]
     means = [np.zeros((group.size, group.size)) for group in groups]
-    for z in tqdm(np.random.default_rng(seed).standard_normal((CELLS, nz), np.float32), desc="directions", unit="cell",
-                  disable=None, leave=False):
-        moved = generate(generator, np.concatenate([z[None], z + STEP * np.eye(nz, dtype=np.float32)]))
+    for z in reading("directions", "cell")(np.random.default_rng(seed).standard_normal((CELLS, nz), np.float32)):
+        moved = generate(network, np.concatenate([z[None], z + STEP * np.eye(nz, dtype=np.float32)]))
         derivatives = (moved[1:] - moved[0]).reshape(nz, -1) / STEP * 127.5
         for mean, group in zip(means, groups):
             part = derivatives[group.start:group.start + group.size]
@@ -95,7 +122,7 @@ def directions(generator, groups, seed=0):
 
 
 def _strongest_first(matrix):
-    """(eigenvectors as rows, roots of the eigenvalues), the largest first; a row's largest number is positive."""
+    """(eigenvectors as rows, roots of the eigenvalues), largest first; the largest component of a row is positive."""
     values, vectors = np.linalg.eigh(matrix)
     rows = vectors.T[::-1]
     largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
@@ -104,15 +131,16 @@ def _strongest_first(matrix):
 
 # ---------------------------------------------------------------------------------------------- the page
 
-def page_of(path, generator, spec, facts):
-    """The page, as the bytes of one HTML file, of a generator that was loaded from `path`."""
-    groups = groups_of(generator, spec)
-    found = directions(generator, groups)
-    about = {
-        "network": {"file": str(path), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest(),
-                    "architecture": spec.architecture, "algorithm": facts["training"]["algorithm"],
-                    "iteration": facts["iteration"]},
-        "size": {"height": spec.height, "width": spec.width, "pixel_size_um": facts["pixel_size_um"]},
+def page_of(generator):
+    """The page of a trained.TrainedGenerator: the bytes of one HTML file."""
+    spec, metadata = generator.spec, generator.metadata
+    groups = groups_of(generator.network, spec)
+    found = directions(generator.network, groups)
+    facts = {
+        "network": {"file": str(generator.path), "sha256": hashlib.sha256(generator.path.read_bytes()).hexdigest(),
+                    "architecture": spec.architecture, "algorithm": metadata.training.algorithm,
+                    "iteration": metadata.iteration},
+        "size": {"height": spec.height, "width": spec.width, "pixel_size_um": metadata.pixel_size_um},
         "channels": ["image"] if len(spec.channel_names) == 1 else list(spec.channel_names),
         "nz": spec.nz, "numbered": NUMBERED, "codes": codes.layout(spec.codes),
         "groups": [group._asdict() | {"strengths": np.round(strengths, 3).tolist()}
@@ -120,37 +148,35 @@ def page_of(path, generator, spec, facts):
     }
     data = {
         "directions": np.concatenate([rows.ravel() for rows, _ in found]).astype("<f4").tobytes(),
-        "numbered": numbered(spec).astype("<f4").tobytes(),
-        "network": gzip.compress(onnx_graph.serialize(generator), mtime=0),
+        "numbered": numbered_latents(generator).astype("<f4").tobytes(),
+        "network": gzip.compress(onnx_graph.serialize(generator.network), mtime=0),
         "runtime": (PAGE / "onnxruntime-web.mjs").read_bytes(),
         "runtime-wasm": (PAGE / "onnxruntime-web.wasm.gz").read_bytes(),
     }
-    template = string.Template((PAGE / "explore.html").read_text())
-    scripts = [*(f"explore_{part}" for part in SCRIPTS), "explore"]
     elements = [f'<script type="application/octet-stream" id="{name}">{base64.b64encode(content).decode()}</script>'
                 for name, content in data.items()]
-    return template.substitute(
-        title=html.escape(f"{spec.architecture}, {facts['training']['algorithm']}"),
+    return string.Template((PAGE / "explore.html").read_text()).substitute(
+        title=html.escape(f"{spec.architecture}, {metadata.training.algorithm}"),
         style=(PAGE / "explore.css").read_text(),
-        script="\n".join((PAGE / f"{name}.js").read_text() for name in scripts),
-        facts=json.dumps(about).replace("<", r"\u003c"),        # so that no name in it ends the element
+        script="\n".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS),
+        facts=json.dumps(facts).replace("<", r"\u003c"),        # so that no name in it ends the element
         data="\n".join(elements)).encode()
 
 
-def numbered(spec):
-    """z (NUMBERED, nz), float32, of the cells that `predict.py -s` draws with 0, 1, …"""
-    normal = np.concatenate([next(predict.latents(1, spec.nz, seed, 1)) for seed in range(NUMBERED)])
-    return codes.from_normal(normal, spec.codes)
+def numbered_latents(generator):
+    """z (NUMBERED, nz), float32, of the cells that `predict.py -s` generates with 0, 1, …"""
+    normal = [next(trained.normal_latents(1, generator.spec.nz, seed, 1)) for seed in range(NUMBERED)]
+    return codes.from_normal(np.concatenate(normal), generator.spec.codes)
 
 
 # ---------------------------------------------------------------------------------------------- serving
 
 def serve(page, port):
-    """Offer the bytes `page` on this machine only, until Ctrl-C. Raises InputError if the port is taken."""
+    """Serve the bytes `page` on this machine only, until Ctrl-C. Raises InputError if the port is taken."""
     from http import server as http
 
     class Page(http.BaseHTTPRequestHandler):
-        """Answers with the page, whatever the address."""
+        """Answers every request with the page."""
 
         def do_GET(self):
             self.send_response(200)
@@ -160,50 +186,22 @@ def serve(page, port):
             self.wfile.write(page)
 
         def log_message(self, *_):
-            """Visits are not told."""
+            """Requests are not logged."""
 
     try:
         server = http.ThreadingHTTPServer(("127.0.0.1", port), Page)
     except OSError as problem:
-        raise InputError(f"--port {port} can't be had ({problem.strerror}): choose another, or 0 for any that is "
-                         f"free") from None
+        raise InputError(f"--port {port} is not available ({problem.strerror}): choose another, or 0 for any free "
+                         f"one") from None
     port = server.server_address[1]
-    print(f"Open http://127.0.0.1:{port}/ on this machine. From another one, first\n"
+    print(f"Open http://127.0.0.1:{port}/ on this machine. On another one, first run\n"
           f"    ssh -N -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.gethostname()}\n"
-          f"there, and then open the same address. Ctrl-C ends it.", flush=True)
+          f"there, and then open the same address. Ctrl-C stops the server.", flush=True)
     with server:
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
-
-
-def parser():
-    """The command line."""
-    p = command_line.Parser(prog="biogans explore", description=__doc__, epilog=(
-        "The page draws cells with the network itself: sliders move the codes of an InfoGAN, and the directions of z\n"
-        "that change a cell most of any other generator. Cells can be kept, compared, blended into each other, and\n"
-        "saved as PNG, GIF or numbers (JSON), from which predict.py --z draws them again. Give the file to anyone:\n"
-        "a browser is all it needs.\n\n"
-        "examples:\n"
-        "  biogans explore -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
-        "      images/explorer7.DCGAN-starshaped.WGAN-GP.html: copy it to your computer and open it\n"
-        "  biogans explore -i FILE -o cells.html --serve\n"
-        "      the same, on http://127.0.0.1:8000/ too, with the line that opens a tunnel to it"))
-    what = p.add_argument_group("the page")
-    command_line._add_generator(what)
-    what.add_argument("-o", "--output", metavar="FILE.html",
-                      help="the page; default: images/explorer7.…, where 7 is the number of channels")
-    command_line._add_checkpoints_dir(what)
-    offer = p.add_argument_group("where it can't be copied")
-    offer.add_argument("--serve", action="store_true",
-                       help="offer the page to browsers on this machine, and print how to reach it from another one")
-    offer.add_argument("--port", type=_port, default=PORT, metavar="N",
-                       help=f"port of --serve; 0 takes one that is free; default={PORT}")
-    return p
-
-
-_port = command_line._number(int, lambda value: 0 <= value < 65536, "a port, from 0 to 65535")
 
 
 def main(arguments=None):

@@ -437,9 +437,9 @@ function exported() {
     const known = {
         name: cell.name, number: cell.number, network: facts.network,
         redraw: `predict.py -i ${shell(facts.network.file)} --z ${shell(file)}`,
-        python: "from biogans.core import checkpoint, predict; "
-            + `generator, spec, facts = checkpoint.load_generator(${JSON.stringify(facts.network.file)}); `
-            + `image = generator.predict(predict.read_z(${JSON.stringify(file)}, spec.nz))[0]`,
+        python: "import json, numpy; from biogans.core import trained; "
+            + `z = numpy.float32([json.load(open(${JSON.stringify(file)}))["z"]]); `
+            + `image = trained.load_generator(${JSON.stringify(facts.network.file)}).generate(z)[0]`,
     };
     if (cell.number !== null) known.same_as = commandLine();
     if (codes.length) known.codes = Object.fromEntries(codes.map(code => [code.name, codeValue(cell.z, code)]));
