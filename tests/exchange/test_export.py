@@ -162,7 +162,17 @@ def test_the_file_of_a_package_is_one_of_ours(capsys, here):
     assert loaded.metadata.iteration == 7
 
 
-def test_codes_are_described_where_there_are_some(capsys):
+@pytest.mark.parametrize("average, weights", [(0.99, "moving average"), (0.0, "as trained")])
+def test_a_package_names_the_weights_of_a_whole_training(average, weights):
+    """Its file does not, as it holds both."""
+    settings = dataclasses.replace(options.default_settings("WGAN-GP"), average=average)
+    metadata = checkpoint.run_metadata(spec(), settings, images())
+    generator = trained.TrainedGenerator("weights.combined_model.h5", None, metadata)
+    described = export.Reference(generator, None, None).metadata
+    assert (described.weights, described.holds) == (weights, "generator")
+
+
+def test_codes_are_described(capsys):
     path, _ = model("InfoGAN")
     target, _ = exported(capsys, "-i", path, "-f", "bioimageio")
     files = content(target)

@@ -241,6 +241,7 @@ def package_readme(reference, options):
     settings = "\n".join(f"| {name} | {_setting(value)} |"
                          for name, value in dataclasses.asdict(metadata.training).items())
     names = "\n".join(f"| {k} | {name} |" for k, name in enumerate(spec.channel_names))
+    channels = len(spec.channel_names)
     return f"""# {model_title(reference, options)}
 
 {model_summary(reference)} **No microscope saw these cells.**
@@ -256,7 +257,7 @@ Pixels range from -1 (black) to 1; `(cells + 1) / 2` corresponds to the training
 import numpy, onnxruntime
 session = onnxruntime.InferenceSession("generator.onnx")
 z = numpy.load("z.npy")                                 # (cells, {spec.nz}), float32
-cells = session.run(None, {{"z": z}})[0]                  # (cells, {spec.height}, {spec.width}, {len(spec.channel_names)})
+cells = session.run(None, {{"z": z}})[0]                  # (cells, {spec.height}, {spec.width}, {channels})
 ```
 
 `keras.models.load_model("generator.h5")` generates the same images, and the commands of BioGANs accept that file.

@@ -20,7 +20,7 @@ from ..system.files import make_writable
 PAPER_FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 OLDEST_TORCH = (2, 10)          # in earlier versions even arrays could run code: CVE-2025-32434, CVE-2026-24747
 FOLDERS = {"gan": "GAN", "wgan": "WGAN", "wgangp": "WGAN-GP"}       # size-48-80_6class_wgangp-star-shaped-adam
-# Names of the kernels that read all features, by which an architecture is recognised; a number is that of the factor.
+# Names of the kernels that read all features: they identify the architecture, and a number in them the factor.
 KERNELS = {
     "DCGAN": r"main\.(?:initial|pyramid|final)\.\d+-\d+\.convt\.weight",
     "DCGAN-separable": r"main\.(?:initial|pyramid|final)\.\d+-\d+\.convt-sep\.convt_all\.weight",
@@ -37,9 +37,9 @@ def parser():
     """The command line."""
     p = arguments.Parser(prog="biogans import_torch", description=__doc__, epilog=(
         "The files are those of https://github.com/aosokin/biogans: DCGAN, separable, star-shaped, independent and\n"
-        "multichannel generators. All other commands accept the result. Algorithm, iteration and names of the factors,\n"
-        "which a .pth file does not hold, come from its path, from the options and from the paper. PyTorch 2.10 or\n"
-        "later is needed: pip install 'biogans[torch]'.\n\n"
+        "multichannel generators. All other commands accept the result. A .pth file holds no algorithm, iteration or\n"
+        "names of factors: they come from its path, from the options and from the paper. PyTorch 2.10 or later is\n"
+        "needed: pip install 'biogans[torch]'.\n\n"
         "examples:\n"
         "  biogans import_torch -i size-48-80_6class_wgangp-star-shaped-adam/netG_iter_50000.pth\n"
         "      checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5, then for example\n"
@@ -200,14 +200,14 @@ def rebuild_generator(path, spec, arrays):
 def counterparts(spec):
     """Yield (layer of our generator, module of the original, slice of its features) of all layers with weights."""
     known = models.ARCHITECTURES[spec.architecture]
-    apart = known.generator in (models.dcgan_starshaped, models.dcgan_separable_independent)
+    separable = known.generator in (models.dcgan_starshaped, models.dcgan_separable_independent)
     if spec.architecture == "DCGAN-starshaped":
         yield from _of_star(spec)
     elif known.own_reds:
         for k in range(spec.num_critics):
-            yield from _of_sequence(spec, f"main.{k}.main.", [f"red{k}", f"green{k}"] if apart else [f"factor{k}"])
+            yield from _of_sequence(spec, f"main.{k}.main.", [f"red{k}", f"green{k}"] if separable else [f"factor{k}"])
     else:
-        yield from _of_sequence(spec, "main.", ["red", "green0"] if apart else ["all"])
+        yield from _of_sequence(spec, "main.", ["red", "green0"] if separable else ["all"])
 
 
 def _of_star(spec):

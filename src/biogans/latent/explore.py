@@ -22,7 +22,7 @@ from ..system.progress import reading
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("explore_network", "explore_latent", "explore_view", "explore_gif", "explore")  # in the order of the page
-NUMBERED = 1000             # random cells that the page knows: those of predict.py -s 0 to 999
+NUMBERED = 1000             # random cells that have a number on the page: those of predict.py -s 0 to 999
 CELLS = 16                  # cells at which directions are measured
 STEP = 0.1                  # of each latent variable, for the differences that approximate derivatives
 PORT = 8000

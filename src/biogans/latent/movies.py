@@ -15,7 +15,7 @@ GAP = 4                     # screen pixels between panels
 
 
 class Movie:
-    """Frames of a movie, uint8 (height, width, 3), both sides even; each is made when it is asked for.
+    """Frames of a movie, uint8 (height, width, 3), both sides even; each is made on request.
 
     cells   (frames, H, W, channels) in [0, 1]; `names` are those of the channels, the red marker first
     scale   screen pixels per pixel, interpolated bicubically; by default panels are about TILE wide
