@@ -144,7 +144,7 @@ test-hpc: .venv/test
 # The modules and Slurm only, which download little: some minutes.
 test-hpc-short: .venv/test
 	hpc/test-tools.sh .hpc-tools slurm modules
-	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_slurm.py \
+	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_scripts.py tests/hpc/test_slurm.py \
 	    tests/hpc/test_multinode.py::test_two_nodes_learn_what_one_process_does
 
 # An installation with its own environment: nothing in it is written at run time, and it may be moved. PYTHON must exist on
@@ -154,12 +154,13 @@ LOCK = $(if $(filter tensorflow-cpu,$(TENSORFLOW)),requirements.lock)$(if \
     $(filter tensorflow[and-cuda],$(TENSORFLOW)),requirements-gpu.lock)
 install:
 	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
-	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) is there already: remove it, or choose another PREFIX" >&2; exit 2; }
+	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) already exists: remove it, or choose another PREFIX" >&2; exit 2; }
 	@test -n "$(LOCK)" || { echo "TENSORFLOW=$(TENSORFLOW): tensorflow-cpu or tensorflow[and-cuda]" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
-	cp -r LICENSE README.md setup.py pyproject.toml requirements.lock requirements-gpu.lock requirements-course.lock \
+	cp -r LICENSE *.md CITATION.cff setup.py pyproject.toml requirements.lock requirements-gpu.lock requirements-course.lock \
 	    bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
 	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
+	find "$(PREFIX)/src" -name __pycache__ -prune -exec rm -r {} +
 	$(PYTHON) -m venv "$(PREFIX)/.venv"
 	"$(PREFIX)/.venv/bin/python" $(LOCKED) $(LOCK)
 ifneq ($(PACKAGES),)
