@@ -35,9 +35,10 @@ import numpy as np
 import tensorflow as tf
 
 import biogans
-from biogans.core import checkpoint, dataloader, figures
+from biogans.core import dataloader, figures
+from biogans.core.engine import generate
+from biogans.core.trained import load_generator
 from biogans.evaluation import joint
-from biogans.core.engine import draw
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 DATA = Path(biogans.__file__).resolve().parents[2] / "data_48-80" / "data"
@@ -143,9 +144,9 @@ def train(network, iterations, *options):
     if done.returncode:
         raise RuntimeError(done.stderr)
     weights = re.search(r"^(?:weights: |resuming from )([^\s,]+)", done.stdout, re.MULTILINE)[1]
-    generator, _, facts = checkpoint.load_generator(WORK / weights)
-    print(f"{network}: {generator.count_params():,} weights, {facts['iteration']} iterations")
-    return generator, facts["iteration"]
+    generator = load_generator(WORK / weights)
+    print(f"{network}: {generator.network.count_params():,} weights, {generator.metadata.iteration} iterations")
+    return generator.network, generator.metadata.iteration
 
 
 joint_generator, _ = train("DCGAN", 300, "-p", "Tea1")
@@ -164,7 +165,7 @@ def show(cells, title, columns=8):
     plt.show()
 
 
-show(draw(joint_generator, z), "joint: red and green (Tea1) generated as one image, after 300 iterations")
+show(generate(joint_generator, z), "joint: red and green (Tea1) generated as one image, after 300 iterations")
 
 # %% [markdown]
 r"""
@@ -215,7 +216,7 @@ def same_red(z_red, count, rng):
 # %% check
 _z = same_red(z[0, :50], 6, np.random.default_rng(1))
 assert _z.shape == (6, 100), f"the shape should be (6, 100), six vectors of 100 numbers, not {_z.shape}"
-_cells = draw(separable_generator, _z)
+_cells = generate(separable_generator, _z)
 assert np.ptp(_cells[..., 0], axis=0).max() < 1e-4, "all six cells should have the same red channel"
 assert np.ptp(_cells[..., 1], axis=0).max() > 1e-4, "the green channel should differ from cell to cell"
 _many = same_red(np.zeros(50), 2000, np.random.default_rng(2))[:, 50:]
@@ -224,8 +225,8 @@ print("✓ exercise 2: one red, many greens")
 
 # %% figure same_red
 rows = np.concatenate([same_red(z[k, :50], 8, rng) for k in range(3)])
-show(draw(separable_generator, rows), "separable: each row has one red half of z")
-show(draw(joint_generator, rows), "joint, same latent vectors: half of z has no meaning here")
+show(generate(separable_generator, rows), "separable: each row has one red half of z")
+show(generate(joint_generator, rows), "joint, same latent vectors: half of z has no meaning here")
 
 # %% [markdown]
 r"""
@@ -258,7 +259,7 @@ _mixed = variety(_cell + _r.standard_normal((40, 50, 4, 6)))
 assert abs(_mixed - np.sqrt(0.5)) < 0.05, f"half of the variance lies within groups: 0.71, not {_mixed:.2f}"
 _groups = np.concatenate([same_red(red, 16, rng) for red in z[:12, :50]])
 for _name, _network in (("separable", separable_generator), ("joint", joint_generator)):
-    print(f"{_name}: {variety(draw(_network, _groups)[..., 1].reshape(12, 16, 48, 80)):.2f}")
+    print(f"{_name}: {variety(generate(_network, _groups)[..., 1].reshape(12, 16, 48, 80)):.2f}")
 print("✓ exercise 3")
 
 # %% [markdown]
@@ -272,7 +273,7 @@ critic sees only what a microscope can show, and yet the generator produces seve
 
 # %% figure star
 star, iterations = train("DCGAN-starshaped", 250)
-cells = draw(star, z)
+cells = generate(star, z)
 plt.figure(figsize=(11, 4.6))
 plt.imshow(figures.sample_picture(cells[:5], images.factors, palette=COLOURS))
 plt.axis("off")
@@ -286,7 +287,7 @@ ground truth, which only a simulation can provide:
 """
 
 # %% figure truth
-true_cells, names = joint.read(DATA / "joint_test.h5")
+true_cells, names = joint.read_joint_cells(DATA / "joint_test.h5")
 plt.figure(figsize=(11, 4.6))
 plt.imshow(figures.sample_picture(true_cells[::12] / 127.5 - 1, names[1:], palette=COLOURS))
 plt.axis("off")
@@ -401,7 +402,7 @@ test this.
 
 ## Exercise 6: test it
 
-`joint.measure` finds the cell in each image and measures, among other things, the correlations between channels over
+`joint.measure_cells` finds the cell in each image and measures, among other things, the correlations between channels over
 the pixels of the cell. Compare the correlations of the greens (mean over cells) in true cells with those of three
 candidates. Use the root mean square of the differences over the 15 pairs of greens.
 """
@@ -422,13 +423,13 @@ def correlation_error(true_correlations, correlations):
     ### END SOLUTION
 
 # %% figure correlations
-as_bytes = np.rint((draw(star, rng.standard_normal((200, 100)).astype("float32")) + 1) * 127.5).astype("uint8")
+as_bytes = np.rint((generate(star, rng.standard_normal((200, 100)).astype("float32")) + 1) * 127.5).astype("uint8")
 shuffled = true_cells.copy()
 for channel in range(1, 7):
     shuffled[..., channel] = true_cells[rng.permutation(len(true_cells)), ..., channel]
 sets = {"true cells": true_cells, "borrowed greens": np.stack([borrow(cell[..., 0]) for cell in true_cells]),
         "star": as_bytes, "greens of random cells": shuffled}
-measured = {name: joint.measure(stack).correlations for name, stack in sets.items()}
+measured = {name: joint.measure_cells(stack).correlations for name, stack in sets.items()}
 figure, panels = plt.subplots(1, 4, figsize=(14, 3.6), layout="constrained")
 for axes, (name, correlations) in zip(panels, measured.items()):
     shades = axes.imshow(correlations.mean(axis=0)[1:, 1:], cmap="PuOr_r", vmin=-1, vmax=1)
@@ -448,7 +449,7 @@ _y = _x.copy()
 _y[:, 1, 2] += 0.3
 _y[:, 2, 1] += 0.3
 assert np.isclose(correlation_error(_x, _y), 0.3 / np.sqrt(3)), "one of three pairs differs by 0.3: the error is 0.173"
-_product = joint.compare(joint.measure(true_cells), joint.measure(as_bytes))["correlation_error"]
+_product = joint.compare_cells(joint.measure_cells(true_cells), joint.measure_cells(as_bytes))["correlation_error"]
 _star = correlation_error(measured["true cells"], measured["star"])
 assert np.isclose(_star, _product, atol=2e-3), f"biogans evaluate finds {_product:.3f}, not {_star:.3f}"
 print('✓ exercise 6: this is the column "correlations" of biogans evaluate')

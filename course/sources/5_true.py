@@ -37,9 +37,10 @@ from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
 
 import biogans
-from biogans.core import checkpoint, dataloader, figures, metrics
-from biogans.evaluation import c2st
+from biogans.core import c2st, dataloader, figures
 from biogans.core.engine import generate
+from biogans.core.trained import load_generator
+from biogans.evaluation import metrics
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 REAL, FAKE = "#0072B2", "#D55E00"
@@ -66,7 +67,7 @@ def train(iterations):
     if done.returncode:
         raise RuntimeError(done.stderr)
     weights = re.findall(r"^(?:weights: |resuming from )([^\s,]+)", done.stdout, re.MULTILINE)[-1]
-    return checkpoint.load_generator(WORK / weights)[0]
+    return load_generator(WORK / weights).network
 
 
 def sample(generator, count, seed=0):
@@ -170,7 +171,7 @@ For images, a linear classifier is too weak and a large network is too strong: a
 difference, and gives every generator the same bad mark. Osokin et al. (2017) use the critic of WGAN-GP, trained from
 scratch for a fixed number of updates. Its score is its gain on the unseen half (notebook 3): 0 if it found no
 difference that carries over to unseen images, and larger the further the images are apart.
-`biogans.evaluation.c2st.score` computes one split; `biogans evaluate` runs the full test. We have four candidates: the
+`biogans.core.c2st.score` computes one split; `biogans evaluate` runs the full test. We have four candidates: the
 two generators, real images of the training set, and **copies**: training images with a little noise.
 """
 

@@ -38,10 +38,12 @@ import tensorflow as tf
 from keras import ops
 from scipy.optimize import linear_sum_assignment
 
-from biogans.core import checkpoint, codes, dataloader, figures, gan, models
-from biogans.evaluation import clusters, features
+from biogans.core import codes, dataloader, figures, gan, models
+from biogans.core.engine import generate
+from biogans.core.trained import load_generator, load_recognizer
+from biogans.evaluation import clusters
 from biogans.latent import explore
-from biogans.core.engine import draw
+from biogans.system.pixels import to_signed
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 WORK = Path("work_6")
@@ -382,9 +384,10 @@ with open(WORK / "checkpoints" / "codes.InfoGAN.GAN.0.csv") as file:
         print(", ".join(f"{name} {float(row[name]):.4g}" for name in shown))
 
 FILE = WORK / "checkpoints" / "weights.generator.InfoGAN.GAN.0.h5"
-generator, spec, _ = checkpoint.load_generator(FILE)
-recognizer = checkpoint.load_recognizer(FILE)
-print("codes:", [codes.describe(code) for code in spec.codes])
+trained = load_generator(FILE)
+generator, spec = trained.network, trained.spec
+recognizer = load_recognizer(FILE)
+print("codes:", [codes.describe_code(code) for code in spec.codes])
 
 # %% [markdown]
 r"""
@@ -398,7 +401,7 @@ To see what a code means, change it and keep everything else: a **traversal**.
 # %% figure traversal
 noise = np.random.default_rng(0).standard_normal((5, spec.codes[0].start))
 start = latent_vectors(noise, np.zeros(5, int), 10, np.zeros((5, 2)))
-cells = draw(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 5, 16, 16, 1)
+cells = generate(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 5, 16, 16, 1)
 plt.figure(figsize=(8, 4.2))
 plt.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"c0={k}" for k in range(10)]))
 plt.axis("off")
@@ -410,7 +413,7 @@ figure, panels = plt.subplots(1, 2, figsize=(13, 3.8), layout="constrained")
 steps = np.linspace(-1.5, 1.5, 9)
 start = latent_vectors(np.tile(noise[:1], (5, 1)), np.arange(5) * 2, 10, np.zeros((5, 2)))
 for axes, code in zip(panels, spec.codes[1:]):
-    cells = draw(generator, codes.traversal(start, code, steps)).reshape(9, 5, 16, 16, 1)
+    cells = generate(generator, codes.traversal(start, code, steps)).reshape(9, 5, 16, 16, 1)
     axes.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"{step:+.1f}" for step in steps]))
     axes.axis("off")
     axes.set_title(f"{code.name} varies along each row; kinds 0, 2, 4, 6, 8")
@@ -458,7 +461,7 @@ print("✓ exercise 5: this is the accuracy of biogans evaluate --codes")
 
 # %% figure table
 training, held_out = (dataloader.load(WORK / "digits", split=split) for split in ("train", "test"))
-answers = codes.read(recognizer, features.scaled(held_out.pixels), spec.codes)["c0"]
+answers = codes.read_codes(recognizer, to_signed(held_out.pixels), spec.codes)["c0"]
 kinds = answers.argmax(axis=1)
 table = np.zeros((10, 10), int)
 np.add.at(table, (held_out.labels, kinds), 1)
@@ -561,7 +564,7 @@ _spec = models.NetworkSpec("DCGAN", 12, 12, 1, ("a",), nz=6, ngf=4, init="he")
 _network = models.build_generator(_spec)
 _product = explore.directions(_network, explore.groups_of(_network, _spec))[0]
 _cells = np.random.default_rng(0).standard_normal((explore.CELLS, 6), np.float32)
-_yours = directions(lambda z: 127.5 * draw(_network, z.astype("float32")), _cells)
+_yours = directions(lambda z: 127.5 * generate(_network, z.astype("float32")), _cells)
 assert np.allclose(_yours[1], _product[1], rtol=0.01), \
     f"biogans explore finds {_product[1].round(2)}, not {_yours[1].round(2)}"
 assert abs(_yours[0][0] @ _product[0][0]) > 0.99, "biogans explore finds another strongest direction"
@@ -575,12 +578,12 @@ Try it on a generator without codes: a plain DCGAN for the same digits, with 16 
 # %% figure directions
 command("train", "-d", "digits", "-m", "DCGAN", "-a", "WGAN-GP", "--preset", "fast", "--ngf", 32, "--ndf", 32, "-b", 32,
         "-z", 16, "--no_flips", "-s", 1, "-e", 1200, "--resume")
-plain, _, _ = checkpoint.load_generator(WORK / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.0.h5")
+plain = load_generator(WORK / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.0.h5").network
 
 
 def plain_images(z):
     """Images of the plain generator, in grey levels from 0 to 255."""
-    return 127.5 * (draw(plain, z.astype("float32")) + 1)
+    return 127.5 * (generate(plain, z.astype("float32")) + 1)
 
 
 noise = np.random.default_rng(2).standard_normal((16, 16))

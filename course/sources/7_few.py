@@ -38,11 +38,13 @@ import tifffile
 from keras import ops
 from scipy.spatial.distance import cdist
 
-from biogans.core import augment, checkpoint, dataloader, figures
-from biogans.data import simulate_videos
-from biogans.evaluation import features, neighbours, saliency
-from biogans.video import steps
-from biogans.core.engine import generate, input_gradient
+from biogans.core import augment, dataloader, figures
+from biogans.data import mitochondria
+from biogans.core.engine import input_gradient
+from biogans.core.trained import load_critics, load_generator
+from biogans.evaluation import attribution, neighbours
+from biogans.system.pixels import to_signed
+from biogans.video import frame_filters
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 BLUE, ORANGE = "#0072B2", "#D55E00"
@@ -129,9 +131,9 @@ print("✓ exercise 1")
 
 # %% figure drift
 name = max(videos, key=lambda name: np.abs(truth[name]["drift"][()]).max())
-smooth = [steps.band(frame) for frame in videos[name]]          # suppresses noise and background
+smooth = [frame_filters.bandpass(frame) for frame in videos[name]]          # suppresses noise and background
 path = np.cumsum([(0, 0), *(displacement(*pair) for pair in zip(smooth, smooth[1:]))], axis=0)
-tracker = steps.Drift()
+tracker = frame_filters.Drift()
 product = np.array([tracker.measure(frame) for frame in videos[name]])
 drift = truth[name]["drift"][()]
 figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
@@ -197,12 +199,12 @@ assert abs(_g - 3) < 0.4, f"three frames should still give about 3, not {_g:.2f}
 print("✓ exercise 2")
 
 # %% figure noise
-microscope = simulate_videos.Microscope(**{key: tuple(value) if np.ndim(value) else float(value)
+microscope = mitochondria.Microscope(**{key: tuple(value) if np.ndim(value) else float(value)
                                            for key, value in truth[name].attrs.items()
-                                           if key in simulate_videos.Microscope.__dataclass_fields__})
+                                           if key in mitochondria.Microscope.__dataclass_fields__})
 rng = np.random.default_rng(0)
 scene = np.tile(np.linspace(5, 250, 64), (64, 1))               # photons: a ramp of light, as for calibrating cameras
-still = np.stack([simulate_videos.expose(microscope, scene, rng) for _ in range(100)]).astype(float)
+still = np.stack([mitochondria.expose(microscope, scene, rng) for _ in range(100)]).astype(float)
 gain, base = gain_and_base(still)
 figure, axes = plt.subplots(figsize=(5.5, 3), layout="constrained")
 means = still.mean(axis=0).ravel()
@@ -357,8 +359,8 @@ plt.show()
 GENERATOR = "checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5"
 rows = {"held out": parts[1].pixels[np.linspace(0, len(parts[1].pixels) - 1, 12).astype(int)]}
 for label in logs:
-    generator, spec, _ = checkpoint.load_generator(WORK / label / GENERATOR)
-    cells = generate(generator, np.random.default_rng(0).standard_normal((12, spec.nz), np.float32))
+    generator = load_generator(WORK / label / GENERATOR)
+    cells = generator.generate(np.random.default_rng(0).standard_normal((12, generator.spec.nz), np.float32))
     rows[label] = np.rint((cells + 1) * 127.5).astype("uint8")
 plt.figure(figsize=(11, 3))
 plt.imshow(figures.real_picture(rows))
@@ -507,7 +509,7 @@ print("✓ exercise 6")
 
 # %% figure maps
 COMBINED = "checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5"
-critic = checkpoint.load_critics(WORK / "augmented" / COMBINED)[0][0]
+critic = load_critics(WORK / "augmented" / COMBINED)[0][0]
 
 
 def gradient(images):
@@ -516,11 +518,11 @@ def gradient(images):
 
 
 held_out = parts[1].pixels
-scores = saliency.score(critic, held_out)
+scores = attribution.score_images(critic, held_out)
 order = np.argsort(scores)[[-1, -2, len(scores) // 2, 1, 0]]
 figure, panels = plt.subplots(2, 5, figsize=(11, 4.4), layout="constrained")
 for axes, k in zip(panels.T, order):
-    x = features.scaled(held_out[k])
+    x = to_signed(held_out[k])
     a = np.asarray(integrated_gradients(gradient, x)).sum(axis=-1)
     most = np.quantile(np.abs(a), 0.995) or 1
     axes[0].imshow(x[..., 0], cmap="gray", vmin=-1, vmax=1)
@@ -532,7 +534,7 @@ for axes, k in zip(panels.T, order):
 panels[0, 0].set_ylabel("held-out crop")
 panels[1, 0].set_ylabel("red raises, blue lowers")
 plt.show()
-black = saliency.score(critic, np.zeros_like(held_out[:1]))[0]
+black = attribution.score_images(critic, np.zeros_like(held_out[:1]))[0]
 print(f"a black image has score {black:.2f}; every score is this plus the sum of its map")
 
 # %% slide [markdown]

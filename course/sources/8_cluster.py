@@ -42,7 +42,7 @@ import numpy as np
 import tensorflow as tf
 
 import biogans
-from biogans.core import checkpoint
+from biogans.core.trained import load_generator
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 HOME = Path(biogans.__file__).resolve().parents[2]              # the installation
@@ -441,7 +441,7 @@ _start, _ = _pretend(2, 0)
 assert until_done(_start) == [2], "2 is a mistake in the options: starting it again does not help"
 assert until_done(lambda number: 75, most=5) == [75] * 5, "always 75: stop after `most` starts"
 assert statuses == [75, 75, 0], f"the training run should end with [75, 75, 0], not {statuses}"
-_weights = [checkpoint.load_generator(WORK / folder / WEIGHTS)[0].get_weights()
+_weights = [load_generator(WORK / folder / WEIGHTS).network.get_weights()
             for folder in ("uninterrupted", "interrupted")]
 assert all(np.array_equal(a, b) for a, b in zip(*_weights)), "the weights differ"
 print("✓ exercise 4: interrupted twice, and the weights are identical, bit for bit")

@@ -201,7 +201,7 @@ HOSTILE = (_lambda_layer, _pickle, _external_link, _link_loop, _shape_bomb, _com
 
 def hostile_weights(path, target, plant):
     """A weights file with something planted in it; its digests are right where that can be."""
-    from biogans.core import checkpoint
+    from biogans.system import hdf5
     target.write_bytes(path.read_bytes().rsplit(MARK)[0])
     with h5py.File(target, "r+") as file:
         plant(file)
