@@ -7,23 +7,28 @@ import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from .errors import InputError
 
 BACKENDS = ("tensorflow", "jax")
+Tensor = Any            # for type hints: a tensor of the backend, …
+Network = Any           # … keras.Model, …
+Variable = Any          # … keras.Variable
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if os.environ["KERAS_BACKEND"] == "jax":    # Keras would import TensorFlow only to ask whether a thing is its tensor
-    sys.modules.setdefault("tensorflow", None)
-if "SLURM_CPUS_PER_TASK" in os.environ:         # TensorFlow reads it once, when it is imported, and else takes all cores
+if os.environ["KERAS_BACKEND"] == "jax":    # Keras would import TensorFlow only to recognise its tensors
+    sys.modules.setdefault("tensorflow", None)      # type: ignore[arg-type]  # None makes the import fail
+if "SLURM_CPUS_PER_TASK" in os.environ:     # TensorFlow reads this variable on import; without it, it takes all cores
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
-for library in ("tensorflow", "absl"):      # advice to programmers, such as that HDF5 is an old format
+for library in ("tensorflow", "absl"):      # advice to programmers, for example that HDF5 is a legacy format
     logging.getLogger(library).setLevel(logging.ERROR)
 
 
 class _AtFirstUse:
-    """Stands for a module until one of its attributes is asked for."""
+    """A module that is imported when one of its attributes is first used."""
 
     def __init__(self, name):
         self._name = name
@@ -36,8 +41,8 @@ class _AtFirstUse:
 
 
 @contextlib.contextmanager
-def silenced_standard_error():
-    """TensorFlow's C++ code writes there before it reads any log setting, and an error of ours is one line."""
+def silenced_standard_error() -> Iterator[None]:
+    """Discard what libraries written in C++ print to standard error, past Python and before they read log settings."""
     sys.stderr.flush()
     saved = os.dup(2)
     with open(os.devnull, "w") as nowhere:
@@ -49,8 +54,8 @@ def silenced_standard_error():
         os.close(saved)
 
 
-def backend():
-    """What Keras runs on: a name in BACKENDS, from KERAS_BACKEND. Raises InputError for another or a missing one."""
+def backend() -> str:
+    """The backend of Keras that KERAS_BACKEND names. Raises InputError if it is not in BACKENDS, or not installed."""
     name = os.environ["KERAS_BACKEND"]
     if name not in BACKENDS:
         raise InputError(f"KERAS_BACKEND={name}: BioGANs runs on {' or '.join(BACKENDS)}: set it to one of these")
@@ -61,8 +66,11 @@ def backend():
 
 
 @contextlib.contextmanager
-def no_garbage_collection():
-    """For work that makes a million objects and no garbage, such as an import or a trace: up to a quarter less time."""
+def no_garbage_collection() -> Iterator[None]:
+    """Suspend garbage collection for imports and traces, which create a million objects and no garbage.
+
+    It saves up to a quarter of the time.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -72,8 +80,8 @@ def no_garbage_collection():
             gc.enable()
 
 
-def threads():
-    """How many threads compute: as many as the job was given, else one for each core that this process may use."""
+def threads() -> int:
+    """Number of threads that compute: as many as the job was given, else one for each core this process may use."""
     return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or len(os.sched_getaffinity(0))
 
 
