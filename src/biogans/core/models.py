@@ -1,126 +1,134 @@
-"""The networks: generators and critics of Osokin et al. (ICCV 2017), as functional Keras models of stock layers.
+"""Generators and critics of Osokin et al. (ICCV 2017), as functional Keras models of stock layers.
 
-Channels are last; channel 0 is the growth marker ("red"), the others are polarity factors ("green"); pixels lie in
-[-1, 1]. A latent z is a vector of `nz` standard normal numbers, the last of which may be codes (codes.py). Where red
-and green are apart, half of every layer's features and of z belong to red.
+Channels are last. Channel 0 is the growth marker ("red"), the others are polarity factors ("green"); pixels lie in
+[-1, 1]. A latent vector z has `nz` standard normal components, the last of which may be codes (codes.py). Networks that
+separate red from green give red half of z and half of the features of every layer.
 
-To add an architecture write a function `(spec) -> generator` and give it a line in ARCHITECTURES.
+To add an architecture, write a function (spec) -> generator and register it in ARCHITECTURES.
 """
 
 import contextlib
 import dataclasses
-from typing import Callable, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-from .codes import Code
 from ..system.errors import InputError
-from ..system.lazy import keras
+from ..system.lazy import Network, Tensor, keras
+from .codes import Code
 
-RECOGNIZER_WIDTH = 128          # of the layer that Q has for itself (Chen et al. 2016, table 1)
+RECOGNIZER_WIDTH = 128          # features of the layer that only Q has (Chen et al. 2016, table 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkSpec:
-    """All that determines the shape of the networks; stored with every weights file, from which they are rebuilt.
+    """Everything that determines the shape of the networks. Every weights file stores it, so they can be rebuilt.
 
-    height, width    pixels of an image
-    channels         channels of one training image: the growth marker and channels - 1 greens
-    factors          names of the polarity factors (of the image folders)
-    nz               length of the latent vector
-    ngf, ndf         features of the generator's last and of the critic's first hidden layer
-    critic_batch_norm   whether critics normalise over the batch (not under WGAN-GP: Gulrajani et al. 2017, sec. 4)
-    init             a name in INITIALIZERS
-    categorical      InfoGAN: the number of categories of each categorical code
-    continuous       InfoGAN: how many continuous codes there are
+    architecture        a name in ARCHITECTURES
+    height, width       size of an image in pixels
+    channels            channels of one training image: the growth marker and channels - 1 greens
+    factors             names of the polarity factors, which are those of the image folders
+    nz                  length of the latent vector
+    ngf, ndf            features of the generator's last and of the critic's first hidden layer
+    critic_batch_norm   whether critics use batch normalisation (not under WGAN-GP: Gulrajani et al. 2017, sec. 4)
+    init                a name in INITIALIZERS
+    categorical         InfoGAN: number of categories of each categorical code
+    continuous          InfoGAN: number of continuous codes
     """
 
     architecture: str
     height: int
     width: int
     channels: int
-    factors: tuple
+    factors: tuple[str, ...]
     nz: int = 100
     ngf: int = 64
     ndf: int = 64
     critic_batch_norm: bool = False
     init: str = "paper"
-    categorical: tuple = ()
+    categorical: tuple[int, ...] = ()
     continuous: int = 0
 
     @property
-    def codes(self):
-        """The Codes, which are the end of z: c0, c1, … categorical, then u0, u1, … continuous."""
+    def codes(self) -> tuple[Code, ...]:
+        """The codes at the end of z: c0, c1, … are categorical; u0, u1, …, which follow, are continuous."""
         names = [f"c{k}" for k in range(len(self.categorical))] + [f"u{k}" for k in range(self.continuous)]
         sizes = (*self.categorical, *[1] * self.continuous)
         starts = [self.nz - sum(sizes[k:]) for k in range(len(sizes))]
         return tuple(map(Code, names, starts, sizes))
 
     @property
-    def num_critics(self):
-        """How many critics there are: one for each factor, or one for all that is drawn."""
+    def num_critics(self) -> int:
+        """Number of critics: one for each factor, or a single one."""
         return len(self.factors) if ARCHITECTURES[self.architecture].per_factor else 1
 
     @property
-    def separate_factors(self):
-        """Names of the factors that the generator draws apart; none if its green is that of whatever factor."""
+    def separate_factors(self) -> tuple[str, ...]:
+        """Factors that the generator produces separately; empty if its green can be any factor."""
         known = ARCHITECTURES[self.architecture]
         return self.factors if known.per_factor or known.composites or len(self.factors) == 1 else ()
 
     @property
-    def factor_channels(self):
-        """Channels (positions) of the generator's that are one training image: a list for each factor, or for all."""
+    def factor_channels(self) -> list[list[int]]:
+        """Positions of the generator's channels that make up one training image.
+
+        One list for each separate factor, or a single list if the factors are not separate.
+        """
         count, greens = max(1, len(self.separate_factors)), self.channels - 1
         if ARCHITECTURES[self.architecture].own_reds:
             return [list(range(k * self.channels, (k + 1) * self.channels)) for k in range(count)]
         return [[0, *range(1 + k * greens, 1 + (k + 1) * greens)] for k in range(count)]
 
     @property
-    def cell_channels(self):
-        """Channels (positions) of the generator's that are one cell with all it draws: red, that of the first factor
-        where each has its own, and every green."""
-        return [0, *(channel for view in self.factor_channels for channel in view[1:])]
+    def cell_channels(self) -> list[int]:
+        """Positions of the generator's channels that make up one complete cell: red and every green.
+
+        If each factor has its own red, it is that of the first.
+        """
+        return [0, *(channel for channels in self.factor_channels for channel in channels[1:])]
 
     @property
-    def greens(self):
-        """Green channels that the generator draws; the number in the names of the files."""
+    def greens(self) -> int:
+        """Number of green channels that the generator produces; the names of its files contain it."""
         return len(self.factor_channels) * (self.channels - 1)
 
     @property
-    def critic_channels(self):
-        """Channels of the images that a critic judges, real or drawn."""
+    def critic_channels(self) -> int:
+        """Number of channels of the images that a critic scores, real or generated."""
         return 1 + self.greens if ARCHITECTURES[self.architecture].composites else self.channels
 
     @property
-    def red_nz(self):
-        """How many numbers of z, the first ones, belong to red where it is apart from green."""
+    def red_nz(self) -> int:
+        """Length of the first part of z, which belongs to red where red and green are separate."""
         return self.red_part(self.nz)
 
-    def red_part(self, features):
-        """How many of some features are red's: half, or a channel's share of a composite's (1/7 in the paper's code)."""
+    def red_part(self, features: int) -> int:
+        """How many of the `features` are red: half, or for composites one channel's share (1/7 in the paper's code)."""
         return features // (self.critic_channels if ARCHITECTURES[self.architecture].composites else 2)
 
     @property
-    def halvings(self):
-        """(height, width, n) of the smallest feature map, and how often the image was halved to reach it."""
+    def halvings(self) -> tuple[int, int, int]:
+        """(height, width, n): size of the smallest feature map, and how many times the image is halved to reach it."""
         height, width, n = self.height, self.width, 0
         while height % 2 == 0 and width % 2 == 0 and height > 4 and width > 4:
             height, width, n = height // 2, width // 2, n + 1
         return height, width, n
 
     @property
-    def channel_names(self):
-        """Names of the generator's channels: red, then the factors (numbered where one has several channels).
+    def channel_names(self) -> tuple[str, ...]:
+        """Names of the generator's channels: red, then the factors, numbered if a factor has several channels.
 
-        With own reds the channels of each factor follow one another, its red first.
+        With a red channel for each factor, the channels of one factor follow those of another, each with its red first.
         """
         greens = self.channels - 1
         names = [[name if greens == 1 else f"{name} {k + 1}" for k in range(greens)]
                  for name in self.separate_factors or ("green",)]
         if ARCHITECTURES[self.architecture].own_reds and len(names) > 1:
-            return tuple(name for factor, own in zip(self.separate_factors, names) for name in (f"red {factor}", *own))
+            pairs = zip(self.separate_factors, names, strict=True)
+            return tuple(name for factor, own in pairs for name in (f"red {factor}", *own))
         return ("red", *(name for own in names for name in own))
 
-    def check(self):
-        """Raise InputError if no network of this shape can be built."""
+    def check(self) -> None:
+        """Raise InputError if networks of this shape can't be built."""
         height, width, n = self.halvings
         if n < 2:
             raise InputError(f"images of {self.height}x{self.width} pixels can't be halved twice: crop or pad both "
@@ -129,35 +137,38 @@ class NetworkSpec:
             raise InputError(f"images of {self.height}x{self.width} pixels can be halved only to {height}x{width}: "
                              f"crop or pad both sides to multiples of {2 ** (n + 2)}")
         known = ARCHITECTURES[self.architecture]
-        apart = known.generator in (dcgan_starshaped, dcgan_separable_independent)
-        if self.channels < 2 and (apart or known.composites or known.per_factor):
+        separates_red = known.generator in (dcgan_starshaped, dcgan_separable_independent)
+        if self.channels < 2 and (separates_red or known.composites or known.per_factor):
             raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
                              f"-m DCGAN")
         least = self.critic_channels if known.composites else 2
-        if apart and min(self.nz, self.ngf) < least:
+        if separates_red and min(self.nz, self.ngf) < least:
             raise InputError(f"{self.architecture} gives red a part of z and of the filters: --nz and --ngf must be at "
                              f"least {least}")
         if self.codes and not known.has_codes:
             raise InputError(f"{self.architecture} has no codes: leave out --categorical and --continuous, or use "
                              f"-m InfoGAN")
         if self.codes and self.codes[0].start < 1:
-            raise InputError(f"the codes take {self.nz - self.codes[0].start} numbers of z and --nz is {self.nz}: make "
-                             f"it larger, so that noise is left")
+            raise InputError(f"the codes take {self.nz - self.codes[0].start} latent variables and --nz is {self.nz}: "
+                             f"raise it, so that noise is left")
 
 
-def dcgan(spec):
-    """z (batch, nz) -> images (batch, height, width, spec.critic_channels), every layer shared by all channels.
+# ---------------------------------------------------------------------------------------------- architectures
 
-    Radford et al. (2016): a dense layer to the smallest feature map, then transposed convolutions 4x4 with stride 2.
+def dcgan(spec: NetworkSpec) -> Network:
+    """z (batch, nz) -> images (batch, height, width, spec.critic_channels). All channels share every layer.
+
+    Radford et al. (2016): a dense layer to the smallest feature map, then 4x4 transposed convolutions with stride 2.
     """
     z = keras.Input((spec.nz,), name="z")
     return keras.Model(z, single_tower(z, spec, "all"), name="generator")
 
 
-def infogan(spec):
-    """z (batch, nz), the end of which are codes -> images (batch, height, width, channels).
+def infogan(spec: NetworkSpec) -> Network:
+    """z (batch, nz), which ends with the codes -> images (batch, height, width, channels).
 
-    Chen et al. (2016), table 1: as DCGAN, with a dense layer before the smallest map, where codes and noise meet.
+    Chen et al. (2016), table 1: a DCGAN with an additional dense layer before the smallest map, which mixes codes and
+    noise.
     """
     z = keras.Input((spec.nz,), name="z")
     hidden = keras.layers.Dense(8 * spec.ngf, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
@@ -165,46 +176,48 @@ def infogan(spec):
     return keras.Model(z, single_tower(_activated(hidden, spec, "hidden"), spec, "all"), name="generator")
 
 
-def dcgan_starshaped(spec):
-    """z (batch, nz) -> one cell with all factors (batch, height, width, 1 + spec.greens).
+def dcgan_starshaped(spec: NetworkSpec) -> Network:
+    """z (batch, nz) -> cells with all factors (batch, height, width, 1 + spec.greens).
 
-    Osokin et al. (2017), sec. 3.2 and fig. 3: a red tower that reads red features only, and a tower for each critic,
-    every layer of which reads the red features and its own green ones. So all factors are drawn in the same cell,
-    although no image shows two of them. With one tower it is the separable generator (sec. 3.1).
+    Osokin et al. (2017), sec. 3.2 and fig. 3: a red tower, which reads only red features, and one green tower for each
+    critic, whose layers read the red features and their own green ones. So a cell has all factors, although no training
+    image shows two of them. With a single green tower this is the separable generator (sec. 3.1).
     """
     z = keras.Input((spec.nz,), name="z")
-    channels = separate_towers(z, _red_half(z, spec), spec, "red", [f"green{k}" for k in range(spec.num_critics)])
+    channels = separate_towers(z, _red_latents(z, spec), spec, "red", [f"green{k}" for k in range(spec.num_critics)])
     return keras.Model(z, _side_by_side(channels), name="generator")
 
 
-def dcgan_independent(spec):
-    """z (batch, nz) -> an image of each factor (batch, height, width, towers * channels), from a network of its own.
+def dcgan_independent(spec: NetworkSpec) -> Network:
+    """z (batch, nz) -> one image per factor (batch, height, width, factors * channels), each from its own network.
 
-    All read the same z, as in the paper's code, yet nothing makes one image's red that of another's.
+    All of them read the same z, as in the paper's code, but nothing makes their red channels agree.
     """
     z = keras.Input((spec.nz,), name="z")
-    return keras.Model(z, _side_by_side([single_tower(z, spec, f"factor{k}") for k in range(spec.num_critics)]), name="generator")
+    images = [single_tower(z, spec, f"factor{k}") for k in range(spec.num_critics)]
+    return keras.Model(z, _side_by_side(images), name="generator")
 
 
-def dcgan_separable_independent(spec):
-    """The same as `dcgan_independent` of separable generators."""
+def dcgan_separable_independent(spec: NetworkSpec) -> Network:
+    """Like `dcgan_independent`, with a separable network for each factor."""
     z = keras.Input((spec.nz,), name="z")
-    z_red = _red_half(z, spec)
-    channels = [image for k in range(spec.num_critics) for image in separate_towers(z, z_red, spec, f"red{k}", [f"green{k}"])]
-    return keras.Model(z, _side_by_side(channels), name="generator")
+    z_red = _red_latents(z, spec)
+    images = [image for k in range(spec.num_critics)
+              for image in separate_towers(z, z_red, spec, f"red{k}", [f"green{k}"])]
+    return keras.Model(z, _side_by_side(images), name="generator")
 
 
 class Architecture(NamedTuple):
-    """How an architecture draws, and what it is shown.
+    """A generator, and the images that its critics see.
 
-    generator    spec -> Keras model
-    per_factor   it is shown as many images of each factor, and each factor has a critic of its own
-    composites   it is shown cells with the greens of all factors, borrowed from others (dataloader.Composites)
-    own_reds     it draws a red channel for each factor, not one for all
-    has_codes    its critic has a layer "trunk", on which a recognizer of codes can stand
+    generator    (spec) -> Keras model
+    per_factor   each factor has its own critic and contributes equally many images to a batch
+    composites   the real images have the greens of all factors, borrowed from other cells (dataloader.Composites)
+    own_reds     the generator produces a red channel for each factor instead of a single one
+    has_codes    the critic has a layer "trunk", on which a recognizer of codes can be built
     """
 
-    generator: Callable
+    generator: Callable[[NetworkSpec], Network]
     per_factor: bool = False
     composites: bool = False
     own_reds: bool = False
@@ -223,40 +236,41 @@ ARCHITECTURES = {
 }
 
 
-def build_generator(spec):
-    """The generator of `spec`: z (batch, nz) -> images (batch, height, width, len(spec.channel_names)) in [-1, 1]."""
+def build_generator(spec: NetworkSpec) -> Network:
+    """Build the generator: z (batch, nz) -> images (batch, height, width, len(spec.channel_names)) in [-1, 1]."""
     return ARCHITECTURES[spec.architecture].generator(spec)
 
 
-def has_red_tower(generator):
-    """Whether red has layers of its own that read nothing of green, as in separable and star-shaped networks."""
+def has_red_tower(generator: Network) -> bool:
+    """Whether red has layers of its own, which read nothing of green, as in separable and star-shaped networks."""
     return any(layer.name.startswith("red") for layer in generator.layers)
 
 
-def restricted_to(generator, channels):
-    """The same generator, of the same weights, drawing only these `channels` (positions, ascending) of its image.
+def restricted_to(generator: Network, channels: Sequence[int]) -> Network:
+    """The same generator, with the same weights, that produces only these `channels` (positions, ascending).
 
     Towers that none of them needs are not computed.
     """
-    whole = [layer.input for layer in generator.layers if layer.name == "image"] or [[generator.output]]
+    joined = [layer for layer in generator.layers if layer.name == "image"]
     parts, start = [], 0
-    for image in whole[0]:
+    for image in joined[0].input if joined else [generator.output]:
         wanted = [channel - start for channel in channels if start <= channel < start + image.shape[-1]]
         parts += [image] if len(wanted) == image.shape[-1] else [image[..., k:k + 1] for k in wanted]
         start += image.shape[-1]
     return keras.Model(generator.input, _side_by_side(parts) if len(parts) > 1 else parts[0], name="generator")
 
 
-def build_critics(spec):
-    """A list of `spec.num_critics` critics."""
-    names = [f"critic{k}" for k in range(spec.num_critics)]
-    return [critic(spec, name) for name in names]
+# ---------------------------------------------------------------------------------------------- critics
+
+def build_critics(spec: NetworkSpec) -> list[Network]:
+    """Build all `spec.num_critics` critics."""
+    return [critic(spec, f"critic{k}") for k in range(spec.num_critics)]
 
 
-def critic(spec, name):
-    """images (batch, height, width, critic_channels) -> scores (batch,), any real number, higher for more real.
+def critic(spec: NetworkSpec, name: str) -> Network:
+    """images (batch, height, width, critic_channels) -> scores (batch,): any real number, higher for more real images.
 
-    Radford et al. (2016): convolutions 4x4 with stride 2, doubling the features, then one that covers the whole map.
+    Radford et al. (2016): 4x4 convolutions with stride 2 that double the features, then one that covers the whole map.
     """
     image = keras.Input((spec.height, spec.width, spec.critic_channels), name="image")
     height, width, n = spec.halvings
@@ -276,18 +290,18 @@ def critic(spec, name):
 
 
 def _score_of_trunk(features, spec):
-    """The smallest map -> "trunk", a dense layer that the critic shares with the recognizer -> the score."""
+    """The smallest map -> "trunk", a dense layer that critic and recognizer share -> scores."""
     trunk = _dense(keras.layers.Flatten(name="flat")(features), 8 * spec.ndf, spec, "trunk", spec.critic_batch_norm)
     score = keras.layers.Dense(1, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                                dtype=_full_precision(), name="score_projection")(trunk)
     return keras.layers.Reshape((), dtype=_full_precision(), name="score")(score)
 
 
-def build_recognizer(spec, critic):
-    """Q: images (batch, height, width, channels) -> answers (batch, numbers of all codes), as `codes.py` reads them.
+def build_recognizer(spec: NetworkSpec, critic: Network) -> Network:
+    """Build Q: images (batch, height, width, channels) -> answers (batch, total size of the codes); see codes.py.
 
-    Chen et al. (2016), sec. 6 and table 1: a head of two dense layers on the critic's trunk, which they share. For a
-    categorical code its answers are logits, for a continuous one the mean of a normal distribution.
+    Chen et al. (2016), sec. 6 and table 1: two dense layers on the trunk, which Q shares with the critic. The answers
+    are logits for a categorical code, and the mean of a normal distribution for a continuous one.
     """
     hidden = _dense(critic.get_layer("trunk").output, RECOGNIZER_WIDTH, spec, "recognizer", True)
     answers = keras.layers.Dense(sum(code.size for code in spec.codes), kernel_initializer=INITIALIZERS[spec.init](),
@@ -296,13 +310,15 @@ def build_recognizer(spec, critic):
 
 
 def _dense(features, width, spec, name, normalize):
-    """A dense layer whose rectified output is the layer `name`."""
+    """A dense layer; `name` is the name of its rectified output."""
     features = keras.layers.Dense(width, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                                   name=f"{name}_projection")(features)
     if normalize:
         features = _normalized(features, name)
     return keras.layers.LeakyReLU(negative_slope=0.2, name=name)(features)
 
+
+# ---------------------------------------------------------------------------------------------- parts
 
 INITIALIZERS = {
     "paper": lambda: keras.initializers.RandomNormal(0.0, 0.02),
@@ -311,14 +327,14 @@ INITIALIZERS = {
 
 
 def _widest(spec):
-    """Features of the generator's smallest map."""
+    """Number of features of the generator's smallest map."""
     return spec.ngf << (spec.halvings[2] - 1)
 
 
-def single_tower(z, spec, name):
-    """An image (batch, height, width, critic_channels) of z, or of features (batch, any) made of it.
+def single_tower(z: Tensor, spec: NetworkSpec, name: str) -> Tensor:
+    """An image (batch, height, width, critic_channels) from z, or from features (batch, any) computed from it.
 
-    `name` is what its layers' names begin with.
+    name   prefix of the names of the layers
     """
     features = _activated(_project(z, spec, _widest(spec), name), spec, f"{name}_0")
     for level in range(1, spec.halvings[2]):
@@ -327,8 +343,11 @@ def single_tower(z, spec, name):
     return _to_image(features, spec.critic_channels, spec, name)
 
 
-def separate_towers(z, z_red, spec, red_tower, towers):
-    """[red, greens of each of `towers`], images of z and its red part; the names are those that layers' begin with."""
+def separate_towers(z: Tensor, z_red: Tensor, spec: NetworkSpec, red_tower: str, towers: Sequence[str]) -> list[Tensor]:
+    """[red, greens of each of `towers`], images (batch, height, width, …) from z and from its red part.
+
+    red_tower, towers   prefixes of the names of the layers
+    """
     red_width = spec.red_part(_widest(spec))
     red = _activated(_project(z_red, spec, red_width, red_tower), spec, f"{red_tower}_0")
     greens = [_activated(_project(z, spec, _widest(spec) - red_width, tower), spec, f"{tower}_0") for tower in towers]
@@ -336,29 +355,31 @@ def separate_towers(z, z_red, spec, red_tower, towers):
         width = _widest(spec) >> level
         red_width = spec.red_part(width)
         both = [keras.layers.Concatenate(name=f"{tower}_{level}_input")([red, green])
-                for tower, green in zip(towers, greens)]
+                for tower, green in zip(towers, greens, strict=True)]
         red = _activated(_upsample(red, red_width, spec, f"{red_tower}_{level}"), spec, f"{red_tower}_{level}")
         greens = [_activated(_upsample(pair, width - red_width, spec, f"{tower}_{level}"), spec, f"{tower}_{level}")
-                  for tower, pair in zip(towers, both)]
-    both = [keras.layers.Concatenate(name=f"{tower}_image_input")([red, green]) for tower, green in zip(towers, greens)]
+                  for tower, pair in zip(towers, both, strict=True)]
+    both = [keras.layers.Concatenate(name=f"{tower}_image_input")([red, green])
+            for tower, green in zip(towers, greens, strict=True)]
     return [_to_image(red, 1, spec, red_tower),
-            *(_to_image(pair, spec.critic_channels - 1, spec, tower) for tower, pair in zip(towers, both))]
+            *(_to_image(pair, spec.critic_channels - 1, spec, tower)
+              for tower, pair in zip(towers, both, strict=True))]
 
 
-def _red_half(z, spec):
-    """The part of z that belongs to red."""
+def _red_latents(z, spec):
+    """The first part of z, which belongs to red."""
     z_red = keras.layers.Reshape((spec.nz, 1), name="z_column")(z)
     z_red = keras.layers.Cropping1D((0, spec.nz - spec.red_nz), name="z_red_column")(z_red)
     return keras.layers.Reshape((spec.red_nz,), name="z_red")(z_red)
 
 
 def _side_by_side(images):
-    """One image of the channels of all."""
+    """One image with the channels of all `images`."""
     return keras.layers.Concatenate(dtype=_full_precision(), name="image")(images)
 
 
 def _project(z, spec, features, tower):
-    """z -> the smallest map; a transposed convolution over one pixel is a matrix product."""
+    """z -> the smallest map. A transposed convolution of a single pixel is a matrix product."""
     height, width, _ = spec.halvings
     flat = keras.layers.Dense(height * width * features, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                               name=f"{tower}_0_projection")(z)
@@ -366,13 +387,14 @@ def _project(z, spec, features, tower):
 
 
 def _upsample(features, filters, spec, name):
+    """Double height and width."""
     return keras.layers.Conv2DTranspose(
         filters, 4, strides=2, padding="same", use_bias=False,
         kernel_initializer=INITIALIZERS[spec.init](), name=f"{name}_convolution")(features)
 
 
 def _to_image(features, channels, spec, tower):
-    """The last convolution. Under "he" it starts at the background, -1 before tanh: most pixels show no cell."""
+    """The last convolution. With "he" it starts near the background (bias -1, then tanh): most pixels show no cell."""
     bias = spec.init == "he"
     pixels = keras.layers.Conv2DTranspose(channels, 4, strides=2, padding="same", use_bias=bias,
                                           kernel_initializer=INITIALIZERS[spec.init](),
@@ -382,6 +404,7 @@ def _to_image(features, channels, spec, tower):
 
 
 def _activated(features, spec, name):
+    """Batch normalisation, then ReLU."""
     return keras.layers.ReLU(name=f"{name}_rectified")(_normalized(features, name))
 
 
@@ -392,8 +415,8 @@ def _normalized(features, name):
 
 
 @contextlib.contextmanager
-def float32():
-    """Networks that are built in it compute in float32, whatever the precision of a training in this process."""
+def float32() -> Iterator[None]:
+    """Build networks that compute in float32, whatever the precision of a training in this process."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -403,5 +426,5 @@ def float32():
 
 
 def _full_precision():
-    """The precision of the weights: scores and pixels keep it also where the other layers compute in bfloat16."""
+    """Precision of the weights. Scores and pixels keep it even where other layers compute in bfloat16."""
     return keras.config.dtype_policy().variable_dtype
