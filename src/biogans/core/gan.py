@@ -1,31 +1,36 @@
 """The algorithms: what the critic and the generator minimise, and with which settings.
 
-Scores are higher for images that look more real: tensors (batch,). Losses are scalars. To add an algorithm write a
-class and give it a line in ALGORITHMS; devices, files and flags are elsewhere.
+Scores are tensors (batch,), higher for images that look more real. Losses are scalars. To add an algorithm, write a
+class and register it in ALGORITHMS; devices, files and options are handled elsewhere.
 """
 
 import abc
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from ..system.lazy import keras
+from ..system.lazy import Tensor, Variable, keras
+from .codes import Code
+
+Critic = Callable[..., Tensor]          # critic(images, training=…) -> scores
 
 
 @dataclasses.dataclass(frozen=True)
 class Defaults:
-    """Settings of an algorithm as in its paper and in the code of Osokin et al. (2017)."""
+    """Settings of an algorithm, as in its paper and in the code of Osokin et al. (2017)."""
 
     optimizer: str              # "adam" or "rmsprop"
     lr_d: float                 # learning rate of the critic
-    beta_1: float               # decay of Adam's mean gradient
-    beta_2: float               # decay of Adam's mean squared gradient
-    critic_updates: int         # updates of the critic for one of the generator
+    beta_1: float               # decay rate of Adam's mean gradient
+    beta_2: float               # decay rate of Adam's mean squared gradient
+    critic_updates: int         # updates of the critic for each update of the generator
     critic_batch_norm: bool = True
 
 
-def optimizer(name, learning_rate, beta_1, beta_2):
-    """The Keras optimizer "adam" (of these decays) or "rmsprop", with PyTorch's constants.
+def optimizer(name: str, learning_rate: float, beta_1: float, beta_2: float) -> Any:
+    """The Keras optimizer "adam", with these decay rates, or "rmsprop", with the constants of PyTorch.
 
-    With them the published models were trained; Keras's RMSprop adds epsilon under the square root.
+    The published models were trained with them; Keras's RMSprop adds epsilon under the square root.
     """
     if name == "adam":
         return keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon=1e-8)
@@ -33,34 +38,38 @@ def optimizer(name, learning_rate, beta_1, beta_2):
 
 
 class Algorithm(abc.ABC):
-    """What all algorithms share. `settings` is the run's options.Training."""
+    """Base class of all algorithms.
+
+    settings   settings.TrainingSettings of the run, or the c2st.Critic of a two-sample test
+    """
 
     critic_name = "critic"
     defaults: Defaults
 
-    def __init__(self, settings):
+    def __init__(self, settings: Any) -> None:
         self.settings = settings
 
     @abc.abstractmethod
-    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+    def critic_loss(self, critic: Critic, real: Tensor, fake: Tensor, alpha: Tensor,
+                    input_gradient: Callable[[Critic, Tensor], Tensor]) -> Tensor:
         """The scalar that a critic minimises.
 
         critic           images (batch, height, width, channels) -> scores (batch,)
         real, fake       images in [-1, 1]
         alpha            (batch, 1, 1, 1), uniform in [0, 1]
-        input_gradient   (critic, images) -> gradient of the scores with respect to the images, of their shape
+        input_gradient   (critic, images) -> gradient of the scores with respect to the images, of the same shape
         """
 
     @abc.abstractmethod
-    def generator_loss(self, fake_scores):
-        """The scalar that the generator minimises, from the critic's scores (batch,) of its images."""
+    def generator_loss(self, fake_scores: Tensor) -> Tensor:
+        """The scalar that the generator minimises, given the critic's scores (batch,) of its images."""
 
-    def critic_updates(self, iteration):
-        """How often the critic is updated in this iteration (counted from 0)."""
+    def critic_updates(self, iteration: int) -> int:
+        """Number of updates of the critic in this iteration (counted from 0)."""
         return self.settings.num_D_iters
 
-    def constrain(self, weights):
-        """Called after each update of the critic with its trainable variables."""
+    def constrain(self, weights: Sequence[Variable]) -> None:       # noqa: B027 (most algorithms constrain nothing)
+        """Constrain the critic's trainable variables; called after each of its updates."""
 
 
 class GAN(Algorithm):
@@ -104,13 +113,14 @@ class WGAN(Algorithm):
         return 100 if iteration < 25 or iteration % 500 == 0 else self.settings.num_D_iters
 
     def constrain(self, weights):
+        """Clip the weights to [-c, c]."""
         clip = self.settings.wgan_clip_value
         for variable in weights:
             variable.assign(keras.ops.clip(variable, -clip, clip))
 
 
 class WGANGP(Algorithm):
-    """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, eq. 3): f is kept Lipschitz by its slope."""
+    """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, eq. 3), which keeps f Lipschitz by its slope."""
 
     defaults = Defaults(optimizer="adam", lr_d=1e-4, beta_1=0.0, beta_2=0.9, critic_updates=5, critic_batch_norm=False)
 
@@ -130,10 +140,10 @@ class WGANGP(Algorithm):
 
 
 class Hinge(Algorithm):
-    """The hinge loss (Lim & Ye 2017; Miyato et al. 2018, eq. 16 and 17): images that are told well enough don't count.
+    """The hinge loss (Lim & Ye 2017; Miyato et al. 2018, eq. 16 and 17) ignores images beyond a margin of 1.
 
-    Optimizer and updates are those of Miyato et al.; they bound the critic by spectral normalisation, and here it has
-    batch normalisation.
+    Optimizer and updates are those of Miyato et al. Their critic has spectral normalisation; this one has batch
+    normalisation.
     """
 
     defaults = Defaults(optimizer="adam", lr_d=2e-4, beta_1=0.0, beta_2=0.9, critic_updates=5)
@@ -149,38 +159,39 @@ class Hinge(Algorithm):
 
 
 class R1(GAN):
-    """The non-saturating game with R1 (Mescheder et al. 2018, eq. 9): the discriminator is flat at real images.
+    """The non-saturating game with R1 (Mescheder et al. 2018, eq. 9), which flattens the discriminator at real images.
 
-    Adam as in their largest experiment, with no batch normalisation, as the penalty is of each image.
+    Adam as in their largest experiment. No batch normalisation, because the penalty applies to each image by itself.
     """
 
     defaults = Defaults(optimizer="adam", lr_d=1e-4, beta_1=0.0, beta_2=0.99, critic_updates=1, critic_batch_norm=False)
 
     def critic_loss(self, critic, real, fake, alpha, input_gradient):
-        """-E log D(x) - E log(1 - D(G(z))) + gamma / 2 E |grad D(x)|^2, the gradient being that of the score."""
+        """-E log D(x) - E log(1 - D(G(z))) + gamma / 2 E |grad D(x)|^2, where grad D is the gradient of the score."""
         slopes = keras.ops.sum(keras.ops.square(input_gradient(critic, real)), axis=(1, 2, 3))
         penalty = self.settings.r1_gamma / 2 * keras.ops.mean(slopes)
         return super().critic_loss(critic, real, fake, alpha, input_gradient) + penalty
 
 
-def information_loss(answers, z, codes, settings):
-    """What InfoGAN adds to the loss of either network: minus the information that Q recovers, Chen et al. (2016), eq. 6.
+def information_loss(answers: Tensor, z: Tensor, codes: Sequence[Code], settings: Any) -> Tensor:
+    """InfoGAN's term in the loss of both networks: minus the information that Q recovers (Chen et al. 2016, eq. 6).
 
-    -lambda L_I, where L_I = E log Q(c|G(z)) + H(c) (eq. 5) and H(c) is constant. Of a categorical code -log Q(c|x) is
-    the cross-entropy. Of a continuous one Q is a normal distribution of fixed variance, which leaves the squared error:
-    with a variance that it can choose, its likelihood grows without bound and no other code is learnt any more.
+    -lambda L_I, where L_I = E log Q(c|G(z)) + H(c) (eq. 5) and H(c) is constant. For a categorical code, -log Q(c|x) is
+    the cross-entropy. For a continuous code, Q is a normal distribution of fixed variance, which leaves the squared
+    error: with a free variance its likelihood would grow without bound, and no other code would be learnt any more.
 
-    answers   (batch, numbers of all codes) of the recognizer Q for images drawn from z (batch, nz)
+    answers    (batch, total size of the codes), the recognizer's answers for images generated from z (batch, nz)
+    settings   settings.TrainingSettings, whose weights are lambda
     """
     ops, first, loss = keras.ops, codes[0].start, 0.0
     for code in codes:
-        drawn, answer = z[:, code.indices], answers[:, code.start - first:code.start - first + code.size]
+        truth, answer = z[:, code.indices], answers[:, code.start - first:code.start - first + code.size]
         if code.is_categorical:
-            loss += settings.categorical_weight * -ops.mean(ops.sum(drawn * ops.log_softmax(answer), axis=1))
+            loss += settings.categorical_weight * -ops.mean(ops.sum(truth * ops.log_softmax(answer), axis=1))
         else:
-            loss += settings.continuous_weight * ops.mean(ops.square(drawn - answer))
+            loss += settings.continuous_weight * ops.mean(ops.square(truth - answer))
     return loss
 
 
-ALGORITHMS = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP, "hinge": Hinge, "R1": R1}
-PAPER = ("GAN", "WGAN", "WGAN-GP")          # those that Osokin et al. compare
+ALGORITHMS: dict[str, type[Algorithm]] = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP, "hinge": Hinge, "R1": R1}
+PAPER = ("GAN", "WGAN", "WGAN-GP")          # the algorithms that Osokin et al. compare
