@@ -25,7 +25,7 @@ def test_codes_are_the_end_of_z():
     assert [(code.name, code.start, code.size) for code in info_spec().codes] == [
         ("c0", 3, 4), ("c1", 7, 3), ("u0", 10, 1), ("u1", 11, 1)]
     assert spec("DCGAN").codes == ()
-    assert codes.layout(info_spec().codes)[1] == {"name": "c1", "indices": [7, 8, 9], "kind": "categorical",
+    assert codes.code_layout(info_spec().codes)[1] == {"name": "c1", "indices": [7, 8, 9], "kind": "categorical",
                                                   "categories": 3}
 
 
@@ -50,23 +50,23 @@ def test_without_codes_z_is_untouched():
 
 def test_codes_from_a_command_line():
     shape = info_spec()
-    chosen = codes.parse("c1=2, u0=-1.5", shape.codes)
+    chosen = codes.parse_codes("c1=2, u0=-1.5", shape.codes)
     z = codes.with_values(drawn(6), chosen)
     assert (z[:, 7:10] == [0, 0, 1]).all() and (z[:, 10] == -1.5).all()
     assert np.array_equal(np.delete(z, range(7, 11), axis=1), np.delete(drawn(6), range(7, 11), axis=1))
-    assert codes.parse("", ()) == {}
+    assert codes.parse_codes("", ()) == {}
 
 
 @pytest.mark.parametrize("text, problem", [("c0=4", r"c0 \(0 to 3\)"), ("c0=1.5", "c0"), ("c0=-1", "c0"), ("u0", "u0"),
                                            ("u0=nan", "u0"), ("u0=1e9", "u0"), ("u7=0", "no such code"), ("=1", "no such code")])
 def test_mistakes_name_the_code(text, problem):
     with pytest.raises(InputError, match=problem):
-        codes.parse(text, info_spec().codes)
+        codes.parse_codes(text, info_spec().codes)
 
 
 def test_codes_of_a_generator_without_any():
     with pytest.raises(InputError, match="no codes"):
-        codes.parse("c0=1", spec("DCGAN").codes)
+        codes.parse_codes("c0=1", spec("DCGAN").codes)
 
 
 def test_a_traversal_changes_one_code_only():
@@ -120,7 +120,7 @@ def test_the_loss_is_minus_the_information():
 def test_answers_are_probabilities_and_estimates():
     shape = info_spec()
     recognizer = models.build_recognizer(shape, models.critic(shape, "critic"))
-    answers = codes.read(recognizer, np.zeros((5, 16, 24, 2), np.float32), shape.codes, batch_size=2)
+    answers = codes.read_codes(recognizer, np.zeros((5, 16, 24, 2), np.float32), shape.codes, batch_size=2)
     assert {name: answer.shape for name, answer in answers.items()} == {"c0": (5, 4), "c1": (5, 3), "u0": (5,), "u1": (5,)}
     np.testing.assert_allclose(answers["c0"].sum(axis=1), 1)
 

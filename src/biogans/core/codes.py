@@ -1,42 +1,52 @@
-"""Codes: the numbers of InfoGAN's z that come to mean something (Chen et al. 2016), and what can be read of an image.
+"""Codes: the part of InfoGAN's latent vector that acquires a meaning (Chen et al. 2016), and how Q reads it.
 
-z ends with them. A categorical code c0, c1, … of K categories is K numbers, of which one is 1 and the others are 0;
-a continuous code u0, u1, … is one number, uniform in [-1, 1]. The recognizer Q answers for an image with as many
-numbers at the same places: the logits of the categories, and the mean of the continuous code.
+The codes are the last part of z. A categorical code c0, c1, … with K categories takes K components: one of them is 1,
+the others are 0. A continuous code u0, u1, … takes one component, uniform in [-1, 1]. For an image, the recognizer Q
+gives as many answers, in the same order: the logits of the categories, and the mean of a continuous code.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..system.errors import InputError
+from ..system.lazy import Network
 
-VARIANCE = 1 / 3                # of a uniform number in [-1, 1]
-LARGEST = 10.0                  # of a continuous code that a user sets; beyond 1 a generator extrapolates
+VARIANCE = 1 / 3                # of a number that is uniform in [-1, 1]
+LARGEST = 10.0                  # value of a continuous code that a user may set; beyond 1 a generator extrapolates
 
 
 class Code(NamedTuple):
-    """One code; it takes z[:, start:start + size]."""
+    """One code, which takes z[:, start:start + size]."""
 
     name: str
     start: int
     size: int
 
     @property
-    def is_categorical(self):
+    def is_categorical(self) -> bool:
+        """Whether this is a categorical code; otherwise it is continuous."""
         return self.name.startswith("c")
 
     @property
-    def indices(self):
+    def indices(self) -> slice:
+        """The components of z that this code takes."""
         return slice(self.start, self.start + self.size)
 
-    def values(self, steps):
-        """What a traversal goes through: every category, or `steps` numbers from -1 to 1."""
+    def values(self, steps: int) -> list[Any]:
+        """The values that a traversal visits: every category, or `steps` numbers from -1 to 1."""
         return list(range(self.size)) if self.is_categorical else np.linspace(-1, 1, steps).tolist()
 
 
-def layout(codes):
-    """What a file says of its codes, as JSON can hold it: where in z they are and what they can be."""
+def describe_code(code: Code) -> str:
+    """Name and range of a code, for messages."""
+    return f"{code.name} (0 to {code.size - 1})" if code.is_categorical else f"{code.name} (-1 to 1)"
+
+
+def code_layout(codes: Sequence[Code]) -> list[dict[str, Any]]:
+    """Position and range of each code, for JSON: the description of the codes in files."""
     return [{"name": code.name, "indices": list(range(code.start, code.start + code.size))}
             | ({"kind": "categorical", "categories": code.size} if code.is_categorical else
                {"kind": "continuous", "range": [-1.0, 1.0]}) for code in codes]
@@ -44,12 +54,12 @@ def layout(codes):
 
 # ---------------------------------------------------------------------------------------------- codes in z
 
-def from_normal(z, codes):
-    """z (cells, nz) whose codes are drawn from their distributions, made of standard normal z, float32.
+def from_normal(z: np.ndarray, codes: Sequence[Code]) -> np.ndarray:
+    """Turn the codes of standard normal z (cells, nz) into samples of their distributions; returns float32.
 
-    The largest of K independent normal numbers is any of them with the same probability, and Phi(x) is uniform. So
-    codes need no random numbers of their own, and are the same for a seed wherever its z is drawn. Without codes z is
-    returned as it is.
+    The largest of K independent normal numbers is each of them with the same probability, and Phi(x) is uniform. So
+    codes need no random numbers of their own: a seed determines them wherever it determines z. Without codes, z itself
+    is returned.
     """
     if not codes:
         return z
@@ -63,56 +73,60 @@ def from_normal(z, codes):
     return result
 
 
-def parse(text, codes):
-    """{code: value} of a text such as "c0=3,u1=-0.5", or of None. Raises InputError."""
-    known, chosen = {code.name: code for code in codes}, {}
+def parse_codes(text: str | None, codes: Sequence[Code]) -> dict[Code, int | float]:
+    """{code: value} from a text such as "c0=3,u1=-0.5", or from None. Raises InputError if it is not valid."""
+    known = {code.name: code for code in codes}
+    chosen = {}
     if text and not codes:
-        raise InputError("--code: this generator has no codes: they are InfoGAN's")
+        raise InputError("--code: this generator has no codes: only an InfoGAN has them")
     for part in filter(None, (text or "").replace(" ", "").split(",")):
-        name, _, value = part.partition("=")
+        name, _, number = part.partition("=")
         if name not in known:
-            raise InputError(f"--code {part}: no such code: this generator has {', '.join(map(describe, codes))}")
-        code = known[name]
-        try:
-            chosen[code] = number = int(value) if code.is_categorical else float(value)
-        except ValueError:
-            number = -1 if code.is_categorical else np.inf
-        if not (0 <= number < code.size if code.is_categorical else abs(number) <= LARGEST):
-            raise InputError(f"--code {part}: give {describe(code)}")
+            raise InputError(f"--code {part}: no such code: this generator has {', '.join(map(describe_code, codes))}")
+        value = _code_value(known[name], number)
+        if value is None:
+            raise InputError(f"--code {part}: give {describe_code(known[name])}")
+        chosen[known[name]] = value
     return chosen
 
 
-def refuse(path, codes):
-    """Raise InputError if there are codes: for a search or a way through normal z."""
+def _code_value(code, text):
+    """The value of a code from its text, or None if it is not a valid one."""
+    try:
+        value = int(text) if code.is_categorical else float(text)
+    except ValueError:
+        return None
+    valid = 0 <= value < code.size if code.is_categorical else abs(value) <= LARGEST
+    return value if valid else None
+
+
+def require_no_codes(path: Path, codes: Sequence[Code]) -> None:
+    """Raise InputError if the generator of the file `path` has codes, where z must be normal throughout."""
     if codes:
-        raise InputError(f"{path} draws from codes ({', '.join(map(describe, codes))}), and this needs z that is normal "
-                         f"throughout: move its codes with biogans traverse")
+        raise InputError(f"{path} generates from codes ({', '.join(map(describe_code, codes))}), but this needs a "
+                         f"z that is normal throughout: vary the codes with biogans traverse")
 
 
-def describe(code):
-    """A code and its values, in words."""
-    return f"{code.name} (0 to {code.size - 1})" if code.is_categorical else f"{code.name} (-1 to 1)"
-
-
-def with_values(z, chosen):
-    """A copy of z (cells, nz) whose codes have the values {code: value}."""
+def with_values(z: np.ndarray, chosen: Mapping[Code, float]) -> np.ndarray:
+    """A copy of z (cells, nz) with the codes set to the values {code: value}."""
     z = np.array(z)
     for code, value in chosen.items():
-        z[:, code.indices] = np.eye(code.size)[value] if code.is_categorical else value
+        z[:, code.indices] = np.eye(code.size)[int(value)] if code.is_categorical else value
     return z
 
 
-def traversal(z, code, values):
+def traversal(z: np.ndarray, code: Code, values: Sequence[float]) -> np.ndarray:
     """z (values * cells, nz): all of z (cells, nz) with the first of `values`, then all with the second, …"""
     return np.concatenate([with_values(z, {code: value}) for value in values])
 
 
-# ---------------------------------------------------------------------------------------------- what Q answers
+# ---------------------------------------------------------------------------------------------- Q's answers
 
-def read(recognizer, images, codes, batch_size=256):
-    """{name: answers} of Q for images (cells, height, width, channels) in [-1, 1].
+def read_codes(recognizer: Network, images: np.ndarray, codes: Sequence[Code],
+               batch_size: int = 256) -> dict[str, np.ndarray]:
+    """{name: Q's answers} for images (cells, height, width, channels) in [-1, 1].
 
-    Of a categorical code (cells, K) probabilities, of a continuous one (cells,) estimates.
+    The answers are probabilities (cells, K) for a categorical code, estimates (cells,) for a continuous one.
     """
     from scipy.special import softmax
 
@@ -123,43 +137,50 @@ def read(recognizer, images, codes, batch_size=256):
             for code in codes}
 
 
-def recovered(answers, z, codes):
-    """{name: how much of each code Q recovers} from images that were drawn from z (cells, nz).
+def recovered(answers: Mapping[str, np.ndarray], z: np.ndarray, codes: Sequence[Code]) -> dict[str, float]:
+    """{name: how much of the code Q recovers} from images that were generated from z (cells, nz).
 
-    Of a categorical code bits: H(c) + E log2 Q(c|x), the bound of Chen et al. (2016), eq. 4, which is at most log2 K;
-    of a continuous one R2 = 1 - E (u - Q(x))^2 / Var u, which is at most 1.
+    For a categorical code this is H(c) + E log2 Q(c|x) in bits, the bound of Chen et al. (2016), eq. 4, at most log2 K;
+    for a continuous one R2 = 1 - E (u - Q(x))^2 / Var u, at most 1.
     """
     result = {}
     for code in codes:
-        drawn, answer = z[:, code.indices], answers[code.name]
+        truth, answer = z[:, code.indices], answers[code.name]
         if code.is_categorical:
-            likelihood = np.maximum((drawn * answer).sum(axis=1), 1e-12)
+            likelihood = np.maximum((truth * answer).sum(axis=1), 1e-12)
             result[code.name] = float(np.log2(code.size) + np.log2(likelihood).mean())
         else:
-            result[code.name] = float(1 - np.square(drawn[:, 0] - answer).mean() / VARIANCE)
+            result[code.name] = float(1 - np.square(truth[:, 0] - answer).mean() / VARIANCE)
     return result
 
 
-def decisiveness(probabilities):
-    """H(mean p) - mean H(p) in bits, of Q's answers p (images, K) for real images: needs no labels.
+def decisiveness(probabilities: np.ndarray) -> float:
+    """H(mean p) - mean H(p) in bits, for Q's answers p (images, K) to real images. It needs no labels.
 
-    It is the information between image and answer: log2 K where Q is sure of every image and uses all categories, 0
-    where it answers alike for all. Of several seeds the one with the largest is to be trusted most. (The logarithm of
-    the Inception score is the same quantity of generated images: Salimans et al. 2016, sec. 4.)
+    This is the information between image and answer: log2 K if Q is certain about every image and uses all categories,
+    0 if it gives all images the same answer. Among several seeds, trust the one with the largest value most. (For
+    generated images the same quantity is the logarithm of the Inception score: Salimans et al. 2016, sec. 4.)
     """
     return float(_entropy(probabilities.mean(axis=0)) - _entropy(probabilities).mean())
 
 
-def diagnosis(recognizer, codes, z, drawn, real):
-    """{quantity: number} that tell whether codes are learnt, from images `drawn` of z and `real` ones in [-1, 1].
+def diagnosis(recognizer: Network, codes: Sequence[Code], z: np.ndarray, generated: np.ndarray,
+              real: np.ndarray) -> dict[str, float]:
+    """{quantity: number} that show whether the codes are learnt.
 
-    <code> bits, <code> R2       what Q recovers from drawn images
-    <code> entropy               mean entropy of its answers for real ones, in bits
-    <code> decisiveness          the score to choose among seeds; of a continuous code:
-    <code> spread                standard deviation of its answers for real ones (0.58 if they are as uniform as drawn)
+    generated, real   images (cells, height, width, channels) in [-1, 1]; the generated ones come from z (cells, nz)
+
+    For a categorical code:
+    <code> bits           what Q recovers from the generated images
+    <code> entropy        mean entropy of its answers to the real images, in bits
+    <code> decisiveness   the score by which to choose among seeds
+    For a continuous code:
+    <code> R2             what Q recovers from the generated images
+    <code> spread         standard deviation of its answers to the real images (0.58 if they are uniform, as in z)
     """
-    known = recovered(read(recognizer, drawn, codes), z, codes)
-    answers, result = read(recognizer, real, codes), {}
+    known = recovered(read_codes(recognizer, generated, codes), z, codes)
+    answers = read_codes(recognizer, real, codes)
+    result: dict[str, float] = {}
     for code in codes:
         answer = answers[code.name]
         if code.is_categorical:
@@ -171,5 +192,6 @@ def diagnosis(recognizer, codes, z, drawn, real):
 
 
 def _entropy(probabilities):
+    """Entropy over the last axis, in bits."""
     from scipy.special import entr
     return entr(probabilities).sum(axis=-1) / np.log(2)

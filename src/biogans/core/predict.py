@@ -94,7 +94,7 @@ def write_cells(options, generator, channels):
     kind, spec = stacks.FORMATS[options.format], generator.spec
     target = IMAGES / f"stack{len(channels)}.{generator.name}{kind.suffix}"
     given = read_z(options.z, spec.nz) if options.z else None
-    chosen = codes.parse(options.code, spec.codes)
+    chosen = codes.parse_codes(options.code, spec.codes)
     number, batch_size = options.number if given is None else len(given), options.batch_size or 64
     output = stacks.ResumableOutput(target, {
         "weights": hashlib.sha256(generator.path.read_bytes()).hexdigest(), "channels": channels, "number": number,
