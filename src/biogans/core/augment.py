@@ -1,32 +1,34 @@
-"""Differentiable augmentation (Zhao et al. 2020, sec. 3.2): what a critic is shown, real and generated, is changed.
+"""Differentiable augmentation (Zhao et al. 2020, sec. 3.2): random changes to all images that a critic sees.
 
-Both kinds of images get the same random changes, in the updates of critic and generator alike, and the gradient
-reaches the generator through them; so a critic can't learn few images by heart, and the generator does not learn to
-draw the changes. The numbers come from the caller: a change is a function of its arguments alone. To add a policy
-write a function (images, numbers) -> images and give it a line in POLICIES.
+Real and generated images get the same kinds of changes, in the updates of critic and generator alike, and gradients
+reach the generator through them. So the critic can't memorise a few images, and the generator does not learn to produce
+the changes. The random numbers come from the caller: a change is a function of its arguments alone. To add a policy,
+write a function (images, numbers) -> images and register it in POLICIES.
 """
 
 import math
-from typing import Callable, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from ..system.lazy import keras
+from ..system.lazy import Tensor, keras
 
 BACKGROUND = -1.0               # no light
 
 
 class Policy(NamedTuple):
-    """A kind of change, and how many numbers in [0, 1) it wants for an image; at 0.5 most change nothing."""
+    """A kind of change, and the number of uniform random inputs in [0, 1) per image; 0.5 mostly means no change."""
 
     numbers: int
-    change: Callable
+    change: Callable[[Tensor, Tensor], Tensor]
 
 
-def apply(images, numbers, policies):
-    """Images in [-1, 1], (batch, height, width, channels), changed by the `policies` in their order.
+def apply(images: Tensor, numbers: Tensor, policies: Sequence[str]) -> Tensor:
+    """Change images (batch, height, width, channels) in [-1, 1] by the `policies`, one after another.
 
     numbers    (batch, how_many(policies)), uniform in [0, 1)
     policies   names in POLICIES
-    All channels of an image are moved together. Pixels from outside of the image, and cut out ones, are -1: no light.
+
+    All channels of an image move together. Pixels that come from outside the image or are cut out become -1: no light.
     """
     first = 0
     for policy in (POLICIES[name] for name in policies):
@@ -35,15 +37,15 @@ def apply(images, numbers, policies):
     return images
 
 
-def how_many(policies):
-    """The random numbers that `policies` (names in POLICIES) want for one image."""
+def how_many(policies: Sequence[str]) -> int:
+    """Number of random inputs per image of `policies` (names in POLICIES)."""
     return sum(POLICIES[name].numbers for name in policies)
 
 
-def color(images, numbers):
-    """Brightness moved by up to 0.5, then contrast times 0.5 to 1.5 around the mean of each channel.
+def color(images: Tensor, numbers: Tensor) -> Tensor:
+    """Change the brightness by up to 0.5, then the contrast around each channel's mean by a factor of 0.5 to 1.5.
 
-    The paper's third change, of saturation, would mix channels, which are markers here.
+    The paper also changes the saturation. That would mix channels, which are markers here.
     """
     brighter, contrast = (numbers[:, k, None, None, None] for k in range(2))
     images = images + (brighter - 0.5)
@@ -51,23 +53,23 @@ def color(images, numbers):
     return (images - mean) * (contrast + 0.5) + mean
 
 
-def translation(images, numbers):
-    """Shifted by up to an eighth of each side, in whole pixels, as in the paper."""
+def translation(images: Tensor, numbers: Tensor) -> Tensor:
+    """Shift by up to an eighth of each side, in whole pixels, as in the paper."""
     shifts = [keras.ops.round((2 * numbers[:, k] - 1) * images.shape[1 + k] / 8) for k in range(2)]
     return _moved(images, *shifts)
 
 
-def affine(images, numbers):
-    """Turned by up to 10 degrees and scaled by up to a tenth around the centre, shifted by up to 2 pixels.
+def affine(images: Tensor, numbers: Tensor) -> Tensor:
+    """Rotate by up to 10 degrees and scale by up to a tenth around the centre, and shift by up to 2 pixels.
 
-    The numbers are of the shift in rows, that in columns, the angle (counterclockwise as seen) and the scale.
+    The numbers are the shift in rows, the shift in columns, the angle (counterclockwise as displayed) and the scale.
     """
     down, right, angle, scale = (2 * numbers[:, k] - 1 for k in range(4))
     return _moved(images, 2 * down, 2 * right, math.radians(10) * angle, 1 + 0.1 * scale)
 
 
-def cutout(images, numbers):
-    """A rectangle of half of each side, centred anywhere in the image, becomes background."""
+def cutout(images: Tensor, numbers: Tensor) -> Tensor:
+    """Replace a rectangle of half the image's height and width, centred anywhere in the image, by background."""
     inside = []
     for k, side in enumerate(images.shape[1:3]):
         distance = keras.ops.abs(keras.ops.arange(side, dtype="float32") + 0.5 - side * numbers[:, k, None])
@@ -85,21 +87,21 @@ POLICIES = {
 
 
 def _moved(images, down, right, angle=0.0, scale=1.0):
-    """Images turned and scaled around their centre, then shifted; every argument is a number or (batch,)."""
+    """Rotate and scale images around their centre, then shift them; every argument is a number or (batch,)."""
     middle = [(side - 1) / 2 for side in images.shape[1:3]]
-    y, x = (keras.ops.arange(side, dtype="float32") - centre for side, centre in zip(images.shape[1:3], middle))
+    y, x = (keras.ops.arange(side, dtype="float32") - (side - 1) / 2 for side in images.shape[1:3])
     y, x = y[:, None] - _each(down), x - _each(right)
     cosine, sine = (_each(part) for part in (keras.ops.cos(angle) / scale, keras.ops.sin(angle) / scale))
     return _sampled(images, middle[0] + cosine * y + sine * x, middle[1] + cosine * x - sine * y)
 
 
 def _each(values):
-    """(batch,) -> (batch, 1, 1), to be used with all pixels of an image."""
+    """(batch,) -> (batch, 1, 1), to combine one number per image with all of its pixels."""
     return keras.ops.reshape(values, (-1, 1, 1))
 
 
 def _sampled(images, y, x):
-    """Images (batch, height, width, channels) at rows y and columns x, (batch, height, width), between four pixels."""
+    """Sample images (batch, height, width, channels) at rows y and columns x (batch, height, width), bilinearly."""
     _, height, width, channels = images.shape
     padded = keras.ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=BACKGROUND)
     pixels = keras.ops.reshape(padded, (-1, channels))
