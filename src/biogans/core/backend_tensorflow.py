@@ -1,27 +1,32 @@
-"""What TensorFlow is asked to do: devices, precision, gradients, and one compiled function an iteration."""
+"""TensorFlow's part of a training: devices, precision, gradients, and one compiled function per iteration."""
 
 import contextlib
 import functools
 import os
 import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from ..system.lazy import keras, no_garbage_collection, tensorflow as tf, threads
-from ..system.workers import Lost
+import numpy as np
+
+from ..system.lazy import Network, Tensor, Variable, keras, no_garbage_collection, threads
+from ..system.lazy import tensorflow as tf
+from ..system.workers import Lost, Team
 
 
-def input_gradient(critic, images):
-    """Gradient of the scores with respect to the images, of their shape (batch, height, width, channels)."""
+def input_gradient(critic: Callable[..., Tensor], images: Tensor) -> Tensor:
+    """Gradient of the scores with respect to the images, of the same shape (batch, height, width, channels)."""
     with tf.GradientTape() as tape:
         tape.watch(images)
         scores = critic(images, training=True)
     return tape.gradient(scores, images)
 
 
-def latent_gradient(generator):
-    """A compiled function of z (batch, nz) and images (batch, height, width, channels) in [-1, 1], arrays of numpy.
+def latent_gradient(generator: Network) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """A compiled function of z (batch, nz) and images (batch, height, width, channels) in [-1, 1], NumPy arrays.
 
-    It returns errors (batch,), the sum over all numbers of an image of the squared difference to what the generator
-    draws of its z, and their gradient (batch, nz).
+    It returns the errors (batch,), squared differences between the images and those generated from z, summed over each
+    image, and their gradient (batch, nz).
     """
     @tf.function(autograph=False, input_signature=(tf.TensorSpec((None, generator.input_shape[1])),
                                                    tf.TensorSpec((None, *generator.output_shape[1:]))))
@@ -34,11 +39,11 @@ def latent_gradient(generator):
     return lambda z, images: tuple(result.numpy() for result in errors_and_gradient(z, images))
 
 
-def twice_differentiable(critic):
-    """The same critic, of the same weights, with leaky ReLUs that have no second derivative rather than one of zeros.
+def twice_differentiable(critic: Network) -> Network:
+    """The same critic, with the same weights, whose leaky ReLUs have no second derivative instead of a zero one.
 
-    Where a loss holds the gradient of the scores, TensorFlow carries such zeros back through the whole network: 12
-    passes for an update with gradient penalty where 10 will do.
+    If a loss contains the gradient of the scores, TensorFlow propagates such zeros through the whole network: an update
+    with gradient penalty takes 12 passes instead of 10.
     """
     def clone(layer):
         if not isinstance(layer, keras.layers.LeakyReLU):
@@ -64,8 +69,11 @@ def _leaky_relu(features, slope):
     return leaky_relu(features)
 
 
-def mirror(images, mirrored):
-    """Images (towers, batch, height, width, channels), rows and columns turned round where `mirrored` says so."""
+def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Reverse rows and columns of images (critics, batch, height, width, channels) where `mirrored` is true.
+
+    mirrored   bool (critics, batch, 2): whether to reverse an image's rows, and its columns
+    """
     flat, flips = tf.reshape(images, (-1, *images.shape[2:])), tf.reshape(mirrored, (-1, 2))
     for k, side in enumerate(images.shape[2:4]):        # a gather takes a third of the time of tf.where
         forward = tf.range(side)
@@ -74,13 +82,13 @@ def mirror(images, mirrored):
     return tf.reshape(flat, images.shape)
 
 
-def available():
-    """The kind of each device that networks can run on: GPUs if there are any."""
+def available() -> list[str]:
+    """The kind of each device that networks can run on: GPUs if there are any, else CPUs."""
     return [device.device_type for device in _logical_devices()]
 
 
-def device_name():
-    """What the networks run on, in words: one line for the log."""
+def device_name() -> str:
+    """The devices that the networks run on, in one line for the log."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return f"no GPU found: running on {threads()} CPU core(s)"
@@ -89,32 +97,35 @@ def device_name():
 
 
 class Devices:
-    """The first `number` devices, or one in each task of a team, each with its part of every batch."""
+    """The first `number` devices, or one in each task of a team. Each of them works on a part of every batch."""
 
-    def __init__(self, number, precision, team):
+    def __init__(self, number: int, precision: str, team: Team) -> None:
         tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
         self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        # On CPUs rewriting the graph takes seconds and gains nothing; XLA makes it many times slower.
+        # On CPUs, rewriting the graph takes seconds and gains nothing, and XLA is many times slower.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not self.on_gpu})
         self.number, self.replicas, self.strategy = number, number * team.number, tf.distribute.get_strategy()
-        self._waiting = contextlib.nullcontext
+        self._waiting: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
         if team.number > 1:
             self.strategy, self._waiting = _strategy_of(team), _noticing_lost_tasks
             self._total = tf.function(autograph=False, func=lambda numbers: self.strategy.reduce(
                 tf.distribute.ReduceOp.SUM, self.strategy.run(lambda: tf.identity(numbers)), axis=None))
         elif number > 1:
-            # The usual collectives can pair sums of different towers of the star, which devices reach in any order.
+            # The default collectives can mix up sums of different towers of the star, which devices reach in any order.
             self.strategy = tf.distribute.MirroredStrategy(
                 [device.name for device in _logical_devices()[:number]], tf.distribute.ReductionToOneDevice())
 
-    def scope(self):
-        """Variables made within it are shared by all devices."""
+    def scope(self) -> contextlib.AbstractContextManager:
+        """A context; all devices share the variables that are created in it."""
         return self.strategy.scope()
 
-    def gradients(self, function, variables):
-        """(loss, rest, this device's part of the loss's gradients) where function() gives (loss, rest).
+    def gradients(self, function: Callable[[], tuple[Tensor, Any]], variables: Sequence[Variable],
+                  state: Sequence[Variable]) -> tuple[Tensor, Any, list[Tensor]]:
+        """(loss, rest, gradients of the loss with respect to `variables`), where function() returns (loss, rest).
 
-        Keras's optimizers sum the parts.
+        The gradients are this device's part of them; Keras's optimizers sum the parts.
+
+        state   all variables that the function may assign to; TensorFlow keeps track of them by itself
         """
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for variable in variables:
@@ -123,29 +134,32 @@ class Devices:
             share = loss / self.replicas
         return loss, rest, tape.gradient(share, variables)
 
-    def compile_function(self, function, variables):
-        """A `function` of numpy arrays, which may assign to Keras `variables`, compiled."""
+    def compile_function(self, function: Callable[..., Any], state: Sequence[Variable]) -> Callable[..., Any]:
+        """Compile a `function` of NumPy arrays that may assign to the variables `state`."""
         return tf.function(function, autograph=False, reduce_retracing=True)
 
-    def compile_iteration(self, engine, given, more):
-        """The function (given, more, decay) -> losses that is one iteration of `engine` on arrays like these."""
+    def compile_iteration(self, engine: Any, inputs: Any, more: np.ndarray) -> Callable[..., Any]:
+        """Compile one iteration of an engine.Engine: a function (inputs, more, decay) -> losses.
+
+        inputs, more   arrays of the shapes and types that it will get: engine.CriticBatch, and latents
+        """
         if self.replicas > 1:
             _normalise_over_all_devices(filter(None, [engine.generator, *engine.critics, engine.recognizer]))
 
-        def last_update(given, more, decay):
-            return engine.last_update(self._own_part(given, engine.batch_axes), self._own_part(more, 1), decay)
+        def last_update(inputs, more, decay):
+            return engine.last_update(self._own_part(inputs, engine.batch_axes), self._own_part(more, 1), decay)
 
-        def iteration(given, more, decay):
-            last = tf.shape(given.real)[0] - 1
+        def iteration(inputs, more, decay):
+            last = tf.shape(inputs.real)[0] - 1
             if self.replicas == 1:
                 def update(k):
-                    engine.critic_update(_number(given, k))
+                    engine.critic_update(_select(inputs, k))
                     return k + 1
                 tf.while_loop(lambda k: k < last, update, [tf.constant(0)], parallel_iterations=1)
-            losses = self.strategy.run(last_update, (_number(given, last), more, decay))
+            losses = self.strategy.run(last_update, (_select(inputs, last), more, decay))
             return [self.strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None) for loss in losses]
 
-        several = tf.nest.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), given)
+        several = tf.nest.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), inputs)
         signature = (several, tf.TensorSpec(more.shape, more.dtype), tf.TensorSpec((), tf.float32))
         compiled = tf.function(iteration, jit_compile=self.on_gpu and self.replicas == 1, autograph=False,
                                input_signature=signature)
@@ -153,27 +167,27 @@ class Devices:
             compiled.get_concrete_function()
         if self.replicas == 1:
             return compiled
-        one = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape[1:], array.dtype), given)
-        update = tf.function(lambda given: self.strategy.run(
-            lambda: engine.critic_update(self._own_part(given, engine.batch_axes))), autograph=False,
+        one = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape[1:], array.dtype), inputs)
+        update = tf.function(lambda inputs: self.strategy.run(
+            lambda: engine.critic_update(self._own_part(inputs, engine.batch_axes))), autograph=False,
             input_signature=(one,))
 
-        def call_by_call(given, more, decay):       # devices can't wait for each other within a loop of the graph
+        def call_by_call(inputs, more, decay):      # devices can't wait for each other within a loop of the graph
             with self._waiting():
-                for k in range(len(given.real) - 1):
-                    update(_number(given, k))
-                return [loss.numpy() for loss in compiled(_number(given, slice(-1, None)), more, decay)]
+                for k in range(len(inputs.real) - 1):
+                    update(_select(inputs, k))
+                return [loss.numpy() for loss in compiled(_select(inputs, slice(-1, None)), more, decay)]
         return call_by_call
 
-    def total(self, numbers):
-        """The sums of some numbers over all tasks."""
+    def total(self, numbers: Sequence[float]) -> Sequence[float]:
+        """Sum each of the `numbers` over all tasks. Raises workers.Lost if one does not answer."""
         if self.replicas == self.number:
             return numbers
         with self._waiting():
             return self._total(tf.constant(numbers, tf.float32)).numpy()
 
     def _own_part(self, values, axes):
-        """The part of a whole batch that this device works on."""
+        """The part of a batch that this device works on; `axes` are the batch axes of the `values`."""
         if self.number == 1:
             return values
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -182,7 +196,7 @@ class Devices:
 
 
 def _strategy_of(team):
-    """One device in each task, a GPU of its own where the node has as many. Raises InputError, or Lost."""
+    """One device in each task: a GPU of its own if the node has enough of them. Raises InputError or Lost."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         tf.config.set_visible_devices(gpus[int(os.environ.get("SLURM_LOCALID", 0)) % len(gpus)], "GPU")
@@ -191,13 +205,13 @@ def _strategy_of(team):
     handler = signal.getsignal(signal.SIGTERM)
     with _noticing_lost_tasks():
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster)
-    signal.signal(signal.SIGTERM, handler)      # which TensorFlow has put its own in place of
+    signal.signal(signal.SIGTERM, handler)      # TensorFlow has replaced it by its own
     return strategy
 
 
 @contextlib.contextmanager
-def _noticing_lost_tasks():
-    """Raise Lost where the tasks of a team can't go on because one of them does not answer."""
+def _noticing_lost_tasks() -> Iterator[None]:
+    """Raise Lost instead of TensorFlow's errors if another task of the team does not answer."""
     try:
         yield
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
@@ -209,15 +223,15 @@ def _logical_devices():
     return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
 
 
-def _number(given, k):
-    """CriticBatch number k, or a slice, of several."""
-    return tf.nest.map_structure(lambda values: values[k], given)
+def _select(inputs, k):
+    """The CriticBatch of update k, or of a slice of updates, from that of several."""
+    return tf.nest.map_structure(lambda values: values[k], inputs)
 
 
 def _normalise_over_all_devices(networks):
-    """Batch normalisation sees the whole batch, so that several devices learn what one would.
+    """Make batch normalisation use the moments of the whole batch, so that several devices learn what one would.
 
-    Keras's own way to do so, `synchronized`, has the variance as E x² - (E x)², which loses digits.
+    It replaces a private method of Keras, whose own `synchronized` computes E x² - (E x)², which loses digits.
     """
     for network in networks:
         for layer in network.layers:
@@ -226,9 +240,9 @@ def _normalise_over_all_devices(networks):
 
 
 def _moments_over_all_devices(axes, values, mask):
-    """(mean, variance), each (features,), of all devices' `values` (batch, …, features), of which each has equally many.
+    """(mean, variance), each (features,), over the `values` (batch, …, features) of all devices, in equal parts.
 
-    `axes` are all but the last; no layer here has a `mask`. Ioffe & Szegedy (2015), algorithm 1, over the whole batch.
+    Ioffe & Szegedy (2015), algorithm 1. `axes` are all but the last; no layer here has a `mask`.
     """
     def mean(values):
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(values, axes))

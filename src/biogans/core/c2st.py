@@ -1,52 +1,58 @@
-"""The classifier two-sample test: how well a freshly trained critic distinguishes samples from held-out images.
+"""The classifier two-sample test: how well a newly trained critic distinguishes samples from held-out images.
 
-As in Osokin et al. (ICCV 2017), sec. 5.1, and their code, after Lopez-Paz & Oquab (2017): the held-out images are
-halved at random; a critic is trained on one half against the samples, and the score is minus its loss on the other
-half. For WGAN-GP that is E f(x) - E f(sample) - lambda E (|grad f| - 1)^2: 0 where the critic found no lasting
-difference, growing with the distance, and slightly negative where the critic only memorised the training half.
+Osokin et al. (ICCV 2017), sec. 5.1, and their code, after Lopez-Paz & Oquab (2017): the held-out images are split into
+random halves; a critic is trained to distinguish one half from the samples, and the score is minus its loss on the
+other half. For WGAN-GP that is E f(x) - E f(sample) - lambda E (|grad f| - 1)^2: about 0 if the critic found no
+difference that generalises, larger the further apart the images are, and slightly negative if it only memorised the
+training half.
 """
 
 import dataclasses
 import functools
 import zlib
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..system.errors import InputError
-from ..system.lazy import keras
+from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
 from ..system.workers import Team
 from . import dataloader, models
-from .gan import ALGORITHMS, optimizer
+from .gan import ALGORITHMS, Algorithm, optimizer
+from .settings import Metadata
 from .trained import TrainedGenerator
 
 SPLITS = 10
 MIN_IMAGES = 12                         # held-out images of a factor: half of them must have five neighbours
-EVERYTHING = "all images"               # in place of a factor, of a generator that does not separate them
+EVERYTHING = "all images"               # stands for the factor if a generator does not separate the factors
 
 
 class Split(NamedTuple):
-    """Split `number` of the held-out images, of those that a `seed` gives: the same for every model."""
+    """Random split `number` of the held-out images under a `seed`, the same for every model."""
 
     seed: int
     number: int
 
-    def rng(self, *purpose):
-        """A random generator that is a function of the split and of the integers `purpose` alone."""
+    def rng(self, *purpose: int) -> np.random.Generator:
+        """A random number generator that depends only on the split and on the integers `purpose`."""
         return np.random.default_rng((self.seed, self.number, *purpose))
 
 
 @dataclasses.dataclass(frozen=True)
 class Critic:
-    """How the critic is built and trained; two scores are comparable only if they agree in all of it.
+    """How the critic is built and trained. Two scores are comparable only if all of these settings agree.
 
-    algorithm    a name in gan.PAPER; its defaults give the optimizer
-    iterations   updates of the critic
-    ndf          its features (models.critic)
-    lr           learning rate; None for that of the algorithm's paper
-    init         a name in INITIALIZERS
-    pool         number of samples for its training; batches are drawn from them at random
+    algorithm         a name in gan.PAPER, whose defaults include the optimizer
+    iterations        updates of the critic
+    batch_size        real images, and samples, in each update
+    ndf               features of the critic's first layer
+    lr                learning rate; None for that of the algorithm's paper
+    init              a name in models.INITIALIZERS
+    pool              number of samples for its training; batches are random choices from them
+    wgangp_lambda     weight of WGAN-GP's gradient penalty
+    wgan_clip_value   WGAN keeps the critic's weights in [-wgan_clip_value, wgan_clip_value]
     """
 
     algorithm: str = "WGAN-GP"
@@ -60,32 +66,36 @@ class Critic:
     wgan_clip_value: float = 0.01
 
 
-# A critic of a sixteenth of the arithmetic that learns faster from smaller batches, as the fast preset of train.py.
-FAST = {"iterations": 150, "batch_size": 32, "ndf": 16, "init": "he", "pool": 1024}
+# A critic with a sixteenth of the arithmetic that learns faster, from smaller batches, as in train.py --preset fast.
+FAST: dict[str, Any] = {"iterations": 150, "batch_size": 32, "ndf": 16, "init": "he", "pool": 1024}
 FAST_RATES = {"GAN": 1e-3, "WGAN": 5e-4, "WGAN-GP": 1e-3}
 FAST_SPLITS = 3
 
 
-def fast(algorithm="WGAN-GP"):
-    """The Critic of the fast mode: it ranks models as the full one does, but its scores are in other units."""
+def fast(algorithm: str = "WGAN-GP") -> Critic:
+    """The Critic of the fast mode. It ranks models as the full one does, but its scores have other units."""
     return Critic(algorithm, lr=FAST_RATES[algorithm], **FAST)
 
 
 @dataclasses.dataclass(frozen=True)
 class Generated:
-    """Samples of a trained generator, of each factor that it separates."""
+    """Samples of a trained generator, for each factor that it separates."""
 
     generator: TrainedGenerator
 
     @property
-    def factors(self):
+    def factors(self) -> tuple[str, ...]:
+        """The factors to score: those that the generator separates, or EVERYTHING."""
         return self.generator.spec.separate_factors or (EVERYTHING,)
 
-    def samples(self, training, held_out, split):
-        """{factor: (`training`, `held_out`) many samples, uint8}; each cell is seen with all its factors."""
+    def samples(self, training: int, held_out: int, split: Split) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """{factor: (`training` samples, `held_out` samples)}, uint8 (samples, height, width, channels).
+
+        The factors share their cells: sample k of each factor shows the same cell.
+        """
         cells = self.generator.cells(training + held_out, split.rng())
         pairs = {name: cells[..., channels]
-                 for name, channels in zip(self.factors, self.generator.spec.factor_channels)}
+                 for name, channels in zip(self.factors, self.generator.spec.factor_channels, strict=True)}
         return {name: (pair[:training], pair[training:]) for name, pair in pairs.items()}
 
 
@@ -94,22 +104,23 @@ class Real:
     """Training images in place of samples: the score of a perfect generator.
 
     images     dataloader.Images
-    factors    those to score: factors of the images, or EVERYTHING
+    factors    the factors to score: some of the images' factors, or EVERYTHING
     """
 
     images: dataloader.Images
-    factors: tuple
+    factors: tuple[str, ...]
 
-    def samples(self, training, held_out, split):
-        """{factor: (half of its images, the other half), each with their mirror images}."""
+    def samples(self, training: int, held_out: int, split: Split) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """{factor: (one half of its images, the other half)}, uint8, with all mirror images, however many there are."""
         return {name: split_images(of_factor(self.images, name), split, name) for name in self.factors}
 
 
-def load_real(dataroot, split, like=None, factors=()):
-    """Images of `-d dataroot -p factors`, of the folders *_<split> ("train" or "test").
+def load_real(dataroot: str, split: str, like: Metadata | None = None,
+              factors: Sequence[str] = ()) -> dataloader.Images:
+    """Read the images of `-d dataroot -p factors` from the folders *_<split>, "train" or "test".
 
     like    settings.Metadata of a training, whose channels are read
-    Raises InputError if the images don't have the shape of the training's.
+    Raises InputError if the images can't be read, or don't have the shape of those of the training.
     """
     channels = like.images["channels"] if like else ()
     real = dataloader.load(dataroot, factors, split, channels)
@@ -121,42 +132,43 @@ def load_real(dataroot, split, like=None, factors=()):
     return real
 
 
-def check_numbers(images):
-    """Raise InputError if a factor has too few images to be halved."""
+def check_numbers(images: dataloader.Images) -> None:
+    """Raise InputError if a factor has fewer than MIN_IMAGES held-out images."""
     for k, name in enumerate(images.factors):
         count = int((images.labels == k).sum())
         if count < MIN_IMAGES:
             raise InputError(f"{name} has {count} held-out images: at least {MIN_IMAGES} are needed for a score")
 
 
-def of_factor(images, name):
-    """Pixels of the images of a factor, or of EVERYTHING."""
+def of_factor(images: dataloader.Images, name: str) -> np.ndarray:
+    """Pixels, uint8 (images, height, width, channels), of the images of one factor, or of EVERYTHING."""
     return images.pixels if name == EVERYTHING else images.pixels[images.labels == images.factors.index(name)]
 
 
-def random_halves(count, split, name=""):
-    """(training half, held-out half) of range(count): a function of the arguments alone, so all models share them.
+def random_halves(count: int, split: Split, name: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """(training half, held-out half) of range(count), sorted: a function of the arguments, so all models share them.
 
-    `name` is that of the factor: its split does not depend on which others are there. The held-out half has
-    count // 2, as in the original code.
+    name    that of the factor, whose halves do not depend on the other factors present
+    The held-out half has count // 2 elements, as in the original code.
     """
     order = split.rng(zlib.crc32(name.encode())).permutation(count)
     return np.sort(order[count // 2:]), np.sort(order[:count // 2])
 
 
-def mirrored(images):
-    """The four mirror images of each: (4 * images, height, width, channels)."""
+def mirrored(images: np.ndarray) -> np.ndarray:
+    """All four mirror images of each of the images: (4 * images, height, width, channels)."""
     return np.concatenate([images, images[:, ::-1], images[:, :, ::-1], images[:, ::-1, ::-1]])
 
 
-def split_images(pixels, split, name):
-    """(training half, held-out half) with all mirror images, as the random mirroring of training shows them."""
+def split_images(pixels: np.ndarray, split: Split, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(training half, held-out half), each with all mirror images, because training mirrors its images at random."""
     training, held_out = random_halves(len(pixels), split, name)
     return mirrored(pixels[training]), mirrored(pixels[held_out])
 
 
-def two_sample(subject, held_out, critic, split):
-    """Yield (factor, score, held-out samples) of each factor of Generated or Real against held-out images."""
+def two_sample(subject: Generated | Real, held_out: dataloader.Images, critic: Critic,
+               split: Split) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Yield (factor, score, held-out samples) for each factor of the subject, compared with held-out images."""
     largest = max(len(of_factor(held_out, name)) for name in subject.factors)
     samples = subject.samples(critic.pool, 2 * largest, split)
     for name in subject.factors:
@@ -165,17 +177,18 @@ def two_sample(subject, held_out, critic, split):
                samples[name][1])
 
 
-def score(samples, real, held_out_samples, held_out_real, critic=Critic(), seed=0):
+def score(samples: np.ndarray, real: np.ndarray, held_out_samples: np.ndarray, held_out_real: np.ndarray,
+          critic: Critic = Critic(), seed: int = 0) -> float:
     """Two-sample score of `samples`: about 0 if they look like `real` images, larger the more they differ.
 
-    samples, real                      uint8 (images, height, width, channels), for the training of the critic;
-                                       batches are drawn from them at random
-    held_out_samples, held_out_real    the same, unseen in training, for the score
-    critic                             a Critic
-    seed                               of the batches; the critic's first weights are always the same
+    samples, real                     uint8 (images, height, width, channels) for the training of the critic; batches
+                                      are random choices from them
+    held_out_samples, held_out_real   the same for the score, unseen in training
+    critic                            how the critic is built and trained
+    seed                              of the batches; the critic's initial weights are always the same
 
-    GAN's score is log 4 minus its loss: the original code leaves that constant out, with which 0 is chance.
-    Raises ValueError if a set is empty, or if their shapes differ.
+    For GAN the score is log 4 minus the loss, so that 0 is chance; the original code omits this constant.
+    Raises ValueError if a set is empty or the shapes of the images differ.
     """
     sets = samples, real, held_out_samples, held_out_real
     if min(map(len, sets)) == 0 or len({images.shape[1:] for images in sets}) > 1:
@@ -188,12 +201,13 @@ def score(samples, real, held_out_samples, held_out_real, critic=Critic(), seed=
         trainer.update(*chosen, _alpha(rng, critic.batch_size))
     order = rng.permutation(len(held_out_real))
     partners = rng.permutation(np.resize(rng.permutation(len(held_out_samples)), len(order)))
-    losses = [(trainer.loss(held_out_real[order[k:k + critic.batch_size]],
-                            held_out_samples[partners[k:k + critic.batch_size]],
-                            _alpha(rng, len(order[k:k + critic.batch_size]))), len(order[k:k + critic.batch_size]))
-              for k in range(0, len(order), critic.batch_size)]
-    mean = sum(float(loss) * count for loss, count in losses) / len(order)
-    return (np.log(4) if critic.algorithm == "GAN" else 0.0) - mean
+    losses = []
+    for start in range(0, len(order), critic.batch_size):
+        batch = slice(start, start + critic.batch_size)
+        count = len(order[batch])
+        loss = trainer.loss(held_out_real[order[batch]], held_out_samples[partners[batch]], _alpha(rng, count))
+        losses.append(float(loss) * count)
+    return (np.log(4) if critic.algorithm == "GAN" else 0.0) - sum(losses) / len(order)
 
 
 def _alpha(rng, count):
@@ -206,10 +220,10 @@ def _trainer(critic, height, width, channels):
 
 
 class _Trainer:
-    """One network, trained again and again from the same first weights, so that it is compiled only once.
+    """One network that is compiled once and trained many times, always from the same initial weights.
 
     update(real, samples, alpha)    one update on uint8 batches
-    loss(real, samples, alpha)      the loss on a batch, with running averages where it normalises over batches
+    loss(real, samples, alpha)      loss on a batch; batch normalisation uses its running averages
     """
 
     def __init__(self, settings, height, width, channels):
@@ -225,12 +239,13 @@ class _Trainer:
         self.update, self.loss = compile_updates(self.network, self.optimizer, ALGORITHMS[settings.algorithm](settings))
 
     def restart(self):
-        for variable, first in zip(self.variables, self.first):
+        """Return to the initial weights."""
+        for variable, first in zip(self.variables, self.first, strict=True):
             variable.assign(first)
 
 
-def compile_updates(network, optimizer, algorithm):
-    """(update, loss) of a critic as compiled functions of uint8 batches and alpha."""
+def compile_updates(network: Network, optimizer: Any, algorithm: Algorithm) -> tuple[Callable, Callable]:
+    """Compile (update, loss) of a critic, functions of uint8 batches and alpha (see _Trainer)."""
     from .engine import backend, input_gradient
 
     devices, scoring = backend.Devices(1, "float32", Team()), backend.twice_differentiable(network)
@@ -241,7 +256,7 @@ def compile_updates(network, optimizer, algorithm):
         return algorithm.critic_loss(critic, real, samples, alpha, input_gradient)
 
     def update(real, samples, alpha):
-        loss, _, gradients = devices.gradients(lambda: (critic_loss(scoring, real, samples, alpha), ()), weights)
+        loss, _, gradients = devices.gradients(lambda: (critic_loss(scoring, real, samples, alpha), ()), weights, state)
         optimizer.apply(gradients, weights)
         algorithm.constrain(weights)
         return loss
