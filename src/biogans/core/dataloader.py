@@ -1,4 +1,4 @@
-"""Images from folders: which files `-d` and `-p` mean, decoding them once, and batches as a function of the seed."""
+"""Images from folders: find the files that `-d` and `-p` select, decode them once, and form reproducible batches."""
 
 import collections
 import concurrent.futures.process
@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +22,12 @@ from ..system import image_files
 from ..system.errors import InputError
 from ..system.files import replacing
 from ..system.progress import reading
+from .models import Architecture
 
-NEIGHBOURS = 5          # of similar red, from which a composite takes its greens (k of the paper)
-BLOCK = 1024            # images whose reds are compared with as many others at a time
+Found = dict[str, list[Path]]           # {factor: its image files}
+
+NEIGHBOURS = 5          # images with similar red from which a composite takes its greens (k in the paper)
+BLOCK = 1024            # images whose reds are compared with all others at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,78 +35,82 @@ class Images:
     """Decoded images.
 
     pixels          uint8 (images, height, width, channels); channel 0 is the growth marker
-    labels          (images,) index into `factors`
+    labels          (images,), index into `factors`
     factors         names of the image folders, sorted
-    channels        the channels of the files that these are, counted from 1
-    pixel_size_um   side of a pixel, or None where the files don't tell
-    skipped         images left out because they could not be read
-    files           the path of each image's file
+    channels        which channels of the files these are, counted from 1
+    pixel_size_um   side of a pixel in micrometres, None if the files do not state it
+    skipped         number of images left out because they could not be read
+    files           path of each image's file
     """
 
     pixels: np.ndarray
     labels: np.ndarray
-    factors: tuple
-    channels: tuple = (1, 2)
+    factors: tuple[str, ...]
+    channels: tuple[int, ...] = (1, 2)
     pixel_size_um: float | None = None
     skipped: int = 0
-    files: tuple = ()
+    files: tuple[Path, ...] = ()
 
     @property
-    def fingerprint(self):
-        """SHA-256 of pixels and labels: two runs with the same one saw the same images."""
+    def fingerprint(self) -> str:
+        """SHA-256 of pixels and labels: runs with the same fingerprint saw the same images."""
         digest = hashlib.sha256(self.labels.tobytes())
         for start in range(0, len(self.pixels), 4096):
-            digest.update(np.ascontiguousarray(self.pixels[start:start + 4096]))
+            digest.update(self.pixels[start:start + 4096].tobytes())
         return digest.hexdigest()
 
 
-def load(dataroot, factors=(), split="train", channels=(), skip_bad_images=False, cache=None):
-    """Decode all images that `-d dataroot -p factors` means; returns Images.
+def load(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train", channels: Sequence[int] = (),
+         skip_bad_images: bool = False, cache: str | Path | None = None) -> Images:
+    """Decode all images that `-d dataroot -p factors` selects.
 
-    split      "train" or "test": which of the folders *_train and *_test is read
-    channels, skip_bad_images, cache    as for `decode`
+    split                             "train" or "test": read the folders *_train or *_test
+    channels, skip_bad_images, cache  see `decode`
 
-    Raises InputError for a missing folder, no images, an unknown factor, and as `decode` does.
+    Raises InputError if a folder or its images are missing, if a factor is unknown, and as `decode` does.
     """
     return decode(find(dataroot, factors, split), channels, skip_bad_images, cache, f"reading {split} images")
 
 
-def decode(found, channels=(), skip_bad_images=False, cache=None, title="reading images"):
-    """Decode the image files {factor: [path, ...]}; returns Images. A terminal shows a progress bar of this title.
+def decode(found: Found, channels: Sequence[int] = (), skip_bad_images: bool = False,
+           cache: str | Path | None = None, title: str = "reading images") -> Images:
+    """Decode the image files `found`, {factor: [path, …]}.
 
-    channels         the channels of the files to use, counted from 1; by default those that are not constant
-    skip_bad_images  leave out, and count, files that can't be read
-    cache            a .npy file that keeps the decoded images; they are read from it as needed (memory-mapped), so they
-                     may exceed the memory
+    channels         channels of the files to use, counted from 1; by default all that are not constant
+    skip_bad_images  skip files that can't be read, and count them
+    cache            a .npy file that keeps the decoded images; they are memory-mapped, so they may exceed the memory
+    title            of the progress bar on a terminal
 
     8-bit values are kept; others are scaled so that the largest value of each channel becomes 255.
-    Raises InputError for an unreadable image (unless skip_bad_images) and images that differ in size or kind.
+    Raises InputError if an image can't be read (unless skip_bad_images) or the images differ in size or type.
     """
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
     blocks = Blocks(paths, skip_bad_images, title)
     if cache:
-        pixels, kept, channels = _cached(Path(cache), blocks, channels)
+        pixels, kept, used = _cached(Path(cache), blocks, channels)
     else:
-        pixels, kept, channels = _gather(list(blocks), channels, np.empty)
+        pixels, kept, used = _gather(list(blocks), channels, np.empty)
     for k, (factor, files) in enumerate(found.items()):
         if k not in labels[kept]:
             others = ",".join(name for name in found if name != factor)
             raise InputError(f"{files[0].parent}: none of its {len(files)} images can be read: leave it out with "
                              f"-p {others}")
-    return Images(pixels, labels[kept], tuple(found), channels, image_files.read_pixel_size_um(paths[kept[0]]),
+    return Images(pixels, labels[kept], tuple(found), used, image_files.read_pixel_size_um(paths[kept[0]]),
                   skipped=len(paths) - len(np.unique(kept)), files=tuple(paths[k] for k in kept))
 
 
-def thinned(found, most):
-    """Of the image files {factor: [path, ...]} at most `most` for each factor, evenly spaced."""
+def thinned(found: Found, most: int) -> Found:
+    """At most `most` of the image files {factor: [path, …]} of each factor, evenly spaced."""
     return {name: files[::math.ceil(len(files) / most)] for name, files in found.items()}
 
 
-def find(dataroot, factors=(), split="train"):
-    """{factor: sorted image files} for `-d dataroot -p factors`.
+def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train") -> Found:
+    """Find the image files that `-d dataroot -p factors` selects: {factor: sorted paths}.
 
-    `dataroot` is the folder that holds *_train and *_test, or one of these, or the folder of one factor.
+    dataroot   the folder that contains *_train and *_test, or one of these, or the folder of one factor
+    split      "train" or "test"
+    Raises InputError if a folder or its images are missing, or if a factor is unknown.
     """
     root = Path(dataroot)
     if not str(dataroot) or not root.is_dir():
@@ -111,7 +120,8 @@ def find(dataroot, factors=(), split="train"):
     if not folders:
         files = _image_files(root)
         if not files:
-            raise InputError(f"{root}: no images here: expected folders of {', '.join(image_files.SUFFIXES)} files, one per factor")
+            raise InputError(f"{root}: no images here: expected folders of {', '.join(image_files.SUFFIXES)} files, "
+                             f"one per factor")
         folders = {Path(os.path.abspath(root)).name: files}
     for factor in factors:
         if factor not in folders:
@@ -122,7 +132,7 @@ def find(dataroot, factors=(), split="train"):
 
 
 def _split_folder(root, split):
-    """The folder *_<split> in or beside `root`, or `root` itself where there is no such division."""
+    """The folder *_<split> in or beside `root`, or `root` itself if the images are not split."""
     for ending in ("_train",) if split == "train" else ("_test", "_train"):
         inside = [folder for folder in _folders(root) if folder.name.endswith(ending)]
         if len(inside) > 1:
@@ -134,9 +144,9 @@ def _split_folder(root, split):
 
 
 def _test_twin(root):
-    """*_test for *_train, *_test/<Factor> for *_train/<Factor>, else `root` itself."""
+    """*_test for *_train, *_test/<Factor> for *_train/<Factor>, otherwise `root` itself."""
     twins = []
-    for name in (os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)):    # root may be "." or a link
+    for name in (os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)):    # it may be "." or a link
         start = Path(name)
         of_one_factor = not name.endswith("_train") and _image_files(start)
         folder = start.parent if of_one_factor else start
@@ -146,7 +156,7 @@ def _test_twin(root):
         if twin.is_dir():
             return twin
     if twins:
-        raise InputError(f"{twins[0]}: no such folder: it should hold the images to compare with")
+        raise InputError(f"{twins[0]}: no such folder: it should contain the images to compare with")
     return root
 
 
@@ -159,9 +169,12 @@ def _image_files(folder):
                   if path.suffix.lower() in image_files.SUFFIXES and not path.name.startswith("."))
 
 
-def read_manifest(files):
-    """{quantity: (images,)} that the manifest.csv beside the class folders knows of all `files`; {} without one."""
-    tables = {}
+def read_manifest(files: Sequence[Path]) -> dict[str, np.ndarray]:
+    """{quantity: values (images,)} that the manifest.csv beside the class folders has for all `files`; {} without one.
+
+    A quantity is a column with a finite number for each of the files.
+    """
+    tables: dict[Path, dict] = {}
     for root in {path.parent.parent for path in files}:
         try:
             with open(root / "manifest.csv", newline="") as file:
@@ -181,25 +194,26 @@ def _is_number(text):
 
 
 class Blocks:
-    """Iterates over (pixels (images, height, width, channels), positions in `paths`), some files at a time.
+    """An iterable of (pixels (images, height, width, channels), positions in `paths`), a few files at a time.
 
-    Only some blocks are read ahead: memory does not grow with the number of files.
+    Only a few blocks are read ahead, so memory does not grow with the number of files.
     """
 
     bytes_per_block, most_files = 2**23, 64
     ahead = 8
 
-    def __init__(self, paths, skip_bad_images=False, title="reading images"):
+    def __init__(self, paths: Sequence[Path], skip_bad_images: bool = False, title: str = "reading images") -> None:
         self.paths, self.skip_bad_images, self.title = paths, skip_bad_images, title
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, list[int]]]:
         first = None
         step = min(self.most_files, max(1, self.bytes_per_block // (1 + self.paths[0].stat().st_size)))
         starts = range(0, len(self.paths), step)
         with readers() as pool:
             results = self._read(pool, [self.paths[start:start + step] for start in starts])
-            for start, block in zip(reading(self.title)(starts), results):
-                frames, positions = [], []
+            for start, block in zip(reading(self.title)(starts), results, strict=True):
+                frames: list[np.ndarray] = []
+                positions: list[int] = []
                 for position, result in enumerate(block, start):
                     if isinstance(result, InputError):
                         if self.skip_bad_images:
@@ -215,8 +229,8 @@ class Blocks:
             raise InputError(f"{self.paths[0].parent}: none of the {len(self.paths)} images can be read")
 
     def _read(self, pool, blocks):
-        """What _read_block returns for each of `blocks`, in their order."""
-        waiting = collections.deque()
+        """Yield what _read_block returns for each of the `blocks`, in order."""
+        waiting: collections.deque = collections.deque()
         try:
             for block in blocks:
                 waiting.append(pool.submit(_read_block, block))
@@ -225,16 +239,16 @@ class Blocks:
             while waiting:
                 yield waiting.popleft().result()
         except concurrent.futures.process.BrokenProcessPool:
-            raise InputError(f"{self.paths[0].parent}: a process that read images died, perhaps for lack of memory or by "
+            raise InputError(f"{self.paths[0].parent}: a process that read images died, perhaps from lack of memory or "
                              f"a damaged image: ask for more memory, or look for an image that other programs refuse"
                              ) from None
 
 
-def readers():
+def readers() -> concurrent.futures.Executor:
     """An executor with at least four workers, which hide the latency of network disks.
 
-    Processes, because Pillow holds Python's lock while it decodes, and threads that want it slow one another down. A
-    process with the threads of TensorFlow or JAX can't be forked safely, so there it is threads after all.
+    They are processes, because Pillow holds Python's global lock while it decodes and threads slow one another down. A
+    process that runs the threads of TensorFlow or JAX can't be forked safely; there, the workers are threads.
     """
     if sys.platform != "linux" or {"tensorflow", "jax"} & sys.modules.keys():
         return concurrent.futures.ThreadPoolExecutor(4)
@@ -243,12 +257,13 @@ def readers():
 
 
 def _ignore_interrupts():
-    """Ctrl-C and a batch system's signals reach the whole process group; what follows is for the parent to decide."""
+    """Leave Ctrl-C and a batch system's signals, which reach the whole process group, to the parent process."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _check_alike(path, frames, first_path, first):
+    """Raise InputError if the images of two files, (images, height, width, channels), differ in shape or type."""
     if frames.shape[1:] != first.shape[1:]:
         kinds = ["{}x{} pixels with {} channel(s)".format(*array.shape[1:]) for array in (frames, first)]
         raise InputError(f"{path} has {kinds[0]}, but {first_path} has {kinds[1]}: all images must be alike")
@@ -257,13 +272,15 @@ def _check_alike(path, frames, first_path, first):
 
 
 def _gather(blocks, channels, allocate):
-    """(pixels, kept, channels) of all blocks, over which it iterates twice.
+    """(pixels, kept, channels) of all `blocks`, which are iterated over twice.
 
-    pixels     one uint8 array, made by `allocate(shape, dtype)`
-    kept       for each image the position of its file
-    channels   those of the files that were used, counted from 1
+    pixels     one uint8 array, created by `allocate(shape, dtype)`
+    kept       position of each image's file
+    channels   the channels of the files that are used, counted from 1
     """
-    kept, low, high = [], np.inf, -np.inf
+    kept: list[int] = []
+    low: Any = np.inf
+    high: Any = -np.inf
     for pixels, positions in blocks:
         kept += positions
         low = np.minimum(low, pixels.min(axis=0).min(axis=(0, 1)))      # 100 times faster than axis=(0, 1, 2)
@@ -280,12 +297,12 @@ def _gather(blocks, channels, allocate):
 
 
 def _to_bytes(values, highest):
-    """8-bit values as they are, others scaled so that `highest` becomes 255; negative ones become 0."""
+    """8-bit values unchanged; others scaled so that `highest` becomes 255 and negative values 0."""
     return values if values.dtype == np.uint8 else np.rint(np.clip(values, 0, None) * (255.0 / max(highest, 1e-30)))
 
 
 def _used_channels(channels, low, high):
-    """Positions of the channels to keep; LIN images, for example, have an empty blue channel."""
+    """Positions of the channels to keep: those asked for, or all that vary (LIN images have an empty blue channel)."""
     if channels and max(channels) > len(low):
         raise InputError(f"--channels {','.join(map(str, channels))}: the images have only {len(low)} channel(s)")
     if len(set(channels)) < len(channels):
@@ -300,7 +317,7 @@ def _read_block(paths):
 
 
 def _cached(cache, blocks, channels):
-    """What _gather returns, with the pixels read from the file `cache` as needed; made anew if the images changed."""
+    """Like _gather, with pixels memory-mapped from the file `cache`, which is written again if the images changed."""
     if cache.suffix != ".npy":
         raise InputError(f"--cache {cache}: give the name of a file that ends in .npy")
     digest = hashlib.sha256(repr((tuple(channels), blocks.skip_bad_images)).encode())
@@ -323,64 +340,69 @@ def _cached(cache, blocks, channels):
 
 
 def _stored(cache, note, key):
-    """(pixels, kept, channels) from a cache with this key, or None."""
+    """(pixels, kept, channels) from a cache with this key, or None if it is missing, damaged or has another key."""
     try:
         known = json.loads(note.read_text())
         pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
         if known["key"] == key and len(pixels) == len(known["kept"]):
             return pixels, np.array(known["kept"]), tuple(known["channels"])
-    except (OSError, ValueError, KeyError, TypeError):      # there is none, or a damaged one
+    except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
 
 
 class Batches:
-    """Batches in a shuffled order that is a function of (seed, position) alone, so that a resumed run sees the same.
+    """Batches in a shuffled order that depends only on (seed, position), so that a resumed run sees the same ones.
 
-    Every image is seen once before one is seen again; at the end of each pass an incomplete batch is dropped.
-    Groups are shuffled apart: one group for each factor where `per_factor`, otherwise one of all images.
+    Every image is seen once before any is seen again; an incomplete batch at the end of a pass is dropped. Groups are
+    shuffled independently: one group for each factor if `per_factor`, otherwise a single group of all images.
     Raises InputError if a group has fewer images than a batch.
     """
 
-    def __init__(self, images, batch_size, seed, per_factor):
+    def __init__(self, images: Images, batch_size: int, seed: int, per_factor: bool) -> None:
         self.images, self.batch_size, self.seed = images, batch_size, seed
         if per_factor:
             self.groups = [np.flatnonzero(images.labels == k) for k in range(len(images.factors))]
         else:
             self.groups = [np.arange(len(images.labels))]
-        for name, group in zip(images.factors if per_factor else ["the data folder"], self.groups):
+        for name, group in zip(images.factors if per_factor else ("the data folder",), self.groups, strict=True):
             if len(group) < batch_size:
                 raise InputError(f"{name} has {len(group)} images, too few for a batch of {batch_size}: "
                                  f"lower --batch_size or add images")
-        self._orders = {}
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
 
-    def take(self, position, count, part=slice(None)):
-        """uint8 (count, groups, batch, height, width, channels): batches number position, position + 1, …, or a part."""
+    def take(self, position: int, count: int, part: slice = slice(None)) -> np.ndarray:
+        """`count` batches from number `position` on, uint8 (count, groups, batch, height, width, channels).
+
+        part   the part of each batch to return, such as that of one task
+        """
         chosen = [[self._indices(g, position + k)[part] for g in range(len(self.groups))] for k in range(count)]
         return self.images.pixels[np.array(chosen)]
 
     def _indices(self, g, position):
+        """Indices of the images of batch number `position` of group g; the order of a pass is kept until the next."""
         epoch, batch = divmod(position, len(self.groups[g]) // self.batch_size)
-        if self._orders.get(g, (None,))[0] != epoch:
+        if g not in self._orders or self._orders[g][0] != epoch:
             self._orders[g] = epoch, np.random.default_rng((self.seed, g, epoch)).permutation(self.groups[g])
-        return self._orders[g][1][batch * self.batch_size:(batch + 1) * self.batch_size]
+        _, order = self._orders[g]
+        return order[batch * self.batch_size:(batch + 1) * self.batch_size]
 
 
 class Composites(Batches):
     """Batches of images with the greens of all factors, (batch, height, width, 1 + factors * (channels - 1)).
 
-    Each is one image's red and, at its factor's place, its own greens; those of every other factor are of one of the
-    NEIGHBOURS images of that factor whose red is nearest, at random. All is 0 where the red is (Osokin et al. 2017,
-    sec. 4.2, and their code). Which ones are chosen is a function of (seed, position), too.
+    Osokin et al. (2017), sec. 4.2, and their code: each composite has the red of one image and, for that image's
+    factor, its greens; the greens of every other factor come from one of the NEIGHBOURS images of that factor with the
+    nearest red, chosen at random. All channels are 0 where red is 0. The choice depends only on (seed, position), too.
     """
 
-    def __init__(self, images, batch_size, seed):
+    def __init__(self, images: Images, batch_size: int, seed: int) -> None:
         super().__init__(images, batch_size, seed, per_factor=False)
         factors = reading("searching for similar cells", "factor")(range(len(images.factors)))
         self.neighbours = [nearest_red(images, k) for k in factors]
 
-    def take(self, position, count, part=slice(None)):
-        """uint8 (count, 1, batch, height, width, 1 + greens): batches number position, position + 1, …, or a part."""
+    def take(self, position: int, count: int, part: slice = slice(None)) -> np.ndarray:
+        """`count` batches from number `position` on, uint8 (count, 1, batch, height, width, 1 + greens)."""
         return np.stack([self._composites(position + k)[part] for k in range(count)])[:, None]
 
     def _composites(self, position):
@@ -394,10 +416,10 @@ class Composites(Batches):
         return np.concatenate([pixels[..., :1], *greens], axis=-1) * (pixels[..., :1] > 0)
 
 
-def nearest_red(images, factor):
-    """Positions (images, at most NEIGHBOURS) of the images of `factor` whose red is nearest to each one's (L2).
+def nearest_red(images: Images, factor: int) -> np.ndarray:
+    """Positions (images, at most NEIGHBOURS) of the images of `factor` whose red is nearest to that of each image (L2).
 
-    Those of images of the factor itself, which need none, are any.
+    The rows of images of the factor itself, which need no neighbours, are arbitrary.
     """
     lit = images.pixels[..., 0].any(axis=0)
     candidates, others = np.flatnonzero(images.labels == factor), np.flatnonzero(images.labels != factor)
@@ -406,18 +428,18 @@ def nearest_red(images, factor):
     nearest = np.zeros((len(images.labels), min(NEIGHBOURS, len(candidates))), int)
     for rows in (others[start:start + BLOCK] for start in range(0, len(others), BLOCK)):
         here = _numbers(images.pixels[rows, :, :, 0][:, lit])
-        distance = squares - 2 * here @ there.T         # less the square of each of `here`, the same in its row
+        distance = squares - 2 * here @ there.T         # minus |here|^2, which is constant within a row
         nearest[rows] = candidates[np.argsort(distance, axis=1, kind="stable")[:, :NEIGHBOURS]]
     return nearest
 
 
 def _numbers(pixels):
-    """Numbers whose sums and products are exact, so that every machine finds the same neighbours."""
+    """Floats whose sums and products are exact, so that every machine finds the same neighbours."""
     return pixels.astype(np.float64)
 
 
-def batches(images, batch_size, seed, architecture):
-    """Batches of `images` as a models.Architecture sees them."""
+def batches(images: Images, batch_size: int, seed: int, architecture: Architecture) -> Batches:
+    """The Batches of `images` that suit a models.Architecture."""
     if architecture.composites:
         return Composites(images, batch_size, seed)
     return Batches(images, batch_size, seed, architecture.per_factor)
