@@ -1,104 +1,122 @@
-"""How a training goes, measured now and then on held-out images: a cheap distance, and whether critics learn by heart.
+"""Periodic held-out metrics of a training: a cheap distance to held-out images, and whether critics memorise images.
 
-Both are functions of the weights alone: to measure changes nothing in the training.
+Both are functions of the weights alone: measuring changes nothing in the training.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..system.errors import InputError
-from ..system.lazy import keras
+from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
 from ..system.progress import Scores
 from . import dataloader
 from .models import ARCHITECTURES
 
-MAX_IMAGES, MIN_IMAGES = 128, 8           # images of a group: what is measured with, and less than which says nothing
-CLEARLY_WORSE = 4               # times the best distance, or that of real images: more than it moves by itself
-MEMORISED = 0.5                  # of the way from training images to generated ones
+if TYPE_CHECKING:               # importing it chooses the backend, which a run does later
+    from .engine import Engine
+
+MAX_IMAGES, MIN_IMAGES = 128, 8     # images of a group: at most so many are used, and fewer say nothing
+CLEARLY_WORSE = 4               # times the best distance, or that of real images: more than random fluctuation
+MEMORISED = 0.5                 # of the way from training images to generated ones
 
 
 class Monitor:
     """Measures an Engine against held-out images.
 
-    images, held_out   dataloader.Images of the training, and others like them
+    images, held_out   dataloader.Images of the training, and held-out ones like them
     best               (lowest distance so far, its iteration), or None
     """
 
-    def __init__(self, engine, images, held_out, best=None):
-        self.engine, self.best, self.warned, self.suspected = engine, best, set(), False
+    def __init__(self, engine: "Engine", images: dataloader.Images, held_out: dataloader.Images,
+                 best: tuple[float, int] | None = None) -> None:
+        self.engine, self.best, self.suspected = engine, best, False
+        self.warned: set[str] = set()
         architecture, rng = ARCHITECTURES[engine.spec.architecture], np.random.default_rng(0)
         self.training, self.held_out = (_groups(some, architecture, rng) for some in (images, held_out))
         self.number = max(map(len, self.held_out))
         self.network = random_features(*self.training[0].shape[1:])
-        real = [self.features(group) for group in self.training]
-        self.mean, self.deviation = np.mean(np.concatenate(real), axis=0), np.std(np.concatenate(real), axis=0) + 1e-6
-        self.real = [self.features(group) for group in self.held_out]
+        training = np.concatenate([self.features(group) for group in self.training])
+        self.mean, self.deviation = np.mean(training, axis=0), np.std(training, axis=0) + 1e-6
+        self.held_out_features = [self.features(group) for group in self.held_out]
         self.floor = abs(self.distance(self.training))
 
-    def measure(self):
+    def measure(self) -> Scores:
         """The Scores of the engine as it is now."""
-        drawn = self.engine.generate_pairs(self.number)
-        return Scores(self.distance(drawn), self.overfitting(drawn))
+        generated = self.engine.generate_pairs(self.number)
+        return Scores(self.distance(generated), self.overfitting(generated))
 
-    def distance(self, groups):
-        """Unbiased kernel distance of groups of images to the held-out ones, mean over the groups.
+    def distance(self, groups: Sequence[np.ndarray]) -> float:
+        """Unbiased kernel distance between groups of images and the held-out ones, averaged over the groups.
 
-        The kernel is that of Binkowski et al. (2018, eq. 4); the features are those of a small network of random
-        weights, which don't presume what is in an image (Naeem et al. 2020 use such an embedding), in units of their
+        groups   for each critic images (images, height, width, channels) in [-1, 1]
+
+        The kernel is that of Binkowski et al. (2018, eq. 4). The features are those of a small network with random
+        weights, which assumes nothing about the images (Naeem et al. 2020 use such an embedding), in units of their
         standard deviation over training images.
         """
         return float(np.mean([kernel_distance(self.standardise(real), self.standardise(self.features(group)))
-                              for real, group in zip(self.real, groups)]))
+                              for real, group in zip(self.held_out_features, groups, strict=True)]))
 
-    def overfitting(self, drawn):
-        """(E f(training) - E f(held out)) / (E f(training) - E f(drawn)), mean over critics f.
+    def overfitting(self, generated: Sequence[np.ndarray]) -> float:
+        """(E f(training) - E f(held out)) / (E f(training) - E f(generated)), averaged over the critics f.
 
-        Karras et al. (2020, eq. 1).
+        0 if held-out images score as training images do, 1 if as generated ones: Karras et al. (2020, eq. 1).
+
+        generated   for each critic images (images, height, width, channels) in [-1, 1]
         """
         ratios = []
-        for critic, *groups in zip(self.engine.critics, self.training, self.held_out, drawn):
-            training, held_out, generated = (_mean_score(critic, group) for group in groups)
-            ratios.append((training - held_out) / (training - generated))
+        for critic, *groups in zip(self.engine.critics, self.training, self.held_out, generated, strict=True):
+            of_training, of_held_out, of_generated = (_mean_score(critic, group) for group in groups)
+            ratios.append((of_training - of_held_out) / (of_training - of_generated))
         return float(np.mean(ratios))
 
-    def is_best(self, scores, iteration):
-        """Whether no distance so far was lower; if so it is remembered."""
+    def is_best(self, scores: Scores, iteration: int) -> bool:
+        """Whether the distance is lower than all before it; if so, it becomes the best."""
         best = self.best is None or scores.held_out_distance < self.best[0]
         if best:
             self.best = scores.held_out_distance, iteration
         return best
 
-    def warnings(self, scores):
-        """Lines that tell of what has gone wrong since the last call."""
+    def warnings(self, scores: Scores) -> list[str]:
+        """Warnings, one line each, about problems that the last call did not have. `is_best` must have been called."""
+        assert self.best is not None
+        best_distance, best_iteration = self.best
         wrong = {}
-        if scores.held_out_distance > CLEARLY_WORSE * max(self.best[0], self.floor):
+        if scores.held_out_distance > CLEARLY_WORSE * max(best_distance, self.floor):
             wrong["distance"] = (
-                f"warning: the distance to held-out images is {scores.held_out_distance:.3g}, and was "
-                f"{self.best[0]:.3g} in iteration {self.best[1]}: the training may have collapsed or diverged; that "
+                f"warning: the distance to held-out images is {scores.held_out_distance:.3g}; it was "
+                f"{best_distance:.3g} in iteration {best_iteration}: the training may have collapsed or diverged; that "
                 f"generator is kept as the best one")
-        # At a training's start the critic tells nothing apart, and the ratio is one of chance: once is not enough.
+        # Early critics distinguish nothing and the ratio is random, so a single high value does not count.
         suspected, self.suspected = self.suspected, scores.critic_overfitting > MEMORISED
         if suspected and self.suspected:
             wrong["overfitting"] = (
                 f"warning: the critic scores held-out images more like generated ones than like those it was trained "
-                f"on ({scores.critic_overfitting:.2f}): it learns them by heart; more images would help, or --augment "
+                f"on ({scores.critic_overfitting:.2f}): it memorises these; more images would help, or --augment "
                 f"color,translation,cutout")
-        new = [line for what, line in wrong.items() if what not in self.warned]
+        new = [line for problem, line in wrong.items() if problem not in self.warned]
         self.warned = set(wrong)
         return new
 
-    def features(self, images):
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Features (images, 112) of the network with random weights, for images in [-1, 1]."""
         starts = range(0, len(images), MAX_IMAGES)
         return np.concatenate([self.network.predict_on_batch(images[start:start + MAX_IMAGES]) for start in starts])
 
-    def standardise(self, features):
+    def standardise(self, features: np.ndarray) -> np.ndarray:
+        """Features in units of their standard deviation over the training images, around their mean."""
         return (features - self.mean) / self.deviation
 
 
-def load_held_out(dataroot, factors, images):
-    """Images of the *_test folders beside the training `images`; None, with a line that says why, without them."""
+def load_held_out(dataroot: str, factors: Sequence[str], images: dataloader.Images) -> dataloader.Images | None:
+    """Read the *_test folders that belong to the training `images`, at most MAX_IMAGES of each factor.
+
+    Returns None, and prints the reason, if there are none that suit.
+    """
     try:
         found = dataloader.thinned(dataloader.find(dataroot, factors, "test"), MAX_IMAGES)
         held_out = dataloader.decode(found, images.channels, title="reading test images")
@@ -108,17 +126,19 @@ def load_held_out(dataroot, factors, images):
         if few:
             raise InputError(f"{few[0]} has fewer than {MIN_IMAGES} of them")
         if (held_out.pixels.shape[1:], held_out.factors) != (images.pixels.shape[1:], images.factors):
-            raise InputError("they are of another size, or other factors, than those of the training")
+            raise InputError("they have another size, or other factors, than those of the training")
     except InputError as problem:
         print(f"no scores on held-out images: {problem}")
         return None
     return held_out
 
 
-def kernel_distance(real, fake):
-    """Unbiased squared maximum mean discrepancy of the kernel (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4).
+def kernel_distance(real: np.ndarray, fake: np.ndarray) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4).
 
-    Its expectation is 0 for samples of the same distribution, whatever their number, so it can be negative.
+    real, fake   features (samples, d)
+
+    The expectation is 0 for samples of the same distribution, however many there are, so the value can be negative.
     """
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
 
@@ -132,10 +152,10 @@ def kernel_distance(real, fake):
     return float(among(real) + among(fake) - 2 * kernel(real, fake).mean())
 
 
-def random_features(height, width, channels):
-    """images (batch, height, width, channels) in [-1, 1] -> features (batch, 112): means over three levels' maps.
+def random_features(height: int, width: int, channels: int) -> Network:
+    """images (batch, height, width, channels) in [-1, 1] -> features (batch, 112): means of the maps of three levels.
 
-    The weights are NumPy's (He et al. 2015), the same in every training and on every backend.
+    NumPy generates the weights (He et al. 2015), so they are the same in every training and on every backend.
     """
     rng = np.random.default_rng(0)
     image = maps = keras.Input((height, width, channels), name="image")
@@ -151,9 +171,9 @@ def random_features(height, width, channels):
 
 
 def _groups(images, architecture, rng):
-    """[up to MAX_IMAGES images for each critic as it is shown them, in [-1, 1] and mirrored at random as in training].
+    """For each critic up to MAX_IMAGES images as it sees them, in [-1, 1] and mirrored at random as in training.
 
-    Composites are made of up to MAX_IMAGES images of each factor: to look for neighbours among all would take a while.
+    Composites are made from up to MAX_IMAGES images of each factor: searching all images for neighbours would be slow.
     """
     indices = [np.flatnonzero(images.labels == k) for k in range(len(images.factors))]
     if not (architecture.per_factor or architecture.composites):
