@@ -13,7 +13,7 @@ from hypothesis import given, settings as examples, strategies as st
 
 from biogans.core import checkpoint
 from biogans.core.engine import Engine, generate
-from biogans.core.trained import earlier_checkpoints, find, load_generator, read
+from biogans.core.trained import earlier_checkpoints, find, load_generator, read_weights
 from biogans.system import hdf5, seal
 from biogans.system.errors import InputError
 from networks import EVERY_PAIR, batches, images, settings, spec
@@ -219,7 +219,7 @@ def test_arrays_elsewhere_are_not_read(star, tmp_path):
             with pytest.raises(InputError, match="more bytes than the file"):
                 load_generator(path)
         else:
-            assert "other" not in "".join(read(path)[0])
+            assert "other" not in "".join(read_weights(path)[0])
 
 
 def test_an_earlier_run_is_set_aside(star, tmp_path):
@@ -237,7 +237,7 @@ def test_an_earlier_run_is_set_aside(star, tmp_path):
 # ---------------------------------------------------------------------------------------------- history
 
 def iterations(paths):
-    return {path.name.split(".2.")[-1]: read(path)[1].iteration for path in paths}
+    return {path.name.split(".2.")[-1]: read_weights(path)[1].iteration for path in paths}
 
 
 @pytest.mark.parametrize("keep, keep_every, expected", [
@@ -249,7 +249,7 @@ def test_history(star, tmp_path, keep, keep_every, expected):
     for iteration in (31, 40, 45, 50, 60, 60):      # a run that is told to stop saves an iteration again
         checkpoint.save(paths, run, metadata, iteration)
         newest, others = paths.combined, earlier_checkpoints(paths.combined)
-        assert read(newest)[1].iteration == iteration
+        assert read_weights(newest)[1].iteration == iteration
         assert len([path for path in others if "previous" in path.name]) <= keep - 1
     assert iterations([newest, *others]) == expected
     assert load_generator(paths.generator).metadata.iteration == 60
@@ -274,9 +274,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(star, history, capsys)
     first, second = capsys.readouterr().out.splitlines()
     assert str(paths.combined) in first and "resuming from the one before it" in first and "previous-30" in first
     assert "written again" in second and paths.generator.name in second
-    assert read(paths.combined)[1] == read(paths.previous(30))[1]
+    assert read_weights(paths.combined)[1] == read_weights(paths.previous(30))[1]
     for path in (paths.generator, paths.model, paths.critic("critic", 0), paths.critic("critic", 1)):
-        assert read(path)[1].iteration == 30
+        assert read_weights(path)[1].iteration == 30
     damaged = sorted(path.name for path in paths.folder.glob("*.damaged.h5"))
     assert len(damaged) == 2 and not paths.previous(40).exists()
     checkpoint.save(paths, star[0], metadata, 41)
@@ -311,7 +311,7 @@ def test_files_of_a_save_that_was_cut_short_are_brought_in_line(star, history, t
     assert checkpoint.resume(paths, star[0], metadata) == 60
     line = capsys.readouterr().out
     assert paths.generator.name in line and "critic[1]" in line and paths.model.name not in line
-    assert {read(path)[1].iteration for path in (paths.generator, paths.critic("critic", 1))} == {60}
+    assert {read_weights(path)[1].iteration for path in (paths.generator, paths.critic("critic", 1))} == {60}
     checkpoint.resume(paths, star[0], metadata)
     assert not capsys.readouterr().out
 
@@ -330,8 +330,8 @@ def test_files_without_a_seal_are_read(star, tmp_path):
     _, paths, _ = star
     plain = tmp_path / "plain.h5"
     plain.write_bytes(paths.combined.read_bytes().split(seal.MARK)[0])
-    arrays, metadata = read(plain)
-    assert metadata == read(paths.combined)[1] and len(arrays) > 50
+    arrays, metadata = read_weights(plain)
+    assert metadata == read_weights(paths.combined)[1] and len(arrays) > 50
 
 
 def test_hdf5_does_not_see_a_damaged_file(star, tmp_path, monkeypatch):
@@ -341,7 +341,7 @@ def test_hdf5_does_not_see_a_damaged_file(star, tmp_path, monkeypatch):
     damaged.write_bytes(content)
     monkeypatch.setattr(h5py, "File", None)
     with pytest.raises(hdf5.Damaged, match="checksum"):
-        read(damaged)
+        read_weights(damaged)
 
 
 @examples(max_examples=40, deadline=None)
@@ -354,11 +354,11 @@ def test_changed_bytes_are_noticed_or_do_not_matter(star, tmp_path_factory, data
     path = tmp_path_factory.mktemp("fuzz") / "mutant.h5"
     path.write_bytes(content)
     try:
-        arrays, metadata = read(path)
+        arrays, metadata = read_weights(path)
     except InputError as refusal:
         assert "\n" not in str(refusal) and "mutant.h5" in str(refusal)
     else:
-        expected, described = read(star[1].generator)
+        expected, described = read_weights(star[1].generator)
         assert metadata == described and arrays.keys() == expected.keys()
         assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
 

@@ -29,7 +29,7 @@ import numpy as np
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "support")]
 from biogans.core import predict, train, visualize       # noqa: E402
-from biogans.core.trained import earlier_checkpoints, read       # noqa: E402
+from biogans.core.trained import earlier_checkpoints, read_weights       # noqa: E402
 from biogans.system.errors import InputError       # noqa: E402
 from biogans.system.progress import COLUMNS       # noqa: E402
 from conftest import ROOT, SMALL, write_images       # noqa: E402
@@ -224,12 +224,12 @@ def _chain(folder, pair, number_of_kills, seed):
     status, _, err = Run(folder, *options, "-e", newest + 5, *(["-w"] if newest else []), number="last").finish()
     count["failed"] += status != 0 or err != ""
     count["left"] += len(leftovers(folder))
-    arrays, metadata = read(combined(folder, run))
-    count["uneven"] += any(read(path)[1].iteration != metadata.iteration for path in
+    arrays, metadata = read_weights(combined(folder, run))
+    count["uneven"] += any(read_weights(path)[1].iteration != metadata.iteration for path in
                            (folder / "checkpoints").glob("[!.]*.h5") if "combined_model" not in path.name)
     whole = prepared(folder / "whole")
     Run(whole, *options, "-e", newest + 5).finish(1200)
-    count["different"] += (not same_arrays(arrays, read(combined(whole, run))[0])
+    count["different"] += (not same_arrays(arrays, read_weights(combined(whole, run))[0])
                            or logged(folder, run) != logged(whole, run))
     return count
 
@@ -238,11 +238,11 @@ def _verified(folder, run, count):
     """The iteration of the newest checkpoint, None without one; files that do not verify are counted."""
     for path in (folder / "checkpoints").glob("[!.]*.h5"):
         try:
-            read(path)
+            read_weights(path)
         except InputError:
             count["half"] += 1
     try:
-        return read(combined(folder, run))[1].iteration
+        return read_weights(combined(folder, run))[1].iteration
     except InputError:
         return None
 
@@ -273,11 +273,11 @@ def _resumed(folder, pair, devices):
     wanted = rng.randint(15, 34)
     process.wait_for(lambda: len(logged(broken, run)) >= wanted)
     process.kill()
-    done = read(combined(broken, run))[1].iteration
+    done = read_weights(combined(broken, run))[1].iteration
     status, out, err = Run(broken, *options, "-e", 60, "-w", devices=devices, number=1).finish()
     assert status == 0 and f"iteration {done}\n" in out, (pair, devices, out, err)
     rows = list(zip(logged(whole, run), logged(broken, run), strict=True))
-    arrays = [read(combined(one, run))[0] for one in (whole, broken)]
+    arrays = [read_weights(combined(one, run))[0] for one in (whole, broken)]
     grids = [{path.name: path.read_bytes() for path in (one / "images").glob("fake_samples*")} for one in (whole, broken)]
     return (len(rows) - done, sum(one != other for one, other in rows), not same_arrays(*arrays),
             sum(grids[0][name] != grids[1].get(name) for name in grids[0]) + (len(grids[0]) != 6))
@@ -378,7 +378,7 @@ def _damaged_checkpoints(number):
         return _end(status, err)
     fallback = "resuming from the one before it" in out
     expected = Path("intact", f"weights.combined_model.{RUN}.previous-2.h5" if fallback else path.name)
-    right = all(same_arrays(read(one)[0], read(other)[0]) for one, other in [
+    right = all(same_arrays(read_weights(one)[0], read_weights(other)[0]) for one, other in [
         (path, expected), *([] if fallback else [(path.with_name(f"weights.generator.{RUN}.h5"),
                                                   Path("intact", f"weights.generator.{RUN}.h5"))])])
     return ("fallback" if fallback else "read") if right else "wrong"
@@ -493,13 +493,13 @@ def two_jobs(folder, size=1, lanes=2):
         for k in range(size):
             first = Run(here, *options, *(["-w"] if k else []), "--keep_every", 5)
             first.wait_for(lambda: combined(here, RUN).exists() and leftovers(here))
-            before = read(combined(here, RUN))[1].iteration
+            before = read_weights(combined(here, RUN))[1].iteration
             for extra in ((), ("-w",)):
                 second = Run(here, *options, *extra, number=1)
                 status, _, err = second.finish()
                 refused += is_refusal(status, err)
                 named += all(words in err for words in (os.uname().nodename, f"process {first.process.pid}", "job 4711"))
-            wrong += first.process.poll() is not None or read(combined(here, RUN))[1].iteration < before
+            wrong += first.process.poll() is not None or read_weights(combined(here, RUN))[1].iteration < before
             other = Run(here, "-m", "DCGAN-separable", "-e", 2, number=2)
             wrong += other.finish()[0] != 0
             first.kill()
@@ -554,7 +554,7 @@ def _fill_disks(folder, size):
         filler = part / "filler"
         with open(filler, "wb") as file:
             file.write(bytes(max(0, room.f_bavail * room.f_frsize - left)))
-        before = read(path)[1].iteration
+        before = read_weights(path)[1].iteration
         status, _, err = quiet(train.main, [*options, "-e", done + 3, "-w"])
         count["full"] += status == 2
         count["enough"] += status == 0
@@ -563,7 +563,7 @@ def _fill_disks(folder, size):
             count["otherwise"] += 1
             count["odd"].append(f"{left} {part}: {status} {err[-400:]}")
         try:
-            after = read(path)[1].iteration
+            after = read_weights(path)[1].iteration
         except InputError as problem:
             after = -1
             count["odd"].append(str(problem))
@@ -625,7 +625,7 @@ def _signalled(folder, k):
         out, err = run.out.read_text(), run.err.read_text()
     told = re.search(r"after (\d+) iterations", out)
     done = len(logged(here, RUN))
-    saved = read(combined(here, RUN))[1].iteration if combined(here, RUN).exists() else 0
+    saved = read_weights(combined(here, RUN))[1].iteration if combined(here, RUN).exists() else 0
     expected = 130 if number == signal.SIGINT else 75
     lost = saved != done or bool(told) and int(told[1]) != done
     odd = process.returncode != expected or err or lost or leftovers(here)

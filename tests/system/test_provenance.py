@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from biogans.core.trained import read
+from biogans.core.trained import read_weights
 from biogans.system import provenance
 from conftest import SMALL
 
@@ -37,9 +37,9 @@ def test_every_file_of_a_run_says_how_it_was_made(data, run, tmp_path):
     arguments = ["-d", "data", "-m", "DCGAN", *SMALL]
     assert run("train.py", *arguments, "-e", "1").returncode == 0
     paths = sorted((tmp_path / "checkpoints").glob("*.h5"))
-    made = [read(path)[1].made for path in paths]
+    made = [read_weights(path)[1].made for path in paths]
     assert len(paths) == 5 and all(each == made[0] for each in made)
     assert made[0]["command"] == shlex.join(["train.py", *arguments, "-e", "1"])
     assert made[0]["versions"] == provenance.versions() and "CPU core" in made[0]["machine"]
     assert run("train.py", *arguments, "-e", "2", "-w").returncode == 0
-    assert read(paths[0])[1].made["command"] == shlex.join(["train.py", *arguments, "-e", "2", "-w"])
+    assert read_weights(paths[0])[1].made["command"] == shlex.join(["train.py", *arguments, "-e", "2", "-w"])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core.trained import read
+from biogans.core.trained import read_weights
 from biogans.system import workers
 from biogans.system.errors import InputError
 from conftest import ROOT, SMALL, guarded
@@ -88,7 +88,7 @@ def test_going_on_in_two_tasks(tmp_path, data):
         step = Step(tmp_path / folder, *arguments, "-e", iterations)
         assert step.end() == [0, 0], step.said(0) + step.said(1)
     assert "resuming from" in step.said(0) and "iteration 2\n" in step.said(0)
-    (expected, _), (arrays, metadata) = (read(tmp_path / folder / COMBINED.format("DCGAN.WGAN-GP.1"))
+    (expected, _), (arrays, metadata) = (read_weights(tmp_path / folder / COMBINED.format("DCGAN.WGAN-GP.1"))
                                       for folder in ("whole", "halves"))
     assert metadata.iteration == 4 and all(np.array_equal(arrays[name], expected[name]) for name in expected)
 
@@ -100,7 +100,7 @@ def test_a_signal_to_one_task_stops_all(tmp_path, data):
     step.tasks[1].send_signal(signal.SIGTERM)
     assert step.end() == [75, 75]
     stopped = int(step.said(0).split("stopped by SIGTERM after ")[1].split()[0])
-    assert read(tmp_path / COMBINED.format("DCGAN.WGAN-GP.1"))[1].iteration == stopped
+    assert read_weights(tmp_path / COMBINED.format("DCGAN.WGAN-GP.1"))[1].iteration == stopped
     assert len(losses(tmp_path, "DCGAN.WGAN-GP.1")) == stopped
 
 
@@ -115,7 +115,7 @@ def test_a_lost_task_ends_the_others(tmp_path, data):
     with guarded():
         assert step.end() == [75, -signal.SIGKILL, 75]
     assert "task 1 of 3 was lost" in step.said(0)
-    assert read(combined)[1].iteration > 0
+    assert read_weights(combined)[1].iteration > 0
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -1,39 +1,54 @@
-"""Checkpoints: the names of a run's files, how its whole state is saved, and how a run resumes from it.
+"""Checkpoints: the files of a run, how its whole state is saved, and how it resumes.
 
-Every file describes itself (system/hdf5.py): its attribute `biogans` is a settings.Metadata. A network's file is Keras's
-own layout (`keras.Model.load_weights` reads it; model.generator… also opens with `keras.models.load_model`), with the
-arrays in `model_weights/<layer>/<variable>`. The combined file holds one group of arrays for each part of the state of
-the training.
+Every file describes itself (system/hdf5.py): its attribute `biogans` contains a settings.Metadata. A network's file has
+Keras's own layout, with the arrays in `model_weights/<layer>/<variable>`: `keras.Model.load_weights` reads it, and
+`keras.models.load_model` opens model.generator…, which contains the architecture. The combined file has one group of
+arrays for each part of the training state.
 """
 
 import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..system import hdf5
 from ..system.errors import InputError
 from ..system.files import Lock, check_room, link, remove_leftovers
-from .settings import Metadata
-from .trained import earlier_checkpoints, read
+from ..system.lazy import Network
+from ..system.progress import Scores
+from .dataloader import Images
+from .models import NetworkSpec
+from .settings import Metadata, TrainingSettings
+from .trained import earlier_checkpoints, read_weights
+
+if TYPE_CHECKING:               # importing it chooses the backend, which a run does later
+    from .engine import Engine
 
 
 class RunPaths:
-    """The files of one run, in its checkpoints folder, and how many checkpoints it keeps.
+    """The files of one run in its checkpoints folder, and the number of checkpoints to keep.
 
-    name            "<architecture>.<algorithm>.<greens>", a part of every name
-    combined        the newest complete checkpoint; weights.generator and the others are those of the same iteration
-    best            the generator as it was at its lowest distance to held-out images (monitor.py)
-    keep            checkpoints to keep: the newest, and those before it as …previous-<iteration>.h5
-    keep_every      checkpoints of multiples of so many iterations are kept for good as ….<iteration>.h5; 0 for none
-    newest          the iteration that `combined` holds, None before this run has written or restored it
+    name                 "<architecture>.<algorithm>.<greens>", part of every file name
+    combined             the newest complete checkpoint
+    generator, model,
+    recognizer           networks of the same iteration
+    best                 the generator when its distance to held-out images was lowest (monitor.py)
+    log, tensorboard     losses and scores
+    keep                 number of checkpoints to keep: the newest, and earlier ones as …previous-<iteration>.h5
+    keep_every           checkpoints after multiples of this number of iterations are kept for good, as
+                         ….<iteration>.h5; 0 for none
+    newest               the iteration that `combined` contains; None until this run has written or restored it
     """
 
-    def __init__(self, folder, spec, algorithm, keep=2, keep_every=0):
-        self.folder, self.keep, self.keep_every, self.newest = Path(folder), keep, keep_every, None
+    def __init__(self, folder: str | Path, spec: NetworkSpec, algorithm: str, keep: int = 2,
+                 keep_every: int = 0) -> None:
+        self.folder, self.keep, self.keep_every = Path(folder), keep, keep_every
+        self.newest: int | None = None
         self.name = f"{spec.architecture}.{algorithm}.{spec.greens}"
         self.num_critics = spec.num_critics
         self.combined = self.folder / f"weights.combined_model.{self.name}.h5"
@@ -44,26 +59,26 @@ class RunPaths:
         self.log = self.folder / f"log.{self.name}.csv"
         self.tensorboard = self.folder / "tensorboard" / self.name
 
-    def critic(self, kind, k):
-        """Weights of critic k; `kind` is the algorithm's word for it."""
+    def critic(self, kind: str, k: int) -> Path:
+        """Weights of critic k; `kind` is the algorithm's name for it, "critic" or "discriminator"."""
         number = f"[{k}]" if self.num_critics > 1 else ""
         return self.folder / f"weights.{kind}{number}.{self.name}.h5"
 
-    def previous(self, iteration):
-        """A checkpoint before the newest."""
+    def previous(self, iteration: int) -> Path:
+        """The checkpoint of an earlier iteration, which later ones replace."""
         return self.combined.with_suffix(f".previous-{iteration}.h5")
 
-    def kept(self, iteration):
-        """A checkpoint that is kept for good."""
+    def kept(self, iteration: int) -> Path:
+        """The checkpoint of an iteration that is kept for good."""
         return self.combined.with_suffix(f".{iteration}.h5")
 
-    def checkpoints(self):
-        """The combined file, whether it exists or not, and the earlier checkpoints that exist, newest first."""
+    def checkpoints(self) -> list[Path]:
+        """The combined file, whether it exists or not, then the earlier checkpoints that exist, newest first."""
         return [self.combined, *earlier_checkpoints(self.combined)]
 
     @contextlib.contextmanager
-    def locked(self):
-        """Keep other jobs out, and remove the partial files of killed ones. Raises InputError if one is at work."""
+    def locked(self) -> Iterator[None]:
+        """Lock out other jobs, and remove partial files of killed ones. Raises InputError if another job is running."""
         lock = Lock(self.folder / f".lock.{self.name}")
         if not lock.take():
             raise InputError(f"{self.folder}: another job trains {self.name} here ({lock.holder}): wait until it ends, "
@@ -75,8 +90,8 @@ class RunPaths:
         finally:
             lock.release()
 
-    def set_aside(self):
-        """Move the files of an earlier run of this name to a folder of their own; returns that, or None."""
+    def set_aside(self) -> Path | None:
+        """Move the files of an earlier run of this name to a new folder. Returns the folder, or None without files."""
         old = sorted(path for path in self.folder.glob(f"*.{self.name}.*") if path.name[0] != ".")
         old += [self.tensorboard] if self.tensorboard.exists() else []
         if not old:
@@ -90,19 +105,20 @@ class RunPaths:
         return aside
 
 
-def run_metadata(spec, settings, images):
-    """The Metadata of a run (NetworkSpec, TrainingSettings) that trains on `images` (dataloader.Images)."""
+def run_metadata(spec: NetworkSpec, settings: TrainingSettings, images: Images) -> Metadata:
+    """The Metadata of a run that trains on `images`."""
     return Metadata(spec, settings, {"number": len(images.pixels), "sha256": images.fingerprint,
                                      "channels": list(images.channels)}, images.pixel_size_um)
 
 
 # ---------------------------------------------------------------------------------------------- saving
 
-def save(paths, engine, metadata, iteration):
-    """Write the whole state of `engine` after so many iterations and the weights of its networks.
+def save(paths: RunPaths, engine: "Engine", metadata: Metadata, iteration: int) -> None:
+    """Write the whole state of `engine` after `iteration` iterations, and the weights of each network.
 
-    Each file is complete or not written at all. The combined one comes first: a run resumes from it. Until the new one
-    has its name the old one has it, and then that of an earlier checkpoint. Raises files.NoRoom.
+    Each file is written completely or not at all. The combined file, from which a run resumes, comes first: the old one
+    is linked to its name as an earlier checkpoint and keeps its own name until the new one replaces it.
+    Raises files.NoRoom.
     """
     metadata = dataclasses.replace(metadata, iteration=iteration, position=engine.position)
     if paths.newest not in (None, iteration):
@@ -114,39 +130,44 @@ def save(paths, engine, metadata, iteration):
         _write_network(path, network, dataclasses.replace(metadata, **kind), with_architecture=path == paths.model)
 
 
-def save_best(paths, engine, metadata, scores):
-    """Write the generator as it is now, with its scores on held-out images, as the best one. Raises files.NoRoom."""
+def save_best(paths: RunPaths, engine: "Engine", metadata: Metadata, scores: Scores) -> None:
+    """Write the current generator, with its distance to held-out images, as the best one. Raises files.NoRoom."""
     kind = _generator_kind(engine)
     _write_network(paths.best, engine.average, dataclasses.replace(
         metadata, position=engine.position, held_out_distance=scores.held_out_distance, **kind))
 
 
-def save_generator(path, generator, metadata, with_architecture=True):
-    """Write a generator alone, as model.generator and, without its architecture, weights.generator hold it."""
-    weights = metadata.weights or "as trained"
-    _write_network(path, generator, dataclasses.replace(metadata, holds="generator", weights=weights), with_architecture)
+def save_generator(path: Path, generator: Network, metadata: Metadata, with_architecture: bool = True) -> None:
+    """Write a single generator in the format of model.generator files or, without architecture, weights.generator.
+
+    Raises files.NoRoom.
+    """
+    metadata = dataclasses.replace(metadata, holds="generator", weights=metadata.weights or "as trained")
+    _write_network(path, generator, metadata, with_architecture)
 
 
-def read_best(paths, metadata):
-    """(distance, iteration) of the best generator of the run of this metadata, None if there is no such file.
+def read_best(paths: RunPaths, metadata: Metadata) -> tuple[float, int] | None:
+    """(distance, iteration) of the best generator of the run with this metadata, None if there is no such file.
 
-    The file may be of an iteration after the newest checkpoint, if the run was killed: resumed, it comes to the same.
+    After a kill, its iteration may be later than that of the newest checkpoint: the resumed run gets there again.
     """
     try:
-        _, stored = read(paths.best)
+        _, stored = read_weights(paths.best)
     except InputError:
         return None
-    return None if stored.differences(metadata) else (stored.held_out_distance, stored.iteration)
+    if stored.held_out_distance is None or stored.differences(metadata):
+        return None
+    return stored.held_out_distance, stored.iteration
 
 
-def check_space(paths, engine):
+def check_space(paths: RunPaths, engine: "Engine") -> None:
     """Raise files.NoRoom if the disk has no room for one checkpoint of `engine`."""
     size = sum(np.prod(variable.shape, dtype=int) * 4 for part in engine.variables.values() for variable in part)
     check_room(paths.combined, int(size))
 
 
 def _rotate_checkpoints(paths):
-    """Give the newest checkpoint a name for good if it is due, and remove those that are no longer to be kept."""
+    """Link the newest checkpoint to a permanent name if it is due, and remove the oldest beyond paths.keep."""
     if paths.keep_every and paths.newest % paths.keep_every == 0:
         link(paths.combined, paths.kept(paths.newest))
     previous = [path for path in earlier_checkpoints(paths.combined) if ".previous-" in path.name]
@@ -154,20 +175,24 @@ def _rotate_checkpoints(paths):
         path.unlink()
 
 
-def _generator_kind(engine):
+def _generator_kind(engine: "Engine") -> dict[str, Any]:
+    """Fields of the Metadata of the engine's generator."""
     return {"holds": "generator", "weights": "moving average" if engine.settings.average else "as trained"}
 
 
-def _networks(paths, engine):
-    """[(file, network, fields of its Metadata)] of the files that hold one network each."""
+def _networks(paths: RunPaths, engine: "Engine") -> list[tuple[Path, Network, dict[str, Any]]]:
+    """[(file, network, fields of its Metadata)] of the files that contain one network each."""
     kind = _generator_kind(engine)
-    return [(paths.model, engine.average, kind), (paths.generator, engine.average, kind),
-            *((paths.critic(engine.algorithm.critic_name, k), critic, {"holds": f"critic {k}"})
-              for k, critic in enumerate(engine.critics)),
-            *([(paths.recognizer, engine.recognizer, {"holds": "recognizer"})] if engine.recognizer else [])]
+    networks = [(paths.model, engine.average, kind), (paths.generator, engine.average, kind)]
+    for k, critic in enumerate(engine.critics):
+        networks.append((paths.critic(engine.algorithm.critic_name, k), critic, {"holds": f"critic {k}"}))
+    if engine.recognizer:
+        networks.append((paths.recognizer, engine.recognizer, {"holds": "recognizer"}))
+    return networks
 
 
 def _write_state(path, parts, metadata):
+    """Write the variables of each of the `parts`, {name: Keras variables}, in a group of its own."""
     with hdf5.new_in_memory() as file:
         for part, variables in parts.items():
             group = file.create_group(part)
@@ -177,6 +202,7 @@ def _write_state(path, parts, metadata):
 
 
 def _write_network(path, network, metadata, with_architecture=False):
+    """Write one network in Keras's layout."""
     with hdf5.new_in_memory() as file:
         network.save(file)
         if not with_architecture:
@@ -186,16 +212,16 @@ def _write_network(path, network, metadata, with_architecture=False):
 
 # ---------------------------------------------------------------------------------------------- resuming
 
-def resume(paths, engine, metadata):
-    """Restore the newest checkpoint that is whole, and bring the other files in line with it; returns its iteration.
+def resume(paths: RunPaths, engine: "Engine", metadata: Metadata) -> int:
+    """Restore the newest intact checkpoint, and write the other files again if they don't belong to it.
 
-    Damaged files are reported, and kept under another name. Raises InputError if none is whole, or the run of the files
-    differs from that of `metadata`.
+    Damaged checkpoints are reported and renamed. Returns the number of iterations done. Raises InputError if no
+    checkpoint is intact, or if its run differs from that of `metadata`.
     """
-    problems = {}
+    problems: dict[Path, hdf5.Damaged] = {}
     for path in paths.checkpoints():
         try:
-            paths.newest = restore(path, engine, metadata)
+            paths.newest = iteration = restore(path, engine, metadata)
             break
         except hdf5.Damaged as problem:
             problems[path] = problem
@@ -206,23 +232,23 @@ def resume(paths, engine, metadata):
             os.replace(damaged, damaged.with_suffix(".damaged.h5"))
     if problems:
         link(path, paths.combined)
-        print(f"{problems[paths.combined].what}: resuming from the one before it, {path}, iteration {paths.newest}")
+        print(f"{problems[paths.combined].what}: resuming from the one before it, {path}, iteration {iteration}")
     _rotate_checkpoints(paths)
-    _, stored = read(paths.combined)
+    _, stored = read_weights(paths.combined)
     stale = [entry for entry in _networks(paths, engine) if not _belongs(entry[0], stored)]
     for target, network, kind in stale:
         _write_network(target, network, dataclasses.replace(stored, **kind), with_architecture=target == paths.model)
     if stale:
         print(f"written again from {paths.combined}: {', '.join(target.name for target, _, _ in stale)}")
-    return paths.newest
+    return iteration
 
 
-def restore(path, engine, metadata):
-    """Put the state stored in `path` into `engine`; returns the number of iterations done.
+def restore(path: Path, engine: "Engine", metadata: Metadata) -> int:
+    """Load the state stored in `path` into `engine`; returns the number of iterations done.
 
-    Raises hdf5.Damaged if the file is, InputError if its run had other settings or images than `metadata` says.
+    Raises hdf5.Damaged if the file is damaged, InputError if its run had other settings or images than `metadata`.
     """
-    arrays, stored = read(path)
+    arrays, stored = read_weights(path)
     if stored.holds:
         raise InputError(f"{path} holds one network: only weights.combined_model files can be resumed")
     different = stored.differences(metadata)
@@ -237,9 +263,9 @@ def restore(path, engine, metadata):
 
 
 def _belongs(path, metadata):
-    """Whether the network in `path` is whole, and of the same iteration of the same run as `metadata`."""
+    """Whether the network in `path` is intact and belongs to the same iteration of the same run as `metadata`."""
     try:
-        _, stored = read(path)
+        _, stored = read_weights(path)
     except InputError:
         return False
     return dataclasses.replace(stored, holds="", weights="") == metadata
