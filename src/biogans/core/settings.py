@@ -1,39 +1,52 @@
-"""What determines a run: settings resolved once, from the options, the preset, the algorithm and the images.
+"""The settings of a run, resolved once from the options, the preset, the algorithm and the images.
 
-Defaults of the paper stand with each algorithm (gan.py); the presets below replace some of them.
+The paper's defaults are part of each algorithm (gan.py); the presets below replace some of them.
 """
 
+import argparse
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..system.errors import InputError
 from . import codes, models
+from .dataloader import Images
 from .gan import ALGORITHMS
 
 # Cells with recognisable factors within minutes on a few CPU cores; the evidence is in docs/training.md.
-FAST = {"ngf": 16, "ndf": 16, "batch_size": 8, "num_D_iters": 2, "lrD": 1e-3, "lrG": 1e-3, "init": "he"}
-# At those rates the discriminator of a plain GAN wins at once, and the generator learns nothing from it.
-FAST_GAN = {"ngf": 32, "ndf": 32, "batch_size": 32}
+FAST: dict[str, Any] = {"ngf": 16, "ndf": 16, "batch_size": 8, "num_D_iters": 2, "lrD": 1e-3, "lrG": 1e-3, "init": "he"}
+# At these learning rates the discriminator of a plain GAN wins at once, and the generator learns nothing from it.
+FAST_GAN: dict[str, Any] = {"ngf": 32, "ndf": 32, "batch_size": 32}
 # Meaningful codes, on small images, within minutes on one CPU core; the evidence is in docs/infogan.md.
-INFOGAN = {"ngf": 32, "ndf": 32, "lrG": 1e-3, "average": 0.998, "augment": ("affine",)}
-PRESETS = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
+INFOGAN: dict[str, Any] = {"ngf": 32, "ndf": 32, "lrG": 1e-3, "average": 0.998, "augment": ("affine",)}
+PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
 PRECISIONS = ("float32", "tf32", "bfloat16")
-FORMAT = 1                      # of the description in weights files
-LARGEST_NUMBER = 1 << 16        # of filters, latent variables, or pixels on a side that a file may ask for
+FORMAT = 1                      # version of the metadata in weights files
+LARGEST_NUMBER = 1 << 16        # filters, latent variables or pixels per side that a file may ask for
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-    """The settings that, with the networks and the images, determine a run; stored with its checkpoint.
+    """The settings that determine a run, together with the networks and the images. Stored with its checkpoints.
 
+    algorithm                 a name in gan.ALGORITHMS
+    optimizer                 "adam" or "rmsprop"
     lrD, lrG                  learning rates of discriminator/critic and generator
     beta_1, beta_2            decay rates of Adam
+    batch_size                images in a batch, over all devices
     num_D_iters, num_G_iters  updates of each network in one iteration
+    wgan_clip_value           WGAN: bound of the critic's weights
+    wgangp_lambda             WGAN-GP: weight of the gradient penalty
     average                   decay of the moving average of the generator's weights, 0 for none
-    flips                     whether images are mirrored at random
-    categorical_weight, continuous_weight   InfoGAN: lambda of each kind of code
+    seed                      of everything random
+    precision                 a name in PRECISIONS
     augment                   names in augment.POLICIES
+    r1_gamma                  R1: weight of the gradient penalty
+    flips                     whether images are mirrored at random
+    categorical_weight,
+    continuous_weight         InfoGAN: lambda of each kind of code
     """
 
     algorithm: str
@@ -50,8 +63,8 @@ class TrainingSettings:
     average: float
     seed: int
     precision: str
-    # Older checkpoints do not name what has a default here: they were trained with it.
-    augment: tuple = ()
+    # Older checkpoints lack the settings with a default and were trained with it.
+    augment: tuple[str, ...] = ()
     r1_gamma: float = 10.0
     flips: bool = True
     categorical_weight: float = 1.0
@@ -60,12 +73,12 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """When a run ends and what it does on the way; none of it changes what is learnt.
+    """When a run ends, and what it reports and saves on the way. None of this affects what it learns.
 
     iterations      generator updates in total
-    picture_every   iterations from one picture of samples to the next
-    save_minutes    minutes from one checkpoint to the next
-    save_every      iterations whose multiples are saved too and kept for good; 0 for none
+    picture_every   iterations between two pictures of samples
+    save_minutes    minutes between two checkpoints
+    save_every      checkpoints after multiples of this number of iterations are kept for good; 0 for none
     """
 
     iterations: int
@@ -76,61 +89,64 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a weights file says about itself, stored as JSON in its attribute `biogans`.
+    """The description of a weights file, which it contains as JSON in its attribute `biogans`.
 
-    network, training    what the networks and the run were
+    network              the shape of the networks
+    training             the settings of the run
     images               {"number": …, "sha256": …, "channels": [counted from 1]} of the training images
     pixel_size_um        side of a pixel in micrometres, None if unknown
     iteration, position  generator updates, and batches of real images, so far
-    holds                "generator", "critic 0", "recognizer"; "" for the whole state of a training
+    holds                "generator", "critic 0", "recognizer"; "" for the whole training state
     weights              of a generator: "moving average" or "as trained"
     made                 {"command", "machine", "versions"} of the run, {} in older files
-    held_out_distance    of the best generator only
-    imported             {"file": …} where the weights come from another program
-    biogans              the version that wrote the file
+    held_out_distance    only in the file of the best generator
+    imported             {"file": …} if the weights come from another program
+    biogans              version that wrote the file
     """
 
     network: models.NetworkSpec
     training: TrainingSettings
-    images: dict
+    images: dict[str, Any]
     pixel_size_um: float | None = None
     iteration: int = 0
     position: int = 0
     holds: str = ""
     weights: str = ""
-    made: dict = dataclasses.field(default_factory=dict)
+    made: dict[str, Any] = dataclasses.field(default_factory=dict)
     held_out_distance: float | None = None
-    imported: dict = dataclasses.field(default_factory=dict)
+    imported: dict[str, Any] = dataclasses.field(default_factory=dict)
     biogans: str = __version__
 
-    def to_json(self):
-        """The dict that is stored: dataclasses as dicts, what is empty left out."""
+    def to_json(self) -> dict[str, Any]:
+        """The dict that files store, with dataclasses as dicts and without empty optional entries."""
         stored = {"format": FORMAT} | dataclasses.asdict(self)
         optional = ("holds", "weights", "made", "held_out_distance", "imported")
         stored = {name: value for name, value in stored.items() if name not in optional or value not in ("", None, {})}
-        return stored | ({"codes": codes.layout(self.network.codes)} if self.network.codes else {})
+        return stored | ({"codes": codes.code_layout(self.network.codes)} if self.network.codes else {})
 
     @classmethod
-    def from_json(cls, path, stored):
-        """The Metadata of the file `path`, checked. Raises InputError if this version can't make sense of it."""
-        network, training, images = (stored.get(part) for part in ("network", "training", "images"))
+    def from_json(cls, path: str | Path, stored: dict[str, Any]) -> "Metadata":
+        """The validated Metadata of the file `path`. Raises InputError if this version can't interpret it."""
+        network: Any = stored.get("network")
+        training: Any = stored.get("training")
+        images: Any = stored.get("images")
         valid = (all(isinstance(part, dict) for part in (network, training, images))
                  and all(type(stored.get(name)) is int and stored[name] >= 0 for name in ("iteration", "position"))
                  and isinstance(stored.get("pixel_size_um"), (int, float, type(None)))
                  and training.get("algorithm") in list(ALGORITHMS) and isinstance(images.get("channels"), list)
                  and all(type(channel) is int and 0 < channel <= 4 for channel in images["channels"]))
         try:
-            training = TrainingSettings(**training | {"augment": tuple(training.get("augment", ()))}) if valid else None
+            settings = TrainingSettings(**training | {"augment": tuple(training.get("augment", ()))}) if valid else None
         except TypeError:
-            training = None
-        if training is None:
+            settings = None
+        if settings is None:
             raise InputError(f"{path} describes a training unknown to this version: use the version that wrote it")
         names = {field.name for field in dataclasses.fields(cls)} - {"network", "training"}
-        return cls(stored_network(path, network), training,
+        return cls(stored_network(path, network), settings,
                    **{name: value for name, value in stored.items() if name in names})
 
-    def differences(self, wanted):
-        """Lines "setting: its value here, that in `wanted`" of all that must agree for a run to be resumed."""
+    def differences(self, wanted: "Metadata") -> list[str]:
+        """Differences to `wanted` that prevent resuming a run, one line each: "network nz: 100 there, 50 here"."""
         lines = []
         for part in ("network", "training", "images"):
             here, there = (json.loads(json.dumps(each.to_json()[part])) for each in (self, wanted))
@@ -139,8 +155,8 @@ class Metadata:
         return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]
 
 
-def stored_network(path, stored):
-    """The NetworkSpec that the file `path` describes, checked. Raises InputError."""
+def stored_network(path: str | Path, stored: dict[str, Any]) -> models.NetworkSpec:
+    """The validated NetworkSpec that the file `path` describes. Raises InputError."""
     try:
         lists = {name: tuple(stored.get(name, ())) for name in ("factors", "categorical")}
         spec = models.NetworkSpec(**stored | lists)
@@ -161,8 +177,8 @@ def stored_network(path, stored):
 
 # ---------------------------------------------------------------------------------------------- from options
 
-def resolve_settings(options):
-    """The TrainingSettings of train.py's options: as given, else of the preset, else of the algorithm."""
+def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
+    """The TrainingSettings of train.py's options: as given, else from the preset, else the algorithm's defaults."""
     algorithm = options.gan_algorithm or "WGAN-GP"
     defaults = ALGORITHMS[algorithm].defaults
     optimizer = defaults.optimizer if options.optimizer in (None, "default") else options.optimizer
@@ -178,8 +194,8 @@ def resolve_settings(options):
         categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight)
 
 
-def resolve_network(options, images):
-    """The NetworkSpec of train.py's options for `images` (dataloader.Images). Raises InputError if it can't be built."""
+def resolve_network(options: argparse.Namespace, images: Images) -> models.NetworkSpec:
+    """The NetworkSpec of train.py's options for these images. Raises InputError if such networks can't be built."""
     _, height, width, channels = images.pixels.shape
     has_codes = models.ARCHITECTURES[options.network_model].has_codes
     algorithm = ALGORITHMS[options.gan_algorithm or "WGAN-GP"]
@@ -193,19 +209,19 @@ def resolve_network(options, images):
     return spec
 
 
-def resolve_sizes(options, widening):
-    """{nz, ngf, ndf} of the networks: as given, else `widening` times those of the preset or the default."""
+def resolve_sizes(options: argparse.Namespace, widening: float) -> dict[str, Any]:
+    """{nz, ngf, ndf} of the networks: as given, else `widening` times that of the preset or the default."""
     return {name: getattr(options, name) or round(widening * preset_value(options, name, default))
             for name, default in (("nz", 100), ("ngf", 64), ("ndf", 64))}
 
 
-def resolve_schedule(options):
+def resolve_schedule(options: argparse.Namespace) -> Schedule:
     """The Schedule of train.py's options."""
     return Schedule(options.epochs, options.monitor_progress, options.save_minutes, options.keep_every or 0)
 
 
-def preset_value(options, name, default):
-    """The value of option `name`: as given, else the preset's, else `default`."""
+def preset_value(options: argparse.Namespace, name: str, default: Any) -> Any:
+    """The value of option `name`: as given, else from the preset, else `default`."""
     chosen = FAST_GAN if (options.preset, options.gan_algorithm) == ("fast", "GAN") else PRESETS[options.preset]
     given = getattr(options, name)
     return chosen.get(name, default) if given is None else given
