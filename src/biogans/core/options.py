@@ -1,4 +1,7 @@
-"""The options of train.py, and those that several commands share."""
+"""The options of train.py, and the options that several commands share."""
+
+from collections.abc import Callable
+from typing import Any
 
 from ..system import arguments
 from ..system.arguments import rare
@@ -9,13 +12,15 @@ from .gan import ALGORITHMS
 from .models import ARCHITECTURES, INITIALIZERS
 from .settings import PRECISIONS, PRESETS
 
+Group = Any             # for type hints: a parser of argparse, or a group of its options
 
-def parser():
+
+def parser() -> arguments.Parser:
     """The command line of train.py."""
     p = arguments.Parser(prog="train.py", help_all=True, usage="train.py -d DATAROOT [options]", epilog=(
         "examples:\n"
-        "  train.py -d data                                     the paper's best model; days on a CPU, hours on a GPU\n"
-        "  train.py -d data --preset fast -e 1000 -M 100        something to look at within minutes on a CPU\n"
+        "  train.py -d data                                     the paper's best model: days on a CPU, hours on a GPU\n"
+        "  train.py -d data --preset fast -e 1000 -M 100        a first impression: minutes on a CPU\n"
         "  train.py -d data -p Alp14 -m DCGAN -a GAN -e 2000    one polarity factor, the simplest model\n"
         "  train.py -d data -m InfoGAN -a GAN --preset infogan  meaningful codes, learnt without labels\n"
         "  train.py -d data -e 4000 -w                          resume from the checkpoint of the same options\n"
@@ -28,14 +33,15 @@ def parser():
     return p
 
 
-def default_settings(algorithm):
-    """The settings.TrainingSettings of an algorithm when nothing else is asked for."""
+def default_settings(algorithm: str) -> settings.TrainingSettings:
+    """The TrainingSettings of an algorithm if no other option is given."""
     return settings.resolve_settings(parser().parse_args(["-d", "data", "-a", algorithm]))
 
 
 def _add_images(group):
     group.add_argument("-d", "--data", metavar="DATAROOT", required=True,
-                       help="folder of images: one folder of PNG or TIFF files per polarity factor (in *_train and *_test)")
+                       help="folder of images: one folder of PNG or TIFF files per polarity factor, in *_train and "
+                            "*_test")
     add_factors(group)
     rare(group.add_argument("--channels", type=arguments.several(arguments.positive_int), default=(), metavar="N,N",
                             help="channels of the files to use, counted from 1, the growth marker first; "
@@ -83,8 +89,8 @@ def _add_training(group):
     rare(group.add_argument("--no_flips", action="store_true",
                             help="disable random mirroring: for digits and other images with a definite orientation"))
     rare(group.add_argument("--average", type=arguments.decay, default=None, metavar="DECAY",
-                            help="decay of the moving average of the generator's weights, which weights.generator holds "
-                                 "and samples come from; 0 for the current weights; default=0.99"))
+                            help="decay of the moving average of the generator's weights, from which samples and "
+                                 "weights.generator come; 0 for the current weights; default=0.99"))
     group.add_argument("-s", "--seed", type=arguments.seed, default=42, metavar="N",
                        help="random seed; default=42, the answer to the ultimate question")
 
@@ -93,84 +99,94 @@ def _add_machine_and_files(group):
     group.add_argument("-g", "--num_gpus", type=arguments.positive_int, default=1, metavar="N",
                        help="GPUs that share each batch; default=1, or the CPU; not under srun with several tasks")
     rare(group.add_argument("--precision", type=arguments.one_of(PRECISIONS), default="float32", metavar="NAME",
-                            help="float32 | tf32 (GPUs: faster, products rounded to 10 bits) | bfloat16 (faster, 8 bits, "
-                                 "weights stay float32); default=float32"))
+                            help="float32 | tf32 (GPUs: faster, products rounded to 10 bits) | bfloat16 (faster, 8 "
+                                 "bits, weights stay float32); default=float32"))
     add_checkpoints_dir(group)
     group.add_argument("-w", "--use_pretrained_weights", action="store_true",
                        help="resume from the stored checkpoint, up to -e iterations in total")
     group.add_argument("--resume", action="store_true",
-                       help="-w if there is a checkpoint, else start: for requeued jobs")
+                       help="like -w if there is a checkpoint, otherwise start a new run: for requeued jobs")
     group.add_argument("-M", "--monitor_progress", type=arguments.positive_int, default=500, metavar="N",
                        help="iterations between two pictures of samples in images/; default=500")
     rare(group.add_argument("--save_minutes", type=arguments.positive_float, default=10.0, metavar="MIN",
                             help="minutes between two checkpoints; default=10"))
     rare(group.add_argument("--keep", type=arguments.positive_int, default=2, metavar="K",
-                            help="number of checkpoints to keep, the newest and those before it, in case one is damaged; "
-                                 "default=2"))
+                            help="number of checkpoints to keep, the newest and those before it, in case one is "
+                                 "damaged; default=2"))
     rare(group.add_argument("--keep_every", type=arguments.positive_int, default=None, metavar="N",
-                            help="also save every N iterations, and keep these checkpoints for good"))
+                            help="also save after every N iterations, and keep these checkpoints for good"))
     add_verbose(group)
 
 
 # ---------------------------------------------------------------------------------------------- shared by commands
 
-def add_generator(group):
+def add_generator(group: Group) -> None:
+    """-i: the file of a generator."""
     group.add_argument("-i", "--input_file", metavar="FILE", required=True,
                        help="weights.generator, model.generator or weights.combined_model file, required")
 
 
-def add_palette(group):
+def add_palette(group: Group) -> None:
+    """--palette: the colours of merges."""
     group.add_argument("--palette", choices=PALETTES, default="red-green",
-                       help="colours of marker and factor; magenta-green suits colour-blind eyes; default=red-green")
+                       help="colours of marker and factor; magenta-green suits colour-blind viewers; default=red-green")
 
 
-def add_factors(group):
+def add_factors(group: Group) -> None:
+    """-p: polarity factors."""
     group.add_argument("-p", "--polarity_factors", type=arguments.comma_separated, default=(), metavar="A,B",
                        help="polarity factors to use; default: all")
 
 
-def add_batch_size(group):
+def add_batch_size(group: Group) -> None:
+    """-b: images in a batch."""
     group.add_argument("-b", "--batch_size", type=arguments.positive_int, default=None, metavar="N",
                        help="images in a batch, over all GPUs; of each factor if each has a critic; default=64")
 
 
-def add_model(group, mark=lambda action: action):
-    """The architecture and its sizes; `mark` is applied to each option, such as arguments.rare."""
+def add_model(group: Group, mark: Callable = lambda action: action) -> None:
+    """-m and the sizes of the networks; `mark` is applied to -m, for example arguments.rare."""
     mark(group.add_argument("-m", "--network_model", type=arguments.one_of(ARCHITECTURES), default="DCGAN-starshaped",
-                            metavar="NAME", help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped"))
+                            metavar="NAME",
+                            help=f"architecture: {' | '.join(ARCHITECTURES)}; default=DCGAN-starshaped"))
     rare(group.add_argument("--ngf", type=arguments.positive_int, default=None, metavar="N",
-                            help="generator filters; default=64, or 3.5 times as many, 224, where multichannel networks "
-                                 "generate 7 channels rather than 2"))
+                            help="generator filters; default=64, or 3.5 times as many (224) for multichannel networks, "
+                                 "which generate 7 channels instead of 2"))
     rare(group.add_argument("--ndf", type=arguments.positive_int, default=None, metavar="N",
-                            help="discriminator filters; default=64, likewise 224"))
+                            help="discriminator filters; default=64 or, likewise, 224"))
     rare(group.add_argument("-z", "--nz", type=arguments.positive_int, default=None, metavar="N",
-                            help="size of the latent vector z, codes included; default=100, likewise 350"))
+                            help="size of the latent vector z, including codes; default=100 or, likewise, 350"))
 
 
-def add_algorithm(group, mark=lambda action: action):
+def add_algorithm(group: Group, mark: Callable = lambda action: action) -> None:
+    """-a; `mark` is applied to it, for example arguments.rare."""
     mark(group.add_argument("-a", "--gan_algorithm", type=arguments.one_of(ALGORITHMS), default=None, metavar="NAME",
                             help=f"training algorithm: {' | '.join(ALGORITHMS)}; default=WGAN-GP"))
 
 
-def add_learning(group):
+def add_learning(group: Group) -> None:
+    """The optimizer, the learning rates, and the constants of WGAN and WGAN-GP."""
     rates = ", ".join(f"{algorithm.defaults.lr_d:g} for {name}" for name, algorithm in ALGORITHMS.items())
     rare(group.add_argument("-o", "--optimizer", type=arguments.one_of(("default", "adam", "rmsprop")), default=None,
                             metavar="NAME", help="default (rmsprop for WGAN, adam for the others) | adam | rmsprop"))
     rare(group.add_argument("--lrD", type=arguments.positive_float, default=None, metavar="LRD",
-                            help=f"learning rate for discriminator/critic; default: {rates} (with their own optimizers; "
-                                 f"otherwise 1e-4 for adam, 5e-5 for rmsprop)"))
+                            help=f"learning rate of the discriminator/critic; default: {rates} (with their own "
+                                 f"optimizers; otherwise 1e-4 for adam, 5e-5 for rmsprop)"))
     rare(group.add_argument("--lrG", type=arguments.positive_float, default=None, metavar="LRG",
-                            help="learning rate for the generator; default: 0.0002 (the paper's code used the critic's)"))
+                            help="learning rate of the generator; default: 0.0002 (the paper's code used the "
+                                 "critic's)"))
     rare(group.add_argument("--wgan_clip_value", type=arguments.positive_float, default=0.01, metavar="C",
                             help="WGAN keeps the critic's weights in [-C, C]; default=0.01"))
     rare(group.add_argument("--wgangp_lambda", type=arguments.positive_float, default=10.0, metavar="L",
                             help="weight of WGAN-GP's gradient penalty; default=10"))
 
 
-def add_checkpoints_dir(group):
+def add_checkpoints_dir(group: Group) -> None:
+    """-c: the folder of the weights."""
     group.add_argument("-c", "--checkpoints_dir", default="checkpoints", metavar="FOLDER",
                        help="folder of the weights; default=checkpoints")
 
 
-def add_verbose(group):
+def add_verbose(group: Group) -> None:
+    """-v."""
     group.add_argument("-v", "--verbose", action="store_true", help="print more")
