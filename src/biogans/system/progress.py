@@ -1,20 +1,28 @@
-"""What a run tells while it goes: a progress bar or plain lines, a CSV file, TensorBoard."""
+"""What a run reports: a progress bar or plain lines, a CSV file of its losses, and events for TensorBoard."""
 
 import csv
 import functools
 import io
+import math
 import os
 import socket
 import sys
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from .errors import InputError
 from .files import noticing_a_full_disk, replacing
 
+
 class Scores(NamedTuple):
-    """held_out_distance    kernel distance of generated to held-out images, mean over factors: 0 is best
-    critic_overfitting      0: held-out images score as training images; 1: as generated ones
+    """Held-out metrics of a training.
+
+    held_out_distance    kernel distance between generated and held-out images, mean over factors: 0 is best
+    critic_overfitting   0: held-out images score as training images do; 1: as generated ones
     """
 
     held_out_distance: float
@@ -23,26 +31,31 @@ class Scores(NamedTuple):
 
 SECONDS_BETWEEN_LINES = 30
 COLUMNS = ("iteration", "critic_loss", "generator_loss", "seconds", *Scores._fields)
-BEFORE = len(COLUMNS) - len(Scores._fields)         # columns of logs from before there were scores
+BEFORE = len(COLUMNS) - len(Scores._fields)         # columns of older logs, which have no scores
 
 
-def reading(title, unit="block"):
-    """A function that wraps an iterable with a progress bar on a terminal, with nothing elsewhere."""
+def reading(title: str, unit: str = "block") -> Callable[[Iterable], Iterable]:
+    """A function that wraps an iterable in a progress bar on a terminal, and does nothing elsewhere."""
     from tqdm import tqdm
+
     return functools.partial(tqdm, desc=title, unit=unit, disable=None, leave=False)
 
 
 class Progress:
-    """A bar with losses, iterations/s and time left on a terminal; elsewhere, as in a batch job's log, some lines."""
+    """The progress of a training: a bar with losses, speed and time left on a terminal, a line now and then elsewhere.
 
-    def __init__(self, done, total):
+    done, total   iterations before this run, and in the end
+    """
+
+    def __init__(self, done: int, total: int) -> None:
         from tqdm import tqdm
+
         self.total, self.first, self.start = total, done, time.monotonic()
         self.next_line, self.distance = 0.0, ""
         self.bar = tqdm(initial=done, total=total, unit="it", disable=None, dynamic_ncols=True, smoothing=0.05)
 
-    def update(self, done, losses, scores=None):
-        """Tell that `done` iterations are done, the last one with these losses and, if measured, Scores."""
+    def update(self, done: int, losses: tuple[float, float], scores: Scores | None = None) -> None:
+        """Report that `done` iterations are done, with the losses of the last one and, if measured, its scores."""
         if scores:
             self.distance = f", held-out distance {scores.held_out_distance:.3g}"
         critic_loss, generator_loss = losses
@@ -60,32 +73,34 @@ class Progress:
             print(f"iteration {done}/{self.total}  {text}  {rate:.3g} it/s  {left} left", flush=True)
             self.next_line = now + SECONDS_BETWEEN_LINES
 
-    def warn(self, lines):
-        """Tell lines that are no part of the progress, on standard error."""
+    def warn(self, lines: Iterable[str]) -> None:
+        """Print lines to standard error without disturbing the bar."""
         for line in lines:
             self.bar.write(line, file=sys.stderr)
 
-    def close(self):
+    def close(self) -> None:
+        """Remove the bar."""
         self.bar.close()
 
 
 class Log:
-    """The losses of each iteration in a CSV file and for TensorBoard; rows after iteration `done` are dropped first.
+    """The losses of each iteration in a CSV file and for TensorBoard.
 
-    These are left by a run that was killed after its last checkpoint, and the run that goes on computes them again.
+    Rows after iteration `done` are removed first: a run that was killed after its last checkpoint has left them, and
+    the resumed run computes them again. All methods raise files.NoRoom if the disk is full.
     """
 
-    def __init__(self, path, tensorboard, done):
+    def __init__(self, path: Path, tensorboard: Path, done: int) -> None:
         rows = _rows_until(path, done) if done else []
         with replacing(path) as temporary, open(temporary, "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
-        self.path, self.file = path, open(path, "a", newline="", buffering=1)
+        self.path, self.file = path, open(path, "a", newline="", buffering=1)       # noqa: SIM115 (closed by close)
         self.writer = csv.writer(self.file)
         self.events = _Events(tensorboard)
 
-    def losses(self, iteration, losses, seconds, scores=None):
-        """Add a row; `seconds` is the time that this iteration took, `scores` are Scores if there are any."""
+    def losses(self, iteration: int, losses: tuple[float, float], seconds: float, scores: Scores | None = None) -> None:
+        """Add a row: the losses of critic and generator, the seconds that the iteration took, and scores if any."""
         critic_loss, generator_loss = losses
         self.seconds += seconds
         with noticing_a_full_disk(self.path):
@@ -96,50 +111,90 @@ class Log:
         for name, score in scores._asdict().items() if scores else ():
             self.events.add(iteration, tag=f"score/{name}", simple_value=score)
 
-    def codes(self, iteration, quantities):
-        """Add a row to the table of what codes mean, {quantity: number}, and print it."""
+    def codes(self, iteration: int, quantities: Mapping[str, float]) -> None:
+        """Print how well the codes are learnt, {quantity: number}, and add a row to their table codes.<run>.csv."""
         path = self.path.with_name(self.path.name.replace("log.", "codes.", 1))
         columns = ("iteration", *quantities)
         rows = _rows_until(path, iteration - 1, columns)
         with replacing(path) as temporary, open(temporary, "w", newline="") as file:
-            csv.writer(file).writerows([columns, *rows, (iteration, *(f"{value:.5g}" for value in quantities.values()))])
-        print(f"iteration {iteration}  " + ", ".join(f"{name} {value:.2f}" for name, value in quantities.items()), flush=True)
+            row = (iteration, *(f"{value:.5g}" for value in quantities.values()))
+            csv.writer(file).writerows([columns, *rows, row])
+        text = ", ".join(f"{name} {value:.2f}" for name, value in quantities.items())
+        print(f"iteration {iteration}  {text}", flush=True)
         for name, value in quantities.items():
             self.events.add(iteration, tag=f"codes/{name}", simple_value=value)
 
-    def picture(self, iteration, picture):
-        """Show a picture, uint8 (height, width, 3), in TensorBoard."""
+    def picture(self, iteration: int, picture: np.ndarray) -> None:
+        """Add a picture, uint8 (height, width, 3), for TensorBoard."""
         from PIL import Image
+
         png = io.BytesIO()
         Image.fromarray(picture).save(png, "png")
         height, width, colours = picture.shape
         self.events.add(iteration, tag="samples", image={
             "height": height, "width": width, "colorspace": colours, "encoded_image_string": png.getvalue()})
 
-    def close(self):
+    def close(self) -> None:
+        """Close all files."""
         with noticing_a_full_disk(self.path):
             self.file.close()
         self.events.close()
 
 
+def read_losses(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(iterations, {column: losses or scores}) of a Log's CSV file; NaN where a value is missing.
+
+    Incomplete rows are ignored. Raises InputError if there are no losses.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8", errors="replace") as file:
+            table = csv.DictReader(file, strict=False)
+            names = [name for name in table.fieldnames or [] if name.endswith("_loss")]
+            lines = [line for line in table if np.isfinite(_number(line.get("iteration")))
+                     and all(line.get(name) is not None for name in names)]
+    except (OSError, csv.Error) as problem:
+        raise InputError(f"{path}: can't read this log of losses ({problem}): give the CSV file that train.py "
+                         f"writes") from None
+    if not names or not lines:
+        raise InputError(f"{path}: no losses in this file yet: give the CSV file that train.py writes, with columns "
+                         f"iteration and ..._loss")
+    values = {name: np.array([_number(line[name]) for line in lines]) for name in names}
+    for name in Scores._fields:
+        scores = np.array([_number(line.get(name)) for line in lines])
+        if np.isfinite(scores).any():
+            values[name] = scores
+    return np.array([_number(line["iteration"]) for line in lines]), values
+
+
+def _number(text):
+    """A finite float, or NaN."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
 class _Events:
-    """An event file, as TensorBoard reads them; its own writer would import TensorFlow, also where JAX trains."""
+    """A file of events for TensorBoard, whose own writer would import TensorFlow even if JAX trains."""
 
     def __init__(self, folder):
         from tensorboard.summary.writer.record_writer import RecordWriter
+
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
         self.path = folder / name
-        self.file = RecordWriter(open(self.path, "wb"))
+        self.file = RecordWriter(open(self.path, "wb"))      # noqa: SIM115 (closed by close)
         self._write(file_version="brain.Event:2")
 
     def add(self, step, **value):
-        """Add one value (a tensorboard Summary.Value, by its fields) to the curve or pictures of its tag."""
+        """Add a value, given as the fields of TensorBoard's Summary.Value, to the curve or the pictures of its tag."""
         self._write(step=step, summary={"value": [value]})
 
     def _write(self, **event):
         from tensorboard.compat.proto.event_pb2 import Event
+
         with noticing_a_full_disk(self.path):
             self.file.write(Event(wall_time=time.time(), **event).SerializeToString())
             self.file.flush()
@@ -149,7 +204,8 @@ class _Events:
             self.file.close()
 
 
-def _rows_until(path, done, columns=COLUMNS):
+def _rows_until(path: Path, done: int, columns: Sequence[str] = COLUMNS) -> list[list[Any]]:
+    """Complete rows of a CSV file up to iteration `done`, with empty fields for columns that older files lack."""
     try:
         with open(path, newline="") as file:
             rows = [row for row in list(csv.reader(file))[1:] if len(row) in (BEFORE, len(columns))]
