@@ -60,14 +60,14 @@ def test_a_stack_is_written_to_images_and_its_path_printed(capsys, drawn):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8"])
 def test_values_of_a_stack(dtype):
     values = write_stack(channels=2, dtype=dtype)
-    drawing = visualize.read(Path("stack7.h5"), 1, 2)
+    drawing = visualize.read_drawing(Path("stack7.h5"), 1, 2)
     assert drawing.cells.dtype == np.float32 and drawing.names == ["red", "Alp14"]
     assert np.allclose(drawing.cells, values[1:] / (255 if dtype == "uint8" else 1), atol=1e-6)
 
 
 def test_another_value_range_and_odd_attributes():
     write_stack(channels=3, value_range=[-1, 1], channel_names="unexpected", pixel_size_um="none")
-    drawing = visualize.read(Path("stack7.h5"))
+    drawing = visualize.read_drawing(Path("stack7.h5"))
     assert drawing.cells.min() >= 0.5 and drawing.names == ["red", "green 1", "green 2"]
     assert drawing.pixel_size_um is None
 
@@ -125,7 +125,7 @@ def test_image_files(mode, name, expected, capsys, drawn):
 
 def test_sixteen_bits_are_scaled_to_their_largest():
     Image.fromarray(np.array([[0, 500], [1000, 250]], "uint16")).save("cell.tif")
-    assert visualize.read(Path("cell.tif")).cells[0, ..., 0].tolist() == [[0, 0.5], [1, 0.25]]
+    assert visualize.read_drawing(Path("cell.tif")).cells[0, ..., 0].tolist() == [[0, 0.5], [1, 0.25]]
 
 
 @pytest.mark.parametrize("count, names", [(2, ["red", "green"]), (4, ["page 1", "page 2", "page 3", "page 4"]),
@@ -133,13 +133,13 @@ def test_sixteen_bits_are_scaled_to_their_largest():
 def test_pages_of_a_tiff(count, names):
     pages = [Image.fromarray(np.full((12, 20), 10 * k, "uint8")) for k in range(count)]
     pages[0].save("cell.tif", save_all=True, append_images=pages[1:])
-    drawing = visualize.read(Path("cell.tif"))
+    drawing = visualize.read_drawing(Path("cell.tif"))
     assert drawing.names == names and np.allclose(drawing.cells[0, 0, 0] * 255, [10 * k for k in range(len(names))])
 
 
 def test_pages_of_different_sizes_are_not_channels():
     picture("L").save("cell.tif", save_all=True, append_images=[picture("L", (10, 10))])
-    assert visualize.read(Path("cell.tif")).names == ["gray"]
+    assert visualize.read_drawing(Path("cell.tif")).names == ["gray"]
 
 
 def test_a_picture_in_images_is_not_replaced_by_its_drawing():
@@ -288,7 +288,7 @@ BAD = {
     "bomb": (_bomb, "f.png"),
     "nan image": (_float_tiff, "NaN"),
     "weights by name": (lambda: _weights("weights.generator.DCGAN.GAN.1.h5"),
-                        "weights file: draw cells from it with predict.py -i weights.generator.DCGAN.GAN.1.h5 first"),
+                        "weights file: generate cells from it with predict.py -i weights.generator.DCGAN.GAN.1.h5 first"),
     "weights by content": (lambda: _weights("f.h5"), "this is a weights file"),
     "no stack": (_empty_hdf5, "no dataset named stack"),
     "group": (_group, "not a dataset"),
@@ -364,4 +364,4 @@ def test_the_scale_bar_of_an_image_file_is_in_micrometres_where_it_tells_its_res
     pixels[10:30, 10:60, :2] = 200
     for per_inch, expected in ((25400 / 0.19, pytest.approx(0.19, rel=1e-3)), (300, None)):
         Image.fromarray(pixels).save(tmp_path / "cell.png", dpi=(per_inch, per_inch))
-        assert visualize.read(tmp_path / "cell.png").pixel_size_um == expected
+        assert visualize.read_drawing(tmp_path / "cell.png").pixel_size_um == expected
