@@ -5,10 +5,12 @@ if not __package__:                     # a copy of this folder, run as `python 
     import launch
     launch.run_copy(__file__)
 
+import argparse
 import hashlib
 import json
 import math
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +19,18 @@ from .. import __version__
 from ..system import arguments, launch, stacks
 from ..system.arguments import rare
 from ..system.errors import InputError
-from . import c2st, codes, options as command_line, trained
-from .trained import IMAGES
+from . import c2st, codes, trained
+from . import options as command_line
+from .dataloader import Images
+from .models import NetworkSpec
+from .trained import IMAGES, TrainedGenerator
 
 
-def parser():
+def parser() -> arguments.Parser:
     """The command line."""
     p = arguments.Parser(prog="predict.py", help_all=True, description=__doc__, epilog=(
-        "Architecture, algorithm, sizes and factors come from the input file. An interrupted command resumes when it is\n"
-        "repeated.\n\n"
+        "Architecture, algorithm, sizes and factors come from the input file. Repeat an interrupted command to resume "
+        "it.\n\n"
         "examples:\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
         "  predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5 -n 16 -s 1\n"
@@ -39,40 +44,44 @@ def parser():
     cells = output.add_mutually_exclusive_group()
     cells.add_argument("-s", "--seed", type=arguments.seed, default=None, metavar="N",
                        help="random seed, to generate the same cells again; by default every run generates new ones")
-    cells.add_argument("--z", metavar="FILE.json", help="latent vector of the cell, as the page of biogans explore saves "
-                                                        "it, or a list of such vectors")
+    cells.add_argument("--z", metavar="FILE.json",
+                       help="latent vector of the cell, as saved by the page of biogans explore, or a list of such "
+                            "vectors")
     output.add_argument("--code", metavar="NAME=VALUE,…",
-                        help="codes of an InfoGAN, such as c0=3,u1=-0.5; the others are random, or as in the file of --z")
+                        help="codes of an InfoGAN, such as c0=3,u1=-0.5; all others are random, or from the file of "
+                             "--z")
     output.add_argument("--format", choices=stacks.FORMATS, default="h5",
-                        help="h5 (a stack for visualize.py) | png (a data folder for train.py, one folder of images per "
-                             "factor) | tiff (one OME-TIFF, for Fiji); default=h5")
+                        help="h5 (a stack for visualize.py) | png (a data folder for train.py, with one folder of "
+                             "images per factor) | tiff (one OME-TIFF, for Fiji); default=h5")
     command_line.add_factors(output)
     command_line.add_batch_size(output)
     evaluation = p.add_argument_group("evaluation")
     evaluation.add_argument("-e", "--evaluate", action="store_true",
                             help="compare generated images with the real ones of -d by a two-sample test in fast mode, "
-                                 "which takes minutes (biogans evaluate does the full test)")
+                                 "which takes minutes (biogans evaluate runs the full test)")
     evaluation.add_argument("-d", "--data", metavar="DATAROOT",
                             help="folder of real images: *_test, and *_train beside it")
-    _add_expectations(p.add_argument_group("expected contents of the file (it is an error if they differ)"))
+    _add_expectations(p.add_argument_group("expected contents of the file (a difference is an error)"))
     other = p.add_argument_group("files and progress")
     command_line.add_checkpoints_dir(other)
     rare(other.add_argument("-w", "--use_pretrained_weights", action="store_true",
-                            help="accepted for symmetry with train.py: the stored weights are always used"))
+                            help="accepted for symmetry with train.py: predict.py always uses the stored weights"))
     rare(other.add_argument("-D", "--debug", action="store_true", help="print debugging information"))
     command_line.add_verbose(other)
     return p
 
 
 def _add_expectations(group):
+    """Options of train.py that by default expect nothing."""
     command_line.add_model(group, rare)
     command_line.add_algorithm(group, rare)
     command_line.add_learning(group)
-    group.set_defaults(**dict.fromkeys(("network_model", "nz", "ngf", "ndf", "wgan_clip_value", "wgangp_lambda", "lrG")))
+    names = ("network_model", "nz", "ngf", "ndf", "wgan_clip_value", "wgangp_lambda", "lrG")
+    group.set_defaults(**dict.fromkeys(names))
 
 
-def predict(options):
-    """Generate cells as the parsed `options` say and write them to a stack. Raises InputError for a user error."""
+def predict(options: argparse.Namespace) -> None:
+    """Generate cells as the parsed options specify, write and evaluate them. Raises InputError for user errors."""
     launch.announce()
     if options.evaluate and not options.data:
         raise InputError("-e compares with real images: give their folder with -d")
@@ -83,14 +92,21 @@ def predict(options):
     if options.debug or options.verbose:
         print(f"{generator.path}: {generator.metadata.to_json()}")
     channels = generator.channels(options.polarity_factors)
-    held_out = c2st.load_real(options.data, "test", generator.metadata, generator.spec.factors) if options.evaluate else None
+    if not options.evaluate:
+        write_cells(options, generator, channels)
+        return
+    held_out = c2st.load_real(options.data, "test", generator.metadata, generator.spec.factors)
     seed = write_cells(options, generator, channels)
-    if options.evaluate:
-        evaluate(c2st.Generated(generator), held_out, c2st.load_real(options.data, "train", generator.metadata, generator.spec.factors), seed)
+    training = c2st.load_real(options.data, "train", generator.metadata, generator.spec.factors)
+    evaluate(c2st.Generated(generator), held_out, training, seed)
 
 
-def write_cells(options, generator, channels):
-    """Generate into the file or folder that the options name, or resume it; returns the seed. Raises InputError."""
+def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channels: Sequence[int]) -> int:
+    """Generate cells into the file or folder that the options name, or resume it. Returns the seed.
+
+    channels   positions of the generator's channels to write
+    Raises InputError for user errors, files.NoRoom if the disk is full.
+    """
     kind, spec = stacks.FORMATS[options.format], generator.spec
     target = IMAGES / f"stack{len(channels)}.{generator.name}{kind.suffix}"
     given = read_z(options.z, spec.nz) if options.z else None
@@ -99,7 +115,7 @@ def write_cells(options, generator, channels):
     output = stacks.ResumableOutput(target, {
         "weights": hashlib.sha256(generator.path.read_bytes()).hexdigest(), "channels": channels, "number": number,
         "batch_size": batch_size, "seed": options.seed, "code": options.code, "version": __version__,
-        "z": None if given is None else hashlib.sha256(given).hexdigest()})
+        "z": None if given is None else hashlib.sha256(given.tobytes()).hexdigest()})
     done, seed = output.read_note()
     if done:
         print(f"resuming {target} after {done:,} of {number:,} cells")
@@ -118,8 +134,8 @@ def write_cells(options, generator, channels):
     return seed
 
 
-def check_expectations(generator, options):
-    """Raise InputError if an option was given that contradicts the metadata of the generator's file."""
+def check_expectations(generator: TrainedGenerator, options: argparse.Namespace) -> None:
+    """Raise InputError if a given option contradicts the metadata of the generator's file."""
     training, spec = generator.metadata.training, generator.spec
     stored = {"network_model": spec.architecture, "gan_algorithm": training.algorithm, "ngf": spec.ngf, "ndf": spec.ndf,
               "nz": spec.nz} | {name: getattr(training, name) for name in ("optimizer", "lrD", "lrG", "wgan_clip_value",
@@ -127,55 +143,60 @@ def check_expectations(generator, options):
     for option, there in stored.items():
         given = getattr(options, option)
         if given not in (None, "default", there):
-            raise InputError(f"--{option} {given} contradicts {generator.path}, which was trained with {there}: leave it "
-                             f"out")
+            raise InputError(f"--{option} {given} contradicts {generator.path}, which was trained with {there}: leave "
+                             f"it out")
 
 
-def image_folders(spec, channels):
-    """Names of the folders of images: those of the factors among `channels`, or one for all cells."""
-    found = [name for name, own in zip(spec.separate_factors, spec.factor_channels) if {*own[1:]} <= {*channels}]
-    return tuple(found) or ("cells",)
+def image_folders(spec: NetworkSpec, channels: Sequence[int]) -> tuple[str, ...]:
+    """Names of the image folders: the factors among `channels` (positions), or one folder for all cells."""
+    if not spec.separate_factors:
+        return ("cells",)
+    factors = zip(spec.separate_factors, spec.factor_channels, strict=True)
+    return tuple(name for name, own in factors if {*own[1:]} <= {*channels}) or ("cells",)
 
 
-def read_z(path, nz):
-    """z (cells, nz), float32, from a JSON file: one list of nz numbers, a list of such, or either under "z".
+def read_z(path: str, nz: int) -> np.ndarray:
+    """z (cells, nz), float32, from a JSON file: a list of nz numbers, a list of such lists, or either under "z".
 
-    Raises InputError.
+    Raises InputError if the file is missing, damaged or for another generator.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: give --z a JSON file that the page of biogans explore saved") from None
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: this is not a JSON file: give --z one that the page of biogans explore saved") from None
+        raise InputError(f"{path}: this is not a JSON file: give --z one that the page of biogans explore saved"
+                         ) from None
     numbers = content.get("z") if isinstance(content, dict) else content
     try:
         z = np.array(numbers, np.float32, ndmin=2)
     except (ValueError, TypeError, OverflowError):
-        z = np.empty(0)
+        z = np.empty((0, 0), np.float32)
     if z.ndim != 2 or z.shape[1] != nz or not len(z) or not np.isfinite(z).all():
         raise InputError(f"{path}: its z is not {nz} numbers, or a list of such lists, as this generator needs: give "
                          f"a file that was saved with this generator")
     return z
 
 
-def evaluate(generated, held_out, training, seed):
+def evaluate(generated: c2st.Generated, held_out: Images, training: Images, seed: int) -> None:
     """Print how well critics distinguish generated cells, and training images, from held-out images."""
     c2st.check_numbers(held_out)
     critic = c2st.fast()
-    rows = {"generated": generated, "real": c2st.Real(training, generated.factors)}
-    if training.fingerprint == held_out.fingerprint:        # no folders *_train and *_test: nothing real is left over
-        del rows["real"]
+    columns: dict[str, c2st.Generated | c2st.Real] = {"generated": generated}
+    if training.fingerprint != held_out.fingerprint:        # equal without *_train and *_test: then no others are left
+        columns["real"] = c2st.Real(training, generated.factors)
     print(f"two-sample test (C2ST) against {len(held_out.pixels)} held-out images, fast mode: {c2st.FAST_SPLITS} "
-          f"splits, critics of {critic.iterations} updates\n(about 0: indistinguishable from real ones; biogans evaluate "
-          f"has the full test and other measures)\n{'':20}" + "".join(f"{name:>16}" for name in rows), flush=True)
+          f"splits, critics with {critic.iterations} updates\n(about 0: indistinguishable from real images; biogans "
+          f"evaluate has the full test and other metrics)\n{'':20}" + "".join(f"{name:>16}" for name in columns),
+          flush=True)
     splits = [c2st.Split(seed, number) for number in range(c2st.FAST_SPLITS)]
     scores = {name: [{factor: score for factor, score, _ in c2st.two_sample(subject, held_out, critic, split)}
-                     for split in splits] for name, subject in rows.items()}
+                     for split in splits] for name, subject in columns.items()}
     for factor in generated.factors:
-        values = [[score[factor] for score in scores[name]] for name in rows]
+        values = [[score[factor] for score in scores[name]] for name in columns]
         print(f"{factor:20}" + "".join(f"{np.mean(each):10.2f} ±{np.std(each, ddof=1):4.1f}" for each in values))
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
     return launch.run(predict, parser().parse_args(arguments))

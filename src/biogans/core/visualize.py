@@ -374,7 +374,7 @@ def _channels(pages: Sequence[np.ndarray]) -> tuple[np.ndarray, list[str], str]:
 
 
 def _to_one(page):
-    """A page scaled to [0, 1]: 8-bit values by 255, others by their largest value (after shifting negative ones to 0)."""
+    """A page scaled to [0, 1]: 8-bit values by 255, others by their largest value, after shifting negatives to 0."""
     if page.dtype == np.uint8:
         return to_unit(page)
     page = page.astype("float64")
