@@ -1,1 +1,1 @@
-"""The core of BioGANs: what a student reads, copies and edits. Copied elsewhere, `python train.py` runs the copy."""
+"""The core of BioGANs, for students to read, copy and edit: in a copy, `python train.py` runs the edited files."""

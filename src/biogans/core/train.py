@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """Train a GAN on images of cells.
 
-The file reads top to bottom: options, data, networks, then the loop.
+This file reads from top to bottom: options, images, networks, then the loop.
 """
 
 if not __package__:                     # a copy of this folder, run as `python train.py`
     import launch
     launch.run_copy(__file__)
 
+import argparse
 import contextlib
 import dataclasses
 import json
 import math
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,26 +26,30 @@ from ..system.errors import InputError
 from ..system.files import NoRoom, make_writable, shared_lock
 from ..system.lazy import backend
 from ..system.pixels import to_signed
-from ..system.progress import Log, Progress
+from ..system.progress import Log, Progress, Scores
 from ..system.stop import StopRequest
-from . import checkpoint, codes, dataloader, figures, models, monitor, options as command_line
+from . import checkpoint, codes, dataloader, figures, models, monitor
+from . import options as command_line
 from .settings import Metadata, Schedule, resolve_network, resolve_schedule, resolve_settings
 from .trained import IMAGES
 
-GRID = (8, 8)               # groups of cells that share the red half of z, and cells in a group
+if TYPE_CHECKING:           # importing it chooses the backend, which `train` does first
+    from .engine import Engine
+
+GRID = (8, 8)               # groups of cells that share the red part of z, and cells per group
 STAR_GRID = (5, 2)
-DIAGNOSED = 1000            # images of each kind whose codes are read
+DIAGNOSED = 1000            # real and generated images, each, from which codes are read
 
 
 @dataclasses.dataclass
 class Run:
     """Everything that a training needs, resolved from the options and the images.
 
-    images, held_out    dataloader.Images of the training, and those of *_test for the scores (None: no scores)
-    batches             dataloader.Batches of `images`
-    paths               the files that it writes
-    metadata            what these say about it: network, settings and images
-    schedule            when it ends and what it does on the way
+    images, held_out    training images, and those of *_test for the scores; None for no scores
+    batches             batches of the training images
+    paths               files in the checkpoints folder
+    metadata            description of the run in these files: network, settings and images
+    schedule            when the run ends, and what it reports and saves on the way
     team, stop          the tasks that train together, and the request to stop
     """
 
@@ -55,14 +63,14 @@ class Run:
     stop: StopRequest
 
 
-def train(options):
-    """Train as the parsed `options` say; returns the exit status: 0, or 75 or 130 if asked to stop.
+def train(options: argparse.Namespace) -> int:
+    """Train as the parsed options specify; returns the exit status: 0, or 75 or 130 after a request to stop.
 
     Raises InputError for a user error.
     """
     with StopRequest() as stop, workers.joined() as team:
         launch.announce()
-        backend()               # an error in its choice is reported before the images are read
+        backend()               # reports a wrong choice before the images are read
         run = prepare_run(options, stop, team)
         if team.rank:
             return train_as_worker(run, options.num_gpus)
@@ -76,14 +84,14 @@ def train(options):
             return training_loop(run, engine, done) if done < run.schedule.iterations else 0
 
 
-def prepare_run(options, stop, team):
-    """Read the images, and resolve everything that depends on the options and on their shape; returns the Run."""
+def prepare_run(options: argparse.Namespace, stop: StopRequest, team: workers.Team) -> Run:
+    """Read the images, and resolve everything that depends on the options and on the images. Raises InputError."""
     settings, schedule = resolve_settings(options), resolve_schedule(options)
     for rate in {settings.lrD, settings.lrG}:
         if rate >= 1:
             print(f"warning: a learning rate of {rate:g} is far above the usual 1e-5 to 1e-2", file=sys.stderr)
     with stop.at_once():
-        with team.first_task_first(options.cache):      # which writes that file
+        with team.first_task_first(bool(options.cache)):        # it writes that file
             images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
                                      options.skip_bad_images, options.cache)
         held_out = None if team.rank else monitor.load_held_out(options.data, options.polarity_factors, images)
@@ -91,16 +99,18 @@ def prepare_run(options, stop, team):
     print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
           f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
     with stop.at_once():
-        batches = dataloader.batches(images, settings.batch_size, settings.seed, models.ARCHITECTURES[spec.architecture])
+        architecture = models.ARCHITECTURES[spec.architecture]
+        batches = dataloader.batches(images, settings.batch_size, settings.seed, architecture)
     paths = checkpoint.RunPaths(options.checkpoints_dir, spec, settings.algorithm, options.keep, schedule.save_every)
     metadata = checkpoint.run_metadata(spec, settings, images)
     check_agreement(team, metadata)
     return Run(images, held_out, batches, paths, metadata, schedule, team, stop)
 
 
-def build_engine(run, num_gpus, verbose=False):
-    """The engine.Engine of a run; the networks and the machine are reported."""
+def build_engine(run: Run, num_gpus: int, verbose: bool = False) -> "Engine":
+    """Build the Engine of a run, record the machine in its metadata, and report both. Raises InputError."""
     from .engine import Engine, device_name
+
     engine = Engine(run.metadata.network, run.metadata.training, num_gpus, run.team)
     run.metadata = dataclasses.replace(run.metadata, made=provenance.of_this_run(device_name()))
     print(device_name())
@@ -114,8 +124,8 @@ def build_engine(run, num_gpus, verbose=False):
     return engine
 
 
-def start_or_resume(run, engine, resumes):
-    """Restore the newest checkpoint or set the files of an earlier run aside; returns the number of iterations done."""
+def start_or_resume(run: Run, engine: "Engine", resumes: bool) -> int:
+    """Restore the newest checkpoint, or move the files of an earlier run aside. Returns the iterations done so far."""
     checkpoint.check_space(run.paths, engine)
     done = checkpoint.resume(run.paths, engine, run.metadata) if resumes else 0
     run.team.share(done)
@@ -128,8 +138,8 @@ def start_or_resume(run, engine, resumes):
     return done
 
 
-def training_loop(run, engine, done):
-    """Iterate until all iterations are `done` or a stop is requested; returns the exit status."""
+def training_loop(run: Run, engine: "Engine", done: int) -> int:
+    """Iterate until all iterations are done or a stop is requested; returns the exit status."""
     paths, schedule = run.paths, run.schedule
     draw_real_samples(IMAGES / f"real_samples.{paths.name}.png", run.images)
     meter = None
@@ -145,13 +155,14 @@ def training_loop(run, engine, done):
             done += 1
             stopping = run.stop.agreed(engine.total)
             check_finite(losses, done, paths)
-            pause = done % schedule.picture_every == 0 or done == schedule.iterations
+            picture_is_due = done % schedule.picture_every == 0 or done == schedule.iterations
             with saving_without_room(run, engine, done):
-                scores = measure(run, engine, meter, done) if meter and pause else None
+                scores = measure(run, engine, meter, done) if meter and picture_is_due else None
                 log.losses(done, losses, seconds, scores)
                 progress.update(done, losses, scores)
-                progress.warn(meter.warnings(scores) if scores else ())
-                if pause:
+                if meter and scores:
+                    progress.warn(meter.warnings(scores))
+                if picture_is_due:
                     log.picture(done, draw_samples(IMAGES / f"fake_samples.{paths.name}.{done}.png", engine))
                     if engine.recognizer:
                         log.codes(done, diagnose(engine, run.images))
@@ -169,27 +180,29 @@ def training_loop(run, engine, done):
         return run.stop.status
     figures.loss_curves(IMAGES / f"losses.{paths.name}.png", paths.log)
     if meter and meter.best:
-        print(f"best:    {paths.best} (held-out distance {meter.best[0]:.3g} in iteration {meter.best[1]})")
-    print(f"weights: {paths.generator}\nmodel:   {paths.model}\nimages:  {IMAGES}/fake_samples.{paths.name}.{done}.png\n"
+        distance, iteration = meter.best
+        print(f"best:    {paths.best} (held-out distance {distance:.3g} in iteration {iteration})")
+    print(f"weights: {paths.generator}\nmodel:   {paths.model}\n"
+          f"images:  {IMAGES}/fake_samples.{paths.name}.{done}.png\n"
           f"losses:  {IMAGES}/losses.{paths.name}.png")
     return 0
 
 
-def measure(run, engine, meter, done):
-    """The progress.Scores of the engine; keeps the generator if it is the best so far."""
+def measure(run: Run, engine: "Engine", meter: monitor.Monitor, done: int) -> Scores:
+    """The Scores of the engine; saves the generator if it is the best so far."""
     scores = meter.measure()
     if meter.is_best(scores, done):
         checkpoint.save_best(run.paths, engine, dataclasses.replace(run.metadata, iteration=done), scores)
     return scores
 
 
-def train_as_worker(run, num_gpus):
+def train_as_worker(run: Run, num_gpus: int) -> int:
     """Train as a task of non-zero rank: no files, pictures or output; returns the exit status."""
     engine = build_engine(run, num_gpus)
     stopping, done = False, run.team.share(None)
     if done and checkpoint.restore(run.paths.combined, engine, run.metadata) != done:
-        raise InputError(f"{run.paths.combined} is another file here than for the first task: give -c a folder that all "
-                         f"nodes share")
+        raise InputError(f"{run.paths.combined} differs from the file that the first task read: give -c a folder that "
+                         f"all nodes share")
     while done < run.schedule.iterations and not stopping:
         engine.iterate(done, run.batches)
         done += 1
@@ -197,17 +210,17 @@ def train_as_worker(run, num_gpus):
     return run.stop.status if stopping else 0
 
 
-def check_agreement(team, metadata):
-    """Raise InputError if the tasks of the team were given different options, or see different images."""
+def check_agreement(team: workers.Team, metadata: Metadata) -> None:
+    """Raise InputError if the tasks of the team have different options or see different images."""
     own = json.dumps(metadata.to_json())
     others = [rank for rank, theirs in enumerate(team.gather(own)) if theirs != own]
     if others:
-        raise InputError(f"tasks {', '.join(map(str, others))} have other images or options than task {team.rank}: give "
-                         f"all nodes the same")
+        raise InputError(f"tasks {', '.join(map(str, others))} have other images or options than task {team.rank}: "
+                         f"give all nodes the same ones")
 
 
 @contextlib.contextmanager
-def saving_without_room(run, engine, done):
+def saving_without_room(run: Run, engine: "Engine", done: int) -> Iterator[None]:
     """If there is no room for the log or a picture, try to save a checkpoint before the run ends."""
     try:
         yield
@@ -216,17 +229,17 @@ def saving_without_room(run, engine, done):
         raise
 
 
-def check_finite(losses, iteration, paths):
-    """Raise InputError if the training has diverged; the last good checkpoint stays as it is."""
+def check_finite(losses: tuple[float, float], iteration: int, paths: checkpoint.RunPaths) -> None:
+    """Raise InputError if the training has diverged. The last checkpoint is kept."""
     if not all(map(math.isfinite, losses)):
-        advice = f"{paths.combined} is kept: resume from it with -w, or" if paths.combined.is_file() else \
-            "nothing was saved yet:"
+        saved = paths.combined.is_file()
+        advice = f"{paths.combined} is kept: resume from it with -w, or" if saved else "nothing was saved yet:"
         raise InputError(f"the losses became {losses[0]} and {losses[1]} in iteration {iteration}: stopped; {advice} "
                          f"lower --lrD and --lrG")
 
 
-def draw_real_samples(path, images):
-    """A picture of some images of each factor, evenly spaced: neighbours may be frames of one video."""
+def draw_real_samples(path: Path, images: dataloader.Images) -> None:
+    """Write a picture of some images of each factor, evenly spaced: adjacent ones may be frames of one video."""
     examples = {}
     for k, factor in enumerate(images.factors):
         same = np.flatnonzero(images.labels == k)
@@ -235,10 +248,10 @@ def draw_real_samples(path, images):
     figures.real_grid(path, examples)
 
 
-def draw_samples(path, engine):
-    """A picture of cells generated from latents that are the same in every iteration; returns its pixels.
+def draw_samples(path: Path, engine: "Engine") -> np.ndarray:
+    """Write a picture of cells generated from latents that are the same in every iteration; returns the picture.
 
-    With codes, each row has another value of the first code, and each column the same noise.
+    With codes, each row has a different value of the first code, and each column has the same noise.
     """
     spec = engine.spec
     groups, group_size = STAR_GRID if len(spec.separate_factors) > 1 else GRID
@@ -248,14 +261,14 @@ def draw_samples(path, engine):
     return figures.sample_grid(path, spec, engine.generate(z), group_size)
 
 
-def diagnose(engine, images):
-    """What the recognizer reads from generated and from real images, always the same ones: see codes.diagnosis."""
+def diagnose(engine: "Engine", images: dataloader.Images) -> dict[str, float]:
+    """How well the codes are learnt (codes.diagnosis), from the same latents and real images in every iteration."""
     z = engine.grid_latents(DIAGNOSED, 1)
     real = to_signed(images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)])
     return codes.diagnosis(engine.local_copy(engine.recognizer), engine.spec.codes, z, engine.generate(z), real)
 
 
-def resume_command():
+def resume_command() -> str:
     """The command that resumes this run."""
     return provenance.command() + ("" if "-w" in sys.argv[1:] else " -w")
 
@@ -263,5 +276,6 @@ def resume_command():
 parser = command_line.parser
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
     return launch.run(train, parser().parse_args(arguments))
