@@ -1,1 +1,1 @@
-"""Files, locks, processes and the command line: what every room stands on."""
+"""Files, locks, processes and command lines: the foundation of all other rooms."""

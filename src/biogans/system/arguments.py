@@ -1,15 +1,21 @@
-"""Command lines: a parser with one-line errors and a short help, and the types of arguments that commands share."""
+"""Command lines: a parser with one-line errors and short help, and argument types that commands share.
+
+An argument type is a function of the text that a user typed. It raises argparse.ArgumentTypeError, or ValueError, if
+the text is not valid.
+"""
 
 import argparse
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
-    """Help as wide as the terminal, up to 120 columns, in which a name such as DCGAN-starshaped stays in one piece."""
+    """Help as wide as the terminal, up to 120 columns, that does not break names such as DCGAN-starshaped."""
 
-    def __init__(self, prog):
+    def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=34, width=min(120, shutil.get_terminal_size().columns))
 
     def _split_lines(self, text, width):
@@ -17,13 +23,16 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line and whose -h is short.
+    """An ArgumentParser with one-line errors and a short -h.
 
-    Options are spelled with underscores, as --batch_size; hyphens (--batch-size) are accepted too. Those marked with
-    `rare` appear only under --help_all, which a parser has if `help_all` is true.
+    Options are spelled with underscores, such as --batch_size; hyphens (--batch-size) are accepted too. Options marked
+    as `rare` appear only under --help_all.
+
+    help_all     whether the parser has the option --help_all
+    arguments    those of argparse.ArgumentParser
     """
 
-    def __init__(self, help_all=False, **arguments):
+    def __init__(self, help_all: bool = False, **arguments: Any) -> None:
         super().__init__(formatter_class=Help, allow_abbrev=False, **arguments)
         self.shows_rare = False
         if help_all:
@@ -35,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args([*map(self._spelled, words[:end]), *words[end:]], namespace)
 
     def _spelled(self, word):
-        """A word with the underscores of the option that it names."""
+        """`word` with the underscores of the option that it names."""
         name, equals, value = word.partition("=")
         spelled = name[:2] + name[2:].replace("-", "_")
         known = word.startswith("--") and spelled in self._option_string_actions
@@ -48,6 +57,7 @@ class Parser(argparse.ArgumentParser):
         return self._without_rare(super().format_help)
 
     def _without_rare(self, make):
+        """The text that make() returns, without rare options unless they are to be shown."""
         hidden = [] if self.shows_rare else [action for action in self._actions if getattr(action, "rare", False)]
         helps = [action.help for action in hidden]
         for action in hidden:
@@ -55,10 +65,11 @@ class Parser(argparse.ArgumentParser):
         try:
             return make()
         finally:
-            for action, text in zip(hidden, helps):
+            for action, text in zip(hidden, helps, strict=True):
                 action.help = text
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
+        """Print one line to standard error, and exit with status 2."""
         print(f"{self.prog}: {' '.join(message.split())} ({self.prog} -h explains the options)", file=sys.stderr)
         sys.exit(2)
 
@@ -70,36 +81,36 @@ class _HelpAll(argparse.Action):
         parser.exit()
 
 
-def rare(action):
-    """Mark what `add_argument` returned as an option that few runs need."""
-    action.rare = True
+def rare(action: argparse.Action) -> argparse.Action:
+    """Mark an option, as `add_argument` returns it, as one that few runs need."""
+    action.rare = True      # type: ignore[attr-defined]    # Parser reads it
     return action
 
 
 # ---------------------------------------------------------------------------------------------- types of arguments
 
-def one_of(names):
-    """A type: one of `names`, whatever its case."""
+def one_of(names: Iterable[str]) -> Callable[[str], str]:
+    """A type: one of `names`, in upper or lower case."""
     def choose(text):
         for name in names:
             if name.lower() == text.lower():
                 return name
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
-    choose.names = tuple(names)         # for Tab completion
+    choose.names = tuple(names)         # type: ignore[attr-defined]    # Tab completion reads it
     return choose
 
 
-def some_of(names):
-    """A type: several of `names` separated by commas, whatever their case; a tuple in the order of `names`."""
+def some_of(names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
+    """A type: some of `names`, separated by commas, in upper or lower case; a tuple in the order of `names`."""
     def choose(text):
         chosen = {one_of(names)(name) for name in comma_separated(text)}
         return tuple(name for name in names if name in chosen)
-    choose.names = tuple(names)
+    choose.names = tuple(names)         # type: ignore[attr-defined]    # Tab completion reads it
     return choose
 
 
-def checked(kind, accept, meaning):
-    """A type: kind(text), where accept(value) holds; `meaning` describes it in the error message."""
+def checked(kind: Callable[[str], Any], accept: Callable[[Any], bool], meaning: str) -> Callable[[str], Any]:
+    """A type: kind(text), if accept(kind(text)) is true; `meaning` describes valid values in the error message."""
     def convert(text):
         try:
             result = kind(text)
@@ -119,16 +130,16 @@ positive_float = checked(float, lambda number: 0 < number < float("inf"), "a num
 decay = checked(float, lambda number: 0 <= number < 1, "a number from 0 up to, but not including, 1")
 
 
-def comma_separated(text):
+def comma_separated(text: str) -> tuple[str, ...]:
     """A type: the names in "A,B,C" as a tuple; () for an empty text."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def several(convert):
+def several(convert: Callable[[str], Any]) -> Callable[[str], tuple]:
     """A type: a tuple of comma-separated values, each of the type `convert`."""
     return lambda text: tuple(convert(part) for part in comma_separated(text))
 
 
-def category_counts(text):
+def category_counts(text: str) -> tuple[int, ...]:
     """A type: the number of categories of each categorical code; () for "0"."""
     return () if text.strip() == "0" else several(at_least_two)(text)

@@ -1,4 +1,4 @@
-"""Where a result comes from: the command, the machine, and the versions of what computed it."""
+"""The provenance of results: the command, the machine, and the versions of the software."""
 
 import importlib.metadata
 import os
@@ -6,28 +6,32 @@ import platform
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 
 LIBRARIES = ("numpy", "scipy", "keras", "tensorflow", "tensorflow-cpu", "jax")
 
 
-def of_this_run(device):
-    """What a file says of the run that wrote it; `device` is what the networks run on, in words."""
+def of_this_run(device: str) -> dict[str, Any]:
+    """The provenance that files record: {"command", "machine", "versions"}.
+
+    device   description of the devices that the networks run on
+    """
     return {"command": command(), "machine": f"{cpu_model()}; {device}", "versions": versions()}
 
 
-def command():
-    """The command of this process, as one would type it."""
+def command() -> str:
+    """The command of this process, as a user would type it."""
     given = sys.argv[1:]
     for k, word in enumerate(given[:-1]):
-        if word in ("-d", "--data"):    # train.sbatch reads a copy on the node, which goes with the job
+        if word in ("-d", "--data"):    # train.sbatch reads a copy on the node, which is deleted after the job
             given[k + 1] = os.environ.get("BG_DATA_FROM", given[k + 1])
     return shlex.join([Path(sys.argv[0]).name, *given])
 
 
-def cpu_model():
-    """The processor's name, where the system is Linux; elsewhere its kind."""
+def cpu_model() -> str:
+    """Name of the processor on Linux, its kind on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -35,8 +39,8 @@ def cpu_model():
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def versions():
-    """{name: version} of what the numbers depend on."""
+def versions() -> dict[str, str]:
+    """{name: version} of BioGANs, Python and the libraries on which numerical results depend."""
     found = {name: importlib.metadata.version(name) for name in LIBRARIES
              if any(True for _ in importlib.metadata.distributions(name=name))}
     return {"biogans": __version__, "python": platform.python_version(), **found}
