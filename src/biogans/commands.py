@@ -1,6 +1,6 @@
-"""The commands of BioGANs, one line each, and the program `biogans` that runs them.
+"""The commands of BioGANs, and the program `biogans` that runs them.
 
-Any `python3` may read this file before the right one is found: it uses no syntax newer than Python 3.6.
+Any `python3` may read this file before the right one is found, so it uses no syntax newer than Python 3.6.
 """
 
 import difflib
@@ -8,6 +8,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from typing import Any, NoReturn, Optional, Sequence
 
 from .system import launch
 
@@ -46,18 +47,20 @@ GROUPS = {
 COMMANDS = {name: module for group in GROUPS.values() for name, module in group.items()}
 
 
-def main():
-    """Run `biogans COMMAND …`; without a command print them all."""
+def main() -> None:
+    """Run `biogans COMMAND …`, or list all commands if none is given."""
     words = sys.argv[1:]
     name = words[0].replace("-", "_") if words else "help"
     if name in ("help", "_h", "__help"):
         print(overview())
     elif name in ("version", "__version"):
         from . import __version__
+
         print("biogans " + __version__)
     elif name == "complete":
         launch.use_installed_python()
         from .completion import complete
+
         complete(words[1:])
     elif name in COMMANDS:
         run(name, words[1:])
@@ -68,14 +71,17 @@ def main():
         sys.exit(2)
 
 
-def run(name, arguments=None):
-    """Run a command and end the process with its exit status. `arguments`: those of the command line by default."""
+def run(name: str, arguments: Optional[Sequence[str]] = None) -> NoReturn:
+    """Run a command, and end the process with its exit status.
+
+    arguments   by default those of the command line
+    """
     if name == "train":
         launch.hold_stop_signals()
     launch.use_installed_python()
     if sys.version_info < (3, 11):
         sys.exit(launch.fail("{} is older than Python 3.11: run 'make' in the BioGANs folder".format(sys.executable)))
-    sys.dont_write_bytecode = True          # `cp $BG_SRC/* .` is to find files only
+    sys.dont_write_bytecode = True          # `cp $BG_SRC/* .` fails on folders
     try:
         status = launch.run(lambda _: launch.use_edited_core(), None)
         command = load(name).main if not status else None
@@ -89,13 +95,13 @@ def run(name, arguments=None):
     sys.exit(command(arguments) if command else status)
 
 
-def load(name):
-    """The module of a command: `main(arguments)` runs it, `parser()` is its command line."""
+def load(name: str) -> Any:
+    """Import the module of a command: `main(arguments)` runs it, `parser()` is its command line."""
     return importlib.import_module("biogans." + COMMANDS[name])
 
 
-def overview():
-    """All commands in their groups, with the first line of each one's docstring."""
+def overview() -> str:
+    """A list of all commands by group, with the first line of each docstring."""
     lines = ["usage: biogans COMMAND …          biogans COMMAND -h explains a command"]
     for title, group in GROUPS.items():
         lines += ["", title]
@@ -103,7 +109,8 @@ def overview():
     return "\n".join(lines)
 
 
-def summary(name):
-    """The first line of a command's docstring, read without importing it."""
+def summary(name: str) -> str:
+    """The first line of a command's docstring, read without importing the command."""
     path = Path(__file__).resolve().parent.joinpath(*COMMANDS[name].split(".")).with_suffix(".py")
-    return re.search(r'^"""(.*?)(?:"""|\n)', path.read_text(encoding="utf-8"), re.MULTILINE).group(1)
+    found = re.search(r'^"""(.*?)(?:"""|\n)', path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found.group(1) if found else ""

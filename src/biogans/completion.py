@@ -3,14 +3,19 @@
     complete -o default -C 'biogans complete' biogans train.py predict.py visualize.py
 """
 
+import argparse
 import os
 import shlex
+from collections.abc import Sequence
 
 from . import commands
 
 
-def complete(words):
-    """Print the candidates, one a line. bash gives the program's name, the word to complete and the one before it."""
+def complete(words: Sequence[str]) -> None:
+    """Print the candidates, one per line.
+
+    words   program, word to complete and previous word, as bash passes them
+    """
     program, word, previous = words
     name = program.rpartition("/")[2].removesuffix(".py")
     if name == "biogans":
@@ -22,7 +27,7 @@ def complete(words):
 
 
 def _subcommand(line):
-    """The command of a line "biogans evaluate …", None if there is none yet."""
+    """The command in a line such as "biogans evaluate …", None if it has none yet."""
     try:
         typed = shlex.split(line)[1:2]
     except ValueError:                  # an open quotation mark
@@ -31,11 +36,11 @@ def _subcommand(line):
     return name if name in commands.COMMANDS else None
 
 
-def candidates(parser, word, previous):
-    """The options that begin with `word`, or the values that do where `previous` is an option; else none (a file)."""
+def candidates(parser: argparse.ArgumentParser, word: str, previous: str) -> list[str]:
+    """The options that begin with `word` or, after an option, its values that do; none lets bash complete files."""
     expecting = [action for action in parser._actions if previous in action.option_strings and action.nargs != 0]
     if expecting:
-        names = expecting[0].choices or getattr(expecting[0].type, "names", ())
+        names = expecting[0].choices or getattr(expecting[0].type, "names", None) or ()
         return [name for name in names if name.lower().startswith(word.lower())]
     if not word.startswith("-"):
         return []

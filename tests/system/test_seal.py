@@ -28,7 +28,7 @@ def test_a_sealed_file_is_as_it_was_written_and_hdf5_reads_it(stack):
     assert seal.find_corruption(stack) is None
     seal.append_trailer(stack)
     assert stack.read_bytes() == content + seal.trailer(content) and seal.find_corruption(stack) is None
-    assert visualize.read(stack).cells.shape == (1, 16, 24, 2)
+    assert visualize.read_drawing(stack).cells.shape == (1, 16, 24, 2)
     with h5py.File(stack, "r+") as file:        # h5py takes off the seal of what it changes
         file["stack"].attrs["note"] = "x"
     assert seal.MARK not in stack.read_bytes() and seal.find_corruption(stack) is None
@@ -58,7 +58,7 @@ def test_a_file_on_which_hdf5_hangs_is_refused(stack):
     stack.write_bytes(content)
     with guarded():
         try:
-            visualize.read(stack)
+            visualize.read_drawing(stack)
         except InputError as refusal:
             assert stack.name in str(refusal) and "\n" not in str(refusal)
 

@@ -7,13 +7,15 @@ import argparse
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..system.errors import InputError
 from . import codes, models
-from .dataloader import Images
 from .gan import ALGORITHMS
+
+if TYPE_CHECKING:               # it imports Pillow, which no parser needs
+    from .dataloader import Images
 
 # Cells with recognisable factors within minutes on a few CPU cores; the evidence is in docs/training.md.
 FAST: dict[str, Any] = {"ngf": 16, "ndf": 16, "batch_size": 8, "num_D_iters": 2, "lrD": 1e-3, "lrG": 1e-3, "init": "he"}
@@ -194,7 +196,7 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
         categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight)
 
 
-def resolve_network(options: argparse.Namespace, images: Images) -> models.NetworkSpec:
+def resolve_network(options: argparse.Namespace, images: "Images") -> models.NetworkSpec:
     """The NetworkSpec of train.py's options for these images. Raises InputError if such networks can't be built."""
     _, height, width, channels = images.pixels.shape
     has_codes = models.ARCHITECTURES[options.network_model].has_codes

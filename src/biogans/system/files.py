@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and so that two jobs don't write the same ones."""
+"""Atomic writes, so that readers never see an incomplete file, and locks, so that no two jobs write the same files."""
 
 import contextlib
 import datetime
@@ -9,7 +9,9 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
@@ -19,16 +21,16 @@ NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK)
 
 
 class NoRoom(InputError):
-    """The disk is full, or the quota used up. Nothing that was there before is lost."""
+    """The disk is full or the quota is used up. Earlier files are intact."""
 
 
 @contextlib.contextmanager
-def replacing(target, size=0):
+def replacing(target: str | Path, size: int = 0) -> Iterator[Path]:
     """Yield the path of a temporary file beside `target`; on success flush it to the disk and rename it to `target`.
 
-    On any exception the temporary file is removed and an earlier `target` stays as it was. The temporary name
-    keeps the target's suffix, because many libraries choose the format by it. Raises NoRoom if the disk is full, or
-    has fewer than `size` bytes left.
+    An exception removes the temporary file and leaves an earlier `target` as it was. The temporary name keeps the
+    target's suffix, by which many libraries choose the format. Raises NoRoom if the disk is full, or has fewer than
+    `size` bytes left.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,21 +50,24 @@ def replacing(target, size=0):
     except OSError as problem:
         if problem.errno not in NO_ROOM:
             raise
-        temporary.unlink(missing_ok=True)       # so that what it took counts as free
+        temporary.unlink(missing_ok=True)       # so that its space counts as free in the message
         raise NoRoom(_no_room(target, size, problem.errno)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write(target, *parts):
-    """Write the bytes `parts`, one after the other, to `target`, whole or not at all. Raises NoRoom."""
+def write(target: str | Path, *parts: bytes) -> None:
+    """Write the bytes `parts`, one after the other, to `target`, completely or not at all. Raises NoRoom."""
     with replacing(target, sum(map(len, parts))) as temporary, open(temporary, "wb") as file:
         for part in parts:
             file.write(part)
 
 
-def link(source, target):
-    """Give the content of `source` the name `target` too, which is replaced; a copy where there are no hard links."""
+def link(source: str | Path, target: str | Path) -> None:
+    """Make `target` a hard link to `source`, or a copy if the file system has no links. Replaces an earlier `target`.
+
+    Raises NoRoom.
+    """
     with replacing(target) as temporary:
         temporary.unlink()
         try:
@@ -74,8 +79,8 @@ def link(source, target):
 
 
 @contextlib.contextmanager
-def noticing_a_full_disk(path):
-    """Raise NoRoom where what is done to `path` within fails for lack of room."""
+def noticing_a_full_disk(path: str | Path) -> Iterator[None]:
+    """Raise NoRoom if writing to `path` in this block fails for lack of room."""
     try:
         yield
     except OSError as problem:
@@ -84,13 +89,14 @@ def noticing_a_full_disk(path):
         raise NoRoom(_no_room(path, 0, problem.errno)) from None
 
 
-def check_room(path, size):
-    """Raise NoRoom if the disk on which the folder of `path` lies has fewer than `size` bytes left."""
+def check_room(path: str | Path, size: int) -> None:
+    """Raise NoRoom if the disk of the folder of `path` has fewer than `size` bytes left."""
     if size > _free(path):
         raise NoRoom(_no_room(path, size, errno.ENOSPC))
 
 
 def _free(path):
+    """Free bytes on the disk of the folder of `path`."""
     room = os.statvfs(Path(path).parent)
     return room.f_bavail * room.f_frsize
 
@@ -98,53 +104,55 @@ def _free(path):
 def _no_room(path, size, number):
     needed = f"it needs {size:,} bytes, and " if size else ""
     room = "your quota is used up" if number == errno.EDQUOT else f"{_free(path):,} bytes are free on its disk"
-    return (f"{path} can't be written: {needed}{room}: make room and repeat the command, with -w to go on with a "
-            f"training; what was there before is kept")
+    return (f"{path} can't be written: {needed}{room}: make room and repeat the command, with -w to resume a training; "
+            f"earlier files are kept")
 
 
 class Lock:
-    """A lock of the operating system on a file: it ends with its process, however that ends, and at a reboot.
+    """A lock of the operating system on a file. It ends with its process, however that ends, and at a reboot.
 
-    fcntl's locks work on NFS too. What the file says (host, process, job) is for people only.
+    The locks of fcntl work on NFS too. The content of the file (host, process, job) is only for people.
 
-    holder      who has it, in words, where it could not be taken
-    works       False where the file system has no locks
+    holder      the process that has the lock, in words, if it could not be taken
+    works       False if the file system has no locks
     """
 
-    def __init__(self, path):
-        self.path, self.file, self.holder, self.works = Path(path), None, "", True
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.holder, self.works = Path(path), "", True
+        self.file: Any = None
 
-    def take(self):
-        """Take the lock for this process alone; False if another one has it."""
+    def take(self) -> bool:
+        """Take the lock exclusively; returns False if another process has it."""
         try:
             self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.file.seek(0)
-            self.holder = " ".join(self.file.read(1000).split()) or "it has not said who it is"
+            self.holder = " ".join(self.file.read(1000).split()) or "an unknown process"
             self.file.close()
             return False
-        with contextlib.suppress(OSError):      # a full disk: the lock holds without a word
+        with contextlib.suppress(OSError):      # a full disk: the lock works without content
             os.truncate(self.path, 0)
             os.write(self.file.fileno(), whoami().encode())
         return True
 
-    def share(self):
-        """Take the lock together with others, or let others share it: nobody can then take it for himself alone."""
+    def share(self) -> None:
+        """Share the lock with other processes. None of them can then take it exclusively."""
         if self.file is None or self.file.closed:
             self._lock(fcntl.LOCK_SH)
         elif self.works:
             fcntl.lockf(self.file, fcntl.LOCK_SH)
 
-    def release(self):
-        """Let go of the lock, and remove its file if nobody shares it."""
+    def release(self) -> None:
+        """Release the lock, and remove its file unless other processes share it."""
         with contextlib.suppress(OSError):
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.path.unlink(missing_ok=True)
         self.file.close()
 
     def _lock(self, operation):
+        """Lock the file that has this name now. Raises BlockingIOError if another process has locked it."""
         while True:
-            self.file = open(self.path, "a+")
+            self.file = open(self.path, "a+")       # noqa: SIM115 (closed by release)
             try:
                 fcntl.lockf(self.file, operation)
                 if os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.path)):
@@ -158,14 +166,14 @@ class Lock:
                 if problem.errno not in NO_LOCKS:
                     raise
                 self.works = False
-                print(f"warning: {self.path.parent}: this file system has no locks: see to it that no second job "
+                print(f"warning: {self.path.parent}: this file system has no locks: make sure that no second job "
                       f"writes here", file=sys.stderr)
                 return
 
 
 @contextlib.contextmanager
-def shared_lock(folder, run):
-    """While other jobs may write to `folder` too: first remove what killed jobs of this name left, if none is at work."""
+def shared_lock(folder: Path, run: str) -> Iterator[None]:
+    """Share `folder` with other jobs; first remove partial files of killed jobs of this `run` if none is running."""
     lock = Lock(folder / f".lock.{run}")
     if lock.take() and lock.works:
         remove_leftovers(folder, run)
@@ -176,28 +184,28 @@ def shared_lock(folder, run):
         lock.release()
 
 
-def whoami():
+def whoami() -> str:
     """Host, process and job of this run, in words."""
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or os.environ.get("JOB_ID")
     return (f"host {socket.gethostname()}, process {os.getpid()}, " + (f"job {job}, " if job else "") +
             f"since {datetime.datetime.now():%Y-%m-%d %H:%M}")
 
 
-def remove_leftovers(folder, run):
-    """Remove what killed writers of the files *.`run`.* left half-written in `folder`; none may be at work."""
+def remove_leftovers(folder: str | Path, run: str) -> None:
+    """Remove partial files *.`run`.* of killed jobs from `folder`; no such job may be running."""
     for path in Path(folder).glob(f".*.{run}.*partial*"):
         path.unlink(missing_ok=True)
 
 
-def make_writable(*folders):
-    """Create the folders where they are missing. Raises OSError now, rather than at the end, if one can't be written."""
+def make_writable(*folders: Path) -> None:
+    """Create missing folders. Raises OSError if one can't be written: better now than at the end of a training."""
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
 
 
 def _flush_folder(folder):
-    """Make a rename in `folder` survive a power cut."""
+    """Flush a folder to the disk, so that a rename in it survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

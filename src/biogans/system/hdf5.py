@@ -1,7 +1,7 @@
-"""HDF5 files that describe themselves: how they are written, opened and verified.
+"""Write, open and verify self-describing HDF5 files.
 
-Two root attributes describe a file: `biogans`, a JSON text, and `sha256`, a digest of that text and of every array.
-The file ends with a digest of all bytes before it (seal.py). Nothing is ever unpickled and no link is followed.
+Two root attributes describe a file: `biogans`, a JSON text, and `sha256`, a digest of this text and of every array. The
+file ends with a digest of all bytes before it (seal.py). Nothing is ever unpickled, and links are not followed.
 """
 
 import contextlib
@@ -10,23 +10,30 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import seal
 from .errors import InputError
 from .files import write
+from .lazy import Variable
 
-MOST_CHARACTERS = 1 << 20       # of the attribute `biogans`
+MOST_CHARACTERS = 1 << 20       # in the attribute `biogans`
 MOST_OBJECTS = 1 << 16          # groups and arrays in a file
-DEEPEST = 16                    # groups in groups
+DEEPEST = 16                    # levels of groups within groups
 UNREADABLE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)   # what h5py raises on damage
 
 
 class Damaged(InputError):
-    """A file that is missing, incomplete, or not as it was written: `what` is wrong, without the remedy."""
+    """A file is missing, incomplete, or has changed since it was written.
 
-    def __init__(self, what, remedy):
+    what     the problem, without the remedy
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what}: {remedy}")
         self.what = what
 
@@ -36,10 +43,10 @@ class Corrupt(ValueError):
 
 
 @contextlib.contextmanager
-def opened(path):
-    """Yield the HDF5 file `path`, open for reading, once its bytes are known to be safe to read.
+def opened(path: str | Path) -> Iterator[Any]:
+    """Verify the bytes of the HDF5 file `path`, then yield it, open for reading (h5py.File).
 
-    Raises Corrupt if they are not; reading a damaged file can raise any of UNREADABLE.
+    Raises Corrupt if its bytes are not safe to read; reading a damaged file can raise any of UNREADABLE.
     """
     import h5py
 
@@ -49,13 +56,13 @@ def opened(path):
         yield file
 
 
-def reason(problem):
-    """The first line of an exception's message, or its name."""
+def reason(problem: BaseException) -> str:
+    """The first line of an exception's message, or the name of its class."""
     return (str(problem).splitlines() or [type(problem).__name__])[0]
 
 
-def own_dataset(file, name):
-    """The dataset `name` of an open file if it lies in that file itself, else None: no link out of it is followed."""
+def own_dataset(file: Any, name: str) -> Any:
+    """The dataset `name` of an open file if it is stored in this file itself, else None: links are not followed."""
     import h5py
 
     link = file.get(name, getlink=True)                     # `name in file` would open the file that a link names
@@ -64,14 +71,14 @@ def own_dataset(file, name):
     return dataset if own else None
 
 
-def read_described(path, remedy="use another copy"):
-    """({name: array}, description) of a file that `describe` described, both verified.
+def read_described(path: str | Path, remedy: str = "use another copy") -> tuple[dict[str, np.ndarray], Any]:
+    """Read and verify a file that `describe` has described: ({name: array}, description).
 
-    Raises Damaged, which ends with the remedy, or InputError if the file can't be read now.
+    Raises Damaged, with this remedy, or InputError if the file can't be read at the moment.
     """
     try:
         with opened(path) as file:
-            text, sha256 = _text(file, "biogans"), _text(file, "sha256")
+            text, sha256 = _text_attribute(file, "biogans"), _text_attribute(file, "sha256")
             if text is None:
                 raise Damaged(f"{path} was not written by BioGANs, or only in part",
                               "give a file from a checkpoints folder")
@@ -83,43 +90,46 @@ def read_described(path, remedy="use another copy"):
         raise Damaged(f"{path} is damaged ({problem})", remedy) from None
     except UNREADABLE as problem:
         if isinstance(problem, OSError) and problem.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
-            raise InputError(f"{path} can't be read now ({reason(problem)}): see to that first") from None
+            raise InputError(f"{path} can't be read now ({reason(problem)}): solve that first") from None
         raise Damaged(f"{path} is not a readable weights file ({reason(problem)})", remedy) from None
     if sha256 != _digest(arrays, text):
         raise Damaged(f"{path} is damaged (its checksum does not match)", remedy)
     return arrays, description
 
 
-def new_in_memory():
-    """A new HDF5 file in memory: when a disk is full, HDF5 itself neither says how much it needs nor ends cleanly."""
+def new_in_memory() -> Any:
+    """A new HDF5 file (h5py.File) in memory: on a full disk, HDF5 neither states how much it needs nor ends cleanly."""
     import h5py
 
     class File(h5py.File):
         def __str__(self):
-            return "memory.h5"          # Keras takes an open file where the name of one would end in .h5
+            return "memory.h5"          # Keras accepts an open file if its name ends in .h5
 
     return File("memory.h5", "w", driver="core", backing_store=False, block_size=1 << 22)
 
 
-def describe(file, description):
-    """Write what an open file holds (a dict for JSON), and the digest of that and of all arrays, into its attributes."""
+def describe(file: Any, description: Mapping[str, Any]) -> None:
+    """Write the description of an open file, for JSON, and the digest of it and of all arrays, into its attributes."""
     text = json.dumps(description)
     file.attrs["biogans"] = text
     file.attrs["sha256"] = _digest(_arrays(file), text)
 
 
-def write_described(path, file, description):
-    """Write a file in memory, described and sealed, to `path`: whole or not at all. Raises files.NoRoom."""
+def write_described(path: str | Path, file: Any, description: Mapping[str, Any]) -> None:
+    """Describe and seal a file in memory, and write it to `path`, completely or not at all. Raises files.NoRoom."""
     describe(file, description)
     file.flush()
     content = file.id.get_file_image()
     write(path, content, seal.trailer(content))
 
 
-def assign(path, arrays, variables):
-    """Assign {name: array} to Keras variables [(name, variable)], which must be all that there are. Raises InputError."""
+def assign(path: str | Path, arrays: Mapping[str, np.ndarray], variables: Sequence[tuple[str, Variable]]) -> None:
+    """Assign the arrays of the file `path`, {name: array}, to Keras variables [(name, variable)].
+
+    Raises InputError if their names or shapes differ.
+    """
     if arrays.keys() != {name for name, _ in variables}:
-        raise InputError(f"{path} holds other layers than its description says: use another copy, or train again")
+        raise InputError(f"{path} holds other layers than its description states: use another copy, or train again")
     for name, variable in variables:
         if arrays[name].shape != tuple(variable.shape):
             raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, not {tuple(variable.shape)}: use "
@@ -128,7 +138,7 @@ def assign(path, arrays, variables):
         variable.assign(arrays[name])
 
 
-def _text(file, name):
+def _text_attribute(file, name):
     """A text attribute of the file's root, of at most MOST_CHARACTERS, or None."""
     if name not in file.attrs or file.attrs.get_id(name).get_storage_size() > MOST_CHARACTERS:
         return None
@@ -137,13 +147,13 @@ def _text(file, name):
 
 
 def _arrays(file):
-    """{name: array} of what the file itself holds; links are not followed. Raises ValueError for anything beyond it."""
+    """{name: array} of all datasets stored in the file itself. Raises ValueError for anything else."""
     datasets = {}
     for name, dataset in _datasets(file):
         if dataset.dtype.kind not in "fiub" or dataset.shape is None:
             raise ValueError("its arrays do not hold numbers")
         if dataset.is_virtual or dataset.external:
-            raise ValueError("its arrays lie in other files")
+            raise ValueError("its arrays are stored in other files")
         datasets[name] = dataset
     claimed = sum(math.prod(dataset.shape) * dataset.dtype.itemsize for dataset in datasets.values())
     if file.driver != "core" and claimed > os.stat(file.filename).st_size:
@@ -152,7 +162,7 @@ def _arrays(file):
 
 
 def _datasets(file):
-    """Yield (name, dataset) of all datasets below `file`. Recursion in HDF5's own visit can overflow its stack."""
+    """Yield (name, dataset) of all datasets of a file. HDF5's own visit is recursive and can overflow its stack."""
     import h5py
 
     groups, objects = [("", file, 0)], 0
@@ -163,7 +173,7 @@ def _datasets(file):
             if not isinstance(name, str):
                 raise ValueError("a name in it is not text")
             if objects > MOST_OBJECTS or depth > DEEPEST:
-                raise ValueError("it holds more, or deeper, groups than a network has")
+                raise ValueError("it has more, or deeper, groups than a network")
             if isinstance(group.get(name, getlink=True), h5py.HardLink):
                 thing = group[name]
                 if isinstance(thing, h5py.Dataset):

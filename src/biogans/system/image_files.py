@@ -1,10 +1,12 @@
-"""Image files: which are opened, how they are read, and how damaged or hostile ones are refused."""
+"""Read image files, and reject damaged or hostile ones."""
 
 import contextlib
 import logging
 import math
 import threading
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -13,16 +15,16 @@ from .errors import InputError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 FORMATS = ("PNG", "TIFF", "JPEG", "BMP")        # not EPS: Pillow would run Ghostscript on it
-LARGEST_SIDE = 4096
-LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF of less than a hundredth of that may have
-warnings.filterwarnings("ignore", module=r"PIL\.")        # remarks on odd metadata
-Image.MAX_IMAGE_PIXELS = None                   # check_sides refuses large images, without a warning on top
+LARGEST_SIDE = 4096             # pixels
+LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF may have if the file has less than a hundredth of them
+warnings.filterwarnings("ignore", module=r"PIL\.")        # about unusual metadata
+Image.MAX_IMAGE_PIXELS = None                   # check_sides rejects large images, without an additional warning
 
 
-def read_image(path, remedy):
-    """The images of one file: (images, height, width, channels), as stored.
+def read_image(path: Path, remedy: str) -> np.ndarray:
+    """Read the images of one file: (images, height, width, channels), with values as stored.
 
-    Raises InputError, which ends with the remedy.
+    Raises InputError, with this remedy, if that is not possible.
     """
     frames = read_or_error(path, remedy)
     if isinstance(frames, InputError):
@@ -30,8 +32,9 @@ def read_image(path, remedy):
     return frames
 
 
-def read_or_error(path, remedy="replace or remove it, or leave out such images with --skip_bad_images"):
-    """The images of one file, (images, height, width, channels), or the InputError that says why it can't be read."""
+def read_or_error(path: Path, remedy: str = "replace or remove it, or leave out such images with --skip_bad_images"
+                  ) -> np.ndarray | InputError:
+    """Read the images of one file like `read_image`, but return an InputError instead of raising it."""
     try:
         frames = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_picture(path)
         if frames.dtype.kind not in "buif" or frames.dtype.kind == "f" and not np.isfinite(frames).all():
@@ -39,14 +42,16 @@ def read_or_error(path, remedy="replace or remove it, or leave out such images w
         return frames
     except InputError as mistake:
         return mistake
-    except Exception as problem:        # a damaged file can make the decoders raise anything
+    except Exception as problem:        # decoders can raise anything on a damaged file
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         return InputError(f"{path}: not a readable image ({reason}): {remedy}")
 
 
 def _read_picture(path):
-    with Image.open(path, formats=FORMATS) as picture:
-        check_sides(path, *picture.size)
+    """The image of a file that is no TIFF, (1, height, width, channels)."""
+    with Image.open(path, formats=FORMATS) as file:
+        check_sides(path, *file.size)
+        picture: Image.Image = file
         if picture.mode == "1":
             picture = picture.convert("L")
         elif picture.mode in ("P", "PA"):
@@ -57,7 +62,7 @@ def _read_picture(path):
 
 
 def _read_tiff(path):
-    """Pages are channels where the file says so, or says nothing and has 2 to 4 of them; otherwise separate images."""
+    """The images of a TIFF. Pages are channels if it states so, or if it states nothing and has 2 to 4 pages."""
     import tifffile
 
     with strict_tiffs(), tifffile.TiffFile(path) as file:
@@ -82,23 +87,23 @@ def _read_tiff(path):
 
 
 @contextlib.contextmanager
-def strict_tiffs():
-    """Raise as a ValueError what tifffile only logs as an error before it returns the readable part of a file."""
+def strict_tiffs() -> Iterator[None]:
+    """Raise ValueError for errors that tifffile only logs before it returns the readable part of a file."""
     logger = logging.getLogger("tifffile")
     logger.setLevel(logging.ERROR)
     logger.propagate = False
-    heard = _ThreadLog(threading.get_ident())
-    logger.addHandler(heard)
+    log = _ThreadLog(threading.get_ident())
+    logger.addHandler(log)
     try:
         yield
     finally:
-        logger.removeHandler(heard)
-    if heard.messages:
-        raise ValueError(heard.messages[0])
+        logger.removeHandler(log)
+    if log.messages:
+        raise ValueError(log.messages[0])
 
 
 class _ThreadLog(logging.Handler):
-    """Keeps the messages that one thread logs."""
+    """Collects the messages that one thread logs."""
 
     def __init__(self, thread):
         super().__init__()
@@ -109,15 +114,15 @@ class _ThreadLog(logging.Handler):
             self.messages.append(record.getMessage())
 
 
-def check_sides(path, *sides):
-    """Raise InputError if a side, in pixels, is longer than LARGEST_SIDE."""
+def check_sides(path: Path, *sides: int) -> None:
+    """Raise InputError if one of the sides of an image, in pixels, exceeds LARGEST_SIDE."""
     if max(sides) > LARGEST_SIDE:
         raise InputError(f"{path}: {sides[0]}x{sides[1]} pixels: sides above {LARGEST_SIDE} are refused: crop the "
                          f"cells first")
 
 
-def read_pixel_size_um(path):
-    """The resolution that a PNG or TIFF states, in micrometres, if it is a microscope's (below 10 um); else None."""
+def read_pixel_size_um(path: Path) -> float | None:
+    """Size of a pixel in micrometres if a PNG or TIFF states one that suits a microscope (below 10 um), else None."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
             per_inch = float(picture.info.get("dpi", (0, 0))[0])
