@@ -1,14 +1,16 @@
-"""Where generated cells go: an HDF5 stack, an OME-TIFF, or a folder of PNGs; and how an interrupted writer resumes.
+"""Write generated cells to an HDF5 stack, an OME-TIFF or a folder of PNGs, and resume after an interruption.
 
-Until it is complete, output has another name, beside its target, and a note of how far it has got.
+Until it is complete, output has a temporary name beside its target, and a note that records the progress.
 """
 
+import abc
 import contextlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,33 +19,62 @@ from .errors import InputError
 from .files import Lock, check_room, noticing_a_full_disk, replacing
 from .pixels import unit_to_bytes
 
-NOTE_EVERY = 1024       # cells from one note of progress to the next
+NOTE_EVERY = 1024       # cells between two notes of the progress
 
 
 class Content(NamedTuple):
-    """What an output is to hold.
+    """The content of an output.
 
-    number       of cells
-    shape        (height, width, channels) of each
-    nz           size of their latent vectors
-    attributes   what it says about itself, as JSON can hold it
+    number       number of cells
+    shape        (height, width, channels) of a cell
+    nz           length of the latent vectors
+    attributes   description of the output, for JSON
     factors      names of the image folders, for the format that has them
     """
 
     number: int
-    shape: tuple
+    shape: tuple[int, int, int]
     nz: int
-    attributes: dict
-    factors: tuple = ()
+    attributes: dict[str, Any]
+    factors: tuple[str, ...] = ()
 
 
-class Stack:
-    """An HDF5 file: `stack`, float32 (number, height, width, channels) in [0, 1], and `z`, float32 (number, nz)."""
+class Sink(abc.ABC):
+    """A file or folder to which generated cells are written.
+
+    suffix            ending of its name
+    bytes_per_value   size of a pixel's value, at most
+    """
+
+    suffix: str
+    bytes_per_value: int
+
+    @abc.abstractmethod
+    def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
+        """Create the output `path` or, if it `resumes`, open the one that an interrupted command has left."""
+
+    @abc.abstractmethod
+    def write(self, start: int, z: np.ndarray, cells: np.ndarray) -> None:
+        """Write cells (cells, height, width, channels) in [0, 1], and their z (cells, nz), from position `start` on."""
+
+    @abc.abstractmethod
+    def flush(self) -> None:
+        """Make everything written so far readable even if the process is killed."""
+
+    @abc.abstractmethod
+    def close(self, complete: bool) -> None:
+        """Finish the output. `complete`: whether all cells have been written."""
+
+
+class Stack(Sink):
+    """An HDF5 file: `stack`, float32 (number, height, width, channels) in [0, 1], and `z`, float32 (number, nz).
+
+    extra   further datasets
+    """
 
     suffix, bytes_per_value = ".h5", 4
 
-    def __init__(self, path, content, resumes=False, **extra):
-        """`extra`: further datasets."""
+    def __init__(self, path: Path, content: Content, resumes: bool = False, **extra: Any) -> None:
         import h5py
 
         self.path, self.file = path, h5py.File(path, "r+" if resumes else "w")
@@ -56,11 +87,10 @@ class Stack:
         self.stack, self.z = self.file["stack"], self.file["z"]
 
     def write(self, start, z, cells):
-        """Cells in [0, 1] and their z, from position `start` on."""
         self.stack[start:start + len(cells)], self.z[start:start + len(cells)] = cells, z
 
     def flush(self):
-        self.file.flush()       # all that HDF5 itself needs to know was written with the first cells
+        self.file.flush()       # HDF5's own structures were written with the first cells
 
     def close(self, complete):
         self.file.close()
@@ -68,22 +98,23 @@ class Stack:
             seal.append_trailer(self.path)
 
 
-class Pages:
-    """An OME-TIFF for Fiji and others: uint8, axes TCYX, the cells in the place of times."""
+class Pages(Sink):
+    """An OME-TIFF, as for Fiji: uint8, axes TCYX, with one cell per time point."""
 
     suffix, bytes_per_value = ".ome.tif", 1
 
-    def __init__(self, path, content, resumes=False):
+    def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
         import tifffile
 
         (height, width, channels), attributes = content.shape, content.attributes
         shape = content.number, channels, height, width
-        known = {"axes": "TCYX", "Channel": {"Name": list(attributes["channel_names"])},
-                 "Description": json.dumps(attributes)}
+        metadata: dict[str, Any] = {"axes": "TCYX", "Channel": {"Name": list(attributes["channel_names"])},
+                                    "Description": json.dumps(attributes)}
         if pixel := attributes.get("pixel_size_um"):
-            known |= {f"PhysicalSize{axis}": pixel for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-        new = {} if resumes else {"shape": shape, "dtype": np.uint8, "ome": True, "photometric": "minisblack",
-                                  "metadata": known}
+            metadata |= {f"PhysicalSize{axis}": pixel for axis in "XY"}
+            metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
+        new: dict[str, Any] = {} if resumes else {"shape": shape, "dtype": np.uint8, "ome": True,
+                                                  "photometric": "minisblack", "metadata": metadata}
         pages = tifffile.memmap(path, mode="r+", **new)
         self.pages, self.whole = pages.reshape(shape), pages
 
@@ -98,16 +129,16 @@ class Pages:
         del self.pages, self.whole
 
 
-class Folder:
-    """A data folder as train.py reads it: PNGs, in a folder for each factor; drawing.json records their provenance.
+class Folder(Sink):
+    """A data folder for train.py: PNGs in a folder for each factor, with their provenance in drawing.json.
 
-    One channel is gray; two to four are R, G, B and alpha, with an empty blue for two, as in the sample data. Of a cell
-    with several factors there is an image for each, of the marker and that factor.
+    One channel is gray; two to four are R, G, B and alpha, with an empty blue for two, as in the sample data. A cell
+    with several factors becomes an image for each, with the marker and that factor.
     """
 
     suffix, bytes_per_value = "", 1
 
-    def __init__(self, path, content, resumes=False):
+    def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
         self.path, self.factors = path, content.factors
         self.digits = len(str(content.number - 1))
         for factor in self.factors:
@@ -133,22 +164,22 @@ class Folder:
         pass
 
 
-FORMATS = {"h5": Stack, "tiff": Pages, "png": Folder}
+FORMATS: dict[str, type[Sink]] = {"h5": Stack, "tiff": Pages, "png": Folder}
 
 
 class ResumableOutput:
-    """What an interrupted command has left of `target`: a file or folder of another name, and a note beside it.
+    """The unfinished output of an interrupted command: a file or folder with a temporary name, and a note beside it.
 
-    wanted    a dict of all that determines the output; a note of any other does not count
+    wanted    everything that determines the output, for JSON; a note of another output is ignored
     """
 
-    def __init__(self, target, wanted):
+    def __init__(self, target: str | Path, wanted: dict[str, Any]) -> None:
         self.target, self.wanted = Path(target), json.loads(json.dumps(wanted))
         self.path = self.target.with_name(f".{self.target.name}.unfinished{self.target.suffix}")
         self.note = self.path.with_name(self.path.name + ".json")
 
-    def read_note(self):
-        """(cells done, seed); (0, None) if there is no note, or it is of another output."""
+    def read_note(self) -> tuple[int, Any]:
+        """(number of cells done, seed); (0, None) without a note, or if it belongs to another output."""
         try:
             note = json.loads(self.note.read_text())
             if note["wanted"] == self.wanted and self.path.exists():
@@ -157,21 +188,24 @@ class ResumableOutput:
             pass
         return 0, None
 
-    def write_note(self, done, seed):
+    def write_note(self, done: int, seed: int) -> None:
+        """Record the number of cells done, and the seed. Raises files.NoRoom."""
         with replacing(self.note) as temporary:
             temporary.write_text(json.dumps({"wanted": self.wanted, "done": done, "seed": seed}))
 
-    def remove(self):
+    def remove(self) -> None:
+        """Remove the unfinished output and its note."""
         shutil.rmtree(self.path, ignore_errors=True)
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def locked(self, size, resumes):
-        """Yield the path to write to, with other jobs locked out; on success it is renamed to the target.
+    def locked(self, size: int, resumes: bool) -> Iterator[Path]:
+        """Lock out other jobs, and yield the path to write to; on success it is renamed to the target.
 
-        An error or a full disk leaves nothing; an interrupt or a kill leaves what there is, so that the command can
-        resume. `size`: bytes that are needed. Raises InputError or files.NoRoom.
+        An error or a full disk leaves nothing; an interrupt or a kill leaves the unfinished output, which the next run
+        of the command resumes. Raises InputError if the target is a folder or another job writes it, files.NoRoom if
+        the disk has fewer than `size` bytes left.
         """
         self.target.parent.mkdir(parents=True, exist_ok=True)
         if self.target.is_dir():

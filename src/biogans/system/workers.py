@@ -1,8 +1,8 @@
-"""The tasks of a Slurm step that train together: how they find each other, what they tell each other, how they end.
+"""The tasks of a Slurm step that train together: how they connect, exchange values, and end.
 
-The first task listens on a port that follows from the job's number; every other one has a connection to it for as long
-as it lives. Over these go values that all must have, and how a task ends. One whose connection breaks is lost: the
-others, who would wait for it in vain, end at once with status 75, and what was saved stays as it is.
+The first task listens on a port that follows from the job's number, and every other task stays connected to it. Through
+these connections the tasks exchange values, and report how they end. If a connection breaks, its task is lost: the
+others, which would wait for it in vain, end at once with status 75, and saved files stay as they are.
 """
 
 import contextlib
@@ -15,12 +15,14 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 from .errors import InputError
 
-JOIN_SECONDS = 300          # for all tasks to be there: they start at about the same time, but not their disks
-LONGEST_MESSAGE = 1 << 20
-PATIENCE = 2                # seconds in which a mistake of all tasks is told by the first
+JOIN_SECONDS = 300          # for all tasks to connect: they start together, but their disks may be slow
+LONGEST_MESSAGE = 1 << 20   # bytes
+PATIENCE = 2                # seconds for the first task to report an error that all tasks have
 
 
 class Lost(Exception):
@@ -28,10 +30,10 @@ class Lost(Exception):
 
 
 @contextlib.contextmanager
-def joined():
-    """Yield the Team of this step. Of its tasks only the first prints to standard output; all end together.
+def joined() -> Iterator["Team"]:
+    """Yield the Team of this step. Only its first task prints to standard output, and all tasks end together.
 
-    Without Slurm, and in a step of one task, that is this process alone, for which nothing changes.
+    Without Slurm, or in a step with a single task, the team is this process alone.
     """
     team = Team(int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)), int(os.environ.get("SLURM_PROCID", 0)))
     if team.number == 1:
@@ -44,7 +46,7 @@ def joined():
         try:
             yield team
         except Lost as problem:
-            time.sleep(PATIENCE)        # for a connection that breaks, of which more can be said
+            time.sleep(PATIENCE)        # a broken connection would name the task
             team.stop(75, f"another task does not answer ({problem})")
         except BaseException as problem:
             team.leave(problem)
@@ -53,43 +55,48 @@ def joined():
 
 
 class Team:
-    """The tasks that train together: `number` of them, of which this one is `rank`, counted from 0."""
+    """The tasks that train together.
 
-    def __init__(self, number=1, rank=0):
-        self.number, self.rank = number, rank
-        self._connections, self._said, self._ended, self._leaving = {}, {}, {}, False
+    number, rank    how many they are, and which of them this one is, counted from 0
+    """
 
-    def part(self, batch_size):
-        """The part of a batch that is this task's, as a slice. Raises InputError if it can't be divided."""
+    def __init__(self, number: int = 1, rank: int = 0) -> None:
+        self.number, self.rank, self._leaving = number, rank, False
+        self._connections: dict[int, socket.socket] = {}        # of the other tasks, by rank, and likewise:
+        self._received: dict[int, queue.SimpleQueue] = {}
+        self._ended: dict[int, threading.Event] = {}
+
+    def part(self, batch_size: int) -> slice:
+        """This task's part of a batch. Raises InputError if the batch can't be divided equally."""
         if batch_size % self.number:
             raise InputError(f"a batch of {batch_size} can't be divided by {self.number} tasks: make --batch_size a "
                              f"multiple")
         own = batch_size // self.number
         return slice(self.rank * own, (self.rank + 1) * own)
 
-    def connect(self):
-        """Find the other tasks. Raises InputError if some don't come."""
+    def connect(self) -> None:
+        """Connect to the other tasks. Raises InputError if some of them are missing."""
         end = time.monotonic() + JOIN_SECONDS
         found = self._dial(end) if self.rank else self._listen(end)
         for rank, connection in found.items():
             connection.settimeout(None)
             for option, seconds in ((socket.TCP_KEEPIDLE, 20), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3)):
-                connection.setsockopt(socket.IPPROTO_TCP, option, seconds)      # a node without power says nothing
+                connection.setsockopt(socket.IPPROTO_TCP, option, seconds)      # a node without power sends nothing
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            self._connections[rank], self._said[rank] = connection, queue.SimpleQueue()
+            self._connections[rank], self._received[rank] = connection, queue.SimpleQueue()
             self._ended[rank] = threading.Event()
         for rank in found:
-            threading.Thread(target=self._hear, args=(rank,), daemon=True).start()
+            threading.Thread(target=self._receive, args=(rank,), daemon=True).start()
 
-    def share(self, value):
-        """The first task's `value`, which JSON can hold, in all tasks: they wait for it."""
+    def share(self, value: Any) -> Any:
+        """Return the first task's `value`, which JSON can represent, in all tasks; they wait for it."""
         if self.rank:
-            return self._said[0].get()
-        self._say({"value": value})
+            return self._received[0].get()
+        self._send({"value": value})
         return value
 
     @contextlib.contextmanager
-    def first_task_first(self, needed):
+    def first_task_first(self, needed: bool) -> Iterator[None]:
         """Let the first task finish this block before the others begin it, if that is `needed`."""
         if needed and self.rank:
             self.share(None)
@@ -97,56 +104,57 @@ class Team:
         if needed and not self.rank:
             self.share(None)
 
-    def gather(self, value):
-        """[`value` of each task], in all tasks. They wait for each other."""
+    def gather(self, value: Any) -> list[Any]:
+        """Return the `value` of each task, by rank, in all tasks; they wait for each other."""
         if self.rank:
-            self._say({"value": value})
+            self._send({"value": value})
             return self.share(None)
-        return self.share([value, *(self._said[rank].get() for rank in sorted(self._said))])
+        return self.share([value, *(self._received[rank].get() for rank in sorted(self._received))])
 
-    def addresses(self):
-        """["host:port" for each task], with a port that was free a moment ago."""
+    def addresses(self) -> list[str]:
+        """"host:port" of each task, with a port that was free a moment ago."""
         with socket.create_server(("", 0)) as free:
             port = free.getsockname()[1]
         hosts = [_first_host(), *(self._connections[rank].getpeername()[0] for rank in sorted(self._connections))]
         hosts = [hosts[0] if host.startswith("127.") else host for host in hosts]    # on the first task's own node
         ports = self.gather(port)
-        return self.share([f"{host}:{port}" for host, port in zip(hosts, ports)])
+        return self.share([f"{host}:{port}" for host, port in zip(hosts, ports, strict=True)])
 
-    def leave(self, problem):
-        """Tell the others that this task ends because of an exception, so that they do too."""
+    def leave(self, problem: BaseException) -> None:
+        """Make the other tasks end too, because this one ends with an exception."""
         if self.rank and isinstance(problem, (InputError, OSError)):
             time.sleep(PATIENCE)
         self._leaving = True
-        self._say({"end": _status(problem)})
+        self._send({"end": _status(problem)})
 
-    def stop(self, status, message=""):
-        """End this process and the other tasks, whatever they wait for: files are old or new ones then, and whole."""
-        self._say({"end": status})
+    def stop(self, status: int, message: str = "") -> None:
+        """End this process and the other tasks at once, whatever they wait for. All files are complete, old or new."""
+        self._send({"end": status})
         if message:
-            print(f"train.py: {message}: stopped; what was saved is kept, go on with -w", file=sys.stderr)
+            print(f"train.py: {message}: stopped; saved files are kept: resume with -w", file=sys.stderr)
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(status)
 
-    def end(self):
-        """Wait until all tasks have come to the end."""
-        self._say({"end": None})
+    def end(self) -> None:
+        """Wait until all tasks have finished."""
+        self._send({"end": None})
         for ended in self._ended.values():
             ended.wait()
 
-    def _say(self, message):
+    def _send(self, message):
+        """Send a message to all connected tasks."""
         for connection in self._connections.values():
-            with contextlib.suppress(OSError):      # _hear notices
+            with contextlib.suppress(OSError):      # _receive notices a broken connection
                 connection.sendall(json.dumps(message).encode() + b"\n")
 
-    def _hear(self, rank):
-        """Keep what task `rank` says; end this process, unless it ends already, if that is lost or ends too early."""
+    def _receive(self, rank):
+        """Store the values that task `rank` sends; end this process, unless it ends anyway, if the task fails."""
         with contextlib.suppress(OSError, ValueError), self._connections[rank].makefile("rb") as lines:
             while line := lines.readline(LONGEST_MESSAGE):
                 message = json.loads(line)
                 if "value" in message:
-                    self._said[rank].put(message["value"])
+                    self._received[rank].put(message["value"])
                 elif message["end"] is None:
                     self._ended[rank].set()
                     return
@@ -156,16 +164,17 @@ class Team:
             self.stop(75, f"task {rank} of {self.number} was lost")
 
     def _listen(self, end):
-        """{rank: connection} of the others to this, the first task."""
-        found = {}
+        """{rank: connection} of all other tasks, as the first one accepts them until the time `end`."""
+        found: dict[int, socket.socket] = {}
         with _server() as server:
             while len(found) < self.number - 1:
                 server.settimeout(max(end - time.monotonic(), 0.1))
                 try:
                     connection, _ = server.accept()
                 except TimeoutError:
-                    raise InputError(f"{len(found) + 1} of the step's {self.number} tasks came in {JOIN_SECONDS} s: "
-                                     f"start them with srun, or one alone with srun --ntasks=1") from None
+                    raise InputError(f"{len(found) + 1} of the step's {self.number} tasks connected within "
+                                     f"{JOIN_SECONDS} s: start them with srun, or one alone with srun --ntasks=1"
+                                     ) from None
                 rank = _greeted(connection, {"step": _step()})
                 if rank in range(1, self.number) and rank not in found:
                     found[rank] = connection
@@ -174,25 +183,25 @@ class Team:
         return found
 
     def _dial(self, end):
-        """{0: connection} to the first task."""
+        """{0: connection} to the first task, tried until the time `end`."""
         host = _first_host()
         while time.monotonic() < end:
             for port in _ports():
                 with contextlib.suppress(OSError):
                     connection = socket.create_connection((host, port), 10)
                     connection.sendall(json.dumps({"step": _step(), "rank": self.rank}).encode() + b"\n")
-                    if _line(connection) == {"step": _step()}:
+                    if _first_line(connection) == {"step": _step()}:
                         return {0: connection}
                     connection.close()
             time.sleep(0.2)
         raise InputError(f"task {self.rank} can't reach the first one on {host}, ports {_ports()}: the nodes of a job "
-                         f"must reach each other, and all tasks run train.py")
+                         f"must reach each other, and all tasks must run train.py")
 
 
 def _greeted(connection, answer):
-    """The rank that a new connection says it has, answered; None if it is no task of this step."""
+    """Answer a new connection. Returns the rank that it states, None if it is no task of this step."""
     connection.settimeout(10)
-    hello = _line(connection)
+    hello = _first_line(connection)
     if not isinstance(hello, dict) or hello.get("step") != answer["step"]:
         return None
     with contextlib.suppress(OSError):
@@ -200,17 +209,17 @@ def _greeted(connection, answer):
     return hello.get("rank")
 
 
-def _line(connection):
-    """What a connection says in its first line, of at most 1000 bytes; None if that is no JSON."""
-    said = b""
+def _first_line(connection):
+    """The JSON value in the first line from a connection, of at most 1000 bytes; None if there is none."""
+    received = b""
     with contextlib.suppress(OSError, ValueError):
-        while not said.endswith(b"\n") and len(said) < 1000 and (byte := connection.recv(1)):
-            said += byte
-        return json.loads(said)
+        while not received.endswith(b"\n") and len(received) < 1000 and (byte := connection.recv(1)):
+            received += byte
+        return json.loads(received)
 
 
 def _server():
-    """A socket that listens on the first of the step's ports that is free."""
+    """A socket that listens on the first free one of the step's ports. Raises InputError if none is free."""
     for port in _ports():
         try:
             return socket.create_server(("", port), backlog=1024)
@@ -221,19 +230,21 @@ def _server():
 
 
 def _ports():
-    """Where the first task may listen: other ports for other steps, below those that systems give out."""
+    """Ports on which the first task may listen: different for each step, and below those that systems assign."""
     job, step = (int(number) for number in _step().split("."))
     return [20000 + (7 * job + step + 101 * k) % 10000 for k in range(5)]
 
 
 def _step():
+    """"<job>.<step>" of Slurm."""
     return f"{os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}"
 
 
 def _first_host():
-    """The first node of the step, as the others can reach it; "n[1-2],m3" is Slurm's way to write n1, n2 and m3.
+    """The first node of the step, under a name or address by which the others can reach it.
 
-    Where nodes have names in Slurm alone, the first one is where srun runs, as in batch jobs.
+    In Slurm's notation "n[1-2],m3" stands for n1, n2 and m3. If only Slurm knows the nodes' names, the first node is
+    the one on which srun runs, as in batch jobs.
     """
     name = re.sub(r"\[(\w+)[^]]*\]", r"\1", os.environ["SLURM_STEP_NODELIST"]).split(",")[0]
     try:
@@ -244,7 +255,7 @@ def _first_host():
 
 
 def _status(problem):
-    """The exit status of a process that such an exception ends, as launch.run has it."""
+    """The exit status of a process that ends with this exception, as in launch.run."""
     if isinstance(problem, SystemExit):
         return problem.code
     return 2 if isinstance(problem, (InputError, OSError)) else 1
