@@ -224,7 +224,7 @@ def _logical_devices():
 
 
 def _select(inputs, k):
-    """The CriticBatch of update k, or of a slice of updates, from that of several."""
+    """The CriticBatch of update k, or of a slice k of updates, from one of several updates."""
     return tf.nest.map_structure(lambda values: values[k], inputs)
 
 

@@ -48,7 +48,7 @@ class Critic:
     iterations        updates of the critic
     batch_size        real images, and samples, in each update
     ndf               features of the critic's first layer
-    lr                learning rate; None for that of the algorithm's paper
+    lr                learning rate; None for the one in the algorithm's paper
     init              a name in models.INITIALIZERS
     pool              number of samples for its training; batches are random choices from them
     wgangp_lambda     weight of WGAN-GP's gradient penalty
@@ -120,7 +120,7 @@ def load_real(dataroot: str, split: str, like: Metadata | None = None,
     """Read the images of `-d dataroot -p factors` from the folders *_<split>, "train" or "test".
 
     like    settings.Metadata of a training, whose channels are read
-    Raises InputError if the images can't be read, or don't have the shape of those of the training.
+    Raises InputError if the images can't be read, or differ in shape from those of the training.
     """
     channels = like.images["channels"] if like else ()
     real = dataloader.load(dataroot, factors, split, channels)
@@ -148,7 +148,7 @@ def of_factor(images: dataloader.Images, name: str) -> np.ndarray:
 def random_halves(count: int, split: Split, name: str = "") -> tuple[np.ndarray, np.ndarray]:
     """(training half, held-out half) of range(count), sorted: a function of the arguments, so all models share them.
 
-    name    that of the factor, whose halves do not depend on the other factors present
+    name    of the factor, whose halves do not depend on the other factors present
     The held-out half has count // 2 elements, as in the original code.
     """
     order = split.rng(zlib.crc32(name.encode())).permutation(count)

@@ -149,7 +149,7 @@ def save_generator(path: Path, generator: Network, metadata: Metadata, with_arch
 def read_best(paths: RunPaths, metadata: Metadata) -> tuple[float, int] | None:
     """(distance, iteration) of the best generator of the run with this metadata, None if there is no such file.
 
-    After a kill, its iteration may be later than that of the newest checkpoint: the resumed run gets there again.
+    After a kill, its iteration may be later than the newest checkpoint's: the resumed run gets there again.
     """
     try:
         _, stored = read_weights(paths.best)

@@ -159,7 +159,7 @@ class Engine:
         """Update the critics for the last time in an iteration, then the generator. To be compiled.
 
         The generator's first update learns from the images of this last update of the critics; its further updates
-        use the latents `more` and the same augmentation. `decay` is that of the moving average. Returns both losses.
+        use the latents `more` and the same augmentation. `decay` is the moving average's. Returns both losses.
         """
         weights = self.generator.trainable_variables
 
@@ -229,7 +229,7 @@ class Engine:
         return to_signed(keras.ops.cast(backend.mirror(real, mirrored), "float32"))
 
     def augment_real(self, real: Tensor, numbers: Tensor) -> Tensor:
-        """Augment real images (critics, batch, height, width, channels): those of all critics in one pass.
+        """Augment real images (critics, batch, height, width, channels), for all critics in one pass.
 
         numbers   (batch, n), uniform in [0, 1)
         """

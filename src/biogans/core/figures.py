@@ -42,11 +42,10 @@ def merge(red: np.ndarray, green: np.ndarray, palette: str = "red-green") -> np.
 
 # ---------------------------------------------------------------------------------------------- grids of many cells
 
-def sample_grid(path: Path, spec: NetworkSpec, cells: np.ndarray, columns: int = 8) -> np.ndarray:
+def sample_grid(path: str | Path, spec: NetworkSpec, cells: np.ndarray, columns: int = 8) -> np.ndarray:
     """Write a picture of cells, float (cells, height, width, channels) in [-1, 1], from a generator of this `spec`.
 
-    It is that of `sample_picture` or, if each factor has a red of its own, a table with a column for each factor.
-    Returns the picture.
+    Returns the picture: that of `sample_picture` or, if each factor has its own red, a table with a column per factor.
     """
     if len(spec.channel_names) > len(spec.cell_channels):
         tiles = [[cell[..., channels] for channels in spec.factor_channels] for cell in (cells + 1) / 2]
@@ -75,7 +74,7 @@ def sample_picture(images: np.ndarray, factors: Sequence[str] = (), columns: int
     return _lattice(rows, caption="red + " + factors[0] if factors else "")
 
 
-def real_grid(path: Path, examples: Mapping[str, np.ndarray], palette: str = "red-green") -> np.ndarray:
+def real_grid(path: str | Path, examples: Mapping[str, np.ndarray], palette: str = "red-green") -> np.ndarray:
     """Write the picture of `real_picture` as a PNG file, and return it."""
     return write_picture(path, real_picture(examples, palette))
 
@@ -98,7 +97,7 @@ def table(rows: Sequence[Sequence[np.ndarray]], header: Sequence[str], names: Se
     return _lattice([[tile(image, palette) for image in row] for row in rows], header=header, names=names)
 
 
-def write_picture(path: Path, picture: np.ndarray) -> np.ndarray:
+def write_picture(path: str | Path, picture: np.ndarray) -> np.ndarray:
     """Write a picture as a PNG file, and return it."""
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
@@ -180,7 +179,7 @@ def cell_figure(stack: np.ndarray, names: Sequence[str], pixel_size_um: float | 
     pixel_size_um   side of a pixel in micrometres, for the scale bar; None for a bar in pixels
     figure          the figure to draw on, by default a new one
 
-    From two greens on it has a composite of all greens. Every pixel becomes a square of whole screen pixels.
+    Two or more greens get a composite as well. Every pixel becomes a square of whole screen pixels.
     """
     stack = np.asarray(stack, "float32")
     size = 1 if len(stack) > 2 else 2                       # a few panels can be twice as large
@@ -207,7 +206,7 @@ def picture_figure(picture: np.ndarray, title: str | None = None, figure: Any = 
     return _draw([_row([("", picture)], scale)], [], _title(title, shrink), figure)[0].figure
 
 
-def write_figure(path: Path, figure: Any) -> None:
+def write_figure(path: str | Path, figure: Any) -> None:
     """Write a Matplotlib figure as a PNG file, pixel for pixel."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI, facecolor=figure.get_facecolor())
@@ -376,7 +375,7 @@ def _round_below(value):
 
 # ---------------------------------------------------------------------------------------------- curves of a training
 
-def loss_curves(path: Path, log: Path) -> None:
+def loss_curves(path: str | Path, log: str | Path) -> None:
     """Plot the losses of the CSV file `log` against the iteration, and write the PNG file `path`.
 
     Thin lines show each iteration, thick ones the running mean over a fiftieth of the training. Scores on held-out

@@ -26,7 +26,7 @@ class NetworkSpec:
     architecture        a name in ARCHITECTURES
     height, width       size of an image in pixels
     channels            channels of one training image: the growth marker and channels - 1 greens
-    factors             names of the polarity factors, which are those of the image folders
+    factors             names of the polarity factors, as of the image folders
     nz                  length of the latent vector
     ngf, ndf            features of the generator's last and of the critic's first hidden layer
     critic_batch_norm   whether critics use batch normalisation (not under WGAN-GP: Gulrajani et al. 2017, sec. 4)
@@ -82,7 +82,7 @@ class NetworkSpec:
     def cell_channels(self) -> list[int]:
         """Positions of the generator's channels that make up one complete cell: red and every green.
 
-        If each factor has its own red, it is that of the first.
+        If each factor has its own red, this is the red of the first factor.
         """
         return [0, *(channel for channels in self.factor_channels for channel in channels[1:])]
 

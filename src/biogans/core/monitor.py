@@ -19,7 +19,7 @@ from .models import ARCHITECTURES
 if TYPE_CHECKING:               # importing it chooses the backend, which a run does later
     from .engine import Engine
 
-MAX_IMAGES, MIN_IMAGES = 128, 8     # images of a group: at most so many are used, and fewer say nothing
+MAX_IMAGES, MIN_IMAGES = 128, 8     # images of a group: the most that are used, and the fewest that suffice
 CLEARLY_WORSE = 4               # times the best distance, or that of real images: more than random fluctuation
 MEMORISED = 0.5                 # of the way from training images to generated ones
 
@@ -115,7 +115,7 @@ class Monitor:
 def load_held_out(dataroot: str, factors: Sequence[str], images: dataloader.Images) -> dataloader.Images | None:
     """Read the *_test folders that belong to the training `images`, at most MAX_IMAGES of each factor.
 
-    Returns None, and prints the reason, if there are none that suit.
+    Returns None, and prints the reason, if there are none or they do not match the training images.
     """
     try:
         found = dataloader.thinned(dataloader.find(dataroot, factors, "test"), MAX_IMAGES)

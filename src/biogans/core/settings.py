@@ -212,7 +212,7 @@ def resolve_network(options: argparse.Namespace, images: "Images") -> models.Net
 
 
 def resolve_sizes(options: argparse.Namespace, widening: float) -> dict[str, Any]:
-    """{nz, ngf, ndf} of the networks: as given, else `widening` times that of the preset or the default."""
+    """{nz, ngf, ndf} of the networks: as given, else `widening` times the value of the preset or the default."""
     return {name: getattr(options, name) or round(widening * preset_value(options, name, default))
             for name, default in (("nz", 100), ("ngf", 64), ("ndf", 64))}
 

@@ -45,7 +45,7 @@ DIAGNOSED = 1000            # real and generated images, each, from which codes 
 class Run:
     """Everything that a training needs, resolved from the options and the images.
 
-    images, held_out    training images, and those of *_test for the scores; None for no scores
+    images, held_out    training images, and images of *_test for the scores (None: no scores)
     batches             batches of the training images
     paths               files in the checkpoints folder
     metadata            description of the run in these files: network, settings and images

@@ -109,7 +109,7 @@ def some_of(names: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
     return choose
 
 
-def checked(kind: Callable[[str], Any], accept: Callable[[Any], bool], meaning: str) -> Callable[[str], Any]:
+def checked(kind: Callable[[str], Any], accept: Callable[[Any], Any], meaning: str) -> Callable[[str], Any]:
     """A type: kind(text), if accept(kind(text)) is true; `meaning` describes valid values in the error message."""
     def convert(text):
         try:
@@ -124,7 +124,7 @@ def checked(kind: Callable[[str], Any], accept: Callable[[Any], bool], meaning: 
 
 positive_int = checked(int, lambda number: 0 < number < 2**31, "a whole number above 0")
 seed = checked(int, lambda number: 0 <= number < 2**31, "a whole number from 0 to 2147483647")
-index = checked(int, lambda number: 0 <= number < 2**31, "a whole number from 0 on")
+index = checked(int, lambda number: 0 <= number < 2**31, "a whole number, 0 or more")
 at_least_two = checked(int, lambda number: 2 <= number < 2**31, "a whole number above 1")
 positive_float = checked(float, lambda number: 0 < number < float("inf"), "a number above 0")
 decay = checked(float, lambda number: 0 <= number < 1, "a number from 0 up to, but not including, 1")

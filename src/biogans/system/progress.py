@@ -34,7 +34,7 @@ COLUMNS = ("iteration", "critic_loss", "generator_loss", "seconds", *Scores._fie
 BEFORE = len(COLUMNS) - len(Scores._fields)         # columns of older logs, which have no scores
 
 
-def reading(title: str, unit: str = "block") -> Callable[[Iterable], Iterable]:
+def reading(title: str, unit: str = "block") -> Callable[..., Any]:
     """A function that wraps an iterable in a progress bar on a terminal, and does nothing elsewhere."""
     from tqdm import tqdm
 
@@ -141,7 +141,7 @@ class Log:
         self.events.close()
 
 
-def read_losses(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def read_losses(path: str | Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """(iterations, {column: losses or scores}) of a Log's CSV file; NaN where a value is missing.
 
     Incomplete rows are ignored. Raises InputError if there are no losses.
