@@ -1,6 +1,7 @@
 """Run a copy of this folder (`cp $BG_SRC/* .; python train.py`) together with the rest of the installation.
 
-Any `python3` may read this file before the right one is found, so it uses no syntax newer than Python 3.6.
+Any `python3` may read this file, and train.py, predict.py and visualize.py, before the right one is found: they use no
+syntax newer than Python 3.6.
 """
 
 import os

@@ -133,8 +133,10 @@ def start_or_resume(run: Run, engine: "Engine", resumes: bool) -> int:
         print(f"resuming from {run.paths.combined}, iteration {done}")
         if done >= run.schedule.iterations:
             print(f"it already has the {run.schedule.iterations} iterations of -e: nothing left to do")
-    elif aside := run.paths.set_aside():
-        print(f"files of an earlier run moved to {aside}")
+    else:
+        aside = run.paths.set_aside()
+        if aside:
+            print(f"files of an earlier run moved to {aside}")
     return done
 
 
