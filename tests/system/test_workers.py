@@ -150,7 +150,7 @@ def test_tasks_that_do_not_come(monkeypatch):
     for name, value in slurm(0, 3, next(JOBS)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(workers, "JOIN_SECONDS", 0.2)
-    with pytest.raises(InputError, match="1 of the step's 3 tasks came"):
+    with pytest.raises(InputError, match="1 of the step's 3 tasks connected"):
         with workers.joined():
             pass
     monkeypatch.setenv("SLURM_PROCID", "1")
