@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..system.lazy import Network, Tensor, Variable, keras, no_garbage_collection, threads
-from ..system.lazy import tensorflow as tf
+from ..system.lazy import Network, Tensor, Variable, keras, no_garbage_collection, tensorflow as tf, threads
 from ..system.workers import Lost, Team
 
 

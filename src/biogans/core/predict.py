@@ -19,8 +19,7 @@ from .. import __version__
 from ..system import arguments, launch, stacks
 from ..system.arguments import rare
 from ..system.errors import InputError
-from . import c2st, codes, trained
-from . import options as command_line
+from . import c2st, codes, options as command_line, trained
 from .dataloader import Images
 from .models import NetworkSpec
 from .trained import IMAGES, TrainedGenerator

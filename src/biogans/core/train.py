@@ -28,8 +28,7 @@ from ..system.lazy import backend
 from ..system.pixels import to_signed
 from ..system.progress import Log, Progress, Scores
 from ..system.stop import StopRequest
-from . import checkpoint, codes, dataloader, figures, models, monitor
-from . import options as command_line
+from . import checkpoint, codes, dataloader, figures, models, monitor, options as command_line
 from .settings import Metadata, Schedule, resolve_network, resolve_schedule, resolve_settings
 from .trained import IMAGES
 
