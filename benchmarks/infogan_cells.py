@@ -30,7 +30,7 @@ def distance(classifier, real, draw):
 
 def best_code(path, spec, held_out):
     """(name, correlation, spread of the answers) of the continuous code that follows the light of channel 2 best."""
-    answers = codes.read(checkpoint.load_recognizer(path), features.scaled(held_out.pixels), spec.codes)
+    answers = codes.read_codes(checkpoint.load_recognizer(path), features.scaled(held_out.pixels), spec.codes)
     light = clusters.measured(held_out.pixels)["light 2"]
     found = [(code.name, clusters.rank_correlation(answers[code.name], light), answers[code.name].std())
              for code in spec.codes if not code.is_categorical]

@@ -61,7 +61,7 @@ def main() -> None:
         launch.use_installed_python()
         from .completion import complete
 
-        complete(words[1:])
+        complete(words[1:], list(COMMANDS), load)
     elif name in COMMANDS:
         run(name, words[1:])
     else:

@@ -6,34 +6,35 @@
 import argparse
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from . import commands
 
-
-def complete(words: Sequence[str]) -> None:
+def complete(words: Sequence[str], commands: Sequence[str], load: Callable[[str], Any]) -> None:
     """Print the candidates, one per line.
 
-    words   program, word to complete and previous word, as bash passes them
+    words      program, word to complete and previous word, as bash passes them
+    commands   names of all commands
+    load       returns the module of a command
     """
     program, word, previous = words
     name = program.rpartition("/")[2].removesuffix(".py")
     if name == "biogans":
-        name = _subcommand(os.environ.get("COMP_LINE", ""))
+        name = _subcommand(os.environ.get("COMP_LINE", ""), commands)
         if name is None or previous.rpartition("/")[2] == "biogans":
-            print(*(command for command in commands.COMMANDS if command.startswith(word)), sep="\n")
+            print(*(command for command in commands if command.startswith(word)), sep="\n")
             return
-    print(*candidates(commands.load(name).parser(), word, previous), sep="\n")
+    print(*candidates(load(name).parser(), word, previous), sep="\n")
 
 
-def _subcommand(line):
+def _subcommand(line, commands):
     """The command in a line such as "biogans evaluate …", None if it has none yet."""
     try:
         typed = shlex.split(line)[1:2]
     except ValueError:                  # an open quotation mark
         typed = line.split()[1:2]
     name = typed[0].replace("-", "_") if typed else None
-    return name if name in commands.COMMANDS else None
+    return name if name in commands else None
 
 
 def candidates(parser: argparse.ArgumentParser, word: str, previous: str) -> list[str]:

@@ -16,8 +16,8 @@ from PIL import Image
 
 from biogans.core import models
 from biogans.core.engine import Engine
-from biogans.system.errors import InputError
 from biogans.core.gan import ALGORITHMS
+from biogans.system.errors import InputError
 from conftest import ROOT, write_images
 from networks import EVERY_PAIR, NINE, settings, spec
 

@@ -7,9 +7,9 @@ import subprocess
 import time
 
 import pytest
-from conftest import ROOT
 
 from biogans.commands import COMMANDS
+from conftest import ROOT
 
 
 def tab(line, word, previous):

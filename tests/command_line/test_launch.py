@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import biogans
 import pytest
+
+import biogans
 from biogans import commands
 from conftest import ROOT, SMALL, typed
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from biogans.core import checkpoint, models
-from biogans.system import lazy
 from biogans.core.engine import Engine, generate
 from biogans.core.trained import load_generator
+from biogans.system import lazy
 from biogans.system.errors import InputError
 from conftest import SMALL, TEST_MODULES
 from networks import PAIRS, batches, images, settings, spec

@@ -7,8 +7,8 @@ import pytest
 
 from biogans.core import codes, models
 from biogans.core.engine import Engine
-from biogans.system.errors import InputError
 from biogans.core.gan import ALGORITHMS, information_loss
+from biogans.system.errors import InputError
 from networks import batches, settings, spec
 
 

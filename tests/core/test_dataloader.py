@@ -9,16 +9,16 @@ import sys
 import numpy as np
 import pytest
 import tifffile
-from conftest import guarded, write_images
 from hypothesis import given, settings, strategies as st
 from PIL import Image, PngImagePlugin
 
 from biogans.core import dataloader
 from biogans.core.dataloader import Batches, Images, load
+from biogans.core.models import NetworkSpec
 from biogans.system import image_files
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
-from biogans.core.models import NetworkSpec
+from conftest import guarded, write_images
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (16, 24, 3), np.uint8)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from biogans.core import models
-from biogans.core.engine import Engine, generate, input_gradient
 from biogans.core.backend_tensorflow import twice_differentiable
+from biogans.core.engine import Engine, generate, input_gradient
 from biogans.system.errors import InputError
 from biogans.system.lazy import jax, keras, tensorflow as tf
 from conftest import TEST_MODULES

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from biogans.core.engine import input_gradient
-from biogans.core.gan import ALGORITHMS, GAN, WGAN, WGANGP, Hinge, PAPER, R1
-from biogans.system.lazy import keras, tensorflow as tf
 from biogans.core import models
+from biogans.core.engine import input_gradient
+from biogans.core.gan import ALGORITHMS, GAN, PAPER, R1, WGAN, WGANGP, Hinge
+from biogans.system.lazy import keras, tensorflow as tf
 from networks import settings, spec
 
 

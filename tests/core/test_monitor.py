@@ -13,7 +13,7 @@ from biogans.core.trained import load_generator
 from biogans.system.progress import Scores
 from conftest import SMALL, write_images
 from networks import settings, spec
-from test_train import here, run_train, same, state        # noqa: F401 (a fixture)
+from test_train import here, run_train, same, state  # noqa: F401 (a fixture)
 
 
 def blobs(tmp_path, seed, number=140):

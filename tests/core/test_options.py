@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-from conftest import typed
 from hypothesis import given, strategies as st
 
 from biogans import commands
@@ -16,6 +15,7 @@ from biogans.core import models, options, predict
 from biogans.core.gan import ALGORITHMS
 from biogans.core.settings import preset_value, resolve_settings, resolve_sizes
 from biogans.system import arguments
+from conftest import typed
 
 PROGRAMS = [*(f"{name}.py" for name in commands.GROUPS["train and generate"]),
             *(name for name in commands.COMMANDS if name not in commands.GROUPS["train and generate"])]

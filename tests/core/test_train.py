@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 
 from biogans.core import dataloader, figures, train
-from biogans.core.trained import read
+from biogans.core.trained import read_weights
 from conftest import ROOT, SMALL, guarded
 
 
 def state(folder):
     """Arrays and metadata of the newest checkpoint in a folder; those before it have longer names."""
-    return read(min(folder.glob("weights.combined_model.*.h5"), key=lambda path: len(path.name)))
+    return read_weights(min(folder.glob("weights.combined_model.*.h5"), key=lambda path: len(path.name)))
 
 
 def same(first, second):
@@ -45,7 +45,7 @@ def test_the_files_of_a_run(here, architecture, algorithm, number, critic, capsy
     run = f"{architecture}.{algorithm}.{number}"
     for name in (f"weights.generator.{run}.h5", f"weights.{critic}.{run}.h5", f"weights.combined_model.{run}.h5",
                  f"model.generator.{run}.h5"):
-        assert read(here / "checkpoints" / name)[1].iteration == 3
+        assert read_weights(here / "checkpoints" / name)[1].iteration == 3
     assert list((here / "checkpoints" / "tensorboard" / run).glob("events.*"))
     assert sorted(path.name for path in (here / "images").iterdir()) == [
         f"fake_samples.{run}.2.png", f"fake_samples.{run}.3.png", f"losses.{run}.png", f"real_samples.{run}.png"]
@@ -58,10 +58,10 @@ def test_the_files_of_a_run(here, architecture, algorithm, number, critic, capsy
 
 def test_the_file_says_what_the_generator_holds(here):
     run_train("-m", "DCGAN", "-e", 1)
-    _, metadata = read(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")
+    _, metadata = read_weights(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")
     assert metadata.weights == "moving average" and metadata.network.factors == ("Alp14", "Tea1")
     run_train("-m", "DCGAN", "-e", 1, "--average", 0)
-    assert read(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")[1].weights == "as trained"
+    assert read_weights(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")[1].weights == "as trained"
 
 
 def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
@@ -154,7 +154,7 @@ def start(folder, *arguments):
     for line in process.stdout:
         if line.startswith("iteration"):
             return process
-    raise AssertionError(process.stderr.read())
+    raise AssertionError(process.stderr.read_weights())
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])

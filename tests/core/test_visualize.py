@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-
 from biogans.core import figures, visualize
 from conftest import TEST_MODULES
 

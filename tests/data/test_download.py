@@ -4,11 +4,11 @@ import hashlib
 
 import numpy as np
 import pytest
-from server import serving
 
 from biogans.data import download, public_data
 from biogans.system.errors import InputError
 from biogans.system.files import Lock
+from server import serving
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -267,6 +267,7 @@ def test_the_logs_are_those_that_a_training_writes(in_written):
 def test_files_describe_themselves_as_the_page_says(in_written):
     """All datasets and attributes of a stack, and all attributes of a weights file that are not Keras's."""
     import h5py
+
     from biogans.core import predict
 
     def first_column(text):

@@ -28,14 +28,25 @@ import numpy as np
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "support")]
-from biogans.core import predict, train, visualize       # noqa: E402
-from biogans.core.trained import earlier_checkpoints, read_weights       # noqa: E402
-from biogans.system.errors import InputError       # noqa: E402
-from biogans.system.progress import COLUMNS       # noqa: E402
-from conftest import ROOT, SMALL, write_images       # noqa: E402
-from mutations import (HOSTILE, base_images, damaged, damaged_hdf5, hostile_stack, hostile_stacks,       # noqa: E402
-                       hostile_weights, image_bombs, is_refusal, quiet, watched)
-from networks import PAIRS, spec       # noqa: E402
+from biogans.core import predict, train, visualize  # noqa: E402
+from biogans.core.trained import earlier_checkpoints, read_weights  # noqa: E402
+from biogans.system.errors import InputError  # noqa: E402
+from biogans.system.progress import COLUMNS  # noqa: E402
+from conftest import ROOT, SMALL, write_images  # noqa: E402
+from mutations import (  # noqa: E402
+    HOSTILE,
+    base_images,
+    damaged,
+    damaged_hdf5,
+    hostile_stack,
+    hostile_stacks,
+    hostile_weights,
+    image_bombs,
+    is_refusal,
+    quiet,
+    watched,
+)
+from networks import PAIRS, spec  # noqa: E402
 
 TRAIN = ROOT / "bin" / "train.py"
 SAVE_EVERY = 10         # iterations

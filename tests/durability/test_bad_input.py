@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, SMALL, write_images
 from PIL import Image
 
 from biogans.core import train
+from conftest import ROOT, SMALL, write_images
 
 TRAIN = ("-d", "data", "-m", "DCGAN", *SMALL)
 GENERATOR = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -217,6 +217,7 @@ def empty(path):
 def other_settings_with_a_right_checksum(path):
     """A file made by hand: the networks that it describes are not those whose arrays it holds."""
     import json
+
     from biogans.system import hdf5
     with h5py.File(path, "r+") as file:
         facts = json.loads(file.attrs["biogans"])

@@ -1,7 +1,8 @@
 """A short form of durability.py, which `make test-durability` runs in full."""
 
-import durability
 import pytest
+
+import durability
 
 
 @pytest.mark.parametrize("part, size", [("kills", 2), ("images", 60), ("disk", 3), ("signals", 4), *(

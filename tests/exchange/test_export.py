@@ -11,14 +11,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from networks import images, spec
 from PIL import Image
-from test_onnx_graph import perturbed
 
 from biogans.core import checkpoint, models, options, trained
 from biogans.core.engine import float32_generator, generate
 from biogans.exchange import export, onnx_graph
 from biogans.system.lazy import keras, tensorflow
+from networks import images, spec
+from test_onnx_graph import perturbed
 
 Z = np.random.default_rng(5).standard_normal((3, 6), np.float32)
 SMALL = {"InfoGAN": {"categorical": (3,), "continuous": 1}}

@@ -6,10 +6,10 @@ import pickle
 import sys
 from types import SimpleNamespace
 
-import mutations
 import numpy as np
 import pytest
 
+import mutations
 from biogans.core import models, trained
 from biogans.exchange import import_torch
 

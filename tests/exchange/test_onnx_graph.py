@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from networks import spec
 
 from biogans.core import models
 from biogans.core.engine import float32_generator, generate
 from biogans.exchange import onnx_graph
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
+from networks import spec
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime: pip install 'biogans[test]'")
 

@@ -149,6 +149,19 @@ def test_function_names_are_telling():
     assert not {name: found for name, found in places.items() if len(found) > 2}
 
 
+def test_public_functions_of_the_core_have_type_hints():
+    """Also methods; `make types` checks that they are right."""
+    missing = []
+    for name, tree in modules(SOURCES / "core").items():
+        scopes = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef) and not is_private(node.name))]
+        for node in (node for scope in scopes for node in scope.body if isinstance(node, ast.FunctionDef)):
+            arguments = [argument for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+                         if argument.arg not in ("self", "cls")]
+            if not is_private(node.name) and not (node.returns and all(argument.annotation for argument in arguments)):
+                missing.append(f"{name}.{node.name}")
+    assert not missing
+
+
 def test_options_are_never_changed():
     """A parsed command line is read, and nothing is assigned to it."""
     for path in SOURCES.rglob("*.py"):

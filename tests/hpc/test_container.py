@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from test_container import container, test_commands_and_help, test_sample_data_and_edited_sources  # noqa: F401
 
 from .cluster import ROOT, TOOLS, Job, need, show

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
 from test_modulefile import LOAD_LINE, SHOW, VERSION, module, shown  # noqa: F401
 
 from .cluster import ROOT, need, show

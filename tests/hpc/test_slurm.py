@@ -5,7 +5,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from biogans.core import checkpoint
+
+from biogans.core.trained import read_weights
 
 from .cluster import MEMORY, ROOT, Job, show
 
@@ -54,9 +55,9 @@ def test_time_limit(cluster, work, seconds_per_iteration):
     show("a job longer than its time limit:", *story(limited.log))
     assert "stopped by SIGUSR1" in limited.log and "back to the queue" in limited.log
     assert iterations(limited.log) and iterations(limited.log)[0] > 0 and not iterations(whole.log)
-    arrays, facts = checkpoint.read(work / COMBINED)
-    expected, _ = checkpoint.read(work / "whole" / COMBINED.split("/")[1])
-    assert facts["iteration"] == number and arrays.keys() == expected.keys()
+    arrays, metadata = read_weights(work / COMBINED)
+    expected, _ = read_weights(work / "whole" / COMBINED.split("/")[1])
+    assert metadata.iteration == number and arrays.keys() == expected.keys()
     assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
     show(f"its {len(arrays)} arrays after {number} iterations equal those of an uninterrupted job")
 
@@ -83,7 +84,7 @@ def test_scancel(cluster, work):
     job.run("scancel", job.number)
     assert job.wait() == "CANCELLED"
     job.wait_for_log("stopped by SIGTERM")
-    assert checkpoint.read(work / COMBINED)[1]["iteration"] > 0
+    assert read_weights(work / COMBINED)[1].iteration > 0
     assert "back to the queue" not in job.log and "restart 1" not in job.log
     show("a cancelled job:", *story(job.log))
 
@@ -122,7 +123,7 @@ def test_data_on_local_scratch(cluster, work):
     job = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *SBATCH, *TRAIN, "-e", 1)
     assert job.wait() == "COMPLETED", job.log
     assert f"data copied to {scratch}" in job.log and any((scratch / "data").rglob("*.png"))
-    assert checkpoint.read(work / COMBINED)[1]["iteration"] == 1
+    assert read_weights(work / COMBINED)[1].iteration == 1
     assert not list((work / "data").rglob("*.h5.partial"))
     job = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *SBATCH, *TRAIN, *ENDLESS, "-w")
     job.wait_for_log("iteration ")

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from conftest import ROOT
 
 RECIPE = (ROOT / "singularity.def").read_text()

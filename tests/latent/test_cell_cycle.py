@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from networks import spec
 
 from biogans.core.engine import float32_generator, generate
 from biogans.core.trained import TrainedGenerator
 from biogans.latent import cell_cycle
 from biogans.system.errors import InputError
+from networks import spec
 
 
 def rod(length, angle=0.0, width=10.0, centre=(24, 40), septum=0.0, size=(48, 80)):

@@ -11,18 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import browsers
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, SMALL, write_images
 from PIL import Image
 
+import browsers
 from biogans.core import figures, predict, train, trained
 from biogans.latent import explore
 from biogans.latent.paths import slerp
 from biogans.system.lazy import keras
 from biogans.system.pixels import to_unit
+from conftest import ROOT, SMALL, write_images
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 FILES = {"DCGAN-starshaped": STAR, "DCGAN": "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5",

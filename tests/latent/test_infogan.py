@@ -6,11 +6,11 @@ import json
 import h5py
 import numpy as np
 import pytest
-from conftest import SMALL
 
-from biogans.core import predict, trained, train
+from biogans.core import predict, train, trained
 from biogans.data import get_data
 from biogans.evaluation import evaluate
+from conftest import SMALL
 
 MODEL = "checkpoints/weights.generator.InfoGAN.GAN.1.h5"
 DCGAN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -71,7 +71,7 @@ def test_the_recognizer_is_that_of_the_training(here):
     known = [trained.load_recognizer(name).predict_on_batch(images)
              for name in (MODEL, MODEL.replace("weights", "model"), MODEL.replace("generator", "combined_model"))]
     assert np.array_equal(known[0], known[1]) and np.array_equal(known[0], known[2])
-    arrays, _ = trained.read(MODEL.replace("generator", "combined_model"))
+    arrays, _ = trained.read_weights(MODEL.replace("generator", "combined_model"))
     head = [arrays[name] for name in sorted(arrays) if name.startswith("recognizer/")]
     assert np.array_equal(head[-1], trained.load_recognizer(MODEL).get_layer("answers").bias.numpy())
 
@@ -81,7 +81,7 @@ def test_a_resumed_run_is_the_same(tmp_path, folder, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = [str(folder / each) if each == "data" else each for each in INFO]
     assert train.main([*options, "-e", "2"]) == train.main([*options, "-e", "4", "-w"]) == 0
-    (halves, _), (whole, _) = (trained.read(path / MODEL.replace("generator", "combined_model"))
+    (halves, _), (whole, _) = (trained.read_weights(path / MODEL.replace("generator", "combined_model"))
                                for path in (tmp_path, folder))
     assert halves.keys() == whole.keys()
     for name, array in whole.items():

@@ -4,11 +4,11 @@ import h5py
 import imageio.v3
 import numpy as np
 import pytest
-from conftest import train_small_networks
 from PIL import Image
 
 from biogans.core import predict
 from biogans.latent import interpolate
+from conftest import train_small_networks
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 MOVIE = "images/interpolation3.DCGAN-starshaped.WGAN-GP"

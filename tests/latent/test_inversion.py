@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from networks import FACTORS, spec
 
 from biogans.core import dataloader, models
 from biogans.core.engine import generate, latent_gradient
@@ -13,6 +12,7 @@ from biogans.core.trained import TrainedGenerator
 from biogans.latent.inversion import Search, balanced_sample, invert
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
+from networks import FACTORS, spec
 
 
 def untrained(architecture="DCGAN-starshaped", seed=1):

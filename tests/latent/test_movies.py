@@ -4,9 +4,9 @@ import imageio.v3
 import numpy as np
 import pytest
 from PIL import Image
-from test_cell_cycle import rod
 
 from biogans.latent import movies
+from test_cell_cycle import rod
 
 NAMES = ["red", "Alp14", "Tea1"]
 

@@ -5,11 +5,11 @@ import csv
 import numpy as np
 import pytest
 from PIL import Image
-from test_infogan import MODEL, folder, here, refused
 
 from biogans.core import codes, dataloader
 from biogans.evaluation import clusters
 from biogans.latent import pseudotime
+from test_infogan import MODEL, folder, here, refused
 
 
 def test_cells_in_order(here, capsys):

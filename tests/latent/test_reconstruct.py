@@ -5,15 +5,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import train_small_networks, write_images
-from networks import FACTORS
 from PIL import Image
 from scipy import stats
-from test_inversion import error_between, gray
 
 from biogans.core import trained
 from biogans.latent import reconstruct
 from biogans.latent.inversion import Reconstruction
+from conftest import train_small_networks, write_images
+from networks import FACTORS
+from test_inversion import error_between, gray
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 DCGAN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"

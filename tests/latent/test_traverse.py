@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from PIL import Image
-from test_infogan import DCGAN, MODEL, folder, here, refused
 
 from biogans.core import codes, figures, trained
 from biogans.latent import interpolate, reconstruct, traverse
+from test_infogan import DCGAN, MODEL, folder, here, refused
 
 
 def test_traversals(here, capsys):
@@ -30,7 +30,7 @@ def test_a_traversal_shows_what_the_generator_makes(here, monkeypatch):
     generator = trained.load_generator(MODEL)
     code = generator.spec.codes[-1]
     z = np.concatenate(list(generator.latents(2, 0)))
-    z = codes.with_values(z, codes.parse("c0=1,u0=0.2", generator.spec.codes))
+    z = codes.with_values(z, codes.parse_codes("c0=1,u0=0.2", generator.spec.codes))
     for column, value in enumerate((-1, 0, 1)):
         expected = (generator.generate(codes.with_values(z, {code: value})) + 1) / 2
         np.testing.assert_allclose(seen[0][:, column], expected, atol=1e-5)

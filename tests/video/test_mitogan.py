@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA, ROOT, SMALL
 from PIL import Image
 
 from biogans.core import dataloader, predict, train
 from biogans.data import simulate_videos
 from biogans.evaluation import diversity, geometry, saliency
 from biogans.video import preprocess
+from conftest import REAL_DATA, ROOT, SMALL
 
 GENERATOR = "checkpoints/weights.generator.DCGAN.WGAN-GP.0.h5"
 COMBINED = "checkpoints/weights.combined_model.DCGAN.WGAN-GP.0.h5"

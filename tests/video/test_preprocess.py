@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from conftest import REAL_DATA, ROOT, SMALL
 from PIL import Image
 
 from biogans.core import dataloader
 from biogans.data import mitochondria, simulate_videos
 from biogans.video import frame_filters, preprocess, processing, videos
 from biogans.video.settings import image_settings
+from conftest import REAL_DATA, ROOT, SMALL
 
 
 class NoMeter:

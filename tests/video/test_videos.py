@@ -6,8 +6,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from biogans.video import videos
 from biogans.system.errors import InputError
+from biogans.video import videos
 
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(0, 4000, (5, 32, 48)).astype(np.uint16)

@@ -211,10 +211,11 @@ class Position(NamedTuple):
 
     number: int
     done: int = 0
-    note: Callable = lambda done: None
+    note: Callable[[int], None] = lambda done: None
 
 
-def fill(sink, generator, latents, channels, position):
+def fill(sink: Any, generator: TrainedGenerator, latents: Iterable[np.ndarray], channels: Sequence[int],
+         position: Position) -> None:
     """Generate cells into a sink of system/stacks.py, from position.done on, and close it.
 
     latents    batches of z (cells, nz), position.number cells in all
@@ -242,7 +243,8 @@ def fill(sink, generator, latents, channels, position):
         sink.close(complete)
 
 
-def write_stack(path, generator, latents, channels, attributes, **extra):
+def write_stack(path: Path, generator: TrainedGenerator, latents: Sequence[np.ndarray], channels: Sequence[int],
+                attributes: dict[str, Any], **extra: Any) -> None:
     """Write generated cells to the HDF5 file `path`, which then holds the datasets of stacks.Stack.
 
     latents      batches of z (cells, nz), in a list

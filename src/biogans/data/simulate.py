@@ -36,7 +36,7 @@ The pixel size is {pixel} um. Red is Bgs4; green is the polarity factor that giv
 
 def progress(total):
     """Progress bar on standard error, if that is a terminal."""
-    from tqdm import tqdm           # slow to import: --help does without it
+    from tqdm import tqdm  # slow to import: --help does without it
     return tqdm(total=total, unit=" cells", disable=None)
 
 

@@ -116,11 +116,11 @@ def read_stack(path):
     if not visualize.is_hdf5(path):
         raise InputError(f"{path}: this is no stack of generated images: give a stack (.h5), a folder of images, or a "
                          f"weights file")
-    names = visualize.read(path).names          # which checks the file
+    names = visualize.read_drawing(path).names          # which checks the file
     with hdf5.opened(path) as file:
         stack = hdf5.own_dataset(file, "stack")
         number, step = len(stack), max(1, visualize.LARGEST_READ // stack[0].size)
-    cells = np.concatenate([unit_to_bytes(visualize.read(path, start, min(step, number - start)).cells)
+    cells = np.concatenate([unit_to_bytes(visualize.read_drawing(path, start, min(step, number - start)).cells)
                             for start in range(0, number, step)])
     if len(names) <= 2:
         return {c2st.EVERYTHING: cells}

@@ -201,7 +201,7 @@ def evaluate_codes(options, folder):
     if not spec.codes:
         raise InputError(f"{generator.path} has no codes: only InfoGAN has them")
     training, held_out = (c2st.load_real(options.data, split, metadata) for split in ("train", "test"))
-    answers = codes.read(trained.load_recognizer(generator.path), pixels.to_signed(held_out.pixels), spec.codes)
+    answers = codes.read_codes(trained.load_recognizer(generator.path), pixels.to_signed(held_out.pixels), spec.codes)
     found = clusters.compare_codes(answers, spec.codes, training, held_out, dataloader.read_manifest(held_out.files))
     name = options.name or rows.default_name(generator)
     target = folder / f"codes.{rows.file_name(name, spec.factors)}.json"

@@ -128,7 +128,7 @@ def checked_onnx(reference):
 
     generator, spec = reference.generator, reference.spec
     properties = generator.stack_attributes(range(len(spec.channel_names))) | {
-        "value_range": [-1.0, 1.0], "codes": codes.layout(spec.codes)}
+        "value_range": [-1.0, 1.0], "codes": codes.code_layout(spec.codes)}
     content = onnx_graph.serialize(generator.network, half=False, channels_last=True, properties={
         name: value if isinstance(value, str) else json.dumps(value) for name, value in properties.items()})
     if importlib.util.find_spec("onnxruntime"):
@@ -288,7 +288,7 @@ def _meaning_of_z(spec):
     """A sentence for README.md."""
     kinds = {"categorical": " (one of them is 1, the others 0)", "continuous": " (from -1 to 1)"}
     known = [f"{code['name']} is z[{code['indices'][0]}:{code['indices'][-1] + 1}], {code['kind']}{kinds[code['kind']]}"
-             for code in codes.layout(spec.codes)]
+             for code in codes.code_layout(spec.codes)]
     return "The latent variables z are independent and standard normal" + (
         f", except for the codes: {'; '.join(known)}." if known else ".")
 
@@ -296,6 +296,7 @@ def _meaning_of_z(spec):
 def cover_picture(reference):
     """A PNG, as bytes, of some cells, with all channels if there are many."""
     from PIL import Image, ImageOps
+
     from ..core import figures
 
     spec = reference.spec

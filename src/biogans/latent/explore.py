@@ -142,7 +142,7 @@ def page_of(generator):
                     "iteration": metadata.iteration},
         "size": {"height": spec.height, "width": spec.width, "pixel_size_um": metadata.pixel_size_um},
         "channels": ["image"] if len(spec.channel_names) == 1 else list(spec.channel_names),
-        "nz": spec.nz, "numbered": NUMBERED, "codes": codes.layout(spec.codes),
+        "nz": spec.nz, "numbered": NUMBERED, "codes": codes.code_layout(spec.codes),
         "groups": [group._asdict() | {"strengths": np.round(strengths, 3).tolist()}
                    for group, (_, strengths) in zip(groups, found)],
     }

@@ -89,7 +89,7 @@ def interpolate(options):
     if options.cells and not options.stack:
         raise InputError("--cells chooses among the cells of a stack: give the stack with --stack")
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
-    codes.refuse(generator.path, generator.spec.codes)
+    codes.require_no_codes(generator.path, generator.spec.codes)
     channels = generator.channels(options.polarity_factors)
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     keys = key_frames(options, generator, seed, channels[0])

@@ -55,10 +55,10 @@ def pseudotime(options):
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
     spec = generator.spec
     candidates = candidate_codes(generator, options)
-    fixed = codes.parse(options.code, spec.codes)
+    fixed = codes.parse_codes(options.code, spec.codes)
     training, held_out = (c2st.load_real(options.data, split, generator.metadata) for split in ("train", "test"))
     recognizer = trained.load_recognizer(generator.path)
-    of_training, of_held_out = (codes.read(recognizer, to_signed(images.pixels), spec.codes)
+    of_training, of_held_out = (codes.read_codes(recognizer, to_signed(images.pixels), spec.codes)
                                 for images in (training, held_out))
     code, direction = choose_code(candidates, of_training, channel_light(training, options.channel))
     answer = direction * of_held_out[code.name]

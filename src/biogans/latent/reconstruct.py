@@ -64,7 +64,7 @@ def reconstruct(options):
     launch.announce()
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
     spec = generator.spec
-    codes.refuse(generator.path, spec.codes)
+    codes.require_no_codes(generator.path, spec.codes)
     orders = search_orders(generator, options.order)
     whole_cells = len(spec.channel_names) == len(spec.cell_channels)
     channels = generator.channels(() if whole_cells else options.polarity_factors)

@@ -58,7 +58,7 @@ def traverse(options):
         return write_training_movie(trained.IMAGES / f"training.{run_name}.gif", run_name, options.fps)
     if not spec.codes:
         raise InputError(f"{generator.path} has no codes to vary: train with -m InfoGAN, or use biogans interpolate")
-    fixed = codes.parse(options.code, spec.codes)
+    fixed = codes.parse_codes(options.code, spec.codes)
     z = codes.with_values(next(generator.latents(options.number, options.seed, options.number)), fixed)
     for code in (code for code in spec.codes if code not in fixed):
         stem = trained.IMAGES / f"traversal.{code.name}.{run_name}"

@@ -20,7 +20,6 @@ from .processing import STEPS
 from .settings import arguments_of, image_settings, read_settings, write_settings
 from .sources import hold_out
 
-
 # ---------------------------------------------------------------------------------------------- the command line
 
 def parser():
