@@ -28,6 +28,7 @@ it is a regular iteration, with 5 updates of the critic.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import math
@@ -43,13 +44,12 @@ from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(FOLDER.parent / "src"), str(FOLDER)]
-from biogans.core import dataloader, options as command_line
-from biogans.system import launch
-from biogans.system.errors import InputError
-
 import machine
 import original
 import train_step
+from biogans.core import dataloader
+from biogans.system import arguments, launch, provenance
+from biogans.system.errors import InputError
 
 DATA = FOLDER.parent / "data_48-80" / "data"
 USUAL = [("DCGAN", "WGAN-GP"), ("DCGAN-starshaped", "WGAN-GP"), ("DCGAN-starshaped", "GAN"),
@@ -69,7 +69,7 @@ def work(task):
         return
     contender = build(task)
     print(json.dumps({"losses": finite(contender.iterate())}), file=answers)
-    contender.draw(task["folder"])
+    contender.write_image(task["folder"])
     print(json.dumps({"facts": contender.facts()}), file=answers)
     for line in sys.stdin:
         answer = COMMANDS[line.strip()](contender)
@@ -143,10 +143,8 @@ class Process:
 
     def ask(self, command):
         """Send one of COMMANDS and return the answer. Raises Failed if the process has ended."""
-        try:
+        with contextlib.suppress(BrokenPipeError):      # answer() reports the reason
             print(command, file=self.process.stdin, flush=True)
-        except BrokenPipeError:         # answer() reports the reason
-            pass
         return self.answer()
 
     def answer(self):
@@ -189,7 +187,7 @@ def compare(options):
             pair = task | {"architecture": architecture, "algorithm": algorithm}
             rows += measure(pair, names, peaks, options)
     report = {
-        "machine": {"cpu": machine.cpu_model(), "cores": len(os.sched_getaffinity(0))}, "peaks": peaks,
+        "machine": {"cpu": provenance.cpu_model(), "cores": len(os.sched_getaffinity(0))}, "peaks": peaks,
         "backend": os.environ["KERAS_BACKEND"], "size": [task["height"], task["width"]],
         **{name: getattr(options, name) for name in ("batch_size", "ngf", "ndf", "precision", "rounds", "starts")},
         "load_before": load_before, "load_after": os.getloadavg()[0], "rows": rows,
@@ -309,7 +307,7 @@ def complete(row, ours, peaks):
     median, rate = statistics.median(row["seconds"]), ours["facts"]["flop"] / statistics.median(row["seconds"])
     row.update(
         median=median, gflop_per_second=rate / 1e9,
-        ratio=statistics.median(peer / own for peer, own in zip(row["seconds"], ours["seconds"])),
+        ratio=statistics.median(peer / own for peer, own in zip(row["seconds"], ours["seconds"], strict=True)),
         images_per_second=same["critic_updates"] * same["images_per_update"] / median,
         fractions={name: rate / peak for name, (peak, _) in peaks.items()})
 
@@ -341,7 +339,7 @@ def line(row):
     if "median" not in row:
         return f"  {row.get('failed', row['contender'] + ' not compared, because ours failed')}"
     spread = f"{milliseconds(min(row['seconds']))} - {milliseconds(max(row['seconds']))}"
-    first, image = (statistics.median(times) for times in zip(*row["starts"]))
+    first, image = (statistics.median(times) for times in zip(*row["starts"], strict=True))
     fractions = " ".join(f"{fraction:5.1%}" for fraction in row["fractions"].values())
     memory = " / ".join(f"{size / 2**20:.0f}" for size in row["memory"].values() if size is not None)
     return (f"  {row['contender']:9}{milliseconds(row['median']):>13}{spread:>15}{row['ratio']:>8.2f}x"
@@ -380,7 +378,6 @@ def footer(report):
 
 def parser():
     result = arguments.Parser(prog="compare.py", description=__doc__)
-    positive = train_step.positive
     result.add_argument("-d", "--data", default=str(DATA), metavar="DATAROOT",
                         help="folder of images, one folder of RGB files per factor; default: the sample data")
     result.add_argument("--original", metavar="DIR", help="folder «code» of the original, to include it")
@@ -389,20 +386,19 @@ def parser():
     result.add_argument("--only", action="append", default=[], metavar="NAME",
                         help="combinations whose «architecture/algorithm» contains NAME; may be repeated; default: "
                              + ", ".join(map("/".join, USUAL)))
-    result.add_argument("--rounds", type=positive, default=5, metavar="N", help="timed iterations of each; default=5")
-    result.add_argument("--starts", type=positive, default=2, metavar="N", help="starts of each; default=2")
-    result.add_argument("-b", "--batch_size", type=positive, default=64, metavar="N", help="default=64")
-    result.add_argument("--ngf", type=positive, default=64, metavar="N", help="generator filters; default=64")
-    result.add_argument("--ndf", type=positive, default=64, metavar="N", help="critic filters; default=64")
-    result.add_argument("--precision", choices=PRECISIONS, default="float32", help="default=float32")
+    result.add_argument("--rounds", type=arguments.positive_int, default=5, metavar="N",
+                        help="timed iterations of each; default=5")
+    result.add_argument("--starts", type=arguments.positive_int, default=2, metavar="N",
+                        help="starts of each; default=2")
+    train_step.add_networks(result)
     result.add_argument("--profile", action="store_true", help="also print the operations that take most time")
     result.add_argument("--json", metavar="FILE", help="also write all results, including single times, to this file")
     result.add_argument("--worker", metavar="JSON", help=argparse.SUPPRESS)
     return result
 
 
-def main():
-    options = parser().parse_args()
+def main(arguments=None):
+    options = parser().parse_args(arguments)
     if options.worker:
         return launch.run(work, json.loads(options.worker))
     return launch.run(compare, options)

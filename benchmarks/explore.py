@@ -11,15 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests" / "support")]
 import browsers
-
-from biogans.core import models, predict
+from biogans.core import models
+from biogans.core.engine import float32_generator
+from biogans.core.options import default_settings
+from biogans.core.settings import Metadata
+from biogans.core.trained import TrainedGenerator
 from biogans.latent import explore
-from biogans.core.engine import generate, float32_generator
+from biogans.system import arguments, launch
 
 MOVES = 40
-FACTS = {"training": {"algorithm": "WGAN-GP"}, "iteration": 0, "pixel_size_um": 0.1}
 FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 
 MOVE = """async moves => {
@@ -44,14 +47,19 @@ STRIP = """channels => Array.from({length: channels}, (_, k) => {
 })"""
 
 
+def untrained(architecture, path):
+    """An untrained trained.TrainedGenerator, with an empty file."""
+    spec = models.NetworkSpec(architecture, 48, 80, 2, FACTORS, init="he")
+    path.touch()
+    metadata = Metadata(spec, default_settings("WGAN-GP"), {"channels": [1, 2]}, pixel_size_um=0.1)
+    return TrainedGenerator(path, float32_generator(spec), metadata)
+
+
 def measure(browser, architecture, folder):
     """Measure one architecture and print its line."""
-    spec = models.NetworkSpec(architecture, 48, 80, 2, FACTORS, init="he")
-    generator = float32_generator(spec)
-    path = folder / f"{architecture}.h5"
-    path.touch()
+    generator = untrained(architecture, folder / f"{architecture}.h5")
     start = time.perf_counter()
-    content = explore.page_of(path, generator, spec, FACTS)
+    content = explore.page_of(generator)
     writing = time.perf_counter() - start
     file = folder / f"{architecture}.html"
     file.write_bytes(content)
@@ -66,20 +74,29 @@ def measure(browser, architecture, folder):
     page.fill("#number", "7")
     page.press("#number", "Enter")
     page.wait_for_function("() => document.getElementById('name').textContent === 'cell 7'")
-    shown = np.reshape(page.evaluate(STRIP, generator.output_shape[-1]), (-1, 48, 80))
-    drawn = np.rint((generate(generator, next(normal_latents(1, spec.nz, 7, 1)))[0] + 1) * 127.5)
+    shown = np.reshape(page.evaluate(STRIP, generator.network.output_shape[-1]), (-1, 48, 80))
+    expected = np.rint((generator.generate(next(generator.latents(1, 7)))[0] + 1) * 127.5)
     page.close()
     print(f"{architecture:18}{writing:8.1f} s{len(content) / 1e6:8.1f} MB{first:8.1f} s"
           f"{np.min(milliseconds):8.0f}{np.median(milliseconds):8.0f}{np.max(milliseconds):8.0f} ms"
-          f"{np.abs(np.moveaxis(shown, 0, -1) - drawn).max():8.0f}", flush=True)
+          f"{np.abs(np.moveaxis(shown, 0, -1) - expected).max():8.0f}", flush=True)
 
 
-def main():
+def measure_all(options):
+    """Print the table row by row."""
     print(f"{'':18}{'write':>10}{'page':>11}{'first':>10}{'slider to canvas, min/median/max':>35}{'gray levels':>12}")
     with browsers.chromium() as browser, tempfile.TemporaryDirectory() as folder:
         for architecture in models.ARCHITECTURES:
             measure(browser, architecture, Path(folder))
 
 
+def parser():
+    return arguments.Parser(prog="explore.py", description=__doc__)
+
+
+def main(arguments=None):
+    return launch.run(measure_all, parser().parse_args(arguments))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

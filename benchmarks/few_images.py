@@ -12,85 +12,99 @@ with different preprocessing are comparable. «Copies» is the share of generate
 image than 95 % of held-out images.
 """
 
-import argparse
 import csv
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from biogans.core import checkpoint, dataloader
-from biogans.evaluation import neighbours, scoring
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+from biogans.core import dataloader, trained
+from biogans.evaluation import metrics, neighbours
+from biogans.system import arguments, launch
+from biogans.system.errors import InputError
+
 PREPROCESSING = {"all steps": (), "no denoising, no edges": ("--without", "denoise,edges"), "masks": ("--binary",)}
 AUGMENT = "translation,cutout"
-RUNS = [("WGAN-GP", "all steps", False), ("WGAN-GP", "all steps", True), ("GAN", "all steps", False),
-        ("GAN", "all steps", True), ("WGAN", "all steps", False), ("WGAN-GP", "no denoising, no edges", False),
-        ("WGAN-GP", "masks", False)]
 GENERATED = 1000
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-i", "--input", metavar="VIDEOS", help="folder of videos; required without --table")
-    parser.add_argument("-o", "--output", type=Path, default=Path("few_images"), help="default=few_images")
-    parser.add_argument("-e", "--iterations", type=int, default=500, help="of each row; default=500")
-    parser.add_argument("--table", action="store_true", help="only print the table of existing results")
-    options = parser.parse_args()
+class Run(NamedTuple):
+    """A row of the table; `preprocessing` is a key of PREPROCESSING."""
+
+    algorithm: str
+    preprocessing: str
+    augmented: bool = False
+
+    @property
+    def folder(self):
+        return self.preprocessing.replace(",", "").replace(" ", "_")
+
+    @property
+    def name(self):
+        return f"{self.algorithm}.{self.folder}{'.augmented' if self.augmented else ''}"
+
+
+RUNS = [Run("WGAN-GP", "all steps"), Run("WGAN-GP", "all steps", augmented=True), Run("GAN", "all steps"),
+        Run("GAN", "all steps", augmented=True), Run("WGAN", "all steps"), Run("WGAN-GP", "no denoising, no edges"),
+        Run("WGAN-GP", "masks")]
+
+
+def compare(options):
+    """Train the missing rows, or print the table. Raises InputError."""
     if options.table:
         print(table(results(options.output)))
         return
     if not options.input:
-        parser.error("give the folder of the videos with -i")
+        raise InputError("give the folder of the videos with -i")
     for run in RUNS:
-        path = options.output / f"{name_of(*run)}.json"
+        path = options.output / f"{run.name}.json"
         if not path.exists():
-            row = measure(*run, options.input, options.output, options.iterations)
+            row = measure(run, options)
             path.write_text(json.dumps(row, indent=1))
             print(table([row]), flush=True)
 
 
-def name_of(algorithm, preprocessing, augmented):
-    return f"{algorithm}.{preprocessing.replace(',', '').replace(' ', '_')}{'.augmented' if augmented else ''}"
-
-
-def measure(algorithm, preprocessing, augmented, videos, output, iterations):
+def measure(run, options):
     """Preprocess, train, generate and compare; return one row as a dict."""
-    data = output / "data" / preprocessing.replace(",", "").replace(" ", "_")
-    checkpoints = output / "checkpoints" / name_of(algorithm, preprocessing, augmented)
-    run("preprocess", "-i", videos, "-o", data, *PREPROCESSING[preprocessing])
-    run("train", "-d", data, "-m", "DCGAN", "-a", algorithm, "--preset", "fast", "-e", iterations, "-M", iterations,
-        "-c", checkpoints, *(("--augment", AUGMENT) if augmented else ()), "--resume")
+    data = options.output / "data" / run.folder
+    checkpoints = options.output / "checkpoints" / run.name
+    command("preprocess", "-i", options.input, "-o", data, *PREPROCESSING[run.preprocessing])
+    command("train", "-d", data, "-m", "DCGAN", "-a", run.algorithm, "--preset", "fast", "-e", options.iterations,
+            "-M", options.iterations, "-c", checkpoints, *(("--augment", AUGMENT) if run.augmented else ()), "--resume")
     with open(next(checkpoints.glob("log.*.csv")), newline="") as file:
         log = list(csv.DictReader(file))
     last = log[-max(1, len(log) // 10):]
     losses = {name: float(np.mean([float(line[f"{name}_loss"]) for line in last])) for name in ("critic", "generator")}
-    generator, spec, facts = checkpoint.load_generator(next(checkpoints.glob("weights.generator.*")))
-    training, held_out = (dataloader.load(data, split=split, channels=facts["images"]["channels"]).pixels
+    generator = trained.load_generator(next(checkpoints.glob("weights.generator.*")))
+    training, held_out = (dataloader.load(data, split=split, channels=generator.metadata.images["channels"]).pixels
                           for split in ("train", "test"))
-    generated = scoring.Generated(generator, spec).cells(GENERATED, np.random.default_rng(0))
+    generated = generator.cells(GENERATED, np.random.default_rng(0))
     unit = metrics.sliced_wasserstein(held_out, training)
     space = neighbours.Space(training, generated)
     near = [neighbours.nearest(space.features(images), space.features(training)).distance
             for images in (held_out, generated)]
-    return {"algorithm": algorithm, "preprocessing": preprocessing, "augment": AUGMENT if augmented else "none",
-            "images": len(training), "iterations": iterations, "seconds": float(log[-1]["seconds"]), **losses,
+    return {"algorithm": run.algorithm, "preprocessing": run.preprocessing,
+            "augment": AUGMENT if run.augmented else "none", "images": len(training),
+            "iterations": options.iterations, "seconds": float(log[-1]["seconds"]), **losses,
             "distance": metrics.sliced_wasserstein(held_out, generated) / unit,
             "copies": float((near[1] < np.quantile(near[0], 0.05)).mean())}
 
 
-def run(command, *arguments):
-    done = subprocess.run([sys.executable, ROOT / "bin/biogans", command, *map(str, arguments)], capture_output=True,
+def command(name, *arguments):
+    """Run a biogans command. Raises InputError with its message if it fails."""
+    done = subprocess.run([sys.executable, ROOT / "bin/biogans", name, *map(str, arguments)], capture_output=True,
                           text=True)
     if done.returncode:
-        sys.exit(done.stderr)
+        raise InputError(done.stderr)
 
 
 def results(folder):
-    order = [name_of(*run) for run in RUNS]
+    order = [run.name for run in RUNS]
     paths = sorted(folder.glob("*.json"), key=lambda path: order.index(path.stem))
     return [json.loads(path.read_text()) for path in paths]
 
@@ -104,5 +118,20 @@ def table(rows):
     return "\n".join(lines)
 
 
+def parser():
+    result = arguments.Parser(prog="few_images.py", description=__doc__)
+    result.add_argument("-i", "--input", metavar="VIDEOS", help="folder of videos; required without --table")
+    result.add_argument("-o", "--output", type=Path, default=Path("few_images"), metavar="FOLDER",
+                        help="default=few_images")
+    result.add_argument("-e", "--iterations", type=arguments.positive_int, default=500, metavar="N",
+                        help="of each row; default=500")
+    result.add_argument("--table", action="store_true", help="only print the table of existing results")
+    return result
+
+
+def main(arguments=None):
+    return launch.run(compare, parser().parse_args(arguments))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

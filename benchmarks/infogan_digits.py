@@ -6,7 +6,6 @@ most decisive (`codes.decisiveness`); labels are used only for the table.
     make infogan-digits MNIST=FOLDER        MNIST's idx files; without them, scikit-learn's smaller digits
 """
 
-import argparse
 import concurrent.futures
 import json
 import os
@@ -15,20 +14,24 @@ import sys
 import time
 from pathlib import Path
 
-BIN = Path(__file__).resolve().parents[1] / "bin"
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+from biogans.system import arguments, launch
+from biogans.system.errors import InputError
+
 MODEL = "checkpoints/weights.generator.InfoGAN.GAN.0.h5"
 ITERATIONS = 4000
 
 
 def command(name, *arguments, cwd, core=None):
-    """Run a biogans command in the folder `cwd`, on one `core` if given; return its output."""
+    """Run a biogans command in the folder `cwd`, on one `core` if given; return its output. Raises InputError."""
     threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
     environment = os.environ | ({} if core is None else dict.fromkeys(threads, "1"))
-    done = subprocess.run([sys.executable, BIN / "biogans", name, *map(str, arguments)], cwd=cwd, env=environment,
+    done = subprocess.run([sys.executable, ROOT / "bin/biogans", name, *map(str, arguments)], cwd=cwd, env=environment,
                           preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
-        sys.exit(f"{name} {' '.join(map(str, arguments))} failed in {cwd}:\n{done.stdout}")
+        raise InputError(f"{name} {' '.join(map(str, arguments))} failed in {cwd}: {done.stdout[-2000:]}")
     return done.stdout
 
 
@@ -44,17 +47,11 @@ def one_seed(data, folder, seed, iterations, core):
     return {"seed": seed, "seconds": seconds} | rows[0], next(row for row in rows if row["name"] == "k-means, 10")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", help="folder of MNIST's idx files")
-    parser.add_argument("-o", "--output", type=Path, default=Path("infogan-digits"),
-                        help="a new folder; default=infogan-digits")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4], help="default=1 2 3 4")
-    parser.add_argument("-e", "--iterations", type=int, default=ITERATIONS, help=f"of each seed; default={ITERATIONS}")
-    options = parser.parse_args()
+def train_all(options):
+    """Train all seeds, print the table, and draw traversals of the best seed. Raises InputError."""
     output = options.output.resolve()
     if output.exists():
-        sys.exit(f"{output} already exists: remove it, or choose another folder with -o")
+        raise InputError(f"{output} already exists: remove it, or choose another folder with -o")
     output.mkdir(parents=True)
     source = ("mnist", "--from", Path(options.mnist).resolve()) if options.mnist else ("digits",)
     print(command("get_data", *source, "-o", "data", cwd=output).splitlines()[-1], flush=True)
@@ -62,7 +59,7 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(len(cores)) as pool:
         jobs = [pool.submit(one_seed, output / "data", output / f"seed{seed}", seed, options.iterations,
                             cores[k % len(cores)]) for k, seed in enumerate(options.seeds)]
-        rows, baselines = zip(*(job.result() for job in jobs))
+        rows, baselines = zip(*(job.result() for job in jobs), strict=True)
     print("seed  seconds  decisiveness (bits)  accuracy  mutual information")
     for row in rows:
         print(f"{row['seed']:4}  {row['seconds']:7.0f}  {row['decisiveness']:19.3f}  {row['accuracy']:8.3f}"
@@ -77,5 +74,21 @@ def main():
     print(f"traversals and a movie of the training: {chosen / 'images'}")
 
 
+def parser():
+    result = arguments.Parser(prog="infogan_digits.py", description=__doc__)
+    result.add_argument("--mnist", metavar="FOLDER", help="folder of MNIST's idx files")
+    result.add_argument("-o", "--output", type=Path, default=Path("infogan-digits"), metavar="FOLDER",
+                        help="a new folder; default=infogan-digits")
+    result.add_argument("--seeds", type=arguments.seed, nargs="+", default=[1, 2, 3, 4], metavar="N",
+                        help="default=1 2 3 4")
+    result.add_argument("-e", "--iterations", type=arguments.positive_int, default=ITERATIONS, metavar="N",
+                        help=f"of each seed; default={ITERATIONS}")
+    return result
+
+
+def main(arguments=None):
+    return launch.run(train_all, parser().parse_args(arguments))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

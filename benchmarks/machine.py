@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 from biogans.system.lazy import keras, tensorflow as tf
-from biogans.system.provenance import cpu_model     # noqa: F401: imported by other benchmarks from here
 
 # Height and width of the input, input and output channels: the hidden layers of the paper's critic.
 CONVOLUTIONS = ((24, 40, 64, 128), (12, 20, 128, 256), (6, 10, 256, 512))

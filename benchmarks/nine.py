@@ -6,6 +6,7 @@ iterations. It must end with status 0 and finite losses.
 """
 
 import csv
+import itertools
 import math
 import statistics
 import subprocess
@@ -19,11 +20,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from biogans.core import options as command_line
-from biogans.system import launch
+from biogans.core.gan import PAPER
+from biogans.core.settings import PRESETS
+from biogans.system import arguments, launch
 from biogans.system.errors import InputError
 from biogans.system.files import replacing
-from biogans.core.gan import PAPER
 
 MARGIN, LABEL, TITLE = 12, 26, 36           # pixels
 BACKGROUND, INK = "white", "black"
@@ -75,7 +76,7 @@ def read_log(path):
         rows = list(csv.DictReader(file))
     ends = [0.0, *(float(row["seconds"]) for row in rows)]
     return ([(float(row["critic_loss"]), float(row["generator_loss"])) for row in rows],
-            1000 * statistics.median(end - start for start, end in zip(ends, ends[1:])))
+            1000 * statistics.median(end - start for start, end in itertools.pairwise(ends)))
 
 
 def only_file(folder, pattern):
@@ -87,7 +88,7 @@ def only_file(folder, pattern):
 
 def line(run):
     """One row of the table, with losses as first -> last."""
-    critic, generator = (f"{first:.4g} -> {last:.4g}" for first, last in zip(run.first, run.last))
+    critic, generator = (f"{first:.4g} -> {last:.4g}" for first, last in zip(run.first, run.last, strict=True))
     return (f"{run.architecture:<17}{run.algorithm:<10}{run.seconds:>9.0f}{run.milliseconds:>14.0f}"
             f"{critic:>22}{generator:>24}")
 
@@ -99,7 +100,7 @@ def sheet(runs, title):
     """
     width = min(run.samples.width for run in runs)
     grids = {(run.architecture, run.algorithm): scaled(run.samples, width) for run in runs}
-    architectures, algorithms = (list(dict.fromkeys(names)) for names in zip(*grids))
+    architectures, algorithms = (list(dict.fromkeys(names)) for names in zip(*grids, strict=True))
     heights = [max(grid.height for (name, _), grid in grids.items() if name == row) for row in architectures]
     step = [LABEL + height + MARGIN for height in heights]
     picture = Image.new("RGB", (MARGIN + len(algorithms) * (width + MARGIN), TITLE + sum(step)), BACKGROUND)
@@ -137,12 +138,16 @@ def parser():
     result.add_argument("-d", "--data", required=True, metavar="DATAROOT",
                         help="folder of images, as for train.py; required")
     result.add_argument("-o", "--output", required=True, metavar="FILE.png", help="the picture to write; required")
-    result.add_argument("-e", "--epochs", type=int, default=200, metavar="N",
+    result.add_argument("-e", "--epochs", type=arguments.positive_int, default=200, metavar="N",
                         help="iterations of each training; default=200")
     result.add_argument("--preset", choices=PRESETS, default="fast",
                         help="preset of train.py; default=fast")
     return result
 
 
+def main(arguments=None):
+    return launch.run(train_all, parser().parse_args(arguments))
+
+
 if __name__ == "__main__":
-    sys.exit(launch.run(train_all, parser().parse_args()))
+    sys.exit(main())

@@ -25,7 +25,7 @@ CHANGES = {
     "dcgan": {"'.format(": "'.replace('.', '-').format("},      # names of modules must not contain dots
     "gan": {
         ".data[0]": ".item()",                          # a mean has no axis since PyTorch 0.4
-        ", volatile=True": "",                          # draw() disables gradients
+        ", volatile=True": "",                          # write_image() disables gradients
         "torch.cat(errD_a, 0)": "torch.stack(errD_a, 0)",       # for the same reason
         "torch.cat(errD_b, 0)": "torch.stack(errD_b, 0)",
         "size_average=True": "reduction='mean'",
@@ -76,7 +76,7 @@ class Original:
             return self.model.train_one_step(self.real, self.fake, num_disc_iters=self.opt.num_disc_iters,
                                              i_iter=USUAL_ITERATION)
 
-    def draw(self, folder):
+    def write_image(self, folder):
         """Write the pictures that the original saves during training; no_grad replaces its Variable(volatile=True)."""
         with self.torch.no_grad():
             self.model.save_samples(self.images.last_images, self.model.generate_fixed_noise(self.opt), 1, self.opt)

@@ -4,12 +4,12 @@ import importlib.metadata
 import math
 from pathlib import Path
 
-from biogans.core import dataloader, models, options as command_line, train
-from biogans.core.engine import Engine, device_name
-from biogans.system.lazy import keras
-
 import counting
 import machine
+from biogans.core import dataloader, models, options as command_line, train
+from biogans.core.engine import Engine, device_name
+from biogans.core.settings import resolve_network, resolve_settings
+from biogans.system.lazy import keras
 
 USUAL_ITERATION = 26            # WGAN updates its critic 100 times in iterations 0 to 24 and in every 500th
 
@@ -19,15 +19,15 @@ class Ours:
 
     def __init__(self, task):
         self.spec, self.settings, images = plan(task)
-        self.batches = dataloader.Batches(images, self.settings.batch_size, self.settings.seed,
-                                          models.ARCHITECTURES[self.spec.architecture].per_factor)
+        self.batches = dataloader.batches(images, self.settings.batch_size, self.settings.seed,
+                                          models.ARCHITECTURES[self.spec.architecture])
         self.engine = Engine(self.spec, self.settings)
 
     def iterate(self):
         """Run one iteration; return the losses of critic and generator."""
         return self.engine.iterate(USUAL_ITERATION, self.batches)
 
-    def draw(self, folder):
+    def write_image(self, folder):
         train.draw_samples(Path(folder) / "ours.png", self.engine)
 
     def facts(self):
@@ -50,14 +50,13 @@ class Ours:
 
 
 def plan(task):
-    """(NetworkSpec, options.Training, Images) as in train.py, for the options of the task."""
-    arguments = ["-d", task["data"], "-m", task["architecture"], "-a", task["algorithm"]]
+    """(NetworkSpec, TrainingSettings, Images) as in train.py, for the options of the task."""
+    words = ["-d", task["data"], "-m", task["architecture"], "-a", task["algorithm"]]
     for name in ("batch_size", "ngf", "ndf", "precision"):
-        arguments += [f"--{name}", str(task[name])]
-    options = command_line.parser().parse_args(arguments)
-    settings = resolve_settings(options)
+        words += [f"--{name}", str(task[name])]
+    options = command_line.parser().parse_args(words)
     images = dataloader.load(options.data)
-    return resolve_network(options, images), settings, images
+    return resolve_network(options, images), resolve_settings(options), images
 
 
 def same(spec, settings, generator, critics, updates):

@@ -2,25 +2,39 @@
 
 import concurrent.futures
 import multiprocessing
+import os
 import resource
 from pathlib import Path
 
+PEAK, ANONYMOUS = "VmHWM", "RssAnon"    # peak of resident memory; current memory without mapped files
+INTERVAL = 0.005                        # seconds between two samples of a memory that the system keeps no peak of
 
-def measured(function, *arguments):
-    """Call `function`, which returns a dict, in a new process; return its result with the process's "peak_mb"."""
+
+def measured(function, *arguments, memory=PEAK):
+    """Call `function`, which returns a dict, in a new process; return its result with the process's "peak_mb".
+
+    With memory=ANONYMOUS the peak is the largest of samples taken from outside, so that no thread disturbs the times.
+    """
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_with_peak, function, arguments).result()
+        process, samples = pool.submit(os.getpid).result(), []
+        call = pool.submit(_with_peak, function, arguments)
+        while memory != PEAK and not call.done():
+            samples.append(megabytes(memory, process))
+            concurrent.futures.wait([call], INTERVAL)
+        result = call.result()
+    return result | ({"peak_mb": max(samples)} if any(samples) else {})
 
 
 def _with_peak(function, arguments):
     result = function(*arguments)
-    return {"peak_mb": megabytes("VmHWM"), **result}
+    peak = megabytes(PEAK) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20        # macOS reports bytes
+    return {"peak_mb": peak, **result}
 
 
-def megabytes(kind):
-    """Memory of this process in MB: "VmHWM" is its peak, "RssAnon" its current memory without mapped files."""
+def megabytes(kind, process="self"):
+    """Memory of a process in MB, by a name in /proc/PID/status; 0 where the system is not Linux."""
     try:
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(kind)) / 1024
-    except OSError:             # not Linux: always the peak
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(kind)), 0.0)

@@ -27,9 +27,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from biogans.core import options as command_line
-from biogans.system import launch
-from biogans.evaluation import report
+from biogans.core import figures, models
+from biogans.core.settings import stored_network
+from biogans.evaluation import charts, results, tables
+from biogans.system import arguments, launch
 from biogans.system.errors import InputError
 from biogans.system.files import replacing
 
@@ -88,7 +89,6 @@ class Work:
         self.data = Path(options.data).resolve() if options.data else self.folder.resolve() / "data"
         self.times_file, self.lock = self.folder / "times.json", threading.Lock()
         self.times = json.loads(self.times_file.read_text()) if self.times_file.exists() else {}
-        self.commands = []
 
     def run(self, label, command, *arguments, folder="."):
         """Run a command and record its time. Raises InputError with the end of its output if it fails."""
@@ -208,14 +208,14 @@ def split_count(options):
 
 def write(work, options):
     """Write tables, figures and their provenance into the file `-o`, between the two marks; the rest stays."""
-    combined = report.combine(report.read(work.folder / "evaluation"))
+    combined = results.combine(results.read_results(work.folder / "evaluation"))
     output = Path(options.output)
     pictures = []
-    for name, figure in report.figures(combined).items():
+    for name, figure in charts.make_charts(combined).items():
         path = output.with_name(f"{output.stem}_{name}.png")
-        report.write_figure(path, figure)
+        figures.write_figure(path, figure)
         pictures.append(f"![{FIGURES[name]}]({path.name})\n")
-    generated = "\n".join([BEGIN, "", report.markdown(combined), *pictures, provenance(work, options, combined), END])
+    generated = "\n".join([BEGIN, "", tables.markdown(combined), *pictures, provenance(work, options, combined), END])
     text = output.read_text() if output.exists() else f"# The models of the paper's comparison\n\n{BEGIN}{END}\n"
     if BEGIN not in text or END not in text:
         raise InputError(f"{output}: the marks around the tables are missing: remove the file")
@@ -233,11 +233,11 @@ def provenance(work, options, combined):
         names = [name for name in sources if re.fullmatch(re.escape(row[0].row) + r"( \d+)?", name)]
         if names:
             source = max((sources[name] for name in names), key=lambda source: source["iteration"])
-            network = source["network"]
-            counts = [f"{len(row) * count / 1e6:.2f} M" for count in parameters(network)]
+            spec = stored_network(source["file"], source["network"])
+            counts = [f"{len(row) * count / 1e6:.2f} M" for count in parameters(spec)]
             times = [work.minutes(f"{row[0].row}: {what}") for what in ("training", "evaluation")]
             lines.append("| " + " | ".join(map(str, [row[0].row, row[0].architecture, len(row), source["iteration"],
-                                                     network["nz"], network["ngf"], *counts, *times])) + " |")
+                                                     spec.nz, spec.ngf, *counts, *times])) + " |")
     first = combined.results[0]
     real, total = work.minutes("real images: evaluation"), work.minutes(*work.times)
     clock = sum(spent["wall"] for spent in work.times.values()) / 60
@@ -255,10 +255,8 @@ def rows():
     return [[model for model in MODELS if model.row == row] for row in dict.fromkeys(model.row for model in MODELS)]
 
 
-def parameters(network):
-    """Numbers of weights of the generator and of all its critics; `network` is the description in its file."""
-    from biogans.core import models
-    spec = models.NetworkSpec(**network | {"factors": tuple(network["factors"])})
+def parameters(spec):
+    """Numbers of weights of the generator and of all its critics."""
     return [models.build_generator(spec).count_params(),
             sum(critic.count_params() for critic in models.build_critics(spec))]
 

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Time the generation of cells: images/s by architecture and batch size, by format, and by number with peak memory."""
 
-import argparse
 import os
 import statistics
 import sys
@@ -9,34 +8,35 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
-from biogans.core import models, options as command_line
-from biogans.system import launch
+from biogans.core import models, trained
+from biogans.core.options import default_settings
+from biogans.core.settings import Metadata
+from biogans.system import arguments, launch, stacks
+from biogans.system.files import replacing
 from biogans.system.lazy import keras
 from own_process import measured
 
 SHAPE, FACTORS = (48, 80, 2), ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 
 
-def generator(architecture, ngf):
-    """An untrained generator; the times do not depend on its weights."""
+def untrained(spec):
+    """An untrained trained.TrainedGenerator; the times do not depend on its weights."""
     keras.utils.set_random_seed(0)
-    return models.build_generator(models.NetworkSpec(architecture, *SHAPE, FACTORS, ngf=ngf))
+    metadata = Metadata(spec, default_settings("WGAN-GP"), {})
+    return trained.TrainedGenerator(Path("untrained"), models.build_generator(spec), metadata)
 
 
 def rates(architecture, ngf, batch_sizes, seconds):
-    """{"rates": images/s for each batch size}, from the median time of engine.generate within `seconds`, once compiled."""
-    from biogans.core.engine import generate
-    network, result = generator(architecture, ngf), []
+    """{"rates": images/s for each batch size}, from the median time of a batch within `seconds`, once compiled."""
+    generator, result = untrained(models.NetworkSpec(architecture, *SHAPE, FACTORS, ngf=ngf)), []
     for batch_size in batch_sizes:
-        z = np.random.default_rng(0).standard_normal((batch_size, network.input_shape[1]), np.float32)
-        generate(network, z, batch_size)
+        z = next(generator.latents(batch_size, 0, batch_size))
+        generator.generate(z, batch_size)
         times, end = [], time.perf_counter() + seconds
         while len(times) < 3 or time.perf_counter() < end:
             start = time.perf_counter()
-            generate(network, z, batch_size)
+            generator.generate(z, batch_size)
             times.append(time.perf_counter() - start)
         result.append(batch_size / statistics.median(times))
     return {"rates": result}
@@ -44,27 +44,30 @@ def rates(architecture, ngf, batch_sizes, seconds):
 
 def stack(architecture, ngf, number, batch_size):
     """Write a stack as predict.py does and delete it: images/s, including compilation, and gigabytes."""
-    from biogans.core.predict import latents, write_stack
-    network = generator(architecture, ngf)
+    generator = untrained(models.NetworkSpec(architecture, *SHAPE, FACTORS, ngf=ngf))
     with tempfile.TemporaryDirectory(dir=".") as folder:
         path, start = Path(folder) / "stack.h5", time.perf_counter()
-        z = latents(number, network.input_shape[1], 0, batch_size)
-        write_stack(path, network, number, z, list(range(network.output_shape[-1])), {})
+        with replacing(path) as temporary:
+            write(temporary, "h5", generator, number, batch_size)
         return {"rate": number / (time.perf_counter() - start), "gigabytes": path.stat().st_size / 1e9}
 
 
 def output(kind, ngf, number):
     """Generate one-channel images of 48x80 pixels with a DCGAN and write them in the format `kind`: images/s."""
-    from biogans.system import drawing
-    from biogans.core.predict import latents
-    spec = models.NetworkSpec("DCGAN", *SHAPE[:2], 1, ("cells",), ngf=ngf)
-    network, sort = models.build_generator(spec), drawing.FORMATS[kind]
-    several = {"factors": ["cells"]} if kind == "png" else {}
+    generator = untrained(models.NetworkSpec("DCGAN", *SHAPE[:2], 1, ("cells",), ngf=ngf))
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        path, start = Path(folder) / f"stack{sort.suffix}", time.perf_counter()
-        sink = sort(path, number, (*SHAPE[:2], 1), spec.nz, {"channel_names": ["red"]}, **several)
-        drawing.fill(sink, network, number, latents(number, spec.nz, 0, 64), [0])
+        path, start = Path(folder) / f"stack{stacks.FORMATS[kind].suffix}", time.perf_counter()
+        write(path, kind, generator, number, 64)
         return {"rate": number / (time.perf_counter() - start)}
+
+
+def write(path, kind, generator, number, batch_size):
+    """Write generated cells with all channels in the format `kind`, as predict.py does."""
+    channels = generator.channels()
+    content = stacks.Content(number, (*SHAPE[:2], len(channels)), generator.spec.nz,
+                             generator.stack_attributes(channels), ("cells",))
+    trained.fill(stacks.FORMATS[kind](path, content), generator, generator.latents(number, 0, batch_size), channels,
+                 trained.Position(number))
 
 
 def benchmark(options):
@@ -88,23 +91,25 @@ def benchmark(options):
 
 def parser():
     result = arguments.Parser(prog="predict.py", description=__doc__)
-    result.add_argument("--ngf", type=int, default=64, metavar="N", help="filters in the first two tables; default=64")
-    result.add_argument("--batches", type=numbers, default=(1, 64, 1024), metavar="N,N",
+    several = arguments.several(arguments.positive_int)
+    result.add_argument("--ngf", type=arguments.positive_int, default=64, metavar="N",
+                        help="filters in the first two tables; default=64")
+    result.add_argument("--batches", type=several, default=(1, 64, 1024), metavar="N,N",
                         help="batch sizes in the first table; default=1,64,1024")
-    result.add_argument("--seconds", type=float, default=5.0, metavar="S", help="time for each of its rates; default=5")
-    result.add_argument("--images", type=int, default=30_000, metavar="N", help="images in the second; default=30000")
-    result.add_argument("--stack_ngf", type=int, default=8, metavar="N", help="filters in the third; default=8")
-    result.add_argument("--cells", type=numbers, default=(1000, 10_000, 100_000), metavar="N,N",
+    result.add_argument("--seconds", type=arguments.positive_float, default=5.0, metavar="S",
+                        help="time for each of its rates; default=5")
+    result.add_argument("--images", type=arguments.positive_int, default=30_000, metavar="N",
+                        help="images in the second; default=30000")
+    result.add_argument("--stack_ngf", type=arguments.positive_int, default=8, metavar="N",
+                        help="filters in the third; default=8")
+    result.add_argument("--cells", type=several, default=(1000, 10_000, 100_000), metavar="N,N",
                         help="numbers of cells in the third; default=1000,10000,100000 (11 GB, deleted again)")
     return result
 
 
-def numbers(text):
-    values = tuple(int(number) for number in text.split(","))
-    if min(values) < 1:
-        raise argparse.ArgumentTypeError(f"{text} contains numbers below 1")
-    return values
+def main(arguments=None):
+    return launch.run(benchmark, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":
-    sys.exit(launch.run(benchmark, parser().parse_args()))
+    sys.exit(main())

@@ -5,7 +5,6 @@ The 20 videos of 30 frames, 512x512, 16 bit, moderate noise, are simulated first
 peak of the sum over all processes of their proportional set sizes (PSS): private memory and a share of common memory.
 """
 
-import argparse
 import json
 import os
 import resource
@@ -20,7 +19,10 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from biogans.video import preprocess, videos
+from biogans.system import arguments, launch
+from biogans.system.errors import InputError
+from biogans.video import frame_filters, preprocess, processing, videos
+from biogans.video.settings import image_settings
 
 MASKS = 3               # frames per video whose masks are compared
 
@@ -37,7 +39,7 @@ def proportional_set_size(pid):
 
 
 def timed(command):
-    """Run a command; return (wall-clock seconds, CPU seconds, peak bytes)."""
+    """Run a command; return (wall-clock seconds, CPU seconds, peak bytes). Raises InputError if it fails."""
     before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
@@ -50,7 +52,7 @@ def timed(command):
     watcher = threading.Thread(target=watch)
     watcher.start()
     if process.wait():
-        sys.exit(f"{' '.join(map(str, command))} ended with status {process.returncode}")
+        raise InputError(f"{' '.join(map(str, command))} ended with status {process.returncode}")
     wall = time.monotonic() - start
     watcher.join()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -65,30 +67,25 @@ def compared(path, truth, record, settings):
         facts, drift, focused = dict(file.attrs), file["drift"][()], file["focused"][()]
         chosen = np.flatnonzero(focused)[np.linspace(0, focused.sum() - 1, MASKS).astype(int)].tolist()
         masks = {k: file["mask"][k] for k in chosen}
-    noise = preprocess.steps.Noise(*record["noise"][0])
+    noise = frame_filters.Noise(*record["noise"][0])
     dark = facts["offset"] + facts["gain"] * facts["background"]
     errors = []
     for mean in (dark, dark + 0.8 * facts["gain"] * facts["photons"]):
         true = np.sqrt(facts["gain"] * (mean - facts["offset"]) + facts["read_noise"] ** 2)
         errors.append(abs(noise.sigma(mean) / true - 1))
     still = np.zeros((len(drift), 2))               # masks in the video's coordinates, not registered
-    measured = preprocess.Measured(video.shape, still, np.array(record["gain"]), [noise], [dark])
+    measured = processing.Measurements(still, np.array(record["gain"]), [noise], [dark])
+    recipe = processing.Recipe(settings, processing.STEPS)
+    reference = processing.Reference(record["video"]["threshold"], [1.0], 0.0)
     overlaps = []
     for number, frame in video.frames(chosen):
-        mask = preprocess.clean(frame, number, measured, preprocess.STEPS, settings, record["video"]["threshold"])[1]
+        mask = processing.structure_mask(processing.clean(frame, number, measured, recipe), reference, settings)
         overlaps.append((mask & masks[number]).sum() / (mask | masks[number]).sum())
     return np.abs(drift - record["drift"]).max(), *errors, np.mean(overlaps)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--videos", type=int, default=20, help="default=20")
-    parser.add_argument("--frames", type=int, default=30, help="of each video; default=30")
-    parser.add_argument("--size", type=int, default=512, help="side of a frame in pixels; default=512")
-    parser.add_argument("--jobs", type=int, default=min(4, len(os.sched_getaffinity(0))),
-                        help="processes; default: the number of cores, at most 4")
-    parser.add_argument("--movies", type=Path, help="a folder written by biogans simulate_videos; default: a new one")
-    options = parser.parse_args()
+def compare(options):
+    """Print a row for each video and whether the targets were reached; return the exit status, 1 if one was not."""
     with tempfile.TemporaryDirectory() as name:
         movies, data = options.movies or Path(name, "movies"), Path(name, "data")
         if not options.movies:
@@ -97,7 +94,7 @@ def main():
                            check=True)
         wall, cpu, peak = timed([sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos",
                                  "-o", data, "-j", str(options.jobs)])
-        settings = preprocess.parse(["-i", str(movies / "videos"), "-o", str(data)])
+        settings = image_settings(preprocess.parse(["-i", str(movies / "videos"), "-o", str(data)]))
         print(f"{'video':16} drift error, px   noise error: dark  bright   IoU of masks")
         table = []
         for path in sorted((movies / "videos").glob("*.tif")):
@@ -116,6 +113,24 @@ def main():
     for quantity, result, target, reached in rows:
         print(f"{quantity:20} {result:40} {target:20} {'reached' if reached else 'NOT reached'}")
     return 0 if all(row[-1] for row in rows) else 1
+
+
+def parser():
+    result = arguments.Parser(prog="preprocess.py", description=__doc__)
+    result.add_argument("--videos", type=arguments.positive_int, default=20, metavar="N", help="default=20")
+    result.add_argument("--frames", type=arguments.positive_int, default=30, metavar="N",
+                        help="of each video; default=30")
+    result.add_argument("--size", type=arguments.positive_int, default=512, metavar="PX",
+                        help="side of a frame in pixels; default=512")
+    result.add_argument("--jobs", type=arguments.positive_int, default=min(4, len(os.sched_getaffinity(0))),
+                        metavar="N", help="processes; default: the number of cores, at most 4")
+    result.add_argument("--movies", type=Path, metavar="FOLDER",
+                        help="a folder written by biogans simulate_videos; default: a new one")
+    return result
+
+
+def main(arguments=None):
+    return launch.run(compare, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

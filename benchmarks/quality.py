@@ -14,16 +14,21 @@ to the time at which a variant reaches the baseline's final Fréchet distance: m
 the six times in logarithms, below 1 for a slower variant.
 """
 
-import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from biogans.core import dataloader, models, options, train
-from biogans.evaluation import c2st, features, scoring
-from biogans.core.engine import Engine
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from biogans.core import c2st, dataloader, models, options as command_line
+from biogans.core.engine import Engine, float32_generator
+from biogans.core.settings import Metadata, resolve_network, resolve_settings
+from biogans.core.trained import TrainedGenerator
+from biogans.evaluation import evaluate, scoring
+from biogans.system import arguments, launch
+from biogans.system.errors import InputError
 from biogans.system.lazy import keras
 
 FACTORS = "Sid2,Tea1"               # two of six, so that one core trains their star in a minute
@@ -42,28 +47,20 @@ VARIANTS = {
 LAST_WEIGHTS = "last weights"       # the baseline's trainings, scored without the moving average
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-d", "--data", help="data folder with *_train and *_test; required without --table")
-    parser.add_argument("-o", "--output", type=Path, default=Path("quality"), help="default=quality")
-    parser.add_argument("--seconds", type=float, default=60, help="processor time of each training; default=60")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant; default=3")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME",
-                        help="default: all")
-    parser.add_argument("--table", action="store_true", help="only print the table of existing results")
-    asked = parser.parse_args()
-    if asked.table:
-        print(table(results(asked.output)))
+def compare(options):
+    """Train what is missing, or print the table. Raises InputError."""
+    if options.table:
+        print(table(results(options.output)))
         return
-    if not asked.data:
-        parser.error("give the data folder with -d")
-    asked.output.mkdir(parents=True, exist_ok=True)
-    scorer = Scorer(asked.data, asked.output)
-    for seed in range(asked.seeds):
-        for variant in asked.variants:
-            path = asked.output / f"{variant.replace(' ', '_')}.{seed}.json"
+    if not options.data:
+        raise InputError("give the data folder with -d")
+    options.output.mkdir(parents=True, exist_ok=True)
+    scorer = Scorer(options.data, options.output)
+    for seed in range(options.seeds):
+        for variant in options.variants:
+            path = options.output / f"{variant.replace(' ', '_')}.{seed}.json"
             if not path.exists():
-                path.write_text(json.dumps(measure(scorer, asked.data, variant, seed, asked.seconds), indent=1))
+                path.write_text(json.dumps(measure(scorer, options.data, variant, seed, options.seconds), indent=1))
                 print(f"{path}: {json.loads(path.read_text())['points'][-1]}", flush=True)
 
 
@@ -73,57 +70,57 @@ class Scorer:
     def __init__(self, dataroot, folder):
         everything = dataloader.load(dataroot)
         self.held_out = dataloader.load(dataroot, tuple(FACTORS.split(",")), "test")
-        path = folder / "weights.classifier.h5"
-        if not path.exists():
-            print(features.save(path, features.train(everything), everything, dataloader.load(dataroot, (), "test")))
-        self.classifier = features.load(path)
+        self.classifier = evaluate.find_classifier(folder, everything, dataloader.load(dataroot, (), "test"))
 
-    def distances(self, generator, spec):
-        """{frechet, kernel}: means over the factors."""
-        cells = scoring.Generated(generator, spec)
-        count = max(len(scoring.of_factor(self.held_out, name)) for name in spec.factors)
-        generated = cells.samples(0, count, 0, 0)
-        scores = [scoring.feature_scores(*self.classifier, real, generated[name][1][:len(real)], name)
-                  for name in spec.factors for real in [scoring.of_factor(self.held_out, name)]]
+    def distances(self, generator):
+        """{frechet, kernel} of a trained.TrainedGenerator: means over the factors."""
+        real = {name: c2st.of_factor(self.held_out, name) for name in generator.spec.factors}
+        generated = c2st.Generated(generator).samples(0, max(map(len, real.values())), c2st.Split(0, 0))
+        scores = [scoring.feature_scores(self.classifier, images, generated[name][1][:len(images)], name)
+                  for name, images in real.items()]
         return {metric: float(np.mean([score[metric] for score in scores])) for metric in ("frechet", "kernel")}
 
-    def two_sample(self, generator, spec):
-        scores = scoring.two_sample(scoring.Generated(generator, spec), self.held_out, c2st.fast(), 0, 0)
-        return float(np.mean(list(scores.values())))
+    def two_sample(self, generator):
+        """Two-sample score of a trained.TrainedGenerator: mean over the factors."""
+        scores = c2st.two_sample(c2st.Generated(generator), self.held_out, c2st.fast(), c2st.Split(0, 0))
+        return float(np.mean([score for _, score, _ in scores]))
 
 
 def measure(scorer, dataroot, variant, seed, seconds):
     """Train once; return the content of the result file, as a dict."""
-    parsed = command_line.parser().parse_args(
+    options = command_line.parser().parse_args(
         ["-d", dataroot, "-p", FACTORS, "--preset", "fast", "-s", str(seed), *VARIANTS[variant]])
-    settings = options.training(parsed)
-    images = dataloader.load(parsed.data, parsed.polarity_factors)
+    settings, images = resolve_settings(options), dataloader.load(options.data, options.polarity_factors)
     if variant.startswith(f"{FEW} images"):
         images = first_images(images, FEW)
-    run = Engine(resolve_network(parsed, images), settings)
-    per_factor = models.ARCHITECTURES[run.spec.architecture].per_factor
-    batches = dataloader.Batches(images, settings.batch_size, seed, per_factor)
-    run.iterate(0, batches)
+    engine = Engine(resolve_network(options, images), settings)
+    batches = dataloader.batches(images, settings.batch_size, seed, models.ARCHITECTURES[engine.spec.architecture])
+    engine.iterate(0, batches)
     spent, iteration, points = 0.0, 1, []
     while len(points) < TIMES:
         start = time.process_time()
-        run.iterate(iteration, batches)
+        engine.iterate(iteration, batches)
         spent += time.process_time() - start
         iteration += 1
         if spent >= seconds * (len(points) + 1) / TIMES:
             keras.config.set_dtype_policy("float32")
             points.append({"seconds": spent, "iterations": iteration})
-            points[-1]["average"] = scorer.distances(run.average, run.spec)
+            points[-1]["average"] = scorer.distances(as_trained(engine, engine.average))
             if variant == "baseline":
-                points[-1][LAST_WEIGHTS] = scorer.distances(weights_in_float32(run), run.spec)
+                points[-1][LAST_WEIGHTS] = scorer.distances(as_trained(engine, last_weights(engine)))
     return {"variant": variant, "seed": seed, "options": VARIANTS[variant], "points": points,
-            "c2st": scorer.two_sample(run.average, run.spec)}
+            "c2st": scorer.two_sample(as_trained(engine, engine.average))}
 
 
-def weights_in_float32(run):
+def as_trained(engine, network):
+    """A trained.TrainedGenerator of a generator of the engine."""
+    return TrainedGenerator(Path("in memory"), network, Metadata(engine.spec, engine.settings, {}))
+
+
+def last_weights(engine):
     """A float32 copy of the generator with its current weights."""
-    copy = models.build_generator(run.spec)
-    copy.set_weights(run.generator.get_weights())
+    copy = float32_generator(engine.spec)
+    copy.set_weights(engine.generator.get_weights())
     return copy
 
 
@@ -183,5 +180,24 @@ def faster(base, other):
     return f"{end / reached:.2f} ×"
 
 
+def parser():
+    result = arguments.Parser(prog="quality.py", description=__doc__)
+    result.add_argument("-d", "--data", metavar="DATAROOT",
+                        help="data folder with *_train and *_test; required without --table")
+    result.add_argument("-o", "--output", type=Path, default=Path("quality"), metavar="FOLDER", help="default=quality")
+    result.add_argument("--seconds", type=arguments.positive_float, default=60, metavar="S",
+                        help="processor time of each training; default=60")
+    result.add_argument("--seeds", type=arguments.positive_int, default=3, metavar="N",
+                        help="trainings of each variant; default=3")
+    result.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME",
+                        help="default: all")
+    result.add_argument("--table", action="store_true", help="only print the table of existing results")
+    return result
+
+
+def main(arguments=None):
+    return launch.run(compare, parser().parse_args(arguments))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

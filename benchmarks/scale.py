@@ -3,8 +3,8 @@
 
 Every row is measured in a process of its own. Exponents are slopes through the last three points of a table on
 logarithmic axes: time ~ x^exponent. GFLOP follow the counting rule of counting.py. Memory is the peak of resident
-memory; in the table of data sets it is what is not backed by a file, because the system takes back the mapped pages of
-the cache when it needs them.
+memory; in the table of data sets it is what is not backed by a file, sampled every 5 ms, because the system
+takes back the mapped pages of the cache when it needs them.
 """
 
 import dataclasses
@@ -20,9 +20,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from biogans.core import dataloader, models, options as command_line
-from biogans.system import launch
+from biogans.core.settings import resolve_network, resolve_settings
+from biogans.system import arguments, launch
 from biogans.system.files import replacing
-from own_process import measured, megabytes
+from own_process import ANONYMOUS, PEAK, measured
 
 BATCH, NGF, USUAL_ITERATION = 16, 16, 26
 TIMED, SECONDS = 3, 5           # iterations at least, and for how long; the fastest counts: others may use the machine
@@ -35,8 +36,6 @@ SMALL = (24, 40)                # their size; the time to shuffle and find them 
 def training(architecture="DCGAN", height=48, width=80, filters=NGF, factors=1, devices=1):
     """Time and memory of WGAN-GP iterations on noise, as a dict."""
     from biogans.core.engine import Engine
-    from biogans.core.gan import ALGORITHMS
-    from biogans.core.settings import resolve_network
     from counting import iteration_flop
 
     if devices > 1:
@@ -50,7 +49,7 @@ def training(architecture="DCGAN", height=48, width=80, filters=NGF, factors=1, 
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH * factors, height, width, 2), np.uint8)
     images = dataloader.Images(pixels, np.repeat(np.arange(factors), BATCH), names)
     spec = resolve_network(options, images)
-    batches = dataloader.Batches(images, BATCH, settings.seed, models.ARCHITECTURES[architecture].per_factor)
+    batches = dataloader.batches(images, BATCH, settings.seed, models.ARCHITECTURES[architecture])
     begin = time.perf_counter()
     engine = Engine(spec, settings, devices)
     engine.iterate(USUAL_ITERATION, batches)
@@ -59,7 +58,7 @@ def training(architecture="DCGAN", height=48, width=80, filters=NGF, factors=1, 
         engine.iterate(USUAL_ITERATION, batches)
         ends.append(time.perf_counter())
     iteration = min(np.diff(ends))
-    updates = ALGORITHMS[settings.algorithm](settings).critic_updates(USUAL_ITERATION)
+    updates = engine.algorithm.critic_updates(USUAL_ITERATION)
     flop = iteration_flop(engine.generator, engine.critics, engine.algorithm, updates, BATCH)
     return {"ms": 1000 * iteration, "start_s": ends[0] - begin - iteration, "gflop": flop / 1e9,
             "gflop_s": flop / 1e9 / iteration}
@@ -84,13 +83,7 @@ def devices(number):
 def data_set(number):
     """Decode `number` images of noise in TIFF stacks into a cache, start from the cache, take batches; a dict."""
     import tifffile
-    rng, anonymous = np.random.default_rng(0), [megabytes("RssAnon")]
-
-    def watched(blocks):
-        for block in blocks:
-            anonymous.append(megabytes("RssAnon"))
-            yield block
-
+    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(dir=".", prefix="scale.") as name:
         folder, cache = Path(name), Path(name) / "cache.npy"
         (folder / "noise").mkdir()
@@ -104,21 +97,24 @@ def data_set(number):
             batches = dataloader.Batches(images, 64, 42, True)
             batches.take(0, 5)
             result[phase] = time.perf_counter() - begin
-            anonymous.append(megabytes("RssAnon"))
         per_pass, ends = number // 64, [time.perf_counter()]
         for k in range(200):
             batches.take(1 + k % (per_pass - 1), 1)
             ends.append(time.perf_counter())
-        anonymous.append(megabytes("RssAnon"))
-        return result | {"ms": 1000 * statistics.median(np.diff(ends)), "peak_mb": max(anonymous),
-                         "cache_mb": cache.stat().st_size / 2**20}
+        return result | {"ms": 1000 * statistics.median(np.diff(ends)), "cache_mb": cache.stat().st_size / 2**20}
 
 
 # ---------------------------------------------------------------------------------------------- all tables
 
 @dataclasses.dataclass
 class Series:
-    """A table: `measure(x)` for each x; `title` says what else was held fixed."""
+    """A table: `measure(x)` for each x.
+
+    title     says what else was held fixed
+    columns   {key of the measured dict: heading}
+    curves    keys of the times to plot
+    memory    the memory whose peak counts: own_process.PEAK or ANONYMOUS
+    """
 
     measure: Callable
     x: tuple
@@ -126,6 +122,7 @@ class Series:
     title: str
     columns: dict
     curves: tuple = ("ms",)
+    memory: str = PEAK
 
 
 TRAINING = {"ms": "ms/iteration", "start_s": "compile s", "gflop": "GFLOP", "gflop_s": "GFLOP/s", "peak_mb": "peak MB"}
@@ -138,7 +135,7 @@ SERIES = {
     "data": Series(data_set, (1000, 10_000, 100_000, 1_000_000), "images",
                    f"{SMALL[0]}x{SMALL[1]} pixels, memory-mapped, stacks of {STACK} images",
                    {"decode_s": "decode s", "start_s": "start s", "ms": "ms/batch", "cache_mb": "cache MB",
-                    "peak_mb": "peak MB"}, ("decode_s", "start_s", "ms")),
+                    "peak_mb": "peak MB"}, ("decode_s", "start_s", "ms"), ANONYMOUS),
 }
 
 
@@ -153,7 +150,7 @@ def table(name, series):
           + "".join(f"{title:>14}" for title in series.columns.values()), flush=True)
     rows = []
     for x in series.x:
-        rows.append(measured(series.measure, x))
+        rows.append(measured(series.measure, x, memory=series.memory))
         print(f"{x:>20}" + "".join(f"{rows[-1][column]:>14.4g}" for column in series.columns), flush=True)
     values = {column: [row[column] for row in rows] for column in series.columns}
     if len(series.x) > 2:
@@ -169,7 +166,7 @@ def plot(path, results):
     chosen = {name: SERIES[name] for name in results if len(SERIES[name].x) > 2}
     figure, axes = pyplot.subplots(2, len(chosen), figsize=(3.4 * len(chosen), 6), squeeze=False, sharex="col",
                                    layout="constrained")
-    for (name, series), (above, below) in zip(chosen.items(), axes.T):
+    for (name, series), (above, below) in zip(chosen.items(), axes.T, strict=True):
         values = results[name]
         for column in series.curves:
             curve(above, series.x, values[column], series.columns[column])
@@ -218,8 +215,7 @@ def large_networks(side):
     """GFLOP of an iteration per image of each factor, and weights, of the star of six factors with 64 filters."""
     from biogans.core.gan import ALGORITHMS
     from counting import iteration_flop
-    options = command_line.parser().parse_args(["-d", "none"])
-    settings = resolve_settings(options)
+    settings = command_line.default_settings("WGAN-GP")
     algorithm = ALGORITHMS[settings.algorithm](settings)
     spec = models.NetworkSpec("DCGAN-starshaped", side, side, 2, tuple("ABCDEF"))
     generator, critics = models.build_generator(spec), models.build_critics(spec)
@@ -251,8 +247,8 @@ assumed   {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32, dense), {cluster.
           gradients in a ring, no overlap with computing; batch normalisation separately on each GPU
 counted   {weights / 1e6:,.0f} M weights ({states / 1e9:.1f} GB with gradients, optimizers and average, without \
 activations)
-          {flop / 1e12:,.0f} TFLOP computed and {exchanged / 1e9:.1f} GB sent by each GPU per iteration, which shows the critics \
-{shown:,} images
+          {flop / 1e12:,.0f} TFLOP computed and {exchanged / 1e9:.1f} GB sent by each GPU per iteration, \
+which shows the critics {shown:,} images
 follows   {compute:.1f} s computing + {exchange:.1f} s exchanging = {compute + exchange:.1f} s an iteration, \
 {compute / (compute + exchange):.0%} of it computing; {read / 1e6:.0f} MB/s of pixels per GPU
           {cluster.iterations:,} iterations: {hours:,.0f} hours, {cluster.gpus * hours:,.0f} GPU hours, \
@@ -279,5 +275,9 @@ def parser():
     return result
 
 
+def main(arguments=None):
+    return launch.run(scale, parser().parse_args(arguments))
+
+
 if __name__ == "__main__":
-    sys.exit(launch.run(scale, parser().parse_args()))
+    sys.exit(main())

@@ -4,11 +4,13 @@
 Workers are processes with a fixed core each, which find each other as the tasks of a Slurm step do. Each has the same
 number of images of every batch, so that its work does not change with the number of workers. Their iterations are timed
 twice: together, and apart, when each trains for itself at the same time as the others, on the same caches and memory.
-The difference is the cost of synchronisation. The estimate is not measured: counted operations and bytes, assumed rates.
+The difference is the cost of synchronisation. The estimate is not measured: it follows from counted operations and
+bytes, and assumed rates.
 """
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -22,8 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from biogans.core import dataloader, models, options as command_line
-from biogans.system import launch
-from biogans.system import workers
+from biogans.core.settings import resolve_network, resolve_settings
+from biogans.system import arguments, launch, workers
 from biogans.system.files import replacing
 from own_process import measured
 
@@ -37,7 +39,6 @@ TIMED, SECONDS = 3, 4               # iterations at least, and for how long
 def worker(filters):
     """Milliseconds of an iteration of this worker, apart and together with the others; as a dict."""
     from biogans.core.engine import Engine
-    from biogans.core.settings import resolve_network
     with workers.joined() as team:
         timed = {}
         for name, members in (("together", team), ("apart", workers.Team())):
@@ -54,8 +55,8 @@ def worker(filters):
             team.gather(None)       # nobody begins before the others are there
             timed[name] = 1000 * float(np.median([seconds(engine, batches) for _ in range(rounds)]))
             team.gather(None)
-        counts = {name: sum(int(np.prod(weight.shape)) for weight in weights) for name, weights in (
-            ("generator", engine.generator.trainable_variables), ("critic", engine._critic_weights))}
+        counts = {name: sum(math.prod(weight.shape) for network in networks for weight in network.trainable_variables)
+                  for name, networks in (("generator", [engine.generator]), ("critic", engine.critics))}
         if team.rank == 0:
             print(json.dumps(timed | counts | {"updates": settings.num_D_iters}), file=sys.stderr)
 
@@ -73,13 +74,13 @@ def measure(number, filters, cores):
         environment = os.environ | {
             "SLURM_JOB_ID": str(job), "SLURM_STEP_ID": f"{number}{filters}", "SLURM_STEP_NODELIST": "localhost",
             "SLURM_STEP_NUM_TASKS": str(number), "SLURM_PROCID": str(rank), "SLURM_CPUS_PER_TASK": "1"}
-        core = {cores[rank % len(cores)]}
+        on_its_core = functools.partial(os.sched_setaffinity, 0, {cores[rank % len(cores)]})
         tasks.append(subprocess.Popen([sys.executable, __file__, "--worker", str(filters)], env=environment, text=True,
-                                      stderr=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, core)))
-    said = [task.communicate()[1] for task in tasks]
+                                      stderr=subprocess.PIPE, preexec_fn=on_its_core))
+    output = [task.communicate()[1] for task in tasks]
     if any(task.returncode for task in tasks):
-        sys.exit("\n".join(said))
-    return json.loads(said[0].splitlines()[-1])
+        sys.exit("\n".join(output))
+    return json.loads(output[0].splitlines()[-1])
 
 
 def measurements(numbers, filters):
@@ -94,15 +95,15 @@ def measurements(numbers, filters):
     yield ("filters   weights  workers   MB sent     ms apart  ms together   cost of      images/s   speed-up")
     yield ("                          per iteration                      synchronisation")
     for size in filters:
+        rates = []
         for number in numbers:
             one = measure(number, size, cores)
             sent = ring_bytes(number, one) / 1e6
             cost = one["together"] - one["apart"]
-            rate = 1000 * one["updates"] * BATCH * number / one["together"]
-            first = rate if number == numbers[0] else first
+            rates.append(1000 * one["updates"] * BATCH * number / one["together"])
             weights = (one["generator"] + one["critic"]) / 1e6
             yield (f"{size:>7}{weights:>8.2f} M{number:>9}{sent:>10.1f}{one['apart']:>13.0f}{one['together']:>13.0f}"
-                   f"{cost:>9.0f} ms {cost / one['together']:>4.0%}{rate:>10.0f}{rate / first:>11.2f}")
+                   f"{cost:>9.0f} ms {cost / one['together']:>4.0%}{rates[-1]:>10.0f}{rates[-1] / rates[0]:>11.2f}")
 
 
 def ring_bytes(workers, counts):
@@ -140,7 +141,8 @@ def paper_model():
     generator, critics = models.build_generator(spec), models.build_critics(spec)
     updates = algorithm.critic_updates(USUAL_ITERATION)
     return {"flop": iteration_flop(generator, critics, algorithm, updates, 1), "updates": updates,
-            "factors": spec.num_critics, "generator": generator.count_params(), "critic": sum(critic.count_params() for critic in critics),
+            "factors": spec.num_critics, "generator": generator.count_params(),
+            "critic": sum(critic.count_params() for critic in critics),
             "normalisations": sum(isinstance(layer, keras.layers.BatchNormalization) for layer in generator.layers)}
 
 
@@ -162,15 +164,15 @@ def estimate(cluster=Cluster()):
     yield "formula  ring: 2 (N-1)/N bytes / bandwidth + 2 (N-1) latency; small sums also by a tree: 2 log2(N) latency"
     yield ""
     yield "   GPUs  computing  gradients  normalisation: ring    tree   images/s       speed-up"
+    rates = []
     for number in (1, cluster.node, 64, 512):
         bandwidth = 1e9 * (cluster.in_node if number <= cluster.node else cluster.between)
         messages = model["updates"] + 1
         gradients = ring_bytes(number, model) / bandwidth + messages * 2 * (number - 1) * cluster.latency
         ring, tree = (small * 2 * steps * cluster.latency for steps in (number - 1, math.log2(number)))
-        rate = model["updates"] * model["factors"] * cluster.batch * number / (compute + gradients + tree)
-        one = rate if number == 1 else one
+        rates.append(model["updates"] * model["factors"] * cluster.batch * number / (compute + gradients + tree))
         yield (f"{number:>7}{1000 * compute:>8.0f} ms{1000 * gradients:>8.1f} ms{1000 * ring:>17.0f} ms"
-               f"{1000 * tree:>5.0f} ms{rate:>11.0f}{rate / one:>15.1f}")
+               f"{1000 * tree:>5.0f} ms{rates[-1]:>11.0f}{rates[-1] / rates[0]:>15.1f}")
 
 
 # ---------------------------------------------------------------------------------------------- the page
@@ -199,11 +201,17 @@ def scaling(options):
 def parser():
     result = arguments.Parser(prog="scaling.py", description=__doc__.splitlines()[0])
     result.add_argument("-o", "--output", metavar="PAGE.md", help="the page whose first block of output is replaced")
-    result.add_argument("--workers", type=int, nargs="+", default=WORKERS, metavar="N", help="default: 1 2 4")
-    result.add_argument("--filters", type=int, nargs="+", default=FILTERS, metavar="N", help="default: 8 16 32 64")
+    result.add_argument("--workers", type=arguments.positive_int, nargs="+", default=WORKERS, metavar="N",
+                        help="default: 1 2 4")
+    result.add_argument("--filters", type=arguments.positive_int, nargs="+", default=FILTERS, metavar="N",
+                        help="default: 8 16 32 64")
     result.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     return result
 
 
+def main(arguments=None):
+    return launch.run(scaling, parser().parse_args(arguments))
+
+
 if __name__ == "__main__":
-    sys.exit(launch.run(scaling, parser().parse_args()))
+    sys.exit(main())

@@ -6,7 +6,6 @@ of the paper's critic, forward and both gradients, measured before the rows. ima
 the critics: updates x critics x batch size per iteration.
 """
 
-import argparse
 import gc
 import json
 import os
@@ -18,16 +17,15 @@ from pathlib import Path
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "src"), str(Path(__file__).resolve().parent)]
-from biogans.core import dataloader, options as command_line
-from biogans.system import launch
+from biogans.core import dataloader, models, options as command_line
 from biogans.core.engine import Engine, device_name
-from biogans.system.errors import InputError
 from biogans.core.gan import PAPER
+from biogans.core.settings import PRECISIONS, resolve_network, resolve_settings
+from biogans.system import arguments, launch, provenance
+from biogans.system.errors import InputError
 from biogans.system.lazy import keras, tensorflow as tf
-from biogans.core.settings import resolve_network
-
 from counting import iteration_flop
-from machine import convolutions, cpu_model, fastest, seconds
+from machine import convolutions, fastest, seconds
 
 HEIGHT, WIDTH, CHANNELS = 48, 80, 2
 FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
@@ -48,13 +46,13 @@ def noise_images(per_factor):
 
 def build(architecture, algorithm, options):
     """(Engine, Batches), as in train.py with the same options."""
-    arguments = ["-d", "noise", "-m", architecture, "-a", algorithm]
+    words = ["-d", "noise", "-m", architecture, "-a", algorithm]
     for name in ("batch_size", "ngf", "ndf", "precision"):
-        arguments += [f"--{name}", str(getattr(options, name))]
-    train_options = command_line.parser().parse_args(arguments)
+        words += [f"--{name}", str(getattr(options, name))]
+    train_options = command_line.parser().parse_args(words)
     settings = resolve_settings(train_options)
     images = noise_images(settings.batch_size)
-    batches = dataloader.Batches(images, settings.batch_size, settings.seed, architecture == "DCGAN-starshaped")
+    batches = dataloader.batches(images, settings.batch_size, settings.seed, models.ARCHITECTURES[architecture])
     return Engine(resolve_network(train_options, images), settings), batches
 
 
@@ -85,7 +83,7 @@ def line(row):
 
 def machine_facts():
     return {
-        "cpu": cpu_model(), "cores": len(os.sched_getaffinity(0)), "device": device_name(),
+        "cpu": provenance.cpu_model(), "cores": len(os.sched_getaffinity(0)), "device": device_name(),
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or "TensorFlow's choice",
         "python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__,
     }
@@ -141,25 +139,30 @@ def benchmark(options):
 
 def parser():
     result = arguments.Parser(prog="train_step.py", description=__doc__.splitlines()[0])
-    result.add_argument("--iterations", type=positive, default=3, metavar="N", help="timed iterations; default=3")
+    result.add_argument("--iterations", type=arguments.positive_int, default=3, metavar="N",
+                        help="timed iterations; default=3")
     result.add_argument("--only", action="append", default=[], metavar="NAME",
                         help="combinations whose «architecture/algorithm» contains NAME; may be repeated; default: all")
-    result.add_argument("-b", "--batch_size", type=positive, default=64, metavar="N", help="default=64")
-    result.add_argument("--ngf", type=positive, default=64, metavar="N", help="generator filters; default=64")
-    result.add_argument("--ndf", type=positive, default=64, metavar="N", help="critic filters; default=64")
-    result.add_argument("--precision", choices=PRECISIONS, default="float32", help="default=float32")
-    result.add_argument("--threads", type=positive, metavar="N",
+    add_networks(result)
+    result.add_argument("--threads", type=arguments.positive_int, metavar="N",
                         help="threads per operation; default: TensorFlow's choice")
     result.add_argument("--json", metavar="FILE", help="also write the table, including single times, to this file")
     return result
 
 
-def positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
+def add_networks(parser):
+    """Add the options of batch size, filters and precision, which compare.py shares."""
+    parser.add_argument("-b", "--batch_size", type=arguments.positive_int, default=64, metavar="N", help="default=64")
+    parser.add_argument("--ngf", type=arguments.positive_int, default=64, metavar="N",
+                        help="generator filters; default=64")
+    parser.add_argument("--ndf", type=arguments.positive_int, default=64, metavar="N",
+                        help="critic filters; default=64")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="default=float32")
+
+
+def main(arguments=None):
+    return launch.run(benchmark, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":
-    sys.exit(launch.run(benchmark, parser().parse_args()))
+    sys.exit(main())

@@ -9,10 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from biogans.core import models
-
 import machine
 import ours
+from biogans.core import models
 
 
 class GAN(keras.Model):
@@ -36,11 +35,11 @@ class GAN(keras.Model):
 
     def train_critics(self, real_images):
         with tf.GradientTape() as tape:
-            fake_images = self.draw()
+            fake_images = self.generate_fakes()
             losses = [self.critic_loss(critic, real_images[k], fake_images[k]) for k, critic in enumerate(self.critics)]
             loss = tf.reduce_mean(losses)
         weights = [weight for critic in self.critics for weight in critic.trainable_variables]
-        self.critic_optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        self.critic_optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         if self.settings.algorithm == "WGAN":
             for weight in weights:
                 weight.assign(tf.clip_by_value(weight, -self.settings.wgan_clip_value, self.settings.wgan_clip_value))
@@ -48,15 +47,15 @@ class GAN(keras.Model):
 
     def train_generator(self):
         with tf.GradientTape() as tape:
-            fake_images = self.draw()
+            fake_images = self.generate_fakes()
             losses = [self.generator_loss(critic(fake_images[k], training=True))
                       for k, critic in enumerate(self.critics)]
             loss = tf.reduce_mean(losses)
         weights = self.generator.trainable_variables
-        self.generator_optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        self.generator_optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
         return loss
 
-    def draw(self):
+    def generate_fakes(self):
         """A batch of fake images for each critic: the red channel with one of the green channels."""
         z = tf.random.normal((self.settings.batch_size, self.generator.input_shape[1]))
         images = self.generator(z, training=True)
@@ -108,7 +107,7 @@ class Tutorial:
         losses = self.gan.train_on_batch(next(self.steps), return_dict=True)
         return float(losses["critic_loss"]), float(losses["generator_loss"])
 
-    def draw(self, folder):
+    def write_image(self, folder):
         z = np.random.default_rng(0).standard_normal((64, self.spec.nz))
         cells = self.gan.generator.predict(z, verbose=0)[..., :2]
         rgb = np.pad(np.concatenate(cells) / 2 + 0.5, ((0, 0), (0, 0), (0, 1)))

@@ -1,6 +1,7 @@
 """The benchmarks: counted operations against hand-computed numbers and TensorFlow's own graph; the tables."""
 
 import argparse
+import importlib
 import importlib.util
 import json
 import math
@@ -14,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import models
+from biogans.core import backend_tensorflow, models
 from biogans.core.engine import Engine
 from biogans.core.gan import ALGORITHMS
 from biogans.system.errors import InputError
-from conftest import ROOT, write_images
+from conftest import ROOT, guarded, write_images
 from networks import EVERY_PAIR, NINE, settings, spec
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -29,6 +30,7 @@ import nine
 import original
 import train_step
 
+SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "def parser():" in path.read_text())
 FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 HIDDEN = 15 * 16 * 512 * 256            # 3x5 pixels, 4x4 taps: the same in each hidden layer, 31.5 M
 FINEST = 24 * 40 * 16 * 64              # the layer at the image, for each of its channels, 0.98 M
@@ -39,6 +41,11 @@ GENERATOR = 100 * 15 * 512 + 3 * HIDDEN + 2 * FINEST
 RED = 50 * 15 * 256 + 3 * HIDDEN // 4 + FINEST // 2
 TOWER = 100 * 15 * 256 + 3 * HIDDEN // 2 + FINEST
 STAR = RED + 6 * TOWER
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_benchmark_explains_its_options(name):
+    assert importlib.import_module(name).parser().format_help().startswith(f"usage: {name}.py")
 
 
 def paper(architecture):
@@ -69,12 +76,24 @@ def test_flop_of_an_iteration(algorithm, updates, generators, critics, firsts, l
     assert counting.iteration_flop(*pair, game, updates, batch_size=64) == 2 * 64 * expected
 
 
+@pytest.fixture
+def compiled(monkeypatch):
+    """The iterations that engines have compiled, as TensorFlow functions."""
+    functions, compile_iteration = [], backend_tensorflow.Devices.compile_iteration
+
+    def noted(*arguments):
+        functions.append(compile_iteration(*arguments))
+        return functions[-1]
+    monkeypatch.setattr(backend_tensorflow.Devices, "compile_iteration", noted)
+    return functions
+
+
 @pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
-def test_flop_are_those_of_the_compiled_iteration(architecture, algorithm):
+def test_flop_are_those_of_the_compiled_iteration(architecture, algorithm, compiled):
     """With one critic update. Keras's leaky ReLU may return zeros as its second derivative, which are then propagated
     back through the critic's forward pass without effect: these operations are not counted."""
     engine = Engine(spec(architecture, algorithm), settings(algorithm, num_D_iters=1))
-    executed = 2 * sum(map(executed_multiply_adds, needed_operations(engine._compiled.get_concrete_function().graph)))
+    executed = 2 * sum(map(executed_multiply_adds, needed_operations(compiled[0].get_concrete_function().graph)))
     batch = engine.settings.batch_size
     counted = counting.iteration_flop(engine.generator, engine.critics, engine.algorithm, 1, batch)
     critics = [counting.work(critic) for critic in engine.critics]
@@ -141,7 +160,7 @@ def test_compare_prints_a_table_with_ratios(tmp_path):
     for row in report["rows"]:
         assert len(row["seconds"]) == len(row["load"]) == 2 and 0 < min(row["seconds"]) <= row["median"]
         first_iteration, first_image = row["starts"][0]
-        assert 0.5 < first_iteration < first_image
+        assert 0 < first_iteration < first_image
         assert row["memory"]["host"] > 100e6 and row["memory"]["device"] is None
         assert any("Conv2D" in name for name in row["profile"])
     assert all(row["ratio"] == 1 for row in report["rows"] if row["contender"] == "ours")
@@ -211,16 +230,17 @@ def test_whole_batches_of_each_factor_are_linked(tmp_path):
 
 def test_load_of_another_process_group():
     """A process in another group keeps a core busy: busy_seconds and the group_seconds of its group include it."""
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+    before, busy = machine.busy_seconds(), subprocess.Popen([sys.executable, "-c", "while True: pass"],
+                                                            start_new_session=True)
     try:
-        time.sleep(0.3)
-        total, own = machine.busy_seconds(), machine.group_seconds(busy.pid)
-        time.sleep(1.0)
-        total, own = machine.busy_seconds() - total, machine.group_seconds(busy.pid) - own
+        with guarded():
+            while (own := machine.group_seconds(busy.pid)) < 0.5:
+                time.sleep(0.05)
+        total = machine.busy_seconds() - before
     finally:
         busy.kill()
         busy.wait()
-    assert 0.1 < own < 1.5 and total > 0.9 * own - 0.05
+    assert total > 0.9 * own - 0.05
 
 
 def test_operations_of_a_gpu_are_its_kernels():

@@ -1,6 +1,7 @@
 """benchmarks/paper_table.py: the commands that it runs, resuming, and the page that it writes."""
 
 import dataclasses
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -26,15 +27,16 @@ def commands(tmp_path, monkeypatch):
     def run(work, label, command, *arguments, folder="."):
         words = list(map(str, arguments))
         ran.append((label, command, words))
-        value = dict(zip(words, words[1:]))
+        value = dict(itertools.pairwise(words))
         if command == "simulate":
             work.data.mkdir()
             (work.data / "joint_test.h5").touch()
         if command == "train":
-            network = dataclasses.asdict(spec(value["-m"], factors=(value["-p"],) if "-p" in value else ("Alp14", "Tea1")))
+            factors = (value["-p"],) if "-p" in value else ("Alp14", "Tea1")
+            network = dataclasses.asdict(spec(value["-m"], factors=factors))
             weights = work.folder / folder / "checkpoints" / f"weights.generator.{value['-m']}.WGAN-GP.1.h5"
             weights.parent.mkdir(parents=True, exist_ok=True)
-            weights.write_text(json.dumps({"network": network, "iteration": int(value["-e"])}))
+            weights.write_text(json.dumps({"file": weights.name, "network": network, "iteration": int(value["-e"])}))
         if command == "evaluate":
             source = json.loads((work.folder / value["-i"]).read_text()) if "-i" in value else None
             factors = source["network"]["factors"] if source else ["Alp14", "Tea1"]
@@ -63,7 +65,7 @@ def make(*arguments):
 def test_every_model_is_trained_evaluated_and_in_the_tables(commands, capsys):
     assert make() == 0
     assert "hours of one core" in capsys.readouterr().out
-    assert [(label, dict(zip(words, words[1:])).get("-e", "")) for label, command, words in commands] == [
+    assert [(label, dict(itertools.pairwise(words)).get("-e", "")) for label, command, words in commands] == [
         ("simulation", ""), ("real images: evaluation", ""), ("star-shaped: training", "10"),
         ("star-shaped: evaluation", ""), ("star-shaped: training", "40"), ("star-shaped: evaluation", ""),
         *[("one-class: training", "40"), ("one-class: evaluation", "")] * 2]
