@@ -32,7 +32,8 @@ def distance(network, real, sets):
 
 def best_code(generator, held_out):
     """(name, correlation, spread of the answers) of the continuous code that follows the light of channel 2 best."""
-    answers = codes.read_codes(trained.load_recognizer(generator.path), to_signed(held_out.pixels), generator.spec.codes)
+    recognizer = trained.load_recognizer(generator.path)
+    answers = codes.read_codes(recognizer, to_signed(held_out.pixels), generator.spec.codes)
     light = clusters.measured(held_out.pixels)["light 2"]
     found = [(code.name, clusters.rank_correlation(answers[code.name], light), answers[code.name].std())
              for code in generator.spec.codes if not code.is_categorical]
