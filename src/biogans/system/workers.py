@@ -118,7 +118,8 @@ class Team:
         hosts = [_first_host(), *(self._connections[rank].getpeername()[0] for rank in sorted(self._connections))]
         hosts = [hosts[0] if host.startswith("127.") else host for host in hosts]    # on the first task's own node
         ports = self.gather(port)
-        return self.share([f"{host}:{port}" for host, port in zip(hosts, ports, strict=True)])
+        # Only the first task knows all hosts; share() replaces the shorter lists of the others.
+        return self.share([f"{host}:{port}" for host, port in zip(hosts, ports, strict=False)])
 
     def leave(self, problem: BaseException) -> None:
         """Make the other tasks end too, because this one ends with an exception."""
