@@ -135,9 +135,9 @@ def test_the_information_reaches_both_networks(algorithm):
     for weight in (0.1, 10.0):
         run = Engine(info_spec(critic_batch_norm=ALGORITHMS[algorithm].defaults.critic_batch_norm),
                      settings(algorithm, num_D_iters=1, categorical_weight=weight))
-        before = [variable.numpy().copy() for variable in run._head_weights]
+        before = [variable.numpy().copy() for variable in run.head_weights]
         run.iterate(30, batches("InfoGAN", run.settings))
-        assert all(not np.array_equal(old, new.numpy()) for old, new in zip(before, run._head_weights))
+        assert all(not np.array_equal(old, new.numpy()) for old, new in zip(before, run.head_weights))
         learnt.append([variable.numpy().copy() for variable in run.generator.trainable_variables])
     assert any(not np.array_equal(a, b) for a, b in zip(*learnt))
 
@@ -146,8 +146,8 @@ def test_clipping_spares_the_recognizers_head():
     """WGAN keeps the critic Lipschitz; Q need not be."""
     run = Engine(info_spec(), settings("WGAN", num_D_iters=1))
     run.iterate(30, batches("InfoGAN", run.settings))
-    assert max(abs(variable.numpy()).max() for variable in run._critic_weights) <= np.float32(0.01)
-    assert max(abs(variable.numpy()).max() for variable in run._head_weights) > 0.02
+    assert max(abs(variable.numpy()).max() for variable in run.critic_weights) <= np.float32(0.01)
+    assert max(abs(variable.numpy()).max() for variable in run.head_weights) > 0.02
 
 
 def test_the_recognizer_stands_on_the_critics_trunk():

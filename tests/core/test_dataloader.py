@@ -500,7 +500,7 @@ def test_composites_borrow_greens_of_similar_red(counts, channels, block, monkey
     seen = [set() for _ in counts]
     for position in range(40):
         batch = made.take(position, 1)[0, 0]
-        for image, composite in zip(made._indices(0, position), batch):
+        for image, composite in zip(made.indices(0, position), batch):
             assert np.array_equal(composite[..., 0], images.pixels[image, ..., 0])
             lit = composite[..., 0] > 0
             for k in range(len(counts)):
@@ -511,7 +511,7 @@ def test_composites_borrow_greens_of_similar_red(counts, channels, block, monkey
                 assert donor == image if own else donor in slow_neighbours(images, image, k)
                 seen[k].add((image, donor))
     if len(counts) > 1:         # every neighbour has its turn
-        image = made._indices(0, 0)[0]
+        image = made.indices(0, 0)[0]
         other = int(images.labels[image] == 0)
         assert {donor for each, donor in seen[other] if each == image} <= set(slow_neighbours(images, image, other))
         assert len(seen[other]) > counts[other] * 2

@@ -29,13 +29,13 @@ def copies(variables):
 def test_iterations_are_reproducible_and_change_every_weight(architecture, algorithm):
     """Two engines of the same seed agree bit for bit; every trainable variable of every network learns."""
     first, second = engine(architecture, algorithm), engine(architecture, algorithm)
-    before = copies(first.generator.trainable_variables + first._critic_weights)
+    before = copies(first.generator.trainable_variables + first.critic_weights)
     data = batches(architecture, first.settings)
     losses = [[one.iterate(iteration, data) for iteration in (30, 31)] for one in (first, second)]
     assert losses[0] == losses[1] and np.isfinite(losses).all()
     for a, b in zip(first.generator.weights + first.average.weights, second.generator.weights + second.average.weights):
         assert np.array_equal(a.numpy(), b.numpy())
-    for variable, old in zip(first.generator.trainable_variables + first._critic_weights, before):
+    for variable, old in zip(first.generator.trainable_variables + first.critic_weights, before):
         assert not np.array_equal(variable.numpy(), old), variable.path
 
 
@@ -51,7 +51,7 @@ def test_critic_updates_of_an_iteration():
     assert run.position == 2
     run.iterate(0, data)
     assert run.position == 102
-    assert max(abs(variable.numpy()).max() for variable in run._critic_weights) <= np.float32(0.01)
+    assert max(abs(variable.numpy()).max() for variable in run.critic_weights) <= np.float32(0.01)
 
 
 def test_several_updates_of_the_generator():

@@ -27,7 +27,7 @@ def meter(tmp_path):
 
 
 def groups(images):
-    return monitor._groups(images, ARCHITECTURES["DCGAN-starshaped"], np.random.default_rng(0))
+    return monitor.images_of_critics(images, ARCHITECTURES["DCGAN-starshaped"], np.random.default_rng(0))
 
 
 def test_the_distance_of_the_same_distribution_is_0_within_its_error(meter, tmp_path):

@@ -143,7 +143,7 @@ def test_jax_trains_in_one_task(tmp_path, data):
 def test_the_first_node(monkeypatch, nodes, first):
     monkeypatch.setenv("SLURM_STEP_NODELIST", nodes)
     monkeypatch.setattr(socket, "getaddrinfo", lambda name, port: [])
-    assert workers._first_host() == first
+    assert workers.first_host() == first
 
 
 def test_tasks_that_do_not_come(monkeypatch):
@@ -171,7 +171,7 @@ def test_strangers_at_the_port(monkeypatch):
     """What is no task of this step is sent away, and a port that is taken is passed over."""
     for name, value in slurm(0, 2, next(JOBS)).items():
         monkeypatch.setenv(name, value)
-    ports = workers._ports()
+    ports = workers.candidate_ports()
     with socket.create_server(("", ports[0])):
         task = subprocess.Popen([sys.executable, "-c", GATHER], stderr=subprocess.PIPE, text=True)
         for said in (b"GET / HTTP/1.1\r\n\r\n", b'{"step": "1.0", "rank": 1}\n', b"\xff\n", b""):

@@ -376,11 +376,11 @@ class Batches:
 
         part   the part of each batch to return, such as that of one task
         """
-        chosen = [[self._indices(g, position + k)[part] for g in range(len(self.groups))] for k in range(count)]
+        chosen = [[self.indices(g, position + k)[part] for g in range(len(self.groups))] for k in range(count)]
         return self.images.pixels[np.array(chosen)]
 
-    def _indices(self, g, position):
-        """Indices of the images of batch number `position` of group g; the order of a pass is kept until the next."""
+    def indices(self, g: int, position: int) -> np.ndarray:
+        """Indices (batch,) of the images in batch number `position` of group g. Keeps the order of the latest pass."""
         epoch, batch = divmod(position, len(self.groups[g]) // self.batch_size)
         if g not in self._orders or self._orders[g][0] != epoch:
             self._orders[g] = epoch, np.random.default_rng((self.seed, g, epoch)).permutation(self.groups[g])
@@ -406,7 +406,7 @@ class Composites(Batches):
         return np.stack([self._composites(position + k)[part] for k in range(count)])[:, None]
 
     def _composites(self, position):
-        own = self._indices(0, position)
+        own = self.indices(0, position)
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(position,)))
         pixels = self.images.pixels[own]
         greens = []

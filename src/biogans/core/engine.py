@@ -42,6 +42,7 @@ class Engine:
     optimizers           {"generator": …, "critic": …}, Keras optimizers
     position             number of batches of real images used so far
     batch_axes           CriticBatch with the batch axis of each input
+    compiled_iteration   function (CriticBatch of all updates, more latents, decay) -> losses, see backend_<name>.py
     """
 
     batch_axes = CriticBatch(1, 1, 0, 1, 0)
@@ -73,7 +74,7 @@ class Engine:
             self.average.set_weights(self.generator.get_weights())
             self.optimizers = {"generator": self._optimizer(settings.lrG), "critic": self._optimizer(settings.lrD)}
             self.optimizers["generator"].build(self.generator.trainable_variables)
-            self.optimizers["critic"].build(self._critic_weights + self._head_weights)
+            self.optimizers["critic"].build(self.critic_weights + self.head_weights)
         self._distributed = devices * team.number > 1
         self._local_copies: dict[Network, Network] = {}
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
@@ -82,16 +83,17 @@ class Engine:
                 keras.Model(self.recognizer.input, [self.critics[0].output, self.recognizer.output]))
         own = len(range(settings.batch_size)[self._part])
         batch = np.zeros((1, len(self.critics), own, *self.critics[0].input_shape[1:]), np.uint8)
-        self._compiled = self._devices.compile_iteration(self, *self.random_inputs(batch))
+        self.compiled_iteration = self._devices.compile_iteration(self, *self.random_inputs(batch))
 
     @property
-    def _critic_weights(self):
+    def critic_weights(self) -> list[Variable]:
+        """The trainable weights of all critics."""
         return [variable for critic in self.critics for variable in critic.trainable_variables]
 
     @property
-    def _head_weights(self):
-        """The recognizer's own weights, which it does not share with the critic."""
-        shared = {id(variable) for variable in self._critic_weights}
+    def head_weights(self) -> list[Variable]:
+        """The recognizer's own trainable weights, which it does not share with the critic; none without codes."""
+        shared = {id(variable) for variable in self.critic_weights}
         own = self.recognizer.trainable_variables if self.recognizer else []
         return [variable for variable in own if id(variable) not in shared]
 
@@ -121,7 +123,7 @@ class Engine:
         updates = self.algorithm.critic_updates(iteration)
         inputs, more = self.random_inputs(batches.take(self.position, updates, self._part))
         decay = min(self.settings.average, (1 + iteration) / (10 + iteration)) if self.settings.average else 0.0
-        critic_loss, generator_loss = self._compiled(inputs, more, np.float32(decay))
+        critic_loss, generator_loss = self.compiled_iteration(inputs, more, np.float32(decay))
         self.position += updates
         return float(critic_loss), float(generator_loss)
 
@@ -178,15 +180,15 @@ class Engine:
     def _update_critics(self, inputs, fake):
         """Update all critics once against the images `fake`; returns their mean loss."""
         real = self.augment_real(self.mirror_and_scale(inputs.real, inputs.mirrored), inputs.changes[:, 0])
-        weights = self._critic_weights
+        weights = self.critic_weights
 
         def losses():
             critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self._scoring
             loss = _mean(self.algorithm.critic_loss(critic, real[k], pair, inputs.alpha[k], input_gradient)
                          for k, (critic, pair) in enumerate(zip(critics, self.critic_inputs(fake), strict=True)))
             return self.add_information_loss(loss, critics, fake, inputs.latent), ()
-        loss, _, gradients = self._devices.gradients(losses, weights + self._head_weights, self.state)
-        self.optimizers["critic"].apply(gradients, weights + self._head_weights)
+        loss, _, gradients = self._devices.gradients(losses, weights + self.head_weights, self.state)
+        self.optimizers["critic"].apply(gradients, weights + self.head_weights)
         self.algorithm.constrain(weights)
         return loss
 

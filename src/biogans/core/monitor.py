@@ -14,7 +14,7 @@ from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
 from ..system.progress import Scores
 from . import dataloader
-from .models import ARCHITECTURES
+from .models import ARCHITECTURES, Architecture
 
 if TYPE_CHECKING:               # importing it chooses the backend, which a run does later
     from .engine import Engine
@@ -36,7 +36,7 @@ class Monitor:
         self.engine, self.best, self.suspected = engine, best, False
         self.warned: set[str] = set()
         architecture, rng = ARCHITECTURES[engine.spec.architecture], np.random.default_rng(0)
-        self.training, self.held_out = (_groups(some, architecture, rng) for some in (images, held_out))
+        self.training, self.held_out = (images_of_critics(some, architecture, rng) for some in (images, held_out))
         self.number = max(map(len, self.held_out))
         self.network = random_features(*self.training[0].shape[1:])
         training = np.concatenate([self.features(group) for group in self.training])
@@ -170,7 +170,8 @@ def random_features(height: int, width: int, channels: int) -> Network:
     return network
 
 
-def _groups(images, architecture, rng):
+def images_of_critics(images: dataloader.Images, architecture: Architecture,
+                      rng: np.random.Generator) -> list[np.ndarray]:
     """For each critic up to MAX_IMAGES images as it sees them, in [-1, 1] and mirrored at random as in training.
 
     Composites are made from up to MAX_IMAGES images of each factor: searching all images for neighbours would be slow.

@@ -24,10 +24,10 @@ UNKNOWN = "not recorded"
 def parser():
     """The command line."""
     p = arguments.Parser(prog="biogans card", description=__doc__, epilog=(
-        "Everything in a card is read from files: the weights say by which command, on which machine and with which\n"
-        "versions and settings they were made, the log of the training how long it took, the files of biogans evaluate how\n"
-        "good they are. Only what no file knows is written by hand, as Markdown: where the images come from, known\n"
-        "flaws, and the licence. The picture shows the first cells of a seed, none chosen.\n\n"
+        "A card is filled in from files. The weights record the command, machine, versions and settings of the\n"
+        "training, its log the duration, and the files of biogans evaluate the scores. The rest is written by hand,\n"
+        "as Markdown: where the images come from, known flaws, and the licence. The picture shows the first cells of\n"
+        "a seed, none chosen.\n\n"
         "examples:\n"
         "  biogans evaluate -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -d data --fast\n"
         "  biogans card -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5\n"
@@ -137,8 +137,8 @@ def _scores(folder, generator):
     if splits:
         commands = dict.fromkeys(result["command"] for result in splits)
         real = any(result["name"] == results.REAL for result in splits)
-        lines += ["Means ± standard deviations over random splits of the held-out images. C2ST and distances: 0 is best."
-                  + " In the row of real images, training images replace generated ones." * real, "",
+        lines += ["Means ± standard deviations over random splits of the held-out images. C2ST and distances: 0 is "
+                  "best." + " In the row of real images, training images replace generated ones." * real, "",
                   tables.markdown(results.combine(splits)), "```", *commands, "```", ""]
     for meaning in meanings:
         lines += [f"Meaning of the codes in {meaning['images']} held-out images:", "", "```",

@@ -173,12 +173,12 @@ def write_package(target, reference, options):
                  "README.md": package_readme(reference, options).encode()}
     described = package_description(reference, options, files)
     files["rdf.yaml"] = json.dumps(described, indent=1).encode()     # JSON is YAML
-    with replacing(target, sum(map(len, files.values()))) as temporary:
-        with zipfile.ZipFile(temporary, "w") as package:
-            for name, content in files.items():
-                member = zipfile.ZipInfo(name)
-                member.external_attr = 0o644 << 16          # otherwise only its owner could read the unpacked files
-                package.writestr(member, content, zipfile.ZIP_DEFLATED)
+    size = sum(map(len, files.values()))
+    with replacing(target, size) as temporary, zipfile.ZipFile(temporary, "w") as package:
+        for name, content in files.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr = 0o644 << 16          # otherwise only its owner could read the unpacked files
+            package.writestr(member, content, zipfile.ZIP_DEFLATED)
     return compared
 
 

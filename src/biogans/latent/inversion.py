@@ -56,11 +56,12 @@ class _Step(NamedTuple):
     free: slice
 
 
-def invert(generator, images, search=Search()):
+def invert(generator, images, search):
     """Minimise the squared error of generated images over z (Osokin et al. 2017, table 3); returns a Reconstruction.
 
     generator   trained.TrainedGenerator
     images      dataloader.Images; if the generator separates factors, each is compared in red and in its own factor
+    search      Search
     """
     from tqdm import tqdm
 

@@ -85,11 +85,10 @@ def write_mp4(path, frames, fps):
     """Write `frames` (uint8, of even sides) as MP4 in H.264, which every browser plays."""
     import imageio.v2
 
-    with replacing(path) as temporary:
-        with imageio.v2.get_writer(temporary, format="FFMPEG", fps=fps, codec="libx264", quality=8,
-                                   macro_block_size=2) as writer:
-            for k in range(len(frames)):
-                writer.append_data(frames[k])
+    settings = {"format": "FFMPEG", "fps": fps, "codec": "libx264", "quality": 8, "macro_block_size": 2}
+    with replacing(path) as temporary, imageio.v2.get_writer(temporary, **settings) as writer:
+        for k in range(len(frames)):
+            writer.append_data(frames[k])
 
 
 def write_strip(path, movie, titles):

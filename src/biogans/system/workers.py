@@ -115,7 +115,7 @@ class Team:
         """"host:port" of each task, with a port that was free a moment ago."""
         with socket.create_server(("", 0)) as free:
             port = free.getsockname()[1]
-        hosts = [_first_host(), *(self._connections[rank].getpeername()[0] for rank in sorted(self._connections))]
+        hosts = [first_host(), *(self._connections[rank].getpeername()[0] for rank in sorted(self._connections))]
         hosts = [hosts[0] if host.startswith("127.") else host for host in hosts]    # on the first task's own node
         ports = self.gather(port)
         # Only the first task knows all hosts; share() replaces the shorter lists of the others.
@@ -185,9 +185,9 @@ class Team:
 
     def _dial(self, end):
         """{0: connection} to the first task, tried until the time `end`."""
-        host = _first_host()
+        host = first_host()
         while time.monotonic() < end:
-            for port in _ports():
+            for port in candidate_ports():
                 with contextlib.suppress(OSError):
                     connection = socket.create_connection((host, port), 10)
                     connection.sendall(json.dumps({"step": _step(), "rank": self.rank}).encode() + b"\n")
@@ -195,8 +195,8 @@ class Team:
                         return {0: connection}
                     connection.close()
             time.sleep(0.2)
-        raise InputError(f"task {self.rank} can't reach the first one on {host}, ports {_ports()}: the nodes of a job "
-                         f"must reach each other, and all tasks must run train.py")
+        raise InputError(f"task {self.rank} can't reach the first one on {host}, ports {candidate_ports()}: the nodes "
+                         f"of a job must reach each other, and all tasks must run train.py")
 
 
 def _greeted(connection, answer):
@@ -221,16 +221,16 @@ def _first_line(connection):
 
 def _server():
     """A socket that listens on the first free one of the step's ports. Raises InputError if none is free."""
-    for port in _ports():
+    for port in candidate_ports():
         try:
             return socket.create_server(("", port), backlog=1024)
         except OSError as problem:
             if problem.errno != errno.EADDRINUSE:
                 raise
-    raise InputError(f"none of the ports {_ports()} is free on this node: submit the job again")
+    raise InputError(f"none of the ports {candidate_ports()} is free on this node: submit the job again")
 
 
-def _ports():
+def candidate_ports() -> list[int]:
     """Ports on which the first task may listen: different for each step, and below those that systems assign."""
     job, step = (int(number) for number in _step().split("."))
     return [20000 + (7 * job + step + 101 * k) % 10000 for k in range(5)]
@@ -241,7 +241,7 @@ def _step():
     return f"{os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}"
 
 
-def _first_host():
+def first_host() -> str:
     """The first node of the step, under a name or address by which the others can reach it.
 
     In Slurm's notation "n[1-2],m3" stands for n1, n2 and m3. If only Slurm knows the nodes' names, the first node is

@@ -246,9 +246,8 @@ class Movie:
         import imageio_ffmpeg
         strict = {"input_params": ["-v", "info", "-xerror", "-err_detect", "explode"],
                   "output_params": ["-fps_mode", "passthrough"]}
-        with _reading(self.path):
-            with contextlib.closing(imageio_ffmpeg.read_frames(self.path, **strict)) as probe:
-                facts = next(probe)
+        with _reading(self.path), contextlib.closing(imageio_ffmpeg.read_frames(self.path, **strict)) as probe:
+            facts = next(probe)
         source = facts.get("pix_fmt", "")
         kind, colours, dtype = ("rgb24", 3, np.uint8)
         if source.startswith("gray"):
