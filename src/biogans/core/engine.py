@@ -42,7 +42,6 @@ class Engine:
     optimizers           {"generator": …, "critic": …}, Keras optimizers
     position             number of batches of real images used so far
     batch_axes           CriticBatch with the batch axis of each input
-    compiled_iteration   function (CriticBatch of all updates, more latents, decay) -> losses, see backend_<name>.py
     """
 
     batch_axes = CriticBatch(1, 1, 0, 1, 0)
@@ -83,7 +82,7 @@ class Engine:
                 keras.Model(self.recognizer.input, [self.critics[0].output, self.recognizer.output]))
         own = len(range(settings.batch_size)[self._part])
         batch = np.zeros((1, len(self.critics), own, *self.critics[0].input_shape[1:]), np.uint8)
-        self.compiled_iteration = self._devices.compile_iteration(self, *self.random_inputs(batch))
+        self._compiled = self._devices.compile_iteration(self, *self.random_inputs(batch))
 
     @property
     def critic_weights(self) -> list[Variable]:
@@ -123,7 +122,7 @@ class Engine:
         updates = self.algorithm.critic_updates(iteration)
         inputs, more = self.random_inputs(batches.take(self.position, updates, self._part))
         decay = min(self.settings.average, (1 + iteration) / (10 + iteration)) if self.settings.average else 0.0
-        critic_loss, generator_loss = self.compiled_iteration(inputs, more, np.float32(decay))
+        critic_loss, generator_loss = self._compiled(inputs, more, np.float32(decay))
         self.position += updates
         return float(critic_loss), float(generator_loss)
 
