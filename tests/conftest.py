@@ -1,7 +1,8 @@
-"""What the tests share: small networks and images, real ones where they are, and commands run as a user runs them."""
+"""Shared by the tests: small images and networks, real images if there are any, and commands run as users run them."""
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,19 +14,22 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"         # `cp $BG_SRC/* .` is to find files only
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"         # `cp $BG_SRC/* .` fails on folders
 sys.dont_write_bytecode = True
-for variable in ("BG_HOME", "BG_SRC"):              # a loaded module must not choose what is tested
+for variable in ("BG_HOME", "BG_SRC"):              # a loaded module must not change what is tested
     os.environ.pop(variable, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-if "CI" in os.environ:      # a change is judged by the same examples as the one before it
+if "CI" in os.environ:      # the same examples for every change
     hypothesis.settings.register_profile("repeatable", derandomize=True)
     hypothesis.settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parents[1]
-TEST_MODULES = {"PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("src", "tests", "tests/support", "tests/core"))}
 REAL_DATA = Path(os.environ.get("BG_REAL_DATA", ROOT.parent / "shared" / "data"))
+SMALL = ("--ngf", "4", "--ndf", "4", "-z", "6", "-b", "4", "--num_D_iters", "2")     # a network that trains in moments
+# For processes in which tests import their own modules.
+TEST_MODULES = {"PYTHONPATH": os.pathsep.join(str(ROOT / folder)
+                                              for folder in ("src", "tests", "tests/support", "tests/core"))}
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def real_cells():
 
 
 def write_images(folder, factors=("Alp14", "Tea1"), number=12, size=(16, 24), seed=0):
-    """Folders of RGB PNGs of blobs (R: the marker, G: the factor, B: 0), one per factor; returns `folder`."""
+    """Write RGB PNGs of blobs (R: the marker, G: the factor, B: 0), a folder of them per factor; returns `folder`."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size[0], :size[1]]
     for k, factor in enumerate(factors):
@@ -62,20 +66,64 @@ def data(tmp_path):
 
 
 @pytest.fixture
+def here(tmp_path, monkeypatch, data):
+    """The working directory of a user whose folder holds `data`."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def infogan_folder(tmp_path_factory):
+    """A user's folder after training an InfoGAN and a DCGAN on round cells for a few iterations."""
+    from infogan_runs import train_both
+    folder = tmp_path_factory.mktemp("codes")
+    train_both(folder)
+    return folder
+
+
+@pytest.fixture
+def in_infogan_folder(infogan_folder, monkeypatch):
+    """The same folder as the working directory."""
+    monkeypatch.chdir(infogan_folder)
+    return infogan_folder
+
+
+@pytest.fixture
 def run(tmp_path):
     """A function that runs a command in the test's folder: run("train.py", "-d", "data") -> CompletedProcess.
 
-    What is no file of bin is a command of biogans: run("evaluate", "-d", "data").
+    A name without .py is a command of biogans: run("evaluate", "-d", "data").
     """
     def command(name, *arguments, cwd=tmp_path, **settings):
-        return subprocess.run([*typed(name), *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=300,
-                              **settings)
+        return subprocess.run([*typed(name), *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
+                              timeout=300, **settings)
     return command
+
+
+@pytest.fixture(params=["environment-modules", "Lmod"])
+def module(request, tmp_path):
+    """A module_shell.ModuleShell: module("module load biogans; …")."""
+    from module_shell import ModuleShell
+    return ModuleShell(request.param, tmp_path)
+
+
+@pytest.fixture
+def container(tmp_path):
+    """A function that starts the container: container("run", "train.py", "-h"). BG_APPTAINER_OPTIONS: -u, --nv, ..."""
+    image, apptainer = os.environ.get("BG_SIF"), shutil.which("apptainer") or shutil.which("singularity")
+    if not (image and apptainer):
+        pytest.skip("no Apptainer on this machine, or no container: set BG_SIF to one built with singularity.def")
+
+    def start(action, *arguments, **environment):
+        options = os.environ.get("BG_APPTAINER_OPTIONS", "").split()
+        return subprocess.run([apptainer, action, *options, "--bind", tmp_path, "--pwd", tmp_path, image, *arguments],
+                              capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
+    return start
 
 
 @contextlib.contextmanager
 def guarded(seconds=60):
-    """Fail, rather than wait for ever, if what is within hangs: a guard, not a measure of speed."""
+    """Fail if this block hangs, instead of waiting forever: a guard, not a measure of speed."""
     def hangs(number, frame):
         raise AssertionError(f"this hangs: it did not end within {seconds} s")
     before = signal.signal(signal.SIGALRM, hangs)
@@ -89,11 +137,11 @@ def guarded(seconds=60):
 
 def typed(name):
     """The words that start a command: its Python, its script, and for a command of biogans its name."""
-    return [sys.executable, ROOT / "bin" / name] if name.endswith(".py") else [sys.executable, ROOT / "bin/biogans", name]
+    return [sys.executable, *([ROOT / "bin" / name] if name.endswith(".py") else [ROOT / "bin/biogans", name])]
 
 
 def train_small_networks(folder, architectures=("DCGAN-starshaped", "DCGAN"), training=12, held_out=12):
-    """Images in folder/data, and networks trained on them for 2 iterations: a user's folder."""
+    """Write images to folder/data, and train networks on them for 2 iterations, as in a user's folder."""
     from biogans.core import train
     write_images(folder / "data" / "LIN_train", number=training)
     write_images(folder / "data" / "LIN_test", seed=1, number=held_out)
@@ -101,6 +149,3 @@ def train_small_networks(folder, architectures=("DCGAN-starshaped", "DCGAN"), tr
         patch.chdir(folder)
         for architecture in architectures:
             train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2"])
-
-
-SMALL = ("--ngf", "4", "--ndf", "4", "-z", "6", "-b", "4", "--num_D_iters", "2")     # a network that trains in moments

@@ -1,6 +1,6 @@
-"""Browsers for the tests of pages: Chromium through Playwright, and Firefox through the protocol that it speaks itself.
+"""Browsers for the tests of pages: Chromium through Playwright, and Firefox through WebDriver BiDi.
 
-Playwright drives only its own build of Firefox, which it downloads; an installed one answers WebDriver BiDi.
+Playwright drives only its own build of Firefox, which it downloads.
 """
 
 import contextlib
@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 
 @contextlib.contextmanager
 def chromium():
-    """A headless Chromium or Chrome (Playwright's Browser); the test is skipped where there is none."""
+    """A headless Chromium or Chrome (Playwright's Browser); skips the test if there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install 'biogans[test]'")
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     with playwright.sync_playwright() as driver:
@@ -30,7 +31,7 @@ def chromium():
 
 
 class Firefox:
-    """One page of a headless Firefox. `requests` are the addresses that it has asked for."""
+    """One page of a headless Firefox. `requests` are the addresses that it has requested."""
 
     def __init__(self, port):
         import websocket
@@ -45,7 +46,7 @@ class Firefox:
         self._send("browsingContext.navigate", context=self._context, url=address, wait="complete")
 
     def evaluate(self, expression):
-        """The value, as JSON has it, of a JavaScript expression, for which promises are waited for."""
+        """The value of a JavaScript expression, through JSON; promises are awaited."""
         answer = self._send("script.evaluate", expression=f"(async () => JSON.stringify(await ({expression})))()",
                             target={"context": self._context}, awaitPromise=True, userActivation=True)
         assert answer["type"] == "success", answer
@@ -74,7 +75,7 @@ class Firefox:
 
 @contextlib.contextmanager
 def firefox():
-    """A headless Firefox with one empty page; the test is skipped where there is none."""
+    """A headless Firefox with one empty page; skips the test if there is none."""
     pytest.importorskip("websocket", reason="no websocket-client: pip install 'biogans[test]'")
     program = shutil.which("firefox") or shutil.which("firefox-esr")
     if not program:
@@ -85,8 +86,8 @@ def firefox():
                                    env=os.environ | {"HOME": profile})
         try:
             end = time.monotonic() + 120
-            while not (found := re.search(r"WebDriver BiDi listening on ws://[^:]+:(\d+)", open(log.name).read())):
-                assert process.poll() is None and time.monotonic() < end, open(log.name).read()
+            while not (found := re.search(r"WebDriver BiDi listening on ws://[^:]+:(\d+)", Path(log.name).read_text())):
+                assert process.poll() is None and time.monotonic() < end, Path(log.name).read_text()
                 time.sleep(0.1)
             page = Firefox(found[1])
             yield page

@@ -1,7 +1,8 @@
-"""Damaged and hostile files, and a worker process that reads them under a watch."""
+"""Damaged and hostile files, and a supervised worker process that reads them."""
 
 import contextlib
 import io
+import json
 import multiprocessing
 import os
 import struct
@@ -16,8 +17,8 @@ from PIL import Image
 
 from biogans.system.seal import MARK
 
-LIMIT_S = 5             # of computing; no file takes longer to be read or refused
-LONGEST_S = 60          # on a busy machine
+LIMIT_S = 5             # seconds of CPU time; no file takes longer to be read or refused
+LONGEST_S = 60          # seconds by the clock, on a busy machine
 
 
 # ---------------------------------------------------------------------------------------------- damage
@@ -54,7 +55,7 @@ def overwrite_a_range(content, rng):
 
 
 def repeat_a_range(content, rng):
-    """What follows moves, as where a copy went wrong."""
+    """The rest moves, as in a copy that went wrong."""
     start = rng.integers(len(content))
     return content[:start] + content[max(0, start - int(rng.integers(1, 512))):]
 
@@ -63,7 +64,7 @@ DAMAGES = (flip_bits, flip_bits_at_the_start, truncate, zero_a_range, overwrite_
 
 
 def damaged(content, number):
-    """The mutant with this number of a file's content, never the same as that."""
+    """The mutant of a file's content with this number; it always differs from the content."""
     rng = np.random.default_rng(number)
     while True:
         mutant = DAMAGES[number // 2 % len(DAMAGES)](bytearray(content), rng)
@@ -72,7 +73,7 @@ def damaged(content, number):
 
 
 def damaged_hdf5(path, target, number):
-    """Write a mutant of the HDF5 file `path`; every seventh has two of its data sets swapped, every second no seal."""
+    """Write a mutant of the HDF5 file `path`: in every seventh two datasets are swapped, every second has no seal."""
     content = path.read_bytes()
     if number % 2:
         content = content.rsplit(MARK)[0]
@@ -95,7 +96,7 @@ def damaged_hdf5(path, target, number):
 
 
 def base_images(folder):
-    """One image of each kind: [path]."""
+    """Write one image of each kind: [path]."""
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (16, 24, 3), np.uint8) // np.uint8((1, 2, 255))
     folder.mkdir()
@@ -200,17 +201,17 @@ HOSTILE = (_lambda_layer, _pickle, _external_link, _link_loop, _shape_bomb, _com
 
 
 def hostile_weights(path, target, plant):
-    """A weights file with something planted in it; its digests are right where that can be."""
+    """Write a weights file with something planted in it; its digests are right if that is possible."""
     from biogans.system import hdf5
     target.write_bytes(path.read_bytes().rsplit(MARK)[0])
     with h5py.File(target, "r+") as file:
         plant(file)
         if plant in (_lambda_layer, _external_link):
-            hdf5.describe(file, __import__("json").loads(file.attrs["biogans"]))
+            hdf5.describe(file, json.loads(file.attrs["biogans"]))
 
 
 def hostile_stack(path, target, plant):
-    """A stack with something planted in its place, or beside it."""
+    """Write a stack with something planted in its place, or beside it."""
     target.write_bytes(path.read_bytes())
     with h5py.File(target, "r+") as file:
         plant(file)
@@ -220,7 +221,7 @@ def hostile_stack(path, target, plant):
 
 
 def hostile_stacks(folder):
-    """Stacks of four dimensions that claim far more than they hold: [path]."""
+    """Write stacks of four dimensions that claim far more than they hold: [path]."""
     def bomb(name, **settings):
         with h5py.File(folder / name, "w") as file:
             file.create_dataset("stack", **settings)
@@ -238,7 +239,7 @@ def _chunk(kind, content):
 
 
 def image_bombs(folder):
-    """Images of a few bytes that claim gigabytes: [path]."""
+    """Write images of a few bytes that claim gigabytes: [path]."""
     folder.mkdir(exist_ok=True)
     signature = b"\x89PNG\r\n\x1a\n"
     for name, width, height in (("wide", 100000, 100000), ("line", 2**31 - 1, 1), ("fits", 4096, 4096)):
@@ -251,7 +252,8 @@ def image_bombs(folder):
     (folder / "text.png").write_bytes(signature + header + text + data + _chunk(b"IEND", b""))
     small = io.BytesIO()
     tifffile.imwrite(small, np.zeros((16, 24), np.uint8))
-    for name, changes in {"wide": {256: 100000, 257: 100000}, "samples": {277: 60000}, "rows": {257: 2**31 - 1}}.items():
+    tags = {"wide": {256: 100000, 257: 100000}, "samples": {277: 60000}, "rows": {257: 2**31 - 1}}
+    for name, changes in tags.items():
         small.seek(0)
         with tifffile.TiffFile(small) as file:
             places = {tag.code: (tag.valueoffset, tag.dtype) for tag in file.pages[0].tags}
@@ -267,7 +269,7 @@ def image_bombs(folder):
     return sorted(folder.iterdir())
 
 
-# ---------------------------------------------------------------------------------------------- a watched worker
+# ---------------------------------------------------------------------------------------------- a supervised worker
 
 def quiet(main, arguments):
     """Call a command's main function: (exit status or the exception's name, standard output, standard error)."""
@@ -288,15 +290,15 @@ def quiet(main, arguments):
 
 
 def is_refusal(status, err):
-    """Whether a command refused a file as it should: status 2 and one line."""
+    """Whether a command refused a file correctly: with status 2 and one line."""
     return status == 2 and err.count("\n") == 1 and "Traceback" not in err
 
 
-def watched(check, cases, folder, *arguments):
+def supervised(check, cases, folder, *arguments):
     """[check(case, *arguments) of each case], called in a worker process in `folder`.
 
-    "crash" where it killed that process, "hang" where it took longer than LIMIT_S. The first call has more time, as
-    libraries are imported in it.
+    A result is "crash" if the check killed that process, "hang" if it took longer than LIMIT_S. The first call may take
+    longer, because it imports libraries.
     """
     results, spawn = {}, multiprocessing.get_context("spawn")
     cases = list(cases)
@@ -322,6 +324,6 @@ def _work(pipe, check, cases, folder, arguments):
     os.chdir(folder)
     sys.stdin.close()
     for number, case in enumerate(cases):
-        before = sum(os.times()[:4])            # with the processes that were waited for
+        before = sum(os.times()[:4])            # including finished child processes
         result = check(case, *arguments)
         pipe.send("hang" if number and sum(os.times()[:4]) - before > LIMIT_S else result)

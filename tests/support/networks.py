@@ -1,4 +1,4 @@
-"""Small networks, settings and images for the tests."""
+"""Small networks, settings and images."""
 
 import dataclasses
 
@@ -14,8 +14,10 @@ NINE = [(architecture, algorithm) for architecture in ("DCGAN", "DCGAN-separable
 PAIRS = [*NINE, *((architecture, "WGAN-GP") for architecture in models.ARCHITECTURES
                   if architecture not in dict(NINE)), ("DCGAN", "hinge"), ("DCGAN", "R1")]
 
-QUICK = {("DCGAN", "WGAN-GP"), ("DCGAN", "hinge"), ("DCGAN", "R1"), ("DCGAN-separable", "WGAN"), ("DCGAN-starshaped", "GAN"),
-         ("DCGAN-multichannel", "WGAN-GP"), ("DCGAN-separable-independent", "WGAN-GP"), ("InfoGAN", "WGAN-GP")}
+# `make test` has these pairs, `make test-slow` the others.
+QUICK = {("DCGAN", "WGAN-GP"), ("DCGAN", "hinge"), ("DCGAN", "R1"), ("DCGAN-separable", "WGAN"),
+         ("DCGAN-starshaped", "GAN"), ("DCGAN-multichannel", "WGAN-GP"), ("DCGAN-separable-independent", "WGAN-GP"),
+         ("InfoGAN", "WGAN-GP")}
 EVERY_PAIR = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS]
 
 
@@ -38,5 +40,5 @@ def images(number=20, size=(16, 24), channels=2, seed=0):
 
 
 def batches(architecture, run, seed=42):
-    """The batches that a run of these settings uses."""
+    """The batches of a run with these settings."""
     return dataloader.batches(images(), run.batch_size, seed, models.ARCHITECTURES[architecture])

@@ -1,4 +1,4 @@
-"""A web server on this machine for tests of downloads: with ranges, or without, or breaking off."""
+"""A web server on this machine for tests of downloads: with or without ranges, or breaking off."""
 
 import contextlib
 import http.server
@@ -6,7 +6,7 @@ import threading
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers with server.files; the rest of a file where a Range is asked for of the same version (If-Range)."""
+    """Answers with server.files, or with the rest of a file if a Range of the same version (If-Range) is requested."""
 
     protocol_version = "HTTP/1.1"
 
@@ -35,7 +35,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """files: {path: bytes}; asked: [(path, Range)]; version: the ETag, or None; breaks_at: the byte where it ends."""
+    """A server of files from memory.
+
+    files       {path: bytes}
+    asked       [(path, Range)] of the requests so far
+    version     the ETag, or None for a server without ranges
+    breaks_at   the number of bytes after which a connection breaks, or None
+    """
 
     daemon_threads = True
 
@@ -47,7 +53,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def serving(files):
-    """A server of `files` while the context lasts."""
+    """A context with a running Server of `files`."""
     with Server(files) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

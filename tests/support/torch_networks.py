@@ -1,6 +1,6 @@
-"""Networks in PyTorch whose arrays have the names and shapes of those of github.com/aosokin/biogans, and that draw.
+"""Networks in PyTorch with the array names and shapes of github.com/aosokin/biogans, which also generate.
 
-Modules there have dots in their names, which PyTorch refuses since 0.4, so they are put in beside its check.
+Modules there have dots in their names, which PyTorch refuses since 0.4, so they are added without its check.
 """
 
 import collections
@@ -42,7 +42,7 @@ class Separable(nn.Module):
 
 
 def dcgan(size, nz, ngf, channels=2, part=None):
-    """DCGAN_G: z (cells, nz, 1, 1) -> (cells, channels, *size); `part` is red's in a separable one."""
+    """DCGAN_G: z (cells, nz, 1, 1) -> (cells, channels, *size); `part` is the share of red in a separable generator."""
     stages = stages_of(size)
     widths = [nz, *(ngf * 2 ** level for level in reversed(range(stages))), channels]
     modules = {}
@@ -129,7 +129,7 @@ def stages_of(size):
 
 
 def trained(network, nz, seed=0):
-    """The network in eval mode, with scales, shifts and running statistics as if it had been trained."""
+    """The network in evaluation mode, with scales, shifts and running statistics like those of a trained one."""
     torch.manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -144,7 +144,7 @@ def trained(network, nz, seed=0):
 
 
 def drawn(network, z):
-    """What the network draws of z (cells, nz), as ours does: (cells, height, width, channels), a star's red once."""
+    """Images generated from z (cells, nz), as ours: (cells, height, width, channels), a star's red only once."""
     with torch.no_grad():
         images = network(torch.from_numpy(z)[:, :, None, None])
     if isinstance(network, Star):
@@ -155,7 +155,7 @@ def drawn(network, z):
 
 
 def write_as_in_2017(path, state):
-    """A file as PyTorch 0.2 wrote it: five pickles, then the numbers; no num_batches_tracked, another constructor."""
+    """Write a file as PyTorch 0.2 did: five pickles, then the arrays; no num_batches_tracked, another constructor."""
     state = {name: array for name, array in state.items() if not name.endswith("num_batches_tracked")}
 
     class Pickler(pickle._Pickler):
