@@ -1,4 +1,4 @@
-"""Differentiable augmentation: known changes, exact gradients, and that all which is learnt goes through it."""
+"""Differentiable augmentation: known changes, exact gradients, and that training depends on it."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from biogans.core.engine import Engine, generate, input_gradient
 from biogans.system.lazy import keras, tensorflow as tf
 from networks import batches, settings, spec
 
-NEUTRAL = ("color", "translation", "affine")        # those that change nothing in the middle of their range
+NEUTRAL = ("color", "translation", "affine")        # policies that change nothing in the middle of their range
 
 
 def noise(*shape, seed=0):
@@ -27,8 +27,8 @@ def test_in_the_middle_of_their_range_nothing_changes():
     assert np.array_equal(changed(images, np.zeros((3, 0))), images)
 
 
-def test_translation_is_by_whole_pixels_of_up_to_an_eighth():
-    """An image of 16x24 by 2 rows down and 3 columns to the left; what comes in from outside is background."""
+def test_translation_is_by_whole_pixels_up_to_an_eighth_of_a_side():
+    """An image of 16x24 moves 2 rows down and 3 columns to the left; background enters from outside."""
     image = noise(1, 16, 24, 2)
     expected = np.full_like(image, -1)
     expected[:, 2:, :-3] = image[:, :-2, 3:]
@@ -37,7 +37,7 @@ def test_translation_is_by_whole_pixels_of_up_to_an_eighth():
 
 @pytest.mark.parametrize("numbers", [(0.5, 0.5, 1, 0.5), (0.5, 0.5, 0.5, 0), (0.9, 0.3, 0.1, 0.8)])
 def test_affine_against_scipy(numbers):
-    """Turned by +-10 degrees, scaled by +-10 % and shifted by +-2 pixels, as scipy's linear spline does it."""
+    """Rotations up to 10 degrees, scales up to 10 % and shifts up to 2 pixels agree with SciPy's linear spline."""
     image = noise(1, 20, 24, 2)
     down, right, angle, scale = np.array(numbers) * 2 - 1
     angle, scale, centre = np.radians(10 * angle), 1 + 0.1 * scale, np.array([9.5, 11.5])
@@ -48,22 +48,22 @@ def test_affine_against_scipy(numbers):
     np.testing.assert_allclose(changed(image, [numbers], "affine")[0], expected, atol=1e-4)
 
 
-def test_an_affine_turn_is_counterclockwise():
-    """A bright pixel on the right of the centre comes up (rows count downwards)."""
+def test_an_affine_rotation_is_counterclockwise():
+    """A bright pixel on the right of the centre moves up (rows count downwards)."""
     image = np.full((1, 41, 41, 1), -1, np.float32)
     image[0, 20, 37] = 1
     row, column = np.unravel_index(changed(image, [[0.5, 0.5, 1, 0.5]], "affine").argmax(), (41, 41))
     assert (row, column) == (17, 37)
 
 
-def test_color_moves_brightness_and_contrast():
-    """+0.25, then half of the contrast around each channel's mean."""
+def test_color_changes_brightness_and_contrast():
+    """Brightness + 0.25, then half of the contrast around the mean of each channel."""
     image = noise(1, 16, 24, 2)
     mean = image.mean((1, 2), keepdims=True)
     np.testing.assert_allclose(changed(image, [[0.75, 0]], "color"), mean + 0.25 + 0.5 * (image - mean), atol=1e-5)
 
 
-def test_cutout_takes_half_of_each_side():
+def test_cutout_blackens_half_of_each_side():
     image = noise(1, 16, 24, 2)
     expected = image.copy()
     expected[:, 4:12, 6:18] = -1
@@ -73,8 +73,8 @@ def test_cutout_takes_half_of_each_side():
     assert np.array_equal(changed(image, [[0, 0.9999]], "cutout"), expected)
 
 
-def test_each_image_has_its_own_numbers_and_each_policy_too():
-    """A batch is changed as its images alone are; two policies as one after the other."""
+def test_each_image_and_each_policy_has_its_own_numbers():
+    """Images of a batch are changed as single images are, and by several policies as by one after the other."""
     images, numbers = noise(4, 16, 24, 3), np.random.default_rng(1).random((4, augment.how_many(augment.POLICIES)))
     together = changed(images, numbers, *augment.POLICIES)
     for k in range(4):
@@ -87,7 +87,7 @@ def test_each_image_has_its_own_numbers_and_each_policy_too():
 
 @pytest.mark.parametrize("policy", augment.POLICIES)
 def test_gradients_are_those_of_differences(policy):
-    """Every policy is affine in the pixels: the derivative of a weighted sum is exact in differences of any size."""
+    """Every policy is affine in the pixels, so differences of any size give the exact derivative of a weighted sum."""
     images, weights = noise(2, 8, 12, 2), noise(2, 8, 12, 2, seed=1)
     numbers = np.random.default_rng(2).random((2, augment.how_many([policy])), np.float32)
 
@@ -104,11 +104,11 @@ def test_gradients_are_those_of_differences(policy):
         assert gradient[place] == pytest.approx((float(total(moved)) - float(result)) / 8, abs=1e-4)
 
 
-# ---------------------------------------------------------------------------------------------- in training
+# ---------------------------------------------------------------------------------------------- training
 
 @pytest.mark.parametrize("algorithm, architecture", [("WGAN-GP", "DCGAN-starshaped"), ("GAN", "DCGAN")])
-def test_all_that_is_learnt_goes_through_the_augmentation(algorithm, architecture, monkeypatch):
-    """If nothing passes it, real and generated images look the same to the critics, and nothing teaches the generator."""
+def test_training_sees_images_only_through_the_augmentation(algorithm, architecture, monkeypatch):
+    """If augmentation erases all images, critics can't distinguish them, and the generator learns nothing."""
     monkeypatch.setattr(augment, "apply", lambda images, numbers, policies: 0 * images)
     run = Engine(spec(architecture, algorithm), settings(algorithm, augment=("affine",), num_G_iters=2, num_D_iters=1))
     grey, alpha = tf.zeros((4, 16, 24, 2)), tf.zeros((4, 1, 1, 1))
@@ -119,8 +119,8 @@ def test_all_that_is_learnt_goes_through_the_augmentation(algorithm, architectur
     assert critic_loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_is_drawn_is_never_augmented():
-    """The same weights draw the same cells, whether they are trained with augmentation or not."""
+def test_generated_cells_are_never_augmented():
+    """The same weights generate the same cells, whether they are trained with augmentation or not."""
     plain, changed = (Engine(spec(), settings(augment=policies)) for policies in ((), ("cutout", "affine")))
     z = plain.grid_latents(2, 2)
     assert np.array_equal(generate(plain.average, z), generate(changed.average, z))
@@ -128,8 +128,8 @@ def test_what_is_drawn_is_never_augmented():
     assert plain.iterate(0, data) != changed.iterate(0, data)
 
 
-def test_pairs_of_a_star_are_changed_together():
-    """Real images of all factors and the generator's cells; the red of a cell is the same for all critics."""
+def test_real_images_of_a_star_are_augmented_alike():
+    """Images in the same place of a batch are changed alike in all factors; generated cells have other numbers."""
     run = Engine(spec("DCGAN-starshaped"), settings(augment=("affine",)))
     given, _ = run.random_inputs(np.zeros((1, 2, 4, 16, 24, 2), np.uint8))
     real, numbers = noise(2, 4, 16, 24, 2), given.changes[0, :, 0]

@@ -1,4 +1,4 @@
-"""Keras on JAX: the same losses, files and commands as on TensorFlow. A process has one backend: JAX has a child."""
+"""Keras on JAX, in child processes, as a process has one backend: losses, files and commands agree with TensorFlow."""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from biogans.core import checkpoint, models
-from biogans.core.engine import Engine, generate
+from biogans.core.engine import Engine
 from biogans.core.trained import load_generator
 from biogans.system import lazy
 from biogans.system.errors import InputError
@@ -22,12 +22,12 @@ from test_engine import TWO_DEVICES
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 JAX = {**os.environ, "KERAS_BACKEND": "jax", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}     # compiles in half the time
-FIRST, LAST = 25, 45        # before the 25th iteration WGAN takes 100 updates of the critic
+FIRST, LAST = 25, 45        # in earlier iterations WGAN takes 100 updates of the critic
 Z = np.linspace(-2, 2, 5 * 6, dtype="float32").reshape(5, 6)
 
 
 def child(code, *arguments, **environment):
-    """What the code prints, run by a Python whose Keras is on JAX."""
+    """Standard output of Python code, run in a process with Keras on JAX."""
     done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True,
                           env={**JAX, **TEST_MODULES, **environment})
     assert done.returncode == 0, done.stderr
@@ -35,14 +35,15 @@ def child(code, *arguments, **environment):
 
 
 def algorithms(architecture):
-    """Those that it is tested with."""
+    """The algorithms that an architecture is tested with."""
     return [algorithm for each, algorithm in PAIRS if each == architecture]
 
 
 def built(architecture, algorithm, folder):
     changes = {"num_G_iters": 2, "augment": ("color", "affine", "cutout")} if algorithm == "GAN" else {}
     run = Engine(spec(architecture, algorithm), settings(algorithm, **changes))
-    return run, checkpoint.RunPaths(folder, run.spec, algorithm), checkpoint.run_metadata(run.spec, run.settings, images())
+    metadata = checkpoint.run_metadata(run.spec, run.settings, images())
+    return run, checkpoint.RunPaths(folder, run.spec, algorithm), metadata
 
 
 def iterated(run, first, last):
@@ -55,67 +56,68 @@ def state(run):
     return [variable.numpy() for variables in run.variables.values() for variable in variables]
 
 
-GO_ON = """
+RESUME = """
 import json, sys
 from test_backend_jax import *
 architecture, start, end = sys.argv[1:]
-told = {}
+results = {}
 for algorithm in algorithms(architecture):
-    run, files, facts = built(architecture, algorithm, start)
-    checkpoint.restore(files.combined, run, facts)
+    run, paths, metadata = built(architecture, algorithm, start)
+    checkpoint.restore(paths.combined, run, metadata)
     losses = iterated(run, FIRST, LAST)
-    files = checkpoint.RunPaths(end, run.spec, algorithm)
-    checkpoint.save(files, run, facts, LAST)
-    cells, further = generate(run.average, Z).tolist(), iterated(run, LAST, LAST + 2)
+    paths = checkpoint.RunPaths(end, run.spec, algorithm)
+    checkpoint.save(paths, run, metadata, LAST)
+    cells, further = run.generate(Z).tolist(), iterated(run, LAST, LAST + 2)
     whole = state(run)
-    checkpoint.restore(files.combined, run, facts)
+    checkpoint.restore(paths.combined, run, metadata)
     resumed = iterated(run, LAST, LAST + 2) == further and all(map(np.array_equal, whole, state(run)))
-    told[algorithm] = losses, cells, further, resumed
-print(json.dumps([told, bool(sys.modules["tensorflow"])]))
+    results[algorithm] = losses, cells, further, resumed
+print(json.dumps([results, bool(sys.modules["tensorflow"])]))
 """
 
 
 @pytest.mark.parametrize("architecture", [
-    pytest.param(name, marks=() if name in ("DCGAN", "InfoGAN") else pytest.mark.slow) for name in models.ARCHITECTURES])
-def test_the_backends_go_on_from_each_other(architecture, tmp_path):
-    """TensorFlow writes a start; from it 20 iterations have the same losses on both, and move every variable alike.
+    pytest.param(name, marks=() if name in ("DCGAN", "InfoGAN") else pytest.mark.slow)
+    for name in models.ARCHITECTURES])
+def test_each_backend_resumes_from_checkpoints_of_the_other(architecture, tmp_path):
+    """From a checkpoint of TensorFlow, 20 iterations have the same losses on both, and change every variable alike.
 
-    JAX writes where it has come to: TensorFlow goes on from that, and draws the same cells. JAX itself goes on from it
-    bit for bit as if it had not stopped, and never imports TensorFlow.
+    TensorFlow resumes from the checkpoint that JAX then writes, and generates the same cells. JAX itself resumes from
+    it as if it had not stopped, bit for bit, and never imports TensorFlow.
     """
-    start, end, here = tmp_path / "start", tmp_path / "end", {}
+    start, end, on_tensorflow = tmp_path / "start", tmp_path / "end", {}
     start.mkdir()
     end.mkdir()
     for algorithm in algorithms(architecture):
-        run, files, facts = built(architecture, algorithm, start)
-        checkpoint.save(files, run, facts, FIRST)
+        run, paths, metadata = built(architecture, algorithm, start)
+        checkpoint.save(paths, run, metadata, FIRST)
         before = state(run)
-        here[algorithm] = run, before, iterated(run, FIRST, LAST), state(run)
-    told, tensorflow = json.loads(child(GO_ON, architecture, start, end))
+        on_tensorflow[algorithm] = run, metadata, before, iterated(run, FIRST, LAST), state(run)
+    on_jax, tensorflow = json.loads(child(RESUME, architecture, start, end))
     assert not tensorflow
-    for algorithm, (run, before, losses, after) in here.items():
-        there, cells, further, resumed = told[algorithm]
-        np.testing.assert_array_less(np.abs(np.subtract(there, losses)), 1e-4 * np.maximum(1, np.abs(losses)))
-        files = checkpoint.RunPaths(end, run.spec, algorithm)
-        assert checkpoint.restore(files.combined, run, checkpoint.run_metadata(run.spec, run.settings, images())) == LAST
+    for algorithm, (run, metadata, before, losses, after) in on_tensorflow.items():
+        losses_on_jax, cells, further, resumed = on_jax[algorithm]
+        np.testing.assert_array_less(np.abs(np.subtract(losses_on_jax, losses)), 1e-4 * np.maximum(1, np.abs(losses)))
+        paths = checkpoint.RunPaths(end, run.spec, algorithm)
+        assert checkpoint.restore(paths.combined, run, metadata) == LAST
         for old, new, other in zip(before, after, state(run), strict=True):
             assert np.linalg.norm(new - other) <= 1e-3 * np.linalg.norm(new - old)
         np.testing.assert_allclose(iterated(run, LAST, LAST + 2), further, rtol=1e-4, atol=1e-6)
-        for path in (files.generator, files.model):
+        for path in (paths.generator, paths.model):
             np.testing.assert_allclose(load_generator(path).generate(Z), cells, atol=1e-6)
         assert resumed
 
 
-def test_what_holds_of_the_engine_holds_on_jax():
+def test_the_engine_behaves_the_same_on_jax():
     """Tests of test_engine.py that the one above does not repeat."""
+    chosen = "average or flips or its_own_green or precision or bfloat16 or more_devices"
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_engine.py", "-k",
-                           "average or flips or pairs or precision or bfloat16 or more_devices"], cwd=Path(__file__).parent,
-                          capture_output=True, text=True, env=JAX)
+                           chosen], cwd=Path(__file__).parent, capture_output=True, text=True, env=JAX)
     assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout
 
 
 def test_two_devices_of_jax_learn_what_one_does():
-    """With statistics of batch normalisation over both."""
+    """With statistics of batch normalisation over both devices."""
     two = "--xla_force_host_platform_device_count=2"
     assert float(child(TWO_DEVICES, "DCGAN-separable", "GAN", "affine", XLA_FLAGS=two)) < 1e-5
 
@@ -135,20 +137,20 @@ def stack(folder):
 
 
 def test_the_commands_on_jax(data, run):
-    """Training and prediction on JAX without TensorFlow; then the same commands go on and draw on TensorFlow."""
+    """Training and prediction on JAX without TensorFlow; then on TensorFlow, resuming and generating the same cells."""
     folder, weights = data.parent, "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
     done = subprocess.run([sys.executable, "-c", COMMANDS, *SMALL], cwd=folder, capture_output=True, text=True, env=JAX)
     assert done.returncode == 0, done.stderr
     assert "no GPU found by JAX: running on" in done.stdout or "GPUs (JAX): " in done.stdout
-    drawn = stack(folder)
+    cells = stack(folder)
     assert run("predict.py", "-i", weights, "-s", "1").returncode == 0
-    np.testing.assert_allclose(stack(folder), drawn, atol=1e-6)
+    np.testing.assert_allclose(stack(folder), cells, atol=1e-6)
     done = run("train.py", *SMALL, "-d", "data", "-m", "DCGAN", "-e", "3", "-w")
     assert done.returncode == 0 and "iteration 3/3" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize("arguments", [("train.py", "-d", "data"), ("predict.py", "-i", "weights.h5")])
-def test_a_backend_that_is_not_known(run, data, arguments):
+def test_an_unknown_backend(run, data, arguments):
     (data.parent / "weights.h5").touch()
     done = run(*arguments, env={**os.environ, "KERAS_BACKEND": "torch"})
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The two-sample test on images whose distance is known, and its splits."""
+"""The two-sample test on images with a known distance, and its splits."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ SMALL = c2st.Critic(iterations=60, batch_size=16, ndf=4, lr=1e-3, init="he")
 
 
 def images(count, brightness=100, seed=0):
-    """16x24 pixels of two channels: noise of a given mean, standard deviation 20."""
+    """Noise of a given mean and standard deviation 20: 16x24 pixels, two channels."""
     rng = np.random.default_rng(seed)
     return np.clip(rng.normal(brightness, 20, (count, 16, 24, 2)), 0, 255).astype(np.uint8)
 
@@ -33,17 +33,17 @@ def test_images_of_one_distribution_score_0_within_the_error_over_splits():
 
 @pytest.mark.parametrize("algorithm", PAPER)
 def test_the_score_grows_with_the_distance(algorithm):
-    """Also for the critics that normalise over batches: their score uses running averages."""
+    """Also for critics with batch normalisation, whose scores use running averages."""
     iterations = 300 if algorithm == "WGAN" else 60         # clipped weights grow slowly
     critic = dataclasses.replace(SMALL, algorithm=algorithm, iterations=iterations, lr=c2st.FAST_RATES[algorithm])
     same, near, far = (score(brightness, critic) for brightness in (100, 106, 140))
     assert same < near < far and abs(same) < 0.3 * far and far > 0
 
 
-def test_of_a_shift_the_score_is_known():
-    """Images moved by s in each of n numbers have the earth mover's distance w = s sqrt(n).
+def test_the_known_score_of_a_shift():
+    """Images that differ by s in each of n values have the earth mover's distance w = s sqrt(n).
 
-    A linear critic of slope 1 + w / (2 lambda) scores w + w^2 / (4 lambda), and none scores more.
+    A linear critic of slope 1 + w / (2 lambda) scores w + w^2 / (4 lambda), the maximum.
     """
     distance = 40 / 127.5 * np.sqrt(16 * 24 * 2)
     most = distance + distance ** 2 / 40
@@ -51,12 +51,12 @@ def test_of_a_shift_the_score_is_known():
     assert short < long < 1.02 * most and long > 0.75 * most
 
 
-def test_gan_score_is_at_most_log_4():
+def test_the_gan_score_is_at_most_log_4():
     critic = dataclasses.replace(SMALL, algorithm="GAN", iterations=100)
     assert np.log(4) - 0.3 < score(200, critic) <= np.log(4)
 
 
-def test_scores_are_a_function_of_the_seed_and_of_nothing_before():
+def test_scores_depend_on_the_seed_but_not_on_earlier_scores():
     first = score(106, seed=1)
     other = score(120, seed=2)
     assert score(106, seed=1) == pytest.approx(first, abs=1e-4) and other != pytest.approx(first, abs=1e-3)
@@ -71,7 +71,7 @@ def test_halves_are_disjoint_and_reproducible(count):
         assert np.array_equal(c2st.random_halves(count, c2st.Split(seed, number), name)[0], training) == alike
 
 
-def test_mirrored_images_are_all_four():
+def test_mirroring_gives_all_four_images():
     image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3, 1)
     four = c2st.mirrored(image)[..., 0].tolist()
     assert four == [[[0, 1, 2], [3, 4, 5]], [[3, 4, 5], [0, 1, 2]], [[2, 1, 0], [5, 4, 3]], [[5, 4, 3], [2, 1, 0]]]
@@ -84,7 +84,7 @@ def test_sets_that_cannot_be_compared():
         c2st.score(images(4)[:, :12], images(4), images(4), images(4))
 
 
-def test_the_paper_s_settings_are_the_default():
+def test_the_settings_of_the_paper_are_the_default():
     critic = c2st.Critic()
     assert (critic.algorithm, critic.iterations, critic.batch_size, critic.ndf) == ("WGAN-GP", 5000, 64, 64)
     assert c2st.SPLITS == 10 and c2st.fast().iterations < critic.iterations

@@ -1,4 +1,4 @@
-"""Weights on disk: exact resume, verified reading, and paths that plain Keras opens."""
+"""Weights on disk: exact resume, verified reading, and files that plain Keras opens."""
 
 import dataclasses
 import json
@@ -20,7 +20,10 @@ from networks import EVERY_PAIR, batches, images, settings, spec
 
 
 def trained(architecture, algorithm, iterations, folder=None, **changes):
-    """An Engine after some iterations, starting at the 25th so that WGAN does not take 100 updates; saved if asked."""
+    """(Engine, paths, metadata) after some iterations from the 25th on, saved in `folder` if that is given.
+
+    In earlier iterations WGAN takes 100 updates of the critic.
+    """
     run = Engine(spec(architecture, algorithm), settings(algorithm, **changes))
     data = batches(architecture, run.settings)
     for iteration in range(25, 25 + iterations):
@@ -37,8 +40,8 @@ def state(run):
 
 
 @pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
-def test_two_halves_are_one_run(architecture, algorithm, tmp_path):
-    """2 N iterations equal N, a save, and N more in new objects, bit for bit: weights, optimizers, averages."""
+def test_two_halves_equal_one_run(architecture, algorithm, tmp_path):
+    """6 iterations equal 3, a save, and 3 more in new objects, bit for bit: weights, optimizers, averages."""
     whole, _, _ = trained(architecture, algorithm, 6)
     _, paths, metadata = trained(architecture, algorithm, 3, tmp_path)
     rest = Engine(spec(architecture, algorithm), settings(algorithm))
@@ -50,7 +53,7 @@ def test_two_halves_are_one_run(architecture, algorithm, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
 
 
-def test_two_halves_with_augmentation_are_one_run(tmp_path):
+def test_two_halves_with_augmentation_equal_one_run(tmp_path):
     whole, _, _ = trained("DCGAN", "WGAN-GP", 4, augment=("affine",))
     _, paths, metadata = trained("DCGAN", "WGAN-GP", 2, tmp_path, augment=("affine",))
     rest = Engine(spec(), settings(augment=("affine",)))
@@ -59,8 +62,8 @@ def test_two_halves_with_augmentation_are_one_run(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
 
 
-def test_checkpoints_from_before_a_setting_existed_had_its_default(star, tmp_path):
-    """They are gone on with, but not with another value."""
+def test_a_setting_that_a_checkpoint_lacks_had_its_default(star, tmp_path):
+    """Checkpoints of versions without the setting are resumed with its default, but with no other value."""
     run, paths, metadata = star
     older = tmp_path / "older.h5"
     older.write_bytes(paths.combined.read_bytes())
@@ -101,7 +104,7 @@ def test_weights_files_hold_weights_and_nothing_else(star):
     assert len(stored) == len(run.generator.weights)
 
 
-def test_each_file_draws_the_same_cells(star):
+def test_each_file_generates_the_same_cells(star):
     run, paths, _ = star
     z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
     expected = generate(run.average, z)
@@ -125,7 +128,7 @@ assert "biogans" not in sys.modules
 
 
 def test_plain_keras_reads_the_files(star, tmp_path):
-    """keras.models.load_model and load_weights, in a process that can't import biogans."""
+    """With keras.models.load_model and load_weights, in a process that can't import biogans."""
     run, paths, _ = star
     z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
     np.save(tmp_path / "z.npy", z)
@@ -157,7 +160,7 @@ def test_other_settings_are_refused_with_the_differences(star):
     assert all(np.array_equal(a, b) for a, b in zip(before, state(other)))
 
 
-def test_a_critic_is_not_a_generator_nor_a_checkpoint(star):
+def test_a_critic_is_no_generator_and_a_generator_no_checkpoint(star):
     run, paths, metadata = star
     with pytest.raises(InputError, match="critic 1, which generates nothing"):
         load_generator(paths.critic("critic", 1))
@@ -166,8 +169,8 @@ def test_a_critic_is_not_a_generator_nor_a_checkpoint(star):
 
 
 @pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
-def test_flipped_bits_are_noticed(star, tmp_path, where):
-    """In the arrays, which HDF5 itself does not check."""
+def test_flipped_bits_are_detected(star, tmp_path, where):
+    """In arrays, which HDF5 itself does not check."""
     _, paths, _ = star
     content = bytearray(paths.generator.read_bytes())
     with h5py.File(paths.generator) as file:
@@ -180,7 +183,7 @@ def test_flipped_bits_are_noticed(star, tmp_path, where):
         load_generator(damaged)
 
 
-def test_a_changed_description_is_noticed(star, tmp_path):
+def test_a_changed_description_is_detected(star, tmp_path):
     _, paths, _ = star
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(paths.generator.read_bytes())
@@ -193,7 +196,7 @@ def test_a_changed_description_is_noticed(star, tmp_path):
 
 
 def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
-    """Even where the checksum fits: a file of a few bytes must not ask for terabytes."""
+    """Even if the checksum is right: a file of a few bytes must not make Keras allocate terabytes."""
     _, paths, _ = star
     for change in ({"ngf": 10**9}, {"height": "48"}, {"architecture": "Lambda"}, {"factors": 3}, {"surprise": 1}):
         bomb = tmp_path / "bomb.h5"
@@ -206,8 +209,8 @@ def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
             load_generator(bomb)
 
 
-def test_arrays_elsewhere_are_not_read(star, tmp_path):
-    """Links to other paths, and sizes larger than the file."""
+def test_data_outside_of_the_file_is_not_read(star, tmp_path):
+    """Links to other files are ignored, and sizes above that of the file are refused."""
     _, paths, _ = star
     for name, plant in {"link": lambda file: file.__setitem__("other", h5py.ExternalLink(str(paths.model), "/")),
                         "size": lambda file: file.create_dataset("huge", (10**12,), "float32", chunks=(1024,))}.items():
@@ -246,7 +249,7 @@ def iterations(paths):
 def test_history(star, tmp_path, keep, keep_every, expected):
     run, _, metadata = star
     paths = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP", keep, keep_every)
-    for iteration in (31, 40, 45, 50, 60, 60):      # a run that is told to stop saves an iteration again
+    for iteration in (31, 40, 45, 50, 60, 60):      # a run that is stopped may save an iteration again
         checkpoint.save(paths, run, metadata, iteration)
         newest, others = paths.combined, earlier_checkpoints(paths.combined)
         assert read_weights(newest)[1].iteration == iteration
@@ -257,7 +260,7 @@ def test_history(star, tmp_path, keep, keep_every, expected):
 
 @pytest.fixture
 def history(star, tmp_path):
-    """(paths, metadata) of a folder of checkpoints of the iterations 30, 40 and 50, of equal weights."""
+    """(paths, metadata) of a folder with checkpoints of iterations 30, 40 and 50, all with the same weights."""
     run, _, metadata = star
     paths = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP", keep=3)
     for iteration in (30, 40, 50):
@@ -265,8 +268,8 @@ def history(star, tmp_path):
     return paths, metadata
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(star, history, capsys):
-    """It is kept under another name, and the generator's file is that of the older iteration again."""
+def test_a_damaged_checkpoint_is_replaced_by_an_earlier_one(star, history, capsys):
+    """It is kept under another name, and the files of the networks are written again from the earlier one."""
     paths, metadata = history
     for path in (paths.combined, paths.previous(40)):
         path.write_bytes(path.read_bytes()[:-5000])
@@ -283,14 +286,14 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(star, history, capsys)
     assert set(iterations([paths.combined, *earlier_checkpoints(paths.combined)]).values()) == {41, 30}
 
 
-def test_a_checkpoint_that_is_gone_gives_way_to_the_one_before(star, history, capsys):
+def test_a_missing_checkpoint_is_replaced_by_an_earlier_one(star, history, capsys):
     paths, metadata = history
     paths.combined.unlink()
     assert checkpoint.resume(paths, star[0], metadata) == 40
     assert "is not there: resuming from the one before it" in capsys.readouterr().out
 
 
-def test_nothing_whole_is_a_mistake_and_nothing_is_touched(star, history):
+def test_without_an_intact_checkpoint_nothing_is_changed(star, history):
     paths, metadata = history
     for path in paths.checkpoints():
         path.write_bytes(b"")
@@ -300,8 +303,8 @@ def test_nothing_whole_is_a_mistake_and_nothing_is_touched(star, history):
     assert sorted(paths.folder.iterdir()) == before
 
 
-def test_files_of_a_save_that_was_cut_short_are_brought_in_line(star, history, tmp_path, capsys):
-    """A kill after the combined file leaves the networks' paths of the save before; one of them may be missing."""
+def test_an_interrupted_save_is_completed(star, history, tmp_path, capsys):
+    """After a kill, the networks' files may be older than the combined file, or missing; they are written again."""
     paths, metadata = history
     old = tmp_path / "old"
     shutil.copytree(paths.folder, old)
@@ -316,7 +319,7 @@ def test_files_of_a_save_that_was_cut_short_are_brought_in_line(star, history, t
     assert not capsys.readouterr().out
 
 
-def test_predict_is_told_of_the_checkpoint_before(history):
+def test_a_damaged_checkpoint_is_refused_with_the_name_of_an_earlier_one(history):
     paths, _ = history
     paths.combined.write_bytes(paths.combined.read_bytes()[:-5000])
     with pytest.raises(InputError, match=r"use another copy, such as .*previous-40.h5, or train again"):
@@ -326,7 +329,7 @@ def test_predict_is_told_of_the_checkpoint_before(history):
 # ---------------------------------------------------------------------------------------------- damage and hostility
 
 def test_files_without_a_seal_are_read(star, tmp_path):
-    """As earlier versions wrote them, and as h5py leaves one that it has changed."""
+    """Earlier versions wrote such files, and h5py leaves them after a change."""
     _, paths, _ = star
     plain = tmp_path / "plain.h5"
     plain.write_bytes(paths.combined.read_bytes().split(seal.MARK)[0])
@@ -334,7 +337,7 @@ def test_files_without_a_seal_are_read(star, tmp_path):
     assert metadata == read_weights(paths.combined)[1] and len(arrays) > 50
 
 
-def test_hdf5_does_not_see_a_damaged_file(star, tmp_path, monkeypatch):
+def test_a_damaged_file_is_refused_before_hdf5_reads_it(star, tmp_path, monkeypatch):
     damaged = tmp_path / "damaged.h5"
     content = bytearray(star[1].combined.read_bytes())
     content[100] ^= 1
@@ -346,7 +349,7 @@ def test_hdf5_does_not_see_a_damaged_file(star, tmp_path, monkeypatch):
 
 @examples(max_examples=40, deadline=None)
 @given(data=st.data(), sealed=st.booleans())
-def test_changed_bytes_are_noticed_or_do_not_matter(star, tmp_path_factory, data, sealed):
+def test_changed_bytes_are_detected_or_do_not_matter(star, tmp_path_factory, data, sealed):
     content = star[1].generator.read_bytes()
     content = bytearray(content if sealed else content.split(seal.MARK)[0])
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=5)):
@@ -365,8 +368,8 @@ def test_changed_bytes_are_noticed_or_do_not_matter(star, tmp_path_factory, data
 
 @pytest.mark.parametrize("change", [{"training": {"algorithm": "../../x"}}, {"iteration": "7"}, {"position": -1},
                                     {"images": None}, {"pixel_size_um": "x"}])
-def test_a_description_that_makes_no_sense(star, tmp_path, change):
-    """With checksums that fit: the algorithm's name becomes part of a file's name, for example."""
+def test_a_nonsensical_description_is_refused(star, tmp_path, change):
+    """Even if checksums are right. The algorithm, for example, becomes a part of file names."""
     path = tmp_path / "odd.h5"
     shutil.copy(star[1].generator, path)
     with h5py.File(path, "r+") as file:

@@ -1,4 +1,4 @@
-"""Codes: their place and distribution in z, what is said on command lines, and the measures of what Q recovers."""
+"""Codes: their position and distribution in z, their command lines, and measures of how well Q recovers them."""
 
 import dataclasses
 
@@ -16,7 +16,8 @@ def info_spec(**changes):
     return spec("InfoGAN", "GAN", **({"nz": 12, "categorical": (4, 3), "continuous": 2} | changes))
 
 
-def drawn(number, shape=None, seed=0):
+def latents(number, shape=None, seed=0):
+    """z (number, nz) with random codes."""
     shape = shape or info_spec()
     return codes.from_normal(np.random.default_rng(seed).standard_normal((number, shape.nz), np.float32), shape.codes)
 
@@ -25,13 +26,13 @@ def test_codes_are_the_end_of_z():
     assert [(code.name, code.start, code.size) for code in info_spec().codes] == [
         ("c0", 3, 4), ("c1", 7, 3), ("u0", 10, 1), ("u1", 11, 1)]
     assert spec("DCGAN").codes == ()
-    assert codes.code_layout(info_spec().codes)[1] == {"name": "c1", "indices": [7, 8, 9], "kind": "categorical",
-                                                  "categories": 3}
+    assert codes.code_layout(info_spec().codes)[1] == {
+        "name": "c1", "indices": [7, 8, 9], "kind": "categorical", "categories": 3}
 
 
 def test_codes_have_their_distributions():
-    """Every category equally often, continuous codes uniform in [-1, 1], all independent; the noise as it was."""
-    z = drawn(40000)
+    """Categories are equally frequent, continuous codes uniform in [-1, 1], all independent; noise is unchanged."""
+    z = latents(40000)
     assert np.array_equal(z[:, :3], np.random.default_rng(0).standard_normal((40000, 12), np.float32)[:, :3])
     for start, size in ((3, 4), (7, 3)):
         one_hot = z[:, start:start + size]
@@ -51,26 +52,27 @@ def test_without_codes_z_is_untouched():
 def test_codes_from_a_command_line():
     shape = info_spec()
     chosen = codes.parse_codes("c1=2, u0=-1.5", shape.codes)
-    z = codes.with_values(drawn(6), chosen)
+    z = codes.with_values(latents(6), chosen)
     assert (z[:, 7:10] == [0, 0, 1]).all() and (z[:, 10] == -1.5).all()
-    assert np.array_equal(np.delete(z, range(7, 11), axis=1), np.delete(drawn(6), range(7, 11), axis=1))
+    assert np.array_equal(np.delete(z, range(7, 11), axis=1), np.delete(latents(6), range(7, 11), axis=1))
     assert codes.parse_codes("", ()) == {}
 
 
-@pytest.mark.parametrize("text, problem", [("c0=4", r"c0 \(0 to 3\)"), ("c0=1.5", "c0"), ("c0=-1", "c0"), ("u0", "u0"),
-                                           ("u0=nan", "u0"), ("u0=1e9", "u0"), ("u7=0", "no such code"), ("=1", "no such code")])
+@pytest.mark.parametrize("text, problem", [
+    ("c0=4", r"c0 \(0 to 3\)"), ("c0=1.5", "c0"), ("c0=-1", "c0"), ("u0", "u0"), ("u0=nan", "u0"), ("u0=1e9", "u0"),
+    ("u7=0", "no such code"), ("=1", "no such code")])
 def test_mistakes_name_the_code(text, problem):
     with pytest.raises(InputError, match=problem):
         codes.parse_codes(text, info_spec().codes)
 
 
-def test_codes_of_a_generator_without_any():
+def test_values_for_a_generator_without_codes():
     with pytest.raises(InputError, match="no codes"):
         codes.parse_codes("c0=1", spec("DCGAN").codes)
 
 
 def test_a_traversal_changes_one_code_only():
-    z, code = drawn(3), info_spec().codes[0]
+    z, code = latents(3), info_spec().codes[0]
     moved = codes.traversal(z, code, code.values(9)).reshape(4, 3, 12)
     for value, row in enumerate(moved):
         assert np.array_equal(row[:, 3:7], np.eye(4)[[value] * 3])
@@ -78,17 +80,18 @@ def test_a_traversal_changes_one_code_only():
     assert info_spec().codes[2].values(3) == [-1, 0, 1]
 
 
-@pytest.mark.parametrize("changes, problem", [({"nz": 9}, "noise is left"), ({"architecture": "DCGAN"}, "has no codes")])
+@pytest.mark.parametrize("changes, problem", [
+    ({"nz": 9}, "noise is left"), ({"architecture": "DCGAN"}, "has no codes")])
 def test_impossible_codes(changes, problem):
     with pytest.raises(InputError, match=problem):
         dataclasses.replace(info_spec(), **changes).check()
 
 
-# ---------------------------------------------------------------------------------------------- what is recovered
+# ---------------------------------------------------------------------------------------------- recovered codes
 
 def test_information_of_perfect_and_of_blind_answers():
-    """A Q that knows the code recovers log2 K bits and R2 1; one that always answers the prior recovers 0 of either."""
-    shape, z = info_spec(), drawn(20000)
+    """A perfect Q recovers log2 K bits and R2 1; one that always answers the prior recovers 0 of either."""
+    shape, z = info_spec(), latents(20000)
     perfect = {"c0": z[:, 3:7], "c1": z[:, 7:10], "u0": z[:, 10], "u1": z[:, 11]}
     blind = {"c0": np.full((20000, 4), 1 / 4), "c1": np.full((20000, 3), 1 / 3), "u0": np.zeros(20000),
              "u1": np.zeros(20000)}
@@ -97,7 +100,7 @@ def test_information_of_perfect_and_of_blind_answers():
 
 
 def test_decisiveness():
-    """log2 K for sure answers of all categories, 0 for any answers that are always the same; between, I(answer; image)."""
+    """I(answer; image): log2 K for certain answers of all categories, 0 if all answers are the same."""
     assert codes.decisiveness(np.eye(4)) == pytest.approx(2)
     assert codes.decisiveness(np.eye(4)[[1, 1, 1]]) == pytest.approx(0)
     assert codes.decisiveness(np.full((5, 4), 0.25)) == pytest.approx(0)
@@ -106,9 +109,9 @@ def test_decisiveness():
 
 
 def test_the_loss_is_minus_the_information():
-    """-log Q(c|x) of categories and the squared error of continuous codes, with their weights."""
+    """-log Q(c|x) for categories and the squared error for continuous codes, with their weights."""
     shape, run = info_spec(), settings("GAN", categorical_weight=2.0, continuous_weight=0.5)
-    z = drawn(1)
+    z = latents(1)
     answers = np.zeros((1, 9), np.float32)
     answers[0, :4] = [3, 1, 0, 0]
     answers[0, 7:] = z[0, 10:] + [1, -2]
@@ -121,16 +124,17 @@ def test_answers_are_probabilities_and_estimates():
     shape = info_spec()
     recognizer = models.build_recognizer(shape, models.critic(shape, "critic"))
     answers = codes.read_codes(recognizer, np.zeros((5, 16, 24, 2), np.float32), shape.codes, batch_size=2)
-    assert {name: answer.shape for name, answer in answers.items()} == {"c0": (5, 4), "c1": (5, 3), "u0": (5,), "u1": (5,)}
+    assert {name: answer.shape for name, answer in answers.items()} == {
+        "c0": (5, 4), "c1": (5, 3), "u0": (5,), "u1": (5,)}
     np.testing.assert_allclose(answers["c0"].sum(axis=1), 1)
 
 
-# ---------------------------------------------------------------------------------------------- in the training
+# ---------------------------------------------------------------------------------------------- training
 
 @pytest.mark.parametrize("algorithm", [
     pytest.param(name, marks=() if name in ("GAN", "WGAN-GP") else pytest.mark.slow) for name in ALGORITHMS])
 def test_the_information_reaches_both_networks(algorithm):
-    """Another weight of the codes changes what the generator learns in one iteration, and Q's head learns at all."""
+    """The weight of the codes affects what the generator learns in one iteration, and Q's head changes."""
     learnt = []
     for weight in (0.1, 10.0):
         run = Engine(info_spec(critic_batch_norm=ALGORITHMS[algorithm].defaults.critic_batch_norm),
@@ -143,14 +147,14 @@ def test_the_information_reaches_both_networks(algorithm):
 
 
 def test_clipping_spares_the_recognizers_head():
-    """WGAN keeps the critic Lipschitz; Q need not be."""
+    """Only the critic must be Lipschitz continuous."""
     run = Engine(info_spec(), settings("WGAN", num_D_iters=1))
     run.iterate(30, batches("InfoGAN", run.settings))
     assert max(abs(variable.numpy()).max() for variable in run.critic_weights) <= np.float32(0.01)
     assert max(abs(variable.numpy()).max() for variable in run.head_weights) > 0.02
 
 
-def test_the_recognizer_stands_on_the_critics_trunk():
+def test_the_recognizer_shares_the_critics_trunk():
     shape = info_spec()
     critic = models.critic(shape, "critic")
     recognizer = models.build_recognizer(shape, critic)
@@ -161,11 +165,11 @@ def test_the_recognizer_stands_on_the_critics_trunk():
 
 
 def test_q_learns_to_read_a_simple_generator():
-    """After some iterations Q recovers codes from drawn images that it could not before: the game has the right sign."""
-    run = Engine(info_spec(categorical=(2,), continuous=1), settings("GAN", lrD=2e-3, lrG=2e-3, batch_size=16,
-                                                                    average=0.0))
+    """After some iterations Q recovers codes from generated images that it could not before."""
+    run = Engine(info_spec(categorical=(2,), continuous=1),
+                 settings("GAN", lrD=2e-3, lrG=2e-3, batch_size=16, average=0.0))
     data = batches("InfoGAN", run.settings)
-    z, real = drawn(200, run.spec), data.images.pixels / np.float32(127.5) - 1
+    z, real = latents(200, run.spec), data.images.pixels / np.float32(127.5) - 1
     bits = []
     for iteration in range(120):
         if iteration in (0, 119):

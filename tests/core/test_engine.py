@@ -1,9 +1,8 @@
-"""One iteration: what it changes, that several devices learn what one does, and precision."""
+"""One iteration: the variables it changes, its random numbers, several devices, and precision."""
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,14 +26,15 @@ def copies(variables):
 
 @pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
 def test_iterations_are_reproducible_and_change_every_weight(architecture, algorithm):
-    """Two engines of the same seed agree bit for bit; every trainable variable of every network learns."""
+    """Two engines with the same seed agree bit for bit; every trainable variable of every network changes."""
     first, second = engine(architecture, algorithm), engine(architecture, algorithm)
     before = copies(first.generator.trainable_variables + first.critic_weights)
     data = batches(architecture, first.settings)
     losses = [[one.iterate(iteration, data) for iteration in (30, 31)] for one in (first, second)]
     assert losses[0] == losses[1] and np.isfinite(losses).all()
-    for a, b in zip(first.generator.weights + first.average.weights, second.generator.weights + second.average.weights):
-        assert np.array_equal(a.numpy(), b.numpy())
+    for network in ("generator", "average"):
+        for a, b in zip(getattr(first, network).weights, getattr(second, network).weights, strict=True):
+            assert np.array_equal(a.numpy(), b.numpy())
     for variable, old in zip(first.generator.trainable_variables + first.critic_weights, before):
         assert not np.array_equal(variable.numpy(), old), variable.path
 
@@ -45,7 +45,7 @@ def test_another_seed_is_another_run():
 
 
 def test_critic_updates_of_an_iteration():
-    """Each update of the critic takes one batch: 2 as asked; WGAN 100 at the start."""
+    """Each update of the critic takes one batch: 2 by the settings, and 100 in WGAN's first iterations."""
     run, data = engine(algorithm="WGAN"), batches("DCGAN", settings("WGAN"))
     run.iterate(30, data)
     assert run.position == 2
@@ -67,13 +67,13 @@ def test_the_moving_average():
     expected, data = copies(run.generator.weights), batches("DCGAN", run.settings)
     for iteration in range(3):
         run.iterate(iteration, data)
-        decay = (1 + iteration) / (10 + iteration)
-        expected = [decay * mean + (1 - decay) * weight for mean, weight in zip(expected, copies(run.generator.weights))]
+        decay, weights = (1 + iteration) / (10 + iteration), copies(run.generator.weights)
+        expected = [decay * mean + (1 - decay) * weight for mean, weight in zip(expected, weights)]
     for mean, weight in zip(expected, run.average.weights):
         np.testing.assert_allclose(weight.numpy(), mean, rtol=1e-5, atol=1e-6)
 
 
-def test_without_average_the_last_weights_are_drawn():
+def test_without_average_cells_are_generated_with_the_last_weights():
     run = engine(average=0.0)
     run.iterate(0, batches("DCGAN", run.settings))
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(run.average.weights, run.generator.weights))
@@ -81,7 +81,7 @@ def test_without_average_the_last_weights_are_drawn():
 
 @pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP", "R1"])
 def test_critics_without_second_derivative_learn_the_same(algorithm):
-    """The same loss, and its gradient with respect to every weight equal to that of the plain critic to 1e-6."""
+    """Loss and gradients with respect to every weight equal those of the plain critic."""
     run = engine(algorithm=algorithm)
     critic, rng = run.critics[0], np.random.default_rng(0)
     real, fake = (tf.constant(rng.uniform(-1, 1, (4, 16, 24, 2)), tf.float32) for _ in range(2))
@@ -90,12 +90,12 @@ def test_critics_without_second_derivative_learn_the_same(algorithm):
         with tf.GradientTape() as tape:
             loss = run.algorithm.critic_loss(one, real, fake, tf.fill((4, 1, 1, 1), 0.3), input_gradient)
         results.append([loss, *tape.gradient(loss, critic.trainable_variables)])
-    for plain, sparing in zip(*results):
-        np.testing.assert_allclose(sparing, plain, rtol=1e-5, atol=1e-6)
+    for plain, fast in zip(*results, strict=True):
+        np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_a_leaky_relu_without_second_derivative():
-    """Slopes 1 and 0.2; their derivative with respect to the features is absent, not zero."""
+    """Its slopes are 1 and 0.2; their derivative with respect to the features is None, not zero."""
     critic = twice_differentiable(engine().critics[0])
     layer = critic.get_layer("0_rectified")
     features = tf.constant([[-2.0, 3.0]])
@@ -111,28 +111,28 @@ def test_a_leaky_relu_without_second_derivative():
 
 
 def test_augmentation_flips_both_ways_and_scales():
-    """Each image comes as it is, or mirrored in rows, columns, or both, about equally often, in [-1, 1]."""
+    """Images are scaled to [-1, 1], and mirrored in rows, columns, both or not at all, about equally often."""
     run = engine("DCGAN-starshaped", batch_size=200)
     image = images(1).pixels[0]
     given, _ = run.random_inputs(np.broadcast_to(image, (1, 2, 200, *image.shape)))
     flipped = keras.ops.convert_to_numpy(run.mirror_and_scale(given.real[0], given.mirrored[0]))
     scaled = image / np.float32(127.5) - 1
     variants = [scaled, scaled[::-1], scaled[:, ::-1], scaled[::-1, ::-1]]
-    counts = [sum(np.allclose(one, variant, atol=1e-6) for one in flipped.reshape(-1, *image.shape)) for variant in variants]
+    every = flipped.reshape(-1, *image.shape)
+    counts = [sum(np.allclose(one, variant, atol=1e-6) for one in every) for variant in variants]
     assert sum(counts) == 400 and min(counts) > 60
     assert not np.array_equal(flipped[0], flipped[1])       # the factors are flipped independently
 
 
-def test_the_critics_see_pairs_of_the_same_cell():
-    """Critic k judges (red, green k)."""
+def test_each_critic_receives_red_and_its_own_green():
     run = engine("DCGAN-starshaped")
     cells = np.arange(2 * 3, dtype="float32").reshape(1, 1, 2, 3)
     pairs = [keras.ops.convert_to_numpy(pair) for pair in run.critic_inputs(cells)]
     assert np.array_equal(pairs[0], cells[..., [0, 1]]) and np.array_equal(pairs[1], cells[..., [0, 2]])
 
 
-def test_random_numbers_belong_to_a_position():
-    """Those of a position are the same in any iteration, others elsewhere and for another purpose; so runs resume."""
+def test_random_numbers_are_a_function_of_the_position():
+    """They differ between positions and between purposes, but not between iterations; so runs can be resumed."""
     run = engine(num_G_iters=3)
     real = np.zeros((3, 1, 4, 16, 24, 2), np.uint8)
     given, more = run.random_inputs(real)
@@ -154,7 +154,7 @@ def test_grid_latents_share_red_within_groups():
 
 
 def test_the_precision_of_products_on_gpus():
-    """TF32 only when asked for: it is the default of JAX."""
+    """TF32 only on request, although it is the default of JAX."""
     for precision in ("float32", "tf32", "bfloat16", "float32"):
         engine(precision=precision)
         on_jax = keras.backend.backend() == "jax"
@@ -163,7 +163,7 @@ def test_the_precision_of_products_on_gpus():
         assert tf32 == (precision == "tf32")
 
 
-def test_bfloat16_keeps_weights_scores_and_pixels_in_float32():
+def test_bfloat16_leaves_weights_scores_and_pixels_in_float32():
     run = engine("DCGAN-starshaped", precision="bfloat16")
     try:
         assert np.isfinite(run.iterate(0, batches("DCGAN-starshaped", run.settings))).all()
@@ -175,7 +175,7 @@ def test_bfloat16_keeps_weights_scores_and_pixels_in_float32():
         keras.config.set_dtype_policy("float32")
 
 
-def test_more_devices_than_there_are():
+def test_more_devices_than_available():
     with pytest.raises(InputError, match="-g 4: this machine has 1"):
         engine(devices=4)
 
@@ -206,11 +206,12 @@ print(max(abs(one - two).max() for one, two in zip(*weights)))
 
 
 @pytest.mark.parametrize("architecture, algorithm, policies", [
-    ("DCGAN", "GAN", ()), ("DCGAN-starshaped", "WGAN-GP", ("affine", "cutout")), ("DCGAN-separable", "WGAN", ()), ("InfoGAN", "GAN", ())])
+    ("DCGAN", "GAN", ()), ("DCGAN-starshaped", "WGAN-GP", ("affine", "cutout")), ("DCGAN-separable", "WGAN", ()),
+    ("InfoGAN", "GAN", ())])
 def test_two_devices_learn_what_one_does(architecture, algorithm, policies):
-    """Also the running averages of batch normalisation, whose statistics are over both, and what is drawn."""
-    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm, *policies], capture_output=True,
-                            text=True, env=os.environ | TEST_MODULES)
+    """Including running averages of batch normalisation, with statistics over both devices, and generated cells."""
+    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm, *policies],
+                            capture_output=True, text=True, env=os.environ | TEST_MODULES)
     assert result.returncode == 0, result.stderr
     assert float(result.stdout) < 1e-5
 
@@ -242,9 +243,7 @@ print(abs(two - one)[:2].max(), abs(two - one).max(), abs(changed - one).max())
 @pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP"])
 def test_two_devices_differ_from_one_by_rounding(algorithm):
-    """Training lets a difference grow: no more, where two devices do the sums, than where each of the first weights of
-    one device had another last digit.
-    """
+    """Training amplifies any difference: that of two devices no more than one in the last digit of initial weights."""
     result = subprocess.run([sys.executable, "-c", ROUNDING, algorithm], capture_output=True, text=True,
                             env=os.environ | TEST_MODULES)
     assert result.returncode == 0, result.stderr
@@ -252,10 +251,10 @@ def test_two_devices_differ_from_one_by_rounding(algorithm):
     assert at_first < 1e-4 and later < 10 * changed, result.stdout
 
 
-def test_a_batch_that_cannot_be_shared_out():
+def test_a_batch_that_devices_cannot_share():
     with pytest.raises(InputError, match="multiple|device"):
         engine(devices=3)
 
 
-def test_all_architectures_are_known_to_the_tests():
+def test_the_pairs_of_the_tests_cover_all_architectures():
     assert {architecture for architecture, _ in PAIRS} == set(models.ARCHITECTURES)

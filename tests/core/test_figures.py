@@ -1,4 +1,4 @@
-"""The pictures: which pixel has which colour, which panel stands where, what is written beside it."""
+"""Pictures: the colours of pixels, the places of panels, and labels."""
 
 import numpy as np
 import pytest
@@ -13,14 +13,14 @@ FACTORS = ["Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"]
 
 
 def cells(count, channels, lit, high=6, wide=10):
-    """Images in [-1, 1] that are dark but for the channels `lit`."""
+    """Images in [-1, 1] that are dark except in the channels `lit`."""
     images = np.full((count, high, wide, channels), -1, "float32")
     images[..., list(lit)] = 1
     return images
 
 
 def coloured(picture):
-    """Columns of a picture whose colours are neither gray nor black: the cells, without lines and labels."""
+    """Mask (rows, columns) of the pixels that are neither gray nor black: those of cells, but not lines and labels."""
     return np.ptp(picture.astype(int), axis=2) > 100
 
 
@@ -46,7 +46,7 @@ def test_grid_of_merges(lit, colour):
 
 def test_a_row_is_a_group_of_columns():
     images = cells(16, 2, ())
-    images[8:, ..., 1] = 1                                  # the second group of eight is green
+    images[8:, ..., 1] = 1                                  # the second eight are green
     rows = np.flatnonzero(coloured(figures.sample_picture(images)).any(axis=1))
     assert rows.min() > figures.sample_picture(images).shape[0] / 2 - 1
 
@@ -68,7 +68,7 @@ def test_the_red_column_comes_first_and_the_header_has_names():
     assert all((header[:, k * width:(k + 1) * width] > 150).any() for k in range(7))
 
 
-def test_magnified_by_a_whole_number_without_interpolation():
+def test_magnification_is_by_a_whole_number_without_interpolation():
     images = np.random.default_rng(1).uniform(-1, 1, (1, 4, 5, 1)).astype("float32")
     picture = figures.sample_picture(images)
     inner = picture[2:-2, 2:-2, 0]
@@ -86,7 +86,7 @@ def test_one_three_and_four_channels():
     assert four.shape == (6, 40, 3) and np.flatnonzero(four[0, :, 0]).tolist() == list(range(20, 30))
 
 
-def test_diverged_images_are_black_and_wrong_names_an_error():
+def test_nan_is_black_and_a_wrong_number_of_names_an_error():
     images = cells(2, 2, (0, 1))
     images[:] = np.nan
     assert not coloured(figures.sample_picture(images)).any()
@@ -101,13 +101,14 @@ def test_real_grid(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "real.png")), picture)
     rows, columns = np.nonzero(coloured(picture))
     assert rows.min() > picture.shape[0] / 2 and columns.min() > picture.shape[1] * 0.7
-    assert (picture[:, :40] > 150).any()                    # the names stand on the left
+    assert (picture[:, :40] > 150).any()                    # the names are on the left
 
 
 def test_sample_grid_writes_what_it_returns(tmp_path):
     star = spec("DCGAN-starshaped", factors=("a very long name of a factor", "two\nlines"))
     picture = figures.sample_grid(tmp_path / "a.png", star, cells(2, 3, (1,)))
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)
+    assert np.array_equal(picture, figures.sample_picture(cells(2, 3, (1,)), star.factors))
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -165,16 +166,16 @@ def test_scale_bar(pixel_size, pixels, text):
     assert length == pytest.approx(pixels) and label == text
 
 
-def test_scale_bar_of_an_image_that_is_drawn_smaller():
+def test_scale_bar_of_a_reduced_image():
     figure = figures.cell_figure(stack(0, 1600, 1600), ["gray"], 0.1)
     assert figure.axes[0].images[0].get_array().shape == (800, 800, 3)
     assert bar_of(figure) == (pytest.approx(100), "20 µm")
 
 
-def test_composite_tells_where_each_factor_stands_out():
+def test_composite_has_the_hue_of_the_brightest_factor():
     greens = np.full((3, 20, 40), 0.1)
     greens[0, 5:9, 5:9] = greens[1, 5:9, 25:29] = 1
-    greens[2] = 0.8                                         # everywhere alike: no colour
+    greens[2] = 0.8                                         # constant, so without colour
     image = figures.composite(greens)
     orange, blue, _ = figures.hues(3)
     assert np.allclose(image[6, 6], orange, atol=0.1) and np.allclose(image[6, 26], blue, atol=0.1)
@@ -188,7 +189,7 @@ def test_hues_differ():
         assert len({tuple(np.round(hue, 2)) for hue in figures.hues(count)}) == count
 
 
-def test_names_are_not_formulas():
+def test_names_are_not_read_as_formulas():
     figure = figures.cell_figure(stack(2), ["red", "$\\bad{", "a_$x$\nb"], title="$\\frac$")
     figure.draw_without_rendering()
     assert figure.axes[2].get_title() == "$\\bad{"

@@ -1,4 +1,4 @@
-"""The algorithms against their papers' formulas, in float64."""
+"""The algorithms compared with the formulas of their papers, in float64."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from networks import settings, spec
 
 @pytest.fixture
 def critic():
-    """A small critic in float64, so that differences of its scores are exact enough to be derivatives."""
+    """A small critic in float64, which makes differences of scores exact enough to approximate derivatives."""
     keras.config.set_floatx("float64")
     keras.config.set_dtype_policy("float64")
     keras.utils.set_random_seed(1)
@@ -28,7 +28,7 @@ def noise(*shape, seed=0):
 
 
 def numerical_gradient(critic, image, step=1e-6):
-    """Central differences of the score of one image with respect to each of its numbers."""
+    """Central differences of the score of one image with respect to each of its values."""
     steps = step * np.eye(image.size).reshape(image.size, *image.shape)
     above, below = (critic(image + sign * steps).numpy() for sign in (1, -1))
     return ((above - below) / (2 * step)).reshape(image.shape)
@@ -58,7 +58,7 @@ def test_wgan_losses_are_differences_of_means(critic):
 
 
 def test_wgan_critic_updates():
-    """100 in the first 25 iterations and in every 500th (Arjovsky et al.'s code), otherwise as asked."""
+    """100 in the first 25 iterations and in every 500th (Arjovsky et al.'s code), otherwise num_D_iters."""
     algorithm = WGAN(settings("WGAN", num_D_iters=5))
     assert [i for i in range(1200) if algorithm.critic_updates(i) == 100] == [*range(25), 500, 1000]
     assert {algorithm.critic_updates(i) for i in range(1200)} == {5, 100}
@@ -74,18 +74,18 @@ def test_wgan_clips_all_weights(critic):
 
 
 def test_gradient_penalty_against_numerical_derivatives(critic):
-    """E f(G) - E f(x) + 10 E (|grad f| - 1)^2, the gradient taken by differences at the uniform interpolates."""
+    """E f(G) - E f(x) + 10 E (|grad f| - 1)^2, with differences as the gradient at uniform interpolates."""
     real, fake = noise(3, 12, 12, 2), noise(3, 12, 12, 2, seed=1)
     alpha = np.array([0.0, 0.3, 1.0]).reshape(3, 1, 1, 1)
     interpolates = alpha * real + (1 - alpha) * fake
     slopes = np.array([np.linalg.norm(numerical_gradient(critic, image)) for image in interpolates])
     expected = critic(fake).numpy().mean() - critic(real).numpy().mean() + 10 * ((slopes - 1) ** 2).mean()
-    loss = WGANGP(settings()).critic_loss(critic, tf.constant(real), tf.constant(fake), tf.constant(alpha), input_gradient)
+    loss = WGANGP(settings()).critic_loss(critic, *map(tf.constant, (real, fake, alpha)), input_gradient)
     assert float(loss) == pytest.approx(expected, rel=1e-7)
 
 
 def test_the_penaltys_derivative_with_respect_to_the_weights(critic):
-    """What the critic learns from: the derivative of a derivative, against differences of the loss."""
+    """The critic learns from a derivative of a derivative, which is compared with differences of the loss."""
     real, fake = (tf.constant(noise(3, 12, 12, 2, seed=seed)) for seed in (0, 1))
     alpha = tf.fill((3, 1, 1, 1), tf.constant(0.4, tf.float64))
     algorithm = WGANGP(settings())
@@ -117,7 +117,7 @@ def test_the_penalty_of_a_constant_critic_has_a_derivative(critic):
 
 
 def test_hinge_losses(critic):
-    """E max(0, 1 - f(x)) + E max(0, 1 + f(G(z))); an image that is told by more than 1 counts no further."""
+    """E max(0, 1 - f(x)) + E max(0, 1 + f(G(z))): an image that is classified with a margin above 1 adds nothing."""
     algorithm = Hinge(settings("hinge"))
     real, fake = noise(5, 12, 12, 2), noise(5, 12, 12, 2, seed=1)
     f_real, f_fake = critic(real).numpy(), critic(fake).numpy()
@@ -128,7 +128,7 @@ def test_hinge_losses(critic):
 
 
 def test_r1_penalty_against_numerical_derivatives(critic):
-    """The discriminator's loss and gamma / 2 E |grad f|^2 at real images alone; the generator's is that of GAN."""
+    """GAN's losses, and for the discriminator gamma / 2 E |grad f|^2 at real images only."""
     real, fake = noise(3, 12, 12, 2), noise(3, 12, 12, 2, seed=1)
     squares = [np.square(numerical_gradient(critic, image)).sum() for image in real]
     plain, penalised = GAN(settings("GAN")), R1(settings("R1", r1_gamma=3.0))
@@ -139,7 +139,7 @@ def test_r1_penalty_against_numerical_derivatives(critic):
 
 
 def test_the_papers_defaults():
-    """Osokin et al.'s training scripts, and the three papers."""
+    """From Osokin et al.'s training scripts and the three papers."""
     expected = {"GAN": ("adam", 2e-4, 0.5, 0.999, 1, True), "WGAN": ("rmsprop", 5e-5, 0.0, 0.9, 5, True),
                 "WGAN-GP": ("adam", 1e-4, 0.0, 0.9, 5, False)}
     for name in PAPER:

@@ -1,4 +1,4 @@
-"""The networks: their shapes and sizes, and that red never sees green."""
+"""The networks: their shapes and sizes, and that red never depends on green."""
 
 import dataclasses
 
@@ -11,13 +11,14 @@ from biogans.system.errors import InputError
 from networks import spec
 
 FULL = models.NetworkSpec("DCGAN", 48, 80, 2, ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"))
-NORMALIZED = 4      # variables of batch normalisation for each feature: scale, offset, running mean and variance
+NORMALIZED = 4      # variables of batch normalisation per feature: scale, offset, running mean and variance
 
 
 def test_parameters_of_dcgan_at_48x80():
-    """z -> 3x5x512, then 4x4 kernels 512 -> 256 -> 128 -> 64 -> 2 channels, normalised but for the last."""
-    kernels = 16 * (512 * 256 + 256 * 128 + 128 * 64 + 64 * 2)
-    assert models.build_generator(FULL).count_params() == 100 * 3 * 5 * 512 + kernels + NORMALIZED * (512 + 256 + 128 + 64)
+    """z -> 3x5x512, then 4x4 kernels 512 -> 256 -> 128 -> 64 -> 2 channels; all but the last are normalised."""
+    projection, kernels = 100 * 3 * 5 * 512, 16 * (512 * 256 + 256 * 128 + 128 * 64 + 64 * 2)
+    normalization = NORMALIZED * (512 + 256 + 128 + 64)
+    assert models.build_generator(FULL).count_params() == projection + kernels + normalization
 
 
 def test_parameters_of_the_separable_generator_at_48x80():
@@ -31,7 +32,7 @@ def test_parameters_of_the_separable_generator_at_48x80():
 
 
 def test_parameters_of_the_critic_at_48x80():
-    """4x4 kernels 2 -> 64 -> 128 -> 256 -> 512, then 3x5 to the score; all but the first layer normalised, if any is."""
+    """4x4 kernels 2 -> 64 -> 128 -> 256 -> 512, then 3x5 to the score; if normalised, then all but the first layer."""
     kernels = 16 * (2 * 64 + 64 * 128 + 128 * 256 + 256 * 512) + 3 * 5 * 512
     assert models.critic(FULL, "critic").count_params() == kernels
     normalized = dataclasses.replace(FULL, critic_batch_norm=True)
@@ -43,16 +44,17 @@ def test_parameters_of_the_critic_at_48x80():
 def test_shapes_follow_the_images(architecture, height, width, channels):
     small = spec(architecture, height=height, width=width, channels=channels, nz=8, ngf=8)
     small.check()
-    drawn, critics, judged = {
-        "DCGAN": (channels, 1, channels), "DCGAN-separable": (channels, 1, channels), "InfoGAN": (channels, 1, channels),
+    generated, critics, scored = {
+        "DCGAN": (channels, 1, channels), "DCGAN-separable": (channels, 1, channels),
+        "InfoGAN": (channels, 1, channels),
         "DCGAN-starshaped": (2 * channels - 1, 2, channels),
         "DCGAN-multichannel": (2 * channels - 1, 1, 2 * channels - 1),
         "DCGAN-separable-multichannel": (2 * channels - 1, 1, 2 * channels - 1),
         "DCGAN-independent": (2 * channels, 2, channels),
         "DCGAN-separable-independent": (2 * channels, 2, channels)}[architecture]
     generator, built = models.build_generator(small), models.build_critics(small)
-    assert generator.output_shape == (None, height, width, drawn) and len(small.channel_names) == drawn
-    assert [critic.input_shape for critic in built] == [(None, height, width, judged)] * critics
+    assert generator.output_shape == (None, height, width, generated) and len(small.channel_names) == generated
+    assert [critic.input_shape for critic in built] == [(None, height, width, scored)] * critics
     assert built[0].output_shape == (None,)
 
 
@@ -69,7 +71,7 @@ def test_sides_that_cannot_be_halved_twice_are_refused(height, width):
 
 
 def test_parameters_of_the_multichannel_generators():
-    """All that a pair's network has 3.5 times as wide, and 7 channels; red has a seventh, as wide as that of a pair."""
+    """3.5 times as wide as the network of a pair, with 7 channels; red has a seventh, as wide as that of a pair."""
     wide = dataclasses.replace(FULL, architecture="DCGAN-multichannel", nz=350, ngf=224, ndf=224)
     widths = [1792, 896, 448, 224]
     kernels = 16 * (sum(a * b for a, b in zip(widths, widths[1:])) + 224 * 7)
@@ -89,8 +91,8 @@ def test_parameters_of_independent_generators():
         assert models.build_generator(six).count_params() == 6 * models.build_generator(one).count_params()
 
 
-def test_what_a_cell_of_two_factors_is():
-    """Where each factor has a red of its own, a cell has the first one's and all greens."""
+def test_channels_of_a_cell_with_two_factors():
+    """If each factor has its own red, a cell has the red of the first factor and all greens."""
     star, apart = spec("DCGAN-starshaped", channels=3), spec("DCGAN-independent", channels=3)
     assert star.factor_channels == [[0, 1, 2], [0, 3, 4]] and star.cell_channels == [0, 1, 2, 3, 4]
     assert star.channel_names == ("red", "Alp14 1", "Alp14 2", "Tea1 1", "Tea1 2")
@@ -104,7 +106,7 @@ def test_what_a_cell_of_two_factors_is():
 
 
 def test_the_images_of_independent_generators_share_nothing():
-    """Another network for one factor changes that factor's image, red and green, and nothing else."""
+    """Changing the network of one factor changes red and green of that factor, and nothing else."""
     for architecture in ("DCGAN-independent", "DCGAN-separable-independent"):
         generator = float32_generator(spec(architecture))
         z = np.random.default_rng(0).standard_normal((4, 6)).astype("float32")
@@ -118,7 +120,7 @@ def test_the_images_of_independent_generators_share_nothing():
 
 
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
-def test_a_generator_that_draws_some_of_its_channels(architecture):
+def test_a_generator_restricted_to_some_of_its_channels(architecture):
     shape = spec(architecture)
     generator = float32_generator(shape)
     z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
@@ -131,7 +133,7 @@ def test_a_generator_that_draws_some_of_its_channels(architecture):
 @pytest.mark.parametrize("architecture, nz", [("DCGAN-separable", 6), ("DCGAN-separable", 7), ("DCGAN-starshaped", 6),
                                               ("DCGAN-starshaped", 7), ("DCGAN-separable-multichannel", 7)])
 def test_red_does_not_depend_on_green_noise(architecture, nz):
-    """To the last bit; and green does depend on both parts of z."""
+    """To the last bit; green depends on both parts of z."""
     shape = spec(architecture, nz=nz)
     generator, red_nz = float32_generator(shape), shape.red_nz
     assert red_nz == (nz // 3 if "multichannel" in architecture else nz // 2)
@@ -162,7 +164,7 @@ def test_each_green_tower_is_independent_of_the_others_weights():
 
 
 def test_the_papers_initial_weights():
-    """Normal: convolutions 0 and 0.02, scales of batch normalisation 1 and 0.02."""
+    """Normal distributions: N(0, 0.02) for convolutions, N(1, 0.02) for scales of batch normalisation."""
     generator = models.build_generator(FULL)
     kernel = generator.get_layer("all_1_convolution").kernel.numpy()
     assert abs(kernel.mean()) < 1e-4 and abs(kernel.std() - 0.02) < 1e-4
@@ -170,15 +172,15 @@ def test_the_papers_initial_weights():
     assert abs(scale.mean() - 1) < 0.005 and abs(scale.std() - 0.02) < 0.005
 
 
-def test_he_images_start_at_the_background():
-    """An average pixel of an untrained network is dark, as most of an image of one cell is."""
+def test_images_of_he_weights_start_at_the_background():
+    """A typical pixel of an untrained network is dark, like most of an image of one cell."""
     z = np.random.default_rng(0).standard_normal((64, 6)).astype("float32")
     assert abs(np.median(float32_generator(spec(init="paper"))(z, training=True))) < 0.1
     assert np.median(float32_generator(spec(init="he"))(z, training=True)) < -0.4
 
 
 def test_only_stock_layers():
-    """So the file of a model opens in Keras without any code of ours."""
+    """So that Keras opens a model file without code of BioGANs."""
     for architecture in models.ARCHITECTURES:
         for network in (models.build_generator(spec(architecture)), models.critic(spec(architecture), "critic")):
             for layer in network.layers:

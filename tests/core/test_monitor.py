@@ -1,4 +1,4 @@
-"""Scores on held-out images while a training goes: known answers, and that to measure changes nothing."""
+"""Periodic scores on held-out images: known answers, and that measuring changes nothing in the training."""
 
 import csv
 import shutil
@@ -13,11 +13,11 @@ from biogans.core.trained import load_generator
 from biogans.system.progress import Scores
 from conftest import SMALL, write_images
 from networks import settings, spec
-from test_train import here, run_train, same, state  # noqa: F401 (a fixture)
+from small_runs import run_train, same, state
 
 
 def blobs(tmp_path, seed, number=140):
-    """Images of two factors, as a user's files would give them."""
+    """Images of two factors, read from files."""
     return dataloader.load(write_images(tmp_path / f"seed{seed}", number=number, seed=seed))
 
 
@@ -30,8 +30,8 @@ def groups(images):
     return monitor.images_of_critics(images, ARCHITECTURES["DCGAN-starshaped"], np.random.default_rng(0))
 
 
-def test_the_distance_of_the_same_distribution_is_0_within_its_error(meter, tmp_path):
-    """Over eight pairs of sets of images its mean is within three standard errors of 0."""
+def test_the_distance_within_a_distribution_is_0_within_its_error(meter, tmp_path):
+    """The mean over eight pairs of sets of images is within three standard errors of 0."""
     sets = [[meter.features(group) for group in groups(blobs(tmp_path, seed, 100))] for seed in range(10, 26)]
     distances = []
     for ours, others in zip(sets[::2], sets[1::2]):
@@ -40,8 +40,8 @@ def test_the_distance_of_the_same_distribution_is_0_within_its_error(meter, tmp_
     assert abs(np.mean(distances)) < 3 * np.std(distances, ddof=1) / np.sqrt(8) and np.std(distances) < 0.1
 
 
-def test_the_distance_sees_collapse_and_orders_stages(meter, tmp_path):
-    """One image again and again is far; so is a mixture with noise, the more of it the farther."""
+def test_the_distance_detects_collapse_and_orders_stages(meter, tmp_path):
+    """A single repeated image is far away; mixtures with noise are the farther, the more noise they have."""
     real = groups(blobs(tmp_path, 3))
     noise = [np.random.default_rng(0).uniform(-1, 1, group.shape).astype("float32") for group in real]
     stages = [meter.distance([(1 - part) * group + part * other for group, other in zip(real, noise)])
@@ -61,33 +61,33 @@ def test_all_architectures_are_measured_as_their_critics_see_them(architecture, 
     assert np.isfinite(measured.measure()).all()
 
 
-def test_features_of_random_weights_are_the_same_everywhere():
-    """They are NumPy's: a pinned value."""
+def test_random_features_are_reproducible():
+    """NumPy generates the weights."""
     image = np.linspace(-1, 1, 16 * 24 * 2, dtype="float32").reshape(1, 16, 24, 2)
     features = monitor.random_features(16, 24, 2).predict_on_batch(image)
     again = monitor.random_features(16, 24, 2).predict_on_batch(image)
     assert features.shape == (1, 112) and np.array_equal(features, again)
 
 
-def test_overfitting_is_the_way_from_training_to_generated(meter):
-    """0 where held-out images score as training images, 1 where they score as generated ones."""
-    first, last = (lambda images, training, k=k: images[:, 0, 0, 0] for k in range(2))
-    meter.engine.critics = [first, last]
-    level = lambda value: [np.full((4, 16, 24, 2), value, "float32")] * 2       # noqa: E731
-    meter.training, generated = level(0.8), level(-0.2)
+def test_overfitting_is_the_position_of_held_out_scores(meter):
+    """0 if held-out images score as training images, 1 if they score as generated ones."""
+    def bright(value):
+        return [np.full((4, 16, 24, 2), value, "float32")] * 2
+    meter.engine.critics = [lambda images, training: images[:, 0, 0, 0]] * 2
+    meter.training, generated = bright(0.8), bright(-0.2)
     for held_out, expected in ((0.8, 0), (-0.2, 1), (0.3, 0.5)):
-        meter.held_out = level(held_out)
+        meter.held_out = bright(held_out)
         assert meter.overfitting(generated) == pytest.approx(expected, abs=1e-6)
 
 
-def test_warnings_come_once_and_again_after_a_recovery(meter):
+def test_warnings_appear_once_and_again_after_a_recovery(meter):
     meter.floor = 0.01
-    said = []
+    warned = []
     course = [(9.0, 0), (0.5, 0.1), (1.9, 0.1), (2.1, 0.7), (3, 0.1), (3, 0.6), (3, 0.6), (0.6, 0), (5, 0)]
     for iteration, scores in enumerate(Scores(*pair) for pair in course):
         meter.is_best(scores, iteration)
-        said.append([line.split()[2] for line in meter.warnings(scores)])
-    assert said == [[], [], [], ["distance"], [], [], ["critic"], [], ["distance"]]      # one high ratio may be chance
+        warned.append([line.split()[2] for line in meter.warnings(scores)])
+    assert warned == [[], [], [], ["distance"], [], [], ["critic"], [], ["distance"]]    # one high ratio may be chance
     assert meter.best == (0.5, 1)
 
 
@@ -98,8 +98,8 @@ def log(folder, run="DCGAN.WGAN-GP.1"):
         return list(csv.DictReader(file))
 
 
-def test_scores_are_logged_and_change_nothing(here, capsys):        # noqa: F811
-    """At every -M: in the log, the picture of the losses, and the lines; losses and weights are as without."""
+def test_scores_are_logged_and_change_nothing(here, capsys):
+    """At every -M, in the log and in the output; losses and weights are the same as without scores."""
     run_train("-m", "DCGAN", "-e", 4, "-M", 2, "-c", "with")
     assert "held-out distance" in capsys.readouterr().out
     shutil.rmtree("data/LIN_test")
@@ -112,8 +112,8 @@ def test_scores_are_logged_and_change_nothing(here, capsys):        # noqa: F811
     assert not (here / "without" / "weights.best_generator.DCGAN.WGAN-GP.1.h5").exists()
 
 
-def test_the_best_generator_is_kept_and_known_when_going_on(here, monkeypatch):     # noqa: F811
-    """Of distances 5, 3, 4, 2 after 1, …, 4 iterations: stopped after 3, a run ends with the same best file."""
+def test_the_best_generator_is_kept_also_by_a_resumed_run(here, monkeypatch):
+    """Distances of 5, 3, 4 and 2.5 after 1, …, 4 iterations: runs of 3 iterations have the same best file."""
     distances = {1: 5.0, 2: 3.0, 3: 4.0, 4: 2.5}
     monkeypatch.setattr(monitor.Monitor, "distance", lambda self, groups: distances.get(self.engine.position // 2, 1.0))
     name = "weights.best_generator.DCGAN.WGAN-GP.1.h5"
@@ -127,10 +127,11 @@ def test_the_best_generator_is_kept_and_known_when_going_on(here, monkeypatch): 
     run_train("-m", "DCGAN", "-e", 4, "-M", 1, "-c", "halves", "-w")
     assert load_generator(here / "halves" / name).metadata.iteration == 4
     run_train("-m", "DCGAN", "-e", 1, "-c", "halves", "-s", 1)
-    assert load_generator(here / "halves" / name).metadata.iteration == 1      # the other was moved aside
+    assert load_generator(here / "halves" / name).metadata.iteration == 1      # the earlier run was moved aside
 
 
-def test_logs_from_before_there_were_scores_are_gone_on_with(here):      # noqa: F811
+def test_a_log_without_scores_is_continued(here):
+    """As versions without scores wrote it."""
     run_train("-m", "DCGAN", "-e", 2)
     path = here / "checkpoints" / "log.DCGAN.WGAN-GP.1.csv"
     path.write_text("\n".join(",".join(line.split(",")[:4]) for line in path.read_text().splitlines()) + "\n")
@@ -143,7 +144,7 @@ def test_logs_from_before_there_were_scores_are_gone_on_with(here):      # noqa:
     (lambda test: [path.unlink() for path in sorted((test / "Tea1").iterdir())[4:]], "Tea1 has fewer than 8"),
     (lambda test: shutil.rmtree(test / "Tea1"), "other factors"),
     (lambda test: (test / "Tea1" / "cell000.png").write_bytes(b""), "cell000.png")])
-def test_held_out_images_that_do_not_fit_are_told_of_in_one_line(here, capsys, spoil, reason):     # noqa: F811
+def test_held_out_images_that_do_not_match_are_reported_in_one_line(here, capsys, spoil, reason):
     spoil(here / "data" / "LIN_test")
     assert train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "1"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "no scores" in line]

@@ -1,4 +1,4 @@
-"""Command lines: defaults, what they amount to for each algorithm, nonsense refused in one line, and a quick --help."""
+"""Command lines: defaults and their values for each algorithm, invalid values, and a quick --help."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ def training(*arguments):
 
 
 def refusal(capsys, parser, *arguments):
-    """The one line on standard error of a command line that must be refused."""
+    """The one line on standard error for a command line that must be refused."""
     with pytest.raises(SystemExit) as end:
         parser.parse_args(list(map(str, arguments)))
     printed = capsys.readouterr()
@@ -40,7 +40,7 @@ def refusal(capsys, parser, *arguments):
 
 # ---------------------------------------------------------------------------------------------- defaults
 
-def test_defaults_that_do_not_depend_on_anything():
+def test_fixed_defaults():
     given = vars(parsed())
     assert given | {
         "data": "data", "checkpoints_dir": "checkpoints", "polarity_factors": (), "network_model": "DCGAN-starshaped",
@@ -51,7 +51,7 @@ def test_defaults_that_do_not_depend_on_anything():
 
 
 def test_networks_of_seven_channels_are_three_and_a_half_times_as_wide():
-    """As in the paper; of what the preset says, too, and what is given stays."""
+    """As in the paper. The factor applies to the sizes of a preset, but not to given ones."""
     assert resolve_sizes(parsed(), 7 / 2) == {"nz": 350, "ngf": 224, "ndf": 224}
     assert resolve_sizes(parsed("--preset", "fast", "-z", "100"), 7 / 2) == {"nz": 100, "ngf": 56, "ndf": 56}
 
@@ -81,18 +81,18 @@ def test_learning_rate_of_another_optimizer(algorithm, optimizer, lr_d):
 
 @pytest.mark.parametrize("iteration, updates", [(0, 100), (24, 100), (25, 7), (499, 7), (500, 100), (501, 7),
                                                 (1000, 100)])
-def test_wgan_trains_its_critic_longer_at_times(iteration, updates):
+def test_updates_of_the_critic_in_an_iteration(iteration, updates):
     settings = training("-a", "WGAN", "--num_D_iters", 7)
     assert ALGORITHMS["WGAN"](settings).critic_updates(iteration) == updates
     assert ALGORITHMS["WGAN-GP"](settings).critic_updates(iteration) == 7
 
 
-def test_critics_whose_slope_is_penalised_have_no_batch_normalisation():
+def test_critics_with_a_gradient_penalty_have_no_batch_normalisation():
     assert {name: algorithm.defaults.critic_batch_norm for name, algorithm in ALGORITHMS.items()} == {
         "GAN": True, "WGAN": True, "WGAN-GP": False, "hinge": True, "R1": False}
 
 
-def test_the_fast_preset_gives_way_to_what_is_given():
+def test_given_options_override_the_fast_preset():
     fast = training("--preset", "fast")
     assert (fast.batch_size, fast.num_D_iters, fast.lrD, fast.lrG) == (8, 2, 1e-3, 1e-3)
     names = {"ngf": 16, "ndf": 16, "init": "he"}
@@ -107,10 +107,10 @@ def test_the_fast_preset_gives_way_to_what_is_given():
 @pytest.mark.parametrize("option, value, name", [
     ("-b", 32, "batch_size"), ("--lrD", 0.1, "lrD"), ("--lrG", 0.1, "lrG"), ("--num_D_iters", 3, "num_D_iters"),
     ("--num_G_iters", 2, "num_G_iters"), ("--wgan_clip_value", 0.5, "wgan_clip_value"),
-    ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("--r1_gamma", 2.5, "r1_gamma"), ("-s", 0, "seed"), ("--average", 0, "average"),
-    ("--precision", "tf32", "precision")])
+    ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("--r1_gamma", 2.5, "r1_gamma"), ("-s", 0, "seed"),
+    ("--average", 0, "average"), ("--precision", "tf32", "precision")])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_what_is_given_counts(algorithm, option, value, name):
+def test_given_options_become_settings(algorithm, option, value, name):
     assert getattr(training("-a", algorithm, option, value), name) == value
 
 
@@ -139,24 +139,25 @@ def test_choices_in_any_case(option, names, change):
 
 def test_lists():
     assert parsed("-p", "Alp14, Tea1,").polarity_factors == ("Alp14", "Tea1")
-    assert parsed("--augment", "Cutout, affine,affine").augment == ("affine", "cutout")     # in the order of the registry
+    assert parsed("--augment", "Cutout, affine,affine").augment == ("affine", "cutout")     # in the registry's order
     assert parsed("-p", "").polarity_factors == () and parsed("--channels", "2,1").channels == (2, 1)
 
 
-# ---------------------------------------------------------------------------------------------- nonsense
+# ---------------------------------------------------------------------------------------------- invalid values
 
-NONSENSE = [(option, value) for option, values in {
+INVALID = [(option, value) for option, values in {
     "-b": (-1, 0, "nan", 1.5, "x", 10**20, ""), "-z": (0, -5, "nan"), "-e": (0, -1, "1e3"), "-g": (0, -1), "-M": (0,),
     "--ngf": (0,), "--ndf": (-3,), "--num_D_iters": (0,), "--num_G_iters": (0,), "-s": (-1, 2**31, "x"),
     "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
-    "--wgangp_lambda": (-1, "nan"), "--r1_gamma": (0, "nan"), "--average": (1, -0.1, "nan"), "--channels": ("0,1", "a", "1.5"),
-    "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",), "--preset": ("slow",), "--save_minutes": (0, "nan"),
+    "--wgangp_lambda": (-1, "nan"), "--r1_gamma": (0, "nan"), "--average": (1, -0.1, "nan"),
+    "--channels": ("0,1", "a", "1.5"), "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",),
+    "--preset": ("slow",), "--save_minutes": (0, "nan"),
     "--keep": (0, -1, "x"), "--augment": ("rotation", "x,affine"), "--keep_every": (0, "nan"),
 }.items() for value in values]
 
 
-@pytest.mark.parametrize("option, value", NONSENSE)
-def test_nonsense_is_refused_in_one_line(capsys, option, value):
+@pytest.mark.parametrize("option, value", INVALID)
+def test_invalid_values_are_refused_in_one_line(capsys, option, value):
     line = refusal(capsys, options.parser(), "-d", "data", option, value)
     assert line.startswith("train.py: ") and option in line and "-h explains" in line
     assert str(value).split(",")[0] in line or str(value).startswith("-")
@@ -164,20 +165,20 @@ def test_nonsense_is_refused_in_one_line(capsys, option, value):
 
 @pytest.mark.parametrize("option, value", [("-b", 0), ("-n", 0), ("-n", "nan"), ("-s", -1), ("-z", 0), ("-a", "x"),
                                            ("-m", "x")])
-def test_nonsense_for_predict(capsys, option, value):
+def test_invalid_values_of_predict(capsys, option, value):
     line = refusal(capsys, predict.parser(), "-i", "file", option, value)
     assert line.startswith("predict.py: ") and option in line and str(value) in line
 
 
-def test_unknown_shortened_and_missing_options(capsys):
+def test_abbreviated_and_missing_options(capsys):
     assert "--epoch" in refusal(capsys, options.parser(), "-d", "data", "--epoch", 3)
     assert "-d" in refusal(capsys, options.parser())
     assert "-i" in refusal(capsys, predict.parser())
 
 
 @given(st.floats() | st.integers())
-def test_every_number_is_taken_or_refused(number):
-    """A learning rate is any positive finite number; nothing but SystemExit(2) is raised for others."""
+def test_every_number_is_accepted_or_refused(number):
+    """A learning rate is any positive finite number; all others raise SystemExit(2)."""
     try:
         accepted = parsed(f"--lrD={number}").lrD
     except SystemExit as end:
@@ -192,7 +193,7 @@ WORDS = st.sampled_from(["-d", "-a", "-m", "-b", "-e", "-w", "-p", "-g", "-z", "
 
 
 @given(st.lists(WORDS, max_size=8), st.sampled_from([options.parser, predict.parser]))
-def test_any_command_line_is_taken_or_refused_in_one_line(words, parser):
+def test_any_command_line_is_accepted_or_refused_in_one_line(words, parser):
     words = [word for word in words if word not in ("-h", "--help")]
     printed = io.StringIO()
     try:
@@ -213,8 +214,8 @@ def test_checkpoints_to_keep():
     assert parsed("--keep", 5, "--keep-every", 1000) == parsed("--keep", 5, "--keep_every", 1000)
 
 
-def test_predict_expects_nothing_that_was_not_given():
-    """What is None does not contradict the file."""
+def test_options_of_predict_are_none_unless_given():
+    """None does not contradict the file."""
     given = vars(predict.parser().parse_args(["-i", "file"]))
     assert {name: value for name, value in given.items() if value not in (None, False, ())} == {
         "input_file": "file", "number": 1, "format": "h5", "checkpoints_dir": "checkpoints"}
@@ -250,8 +251,8 @@ LONG_OPTIONS = {
     "import_torch": "input_file gan_algorithm polarity_factors checkpoints_dir help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate": "oh",
-           "reconstruct": "idnpsbch", "interpolate": "idnpsoch", "collect": "dosh", "evaluate": "idpsoch", "explore": "ioch",
-           "traverse": "insch", "pseudotime": "idsch", "get_data": "onpsh",
+           "reconstruct": "idnpsbch", "interpolate": "idnpsoch", "collect": "dosh", "evaluate": "idpsoch",
+           "explore": "ioch", "traverse": "insch", "pseudotime": "idsch", "get_data": "onpsh",
            "preprocess": "iosjh", "cells": "iosh", "simulate_videos": "onsh",
            "diversity": "idnsoch", "card": "ioch", "saliency": "idpnsoch", "export": "ifoch",
            "import_torch": "iapch"}
@@ -259,7 +260,7 @@ LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visua
 
 @pytest.mark.parametrize("command", PROGRAMS)
 def test_help_is_complete(run, command):
-    """All options of the contract."""
+    """It has at least these options."""
     done = run(command, "--help_all" if command in ("train.py", "predict.py") else "-h")
     assert done.returncode == 0 and not done.stderr
     documented = set(re.findall(r"--?[A-Za-z][\w-]*", done.stdout))
@@ -269,19 +270,18 @@ def test_help_is_complete(run, command):
 
 
 def test_help_fits_a_screen(run):
-    """-h has the options that most runs use, with examples; the rest is under --help_all, which it names."""
+    """-h shows the options that most runs use, examples, and --help_all, which shows all options."""
     wide = {"env": os.environ | {"COLUMNS": "100"}}
     short, whole = run("train.py", "-h", **wide).stdout, run("train.py", "--help_all", **wide).stdout
     assert len(short.splitlines()) <= 50 and "examples:" in short and "--help_all" in short
     assert "--wgan_clip_value" not in short and len(whole.splitlines()) > 80
     shown = set(re.findall(r"^  (?:-\w[^,]*, )?(--\w+)", short, re.MULTILINE))
     assert 14 <= len(shown) <= 18 and shown < set(re.findall(r"--\w+", whole))
-    assert "--lrD" not in run("predict.py", "-h").stdout            # which could only contradict the file
+    assert "--lrD" not in run("predict.py", "-h").stdout            # it could only contradict the file
 
 
 @pytest.mark.parametrize("command", PROGRAMS)
-def test_every_option_has_one_spelling_and_takes_the_other(command):
-    """Underscores are shown; hyphens are accepted."""
+def test_options_are_spelled_with_underscores(command):
     p = commands.load(command.removesuffix(".py")).parser()
     names = [name for action in p._actions for name in action.option_strings if name.startswith("--")]
     assert not [name for name in names if "-" in name[2:]]
@@ -297,13 +297,15 @@ def test_hyphens_are_accepted():
 
 
 @pytest.mark.parametrize("command", PROGRAMS)
-def test_help_and_mistakes_import_neither_keras_nor_tensorflow(command):
-    for arguments in (["-h"], ["--no-such-option"]):
-        done = subprocess.run([sys.executable, "-X", "importtime", *typed(command)[1:], *arguments],
-                              capture_output=True, text=True)
-        imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+def test_help_and_mistakes_import_no_large_library(command):
+    large = re.compile(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio|skimage|sklearn)\b")
+    for word in ("-h", "--no-such-option"):
+        done = subprocess.run([sys.executable, "-X", "importtime", *typed(command)[1:], word], capture_output=True,
+                              text=True)
+        imports = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+        imported = {line.split("|")[-1].strip() for line in imports}
         assert {"biogans.system.launch", "biogans.system.errors"} <= imported
-        assert not {name for name in imported if re.match(r"(keras|tensorflow|matplotlib|scipy|h5py|imageio|skimage|sklearn)\b", name)}
+        assert not [name for name in imported if large.match(name)]
 
 
 def test_help_names_the_defaults_of_the_paper(run):
@@ -315,7 +317,7 @@ def test_help_names_the_defaults_of_the_paper(run):
 
 
 def test_the_fast_preset_of_a_plain_gan_keeps_the_papers_rates():
-    """A discriminator that learns five times as fast as the paper's wins at once."""
+    """A discriminator that learns five times as fast as the paper's would win at once."""
     fast = training("--preset", "fast", "-a", "GAN")
     assert (fast.batch_size, fast.num_D_iters, fast.lrD, fast.lrG) == (32, 1, 2e-4, 2e-4)
     assert preset_value(parsed("--preset", "fast", "-a", "gan"), "init", "paper") == "paper"

@@ -1,4 +1,4 @@
-"""predict.py: stacks that describe themselves, and the evaluation."""
+"""predict.py: self-describing stacks in three formats, resumed commands, and the evaluation."""
 
 import errno
 import json
@@ -25,7 +25,7 @@ STACK = "images/stack3.DCGAN-starshaped.WGAN-GP.h5"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A user's folder after training a star of two factors and a DCGAN on both for 2 iterations."""
+    """A user's folder after training four architectures on two factors for 2 iterations."""
     folder = tmp_path_factory.mktemp("predict")
     train_small_networks(folder, ("DCGAN-starshaped", "DCGAN", "DCGAN-multichannel", "DCGAN-separable-independent"))
     return folder
@@ -52,49 +52,49 @@ def test_a_stack_describes_itself(here, capsys):
     assert np.array_equal(cells, (load_generator(STAR).generate(z) + 1) / 2)
 
 
-def test_fresh_cells_unless_a_seed_is_given(here):
-    drawn = []
+def test_new_cells_unless_a_seed_is_given(here):
+    results = []
     for seed in ([], [], ["-s", "1"], ["-s", "1"]):
         predict.main(["-i", STAR, *seed])
-        drawn.append(stack()[0])
-    assert not np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[2], drawn[3])
+        results.append(stack()[0])
+    assert not np.array_equal(results[0], results[1]) and np.array_equal(results[2], results[3])
 
 
 def test_many_cells_do_not_depend_on_the_batch(here):
-    drawn = []
+    results = []
     for batch_size in (3, 7, 64):
         predict.main(["-i", STAR, "-n", "7", "-s", "1", "-b", str(batch_size)])
-        drawn.append(stack())
-    for cells, _, z in drawn:
-        assert len(cells) == len(z) == 7 and np.array_equal(z, drawn[0][2])
-        np.testing.assert_allclose(cells, drawn[0][0], atol=1e-6)
+        results.append(stack())
+    for cells, _, z in results:
+        assert len(cells) == len(z) == 7 and np.array_equal(z, results[0][2])
+        np.testing.assert_allclose(cells, results[0][0], atol=1e-6)
     assert np.array_equal(z, np.random.default_rng(1).standard_normal((7, 6), np.float32))
 
 
-def test_cells_of_given_numbers(here):
-    """One list of nz numbers, a list of such, or what the page of biogans explore saves."""
+def test_cells_of_given_latent_vectors(here):
+    """A list of nz numbers, a list of such lists, or a file saved by the page of biogans explore."""
     predict.main(["-i", STAR, "-s", "4", "-n", "3"])
     cells, _, z = stack()
-    for numbers, expected in ((z[0].tolist(), slice(0, 1)), (z.tolist(), slice(3)), ({"z": z[1].tolist()}, slice(1, 2))):
-        Path("cells.json").write_text(json.dumps(numbers))
+    for vectors, part in ((z[0].tolist(), slice(0, 1)), (z.tolist(), slice(3)), ({"z": z[1].tolist()}, slice(1, 2))):
+        Path("cells.json").write_text(json.dumps(vectors))
         assert predict.main(["-i", STAR, "--z", "cells.json", "-b", "2"]) == 0
-        drawn, facts, given = stack()
-        np.testing.assert_allclose(drawn, cells[expected], atol=1e-6)
-        assert np.array_equal(given, z[expected]) and facts["z_from"] == "cells.json" and "seed" not in facts
+        generated, facts, given = stack()
+        np.testing.assert_allclose(generated, cells[part], atol=1e-6)
+        assert np.array_equal(given, z[part]) and facts["z_from"] == "cells.json" and "seed" not in facts
 
 
 @pytest.mark.parametrize("content, words", [
-    ("[1, 2]", "6 numbers"), ("[[1, 2], [3]]", "6 numbers"), ("{}", "6 numbers"), ("[]", "6 numbers"), ("7", "6 numbers"),
-    ("[1, 2, 3, 4, 5, 1e999]", "6 numbers"), ('["a", 2, 3, 4, 5, 6]', "6 numbers"), ("{", "not a JSON"),
-    ("[" * 100000, "not a JSON"), ("\udcff", "not a JSON")])
-def test_numbers_that_draw_nothing(here, content, words, capsys):
+    ("[1, 2]", "6 numbers"), ("[[1, 2], [3]]", "6 numbers"), ("{}", "6 numbers"), ("[]", "6 numbers"),
+    ("7", "6 numbers"), ("[1, 2, 3, 4, 5, 1e999]", "6 numbers"), ('["a", 2, 3, 4, 5, 6]', "6 numbers"),
+    ("{", "not a JSON"), ("[" * 100000, "not a JSON"), ("\udcff", "not a JSON")])
+def test_invalid_files_of_latent_vectors(here, content, words, capsys):
     Path("cells.json").write_text(content, errors="surrogateescape")
     assert predict.main(["-i", STAR, "--z", "cells.json"]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and "cells.json" in message and words in message
 
 
-def test_given_numbers_leave_nothing_to_chance(here, capsys):
+def test_options_that_contradict_given_latent_vectors(here, capsys):
     assert predict.main(["-i", STAR, "--z", "missing.json"]) == 2
     assert "missing.json" in capsys.readouterr().err
     assert predict.main(["-i", STAR, "--z", "missing.json", "-n", "3"]) == 2
@@ -105,7 +105,7 @@ def test_given_numbers_leave_nothing_to_chance(here, capsys):
 
 
 def test_memory_does_not_grow_with_the_number_of_cells(here):
-    """40,000 more cells, 184 MB in the file, after some that have started everything."""
+    """Measured for 40,000 more cells, 184 MB in the file, after some that have loaded all libraries."""
     code = ("import resource, sys; from biogans.core import predict\n"
             "for number in ('1000', '41000'):\n"
             "    assert predict.main(['-i', sys.argv[1], '-n', number, '-b', '500']) == 0\n"
@@ -117,7 +117,7 @@ def test_memory_does_not_grow_with_the_number_of_cells(here):
     assert many - few < 60
 
 
-def test_a_failure_leaves_the_earlier_stack(here, monkeypatch):
+def test_a_failure_keeps_the_earlier_stack(here, monkeypatch):
     predict.main(["-i", STAR, "-s", "1"])
     earlier = stack()[0]
     calls = []
@@ -141,7 +141,7 @@ def test_chosen_factors(here):
     assert list(facts["channel_names"]) == ["red", "Tea1"] and np.array_equal(chosen, everything[..., [0, 2]])
 
 
-def test_a_multichannel_network_draws_a_cell_with_all_factors(here):
+def test_a_multichannel_network_generates_cells_with_all_factors(here):
     name = "DCGAN-multichannel.WGAN-GP"
     assert predict.main(["-i", f"checkpoints/weights.generator.{name}.2.h5", "-s", "1"]) == 0
     everything, facts, _ = stack(f"images/stack3.{name}.h5")
@@ -150,8 +150,8 @@ def test_a_multichannel_network_draws_a_cell_with_all_factors(here):
     assert np.array_equal(stack(f"images/stack2.{name}.h5")[0], everything[..., [0, 2]])
 
 
-def test_independent_networks_draw_one_factor_with_its_own_red(here, capsys):
-    """A stack has one red, so all factors together are refused."""
+def test_independent_networks_generate_one_factor_with_its_own_red(here, capsys):
+    """A stack has one red channel, so several factors are refused."""
     path = "checkpoints/weights.generator.DCGAN-separable-independent.WGAN-GP.2.h5"
     for factors in ([], ["-p", "Alp14,Tea1"]):
         assert predict.main(["-i", path, "-s", "1", *factors]) == 2
@@ -166,28 +166,29 @@ def test_independent_networks_draw_one_factor_with_its_own_red(here, capsys):
 @pytest.mark.parametrize("name", [STAR, "checkpoints/model.generator.DCGAN-starshaped.WGAN-GP.2.h5",
                                   "checkpoints/weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5",
                                   "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"])
-def test_every_file_that_holds_a_generator(here, name):
+def test_every_kind_of_file_with_a_generator(here, name):
     predict.main(["-i", STAR, "-s", "5"])
     expected = stack()[0]
     assert predict.main(["-i", name, "-s", "5"]) == 0
     assert np.array_equal(stack()[0], expected)
 
 
-@pytest.mark.parametrize("option, value, stored", [("-a", "gan", "WGAN-GP"), ("-m", "DCGAN", "DCGAN-starshaped"), ("--ngf", "8", "4"),
-                                                   ("-z", "100", "6"), ("--lrD", "0.5", "0.0001"), ("-p", "Sid2", "Alp14, Tea1")])
-def test_contradictions_name_both(here, option, value, stored, capsys):
+@pytest.mark.parametrize("option, value, stored", [
+    ("-a", "gan", "WGAN-GP"), ("-m", "DCGAN", "DCGAN-starshaped"), ("--ngf", "8", "4"), ("-z", "100", "6"),
+    ("--lrD", "0.5", "0.0001"), ("-p", "Sid2", "Alp14, Tea1")])
+def test_contradictions_name_both_values(here, option, value, stored, capsys):
     assert predict.main(["-i", STAR, option, value]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1 and value.upper() in message.upper() and stored in message
 
 
 def test_options_that_agree_are_accepted(here):
-    assert predict.main(["-i", STAR, "-a", "WGAN-GP", "-m", "dcgan-starshaped", "--ngf", "4", "-z", "6", "-o", "default", "-w",
-                         "-D", "-c", "checkpoints"]) == 0
+    assert predict.main(["-i", STAR, "-a", "WGAN-GP", "-m", "dcgan-starshaped", "--ngf", "4", "-z", "6", "-o",
+                         "default", "-w", "-D", "-c", "checkpoints"]) == 0
 
 
 def test_evaluation_prints_a_line_per_factor(here, capsys, monkeypatch):
-    """Critics tell untrained cells from real ones much better than real ones from each other."""
+    """Critics distinguish untrained cells from real ones much better than real ones from each other."""
     monkeypatch.setattr(c2st, "FAST", c2st.FAST | {"iterations": 30, "batch_size": 8, "ndf": 4})
     assert predict.main(["-i", STAR, "-e", "-d", "data", "-s", "1"]) == 0
     lines = [line.replace("±", " ").split() for line in capsys.readouterr().out.splitlines()]
@@ -243,7 +244,7 @@ def test_all_formats_hold_the_same_cells(here, kind, capsys):
         assert predict.main(["-i", STAR, "--format", "png"]) == 2 and "remove or rename" in capsys.readouterr().err
 
 
-def test_a_folder_of_one_channel_can_be_trained_on(tmp_path, monkeypatch):
+def test_a_generated_folder_of_one_channel_can_be_trained_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in range(12):
         Path("gray").mkdir(exist_ok=True)
@@ -260,7 +261,7 @@ def test_a_folder_of_one_channel_can_be_trained_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize("kind", OUTPUTS)
 @pytest.mark.parametrize("seed", [["-s", "9"], []])
 def test_a_killed_command_resumes(here, kind, seed, capsys):
-    """Killed (SIGKILL) in the middle: the same command draws the rest, and the result is as of one that was not."""
+    """After SIGKILL the same command generates the rest, with the same result as an uninterrupted one."""
     remove_outputs()
     command = ["-i", STAR, "-n", "3000", "-b", "100", "--format", kind, *seed]
     code = ("import os, signal, sys; from biogans.core import engine, predict; from biogans.system import stacks\n"
@@ -290,7 +291,7 @@ def test_a_killed_command_resumes(here, kind, seed, capsys):
         np.testing.assert_allclose(resumed["stack"], (load_generator(STAR).generate(resumed["z"]) + 1) / 2, atol=1e-6)
 
 
-def test_another_command_does_not_resume_it(here, capsys):
+def test_a_different_command_starts_again(here, capsys):
     unfinished = stacks.ResumableOutput(STACK, {"number": 3000})
     unfinished.path.write_bytes(b"half a file")
     unfinished.write_note(1000, 4)
@@ -299,11 +300,12 @@ def test_another_command_does_not_resume_it(here, capsys):
     assert "resuming" not in capsys.readouterr().out and len(stack()[0]) == 2 and not unfinished.path.exists()
 
 
-def test_two_jobs_do_not_draw_the_same_stack(here, capsys):
+def test_two_jobs_can_not_write_the_same_stack(here, capsys):
     code = ("import sys; from biogans.system import stacks\n"
-            "with stacks.ResumableOutput(sys.argv[1], {}).locked(0, False): print('taken', flush=True); sys.stdin.read()")
-    other = subprocess.Popen([sys.executable, "-c", code, STACK], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                             stderr=subprocess.DEVNULL)
+            "with stacks.ResumableOutput(sys.argv[1], {}).locked(0, False):\n"
+            "    print('taken', flush=True); sys.stdin.read()")
+    other = subprocess.Popen([sys.executable, "-c", code, STACK], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             text=True, stderr=subprocess.DEVNULL)
     assert other.stdout.readline() == "taken\n"
     assert predict.main(["-i", STAR]) == 2 and "another job" in capsys.readouterr().err
     other.kill()

@@ -14,27 +14,12 @@ from PIL import Image
 
 from biogans.core import dataloader, figures, train
 from biogans.core.trained import read_weights
+from biogans.system.files import NoRoom
+from biogans.system.progress import Log
 from conftest import ROOT, SMALL, guarded
+from small_runs import run_train, same, state
 
-
-def state(folder):
-    """Arrays and metadata of the newest checkpoint in a folder; those before it have longer names."""
-    return read_weights(min(folder.glob("weights.combined_model.*.h5"), key=lambda path: len(path.name)))
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, data):
-    """The working directory of a user whose folder holds `data`."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run_train(*arguments):
-    return train.main([*SMALL, "-d", "data", *map(str, arguments)])
+TRAIN = (sys.executable, ROOT / "bin" / "train.py", *SMALL, "-d", "data", "-m", "DCGAN")
 
 
 @pytest.mark.parametrize("architecture, algorithm, number, critic", [
@@ -56,7 +41,7 @@ def test_the_files_of_a_run(here, architecture, algorithm, number, critic, capsy
     assert f"iteration 3/3  critic {float(rows[-1]['critic_loss']):.4g}" in capsys.readouterr().out
 
 
-def test_the_file_says_what_the_generator_holds(here):
+def test_a_generator_file_records_which_weights_it_holds(here):
     run_train("-m", "DCGAN", "-e", 1)
     _, metadata = read_weights(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")
     assert metadata.weights == "moving average" and metadata.network.factors == ("Alp14", "Tea1")
@@ -64,8 +49,8 @@ def test_the_file_says_what_the_generator_holds(here):
     assert read_weights(here / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.1.h5")[1].weights == "as trained"
 
 
-def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
-    """Through the command line: 2 iterations and 2 more equal 4, bit for bit; the log and the grids too."""
+def test_a_resumed_run_equals_an_uninterrupted_one(here, capsys):
+    """Through the command line: 2 iterations and 2 more equal 4, bit for bit; so do the log and the sample grid."""
     run_train("-e", 4, "-M", 4, "-c", "whole")
     grid = Image.open("images/fake_samples.DCGAN-starshaped.WGAN-GP.2.4.png").tobytes()
     run_train("-e", 2, "-M", 4, "-c", "halves")
@@ -73,8 +58,8 @@ def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
     (whole, _), (halves, metadata) = state(here / "whole"), state(here / "halves")
     assert same(whole, halves) and metadata.iteration == 4
     assert Image.open("images/fake_samples.DCGAN-starshaped.WGAN-GP.2.4.png").tobytes() == grid
-    losses = [[row[:3] for row in csv.reader(open(here / folder / "log.DCGAN-starshaped.WGAN-GP.2.csv"))]
-              for folder in ("whole", "halves")]
+    logs = [(here / folder / "log.DCGAN-starshaped.WGAN-GP.2.csv").read_text() for folder in ("whole", "halves")]
+    losses = [[row[:3] for row in csv.reader(log.splitlines())] for log in logs]
     assert losses[0] == losses[1] and len(losses[0]) == 5
     capsys.readouterr()
     assert run_train("-e", 4, "-c", "halves", "-w") == 0
@@ -84,16 +69,16 @@ def test_going_on_is_as_if_it_had_not_stopped(here, capsys):
 
 @pytest.mark.parametrize("arguments, command", [
     ("-d data -e 5", "train.py -d data -e 5 -w"), ("--data /scratch/cells -w", "train.py --data cells -w")])
-def test_the_command_that_goes_on(monkeypatch, arguments, command):
-    """A batch job reads a copy of its data, which is gone later: the command has the folder that was copied."""
+def test_the_command_that_resumes(monkeypatch, arguments, command):
+    """A batch job reads a temporary copy of its data; the command names the original folder."""
     monkeypatch.setattr(sys, "argv", ["/apps/bin/train.py", *arguments.split()])
     if "scratch" in arguments:
         monkeypatch.setenv("BG_DATA_FROM", "cells")
     assert train.resume_command() == command
 
 
-def test_resume_begins_and_then_goes_on(here, capsys):
-    """The same command line does for the first and for every later start of a batch job."""
+def test_resume_starts_a_run_or_continues_it(here, capsys):
+    """The same command line serves for the first and for every later start of a batch job."""
     arguments = ("-m", "DCGAN", "-a", "GAN", "--resume")
     assert run_train(*arguments, "-e", 2) == 0 and "resuming" not in capsys.readouterr().out
     assert run_train(*arguments, "-e", 4) == 0 and "iteration 2\n" in capsys.readouterr().out
@@ -103,12 +88,12 @@ def test_resume_begins_and_then_goes_on(here, capsys):
 
 
 def test_rows_of_a_killed_run_are_dropped_from_the_log(here):
-    """A run that is killed has logged iterations after its last checkpoint; the next run computes them again."""
+    """A killed run has logged iterations after its last checkpoint, which the next run computes again."""
     run_train("-m", "DCGAN", "-e", 2)
     log = here / "checkpoints" / "log.DCGAN.WGAN-GP.1.csv"
     log.write_text(log.read_text() + "3,0.5,0.5,9.0\n4,0.5")
     run_train("-m", "DCGAN", "-e", 3, "-w")
-    rows = list(csv.reader(open(log)))
+    rows = list(csv.reader(log.read_text().splitlines()))
     assert [row[0] for row in rows] == ["iteration", "1", "2", "3"] and rows[3][1] != "0.5"
 
 
@@ -124,7 +109,7 @@ def test_a_new_run_moves_the_old_one_aside(here, capsys):
 
 
 def test_equivalent_ways_to_name_the_images(here):
-    """Of all factors, and of one; the weights are the same to the last bit."""
+    """For all factors and for one: the weights are the same to the last bit."""
     spellings = [[("data",), ("data/LIN_train",), ("data/LIN_train", "-p", "Tea1,Alp14")],
                  [("data", "-p", "Alp14"), ("data/LIN_train", "-p", "Alp14"), ("data/LIN_train/Alp14",)]]
     for equivalent in spellings:
@@ -135,31 +120,34 @@ def test_equivalent_ways_to_name_the_images(here):
         assert same(results[0], results[1]) and same(results[0], results[2])
 
 
-def test_the_pictures_of_a_run(here, monkeypatch):
-    """The samples: factors in columns, and rows that share the red half of z show the same red channel."""
-    drawn = []
-    monkeypatch.setattr(figures, "sample_picture", lambda images, factors=(), columns=8: drawn.append((images, factors, columns))
-                        or np.zeros((4, 4, 3), np.uint8))
+def test_the_sample_grid_of_a_run(here, monkeypatch):
+    """Ten cells in groups of two that share the red part of z, and so the red channel."""
+    grids = []
+
+    def sample_grid(path, spec, cells, columns):
+        grids.append((spec.factors, cells, columns))
+        return np.zeros((4, 4, 3), np.uint8)
+    monkeypatch.setattr(figures, "sample_grid", sample_grid)
     run_train("-e", 1)
-    cells, names, columns = drawn[0]
-    assert cells.shape == (10, 16, 24, 3) and names == ("Alp14", "Tea1") and columns == 2
+    factors, cells, columns = grids[0]
+    assert cells.shape == (10, 16, 24, 3) and factors == ("Alp14", "Tea1") and columns == 2
     reds = cells[..., 0].reshape(5, 2, -1)
     assert (reds[:, 0] == reds[:, 1]).all() and not np.array_equal(reds[0], reds[1])
 
 
 def start(folder, *arguments):
-    """A real train.py, once it has told of its first iteration."""
-    process = subprocess.Popen([sys.executable, ROOT / "bin" / "train.py", *SMALL, "-d", "data", "-m", "DCGAN", *arguments],
-                               cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """A process of train.py that has reported its first iteration."""
+    process = subprocess.Popen([*TRAIN, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
     for line in process.stdout:
         if line.startswith("iteration"):
             return process
-    raise AssertionError(process.stderr.read_weights())
+    raise AssertionError(process.stderr.read())
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
 def test_signals_stop_after_saving(here, number, status):
-    """The step is finished and saved, the status tells why, and the printed command goes on from there."""
+    """The iteration is finished and saved, the exit status gives the reason, and the printed command resumes."""
     process = start(here, "-e", "100000")
     time.sleep(0.3)
     process.send_signal(number)
@@ -174,9 +162,8 @@ def test_signals_stop_after_saving(here, number, status):
 
 
 def test_a_signal_before_the_first_iteration(here):
-    """Nothing to save, nothing half-written, the same status."""
-    process = subprocess.Popen([sys.executable, ROOT / "bin" / "train.py", *SMALL, "-d", "data", "-m", "DCGAN"],
-                               cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    """The same status, and no file is left, not even a partial one."""
+    process = subprocess.Popen(TRAIN, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while "images of" not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
@@ -186,7 +173,7 @@ def test_a_signal_before_the_first_iteration(here):
 
 
 def test_a_kill_loses_at_most_one_interval_and_no_file(here):
-    """SIGKILL while it saves after every iteration: what is there verifies, leftovers are not taken for it."""
+    """SIGKILL in a run that saves after every iteration: the checkpoint is valid, and partial files are ignored."""
     process = start(here, "-e", "100000", "--save_minutes", "0.00001")
     time.sleep(1)
     process.kill()
@@ -198,7 +185,7 @@ def test_a_kill_loses_at_most_one_interval_and_no_file(here):
 
 
 def test_real_cells(real_cells, tmp_path, monkeypatch):
-    """Cells of an imaging flow cytometer: 40x40, brightfield and DNA of three channels, four phases."""
+    """Cells from an imaging flow cytometer: 40x40 pixels, two of three channels, four phases."""
     monkeypatch.chdir(tmp_path)
     assert train.main([*SMALL, "-d", str(real_cells), "-p", "G1,S_phase,G2,Prophase", "--channels", "1,2", "-m",
                        "DCGAN-separable", "-e", "2"]) == 0
@@ -209,7 +196,6 @@ def test_real_cells(real_cells, tmp_path, monkeypatch):
 
 def test_ctrl_c_while_images_are_read_ends_the_run(here, monkeypatch, capsys):
     """At once, as there is nothing to save: reading a million images takes longer than a batch system waits."""
-    from biogans.core import dataloader
     monkeypatch.setattr(dataloader, "load", lambda *arguments: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(600)))
     before = signal.getsignal(signal.SIGTERM)
     with guarded(), pytest.raises(SystemExit) as end:
@@ -220,18 +206,20 @@ def test_ctrl_c_while_images_are_read_ends_the_run(here, monkeypatch, capsys):
 
 
 def test_a_signal_during_the_imports_is_not_forgotten(here):
-    """launch.py has it wait; without that Python would end with a traceback, or without saying why."""
-    code = ("import os, signal, runpy, sys; sys.argv = sys.argv[1:]; from biogans.system import launch; wait = launch.hold_stop_signals\n"
-            "def waiting(): wait(); os.kill(os.getpid(), int(os.environ['SIGNAL']))\n"
-            "launch.hold_stop_signals = waiting; runpy.run_path(sys.argv[0], run_name='__main__')")
+    """launch.py holds it; otherwise Python would end with a traceback, or without any message."""
+    code = ("import os, signal, runpy, sys; from biogans.system import launch\n"
+            "sys.argv, hold = sys.argv[1:], launch.hold_stop_signals\n"
+            "def hold_and_signal(): hold(); os.kill(os.getpid(), int(os.environ['SIGNAL']))\n"
+            "launch.hold_stop_signals = hold_and_signal; runpy.run_path(sys.argv[0], run_name='__main__')")
     for number, status in ((signal.SIGINT, 130), (signal.SIGUSR1, 75)):
-        done = subprocess.run([sys.executable, "-c", code, ROOT / "bin" / "train.py", "-d", "data"], cwd=here, text=True,
-                              capture_output=True, env={**os.environ, "SIGNAL": str(int(number))}, timeout=60)
+        done = subprocess.run([sys.executable, "-c", code, ROOT / "bin" / "train.py", "-d", "data"], cwd=here,
+                              text=True, capture_output=True, timeout=60,
+                              env={**os.environ, "SIGNAL": str(int(number))})
         assert (done.returncode, done.stderr) == (status, "") and "before the first iteration" in done.stdout
 
 
 def test_a_second_ctrl_c_ends_the_process_at_once(here):
-    """And what it leaves can be gone on with."""
+    """And the run can be resumed."""
     process = start(here, "-e", "100000", "--save_minutes", "0.00001")
     for _ in range(50):
         process.send_signal(signal.SIGINT)
@@ -241,34 +229,32 @@ def test_a_second_ctrl_c_ends_the_process_at_once(here):
     assert run_train("-m", "DCGAN", "-e", metadata.iteration + 1, "-w") == 0
 
 
-@pytest.mark.parametrize("what", ["picture", "losses"])
-def test_a_full_disk_of_the_pictures_or_the_log_ends_the_run_after_a_save(here, monkeypatch, capsys, what):
-    from biogans.system.files import NoRoom
-    from biogans.system.progress import Log
-
+@pytest.mark.parametrize("output", ["picture", "losses"])
+def test_without_room_for_a_picture_or_the_log_the_run_saves_and_ends(here, monkeypatch, capsys, output):
     def fail(*arguments):
         raise NoRoom("images/x.png can't be written: 0 bytes are free")
-    monkeypatch.setattr(Log, what, fail)
+    monkeypatch.setattr(Log, output, fail)
     assert run_train("-m", "DCGAN", "-e", 9, "-M", 1) == 2
     assert capsys.readouterr().err.count("\n") == 1 and state(here / "checkpoints")[1].iteration == 1
 
 
 def test_a_folder_in_use_is_refused_before_tensorflow_is_imported(here, run):
-    """And the files of the run that uses it are not moved."""
+    """And the files of the run that uses the folder are not moved."""
     process = start(here, "-e", "100000", "--save_minutes", "0.00001")
     done = run("train.py", *SMALL, "-d", "data", "-m", "DCGAN")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and f"process {process.pid}" in done.stderr
-    assert "GPU" not in done.stdout                 # which TensorFlow, once imported, is asked for
+    assert "GPU" not in done.stdout                 # which is printed once TensorFlow is imported
     assert not list((here / "checkpoints").glob("replaced-*"))
     process.kill()
     process.communicate()
 
 
-def test_the_picture_of_real_cells_shows_some_from_all_over(monkeypatch, tmp_path):
-    """Eight of twelve, evenly spaced; all where there are fewer."""
+def test_the_picture_of_real_cells_samples_each_factor_evenly(monkeypatch, tmp_path):
+    """Eight of twelve cells, evenly spaced; all cells if there are fewer."""
     shown = {}
     monkeypatch.setattr(figures, "real_grid", lambda path, examples: shown.update(examples))
     pixels = np.broadcast_to(np.arange(15, dtype=np.uint8)[:, None, None, None], (15, 8, 8, 1))
-    train.draw_real_samples(tmp_path / "real.png", dataloader.Images(pixels, np.repeat([0, 1], [12, 3]), ("many", "few")))
+    images = dataloader.Images(pixels, np.repeat([0, 1], [12, 3]), ("many", "few"))
+    train.draw_real_samples(tmp_path / "real.png", images)
     assert shown["many"][:, 0, 0, 0].tolist() == [0, 1, 3, 4, 6, 7, 9, 10]
     assert shown["few"][:, 0, 0, 0].tolist() == [12, 13, 14]

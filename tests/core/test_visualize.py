@@ -1,4 +1,4 @@
-"""visualize.py: what is drawn of stacks and image files, where the picture goes, and how bad files are refused."""
+"""visualize.py: pictures of stacks and image files, their paths, and the refusal of bad files."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def no_screen(tmp_path, monkeypatch):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that are drawn, in order."""
+    """The list of all figures that visualize.py draws, in order."""
     collected = []
     for name in ("cell_figure", "picture_figure"):
         original = getattr(figures, name)
@@ -71,7 +71,7 @@ def test_another_value_range_and_odd_attributes():
     assert drawing.pixel_size_um is None
 
 
-def test_pixel_size_of_the_file_and_of_the_user(drawn):
+def test_pixel_size_from_the_file_or_an_option(drawn):
     write_stack(channels=2, wide=80, pixel_size_um=0.1)
     assert visualize.main(["-i", "stack7.h5"]) == visualize.main(["-i", "stack7.h5", "--pixel_size", "0.5"]) == 0
     assert [figure.axes[0].texts[0].get_text() for figure in drawn] == ["1 µm", "5 µm"]
@@ -84,7 +84,7 @@ def test_the_chosen_cell(drawn):
     assert drawn[0].texts[0].get_text() == "stack7.h5, cell 2"
 
 
-def test_several_cells_palette_and_output(capsys, drawn):
+def test_several_cells_with_a_palette_and_an_output_path(capsys, drawn):
     write_stack()
     assert visualize.main(["-i", "stack7.h5", "-n", "3", "--palette", "magenta-green", "-o", "out/cells.png"]) == 0
     assert capsys.readouterr().out == "Output picture to file: out/cells.png\n"
@@ -122,7 +122,7 @@ def test_image_files(mode, name, expected, capsys, drawn):
     assert "drawn: " in out and out.endswith("Output picture to file: images/cell.channels.png\n")
 
 
-def test_sixteen_bits_are_scaled_to_their_largest():
+def test_16_bits_are_scaled_by_their_largest_value():
     Image.fromarray(np.array([[0, 500], [1000, 250]], "uint16")).save("cell.tif")
     assert visualize.read_drawing(Path("cell.tif")).cells[0, ..., 0].tolist() == [[0, 0.5], [1, 0.25]]
 
@@ -149,7 +149,7 @@ def test_a_picture_in_images_is_not_replaced_by_its_drawing():
     assert Path("images/cell.png").read_bytes() == before and Path("images/cell.channels.png").exists()
 
 
-def test_on_a_screen_a_window_and_only_on_request_a_file(monkeypatch, capsys):
+def test_with_a_screen_a_window_opens_and_a_file_is_written_only_on_request(monkeypatch, capsys):
     from matplotlib import pyplot
     shown = []
     monkeypatch.setattr(visualize, "new_window", pyplot.figure)
@@ -163,7 +163,7 @@ def test_on_a_screen_a_window_and_only_on_request_a_file(monkeypatch, capsys):
     pyplot.close("all")
 
 
-def test_a_screen_that_cannot_be_reached_is_no_screen(monkeypatch):
+def test_an_unreachable_screen_counts_as_none(monkeypatch):
     monkeypatch.setenv("DISPLAY", "nowhere:77")
     assert visualize.new_window() is None
 
@@ -280,14 +280,15 @@ BAD = {
     "device": (lambda: "/dev/null", "not an ordinary file"),
     "text": (lambda: _text("f.png"), "can't be read as an image"),
     "text.h5": (lambda: _text("f.h5"), "not an HDF5 file"),
-    "empty": (lambda: open("f.tif", "w").close() or "f.tif", "can't be read as an image"),
+    "empty": (lambda: Path("f.tif").touch() or "f.tif", "can't be read as an image"),
     "postscript": (_postscript, "can't be read as an image"),
     "cut stack": (_cut_stack, "damaged or incomplete"),
     "cut png": (_cut_png, "can't be read as an image"),
     "bomb": (_bomb, "f.png"),
     "nan image": (_float_tiff, "NaN"),
-    "weights by name": (lambda: _weights("weights.generator.DCGAN.GAN.1.h5"),
-                        "weights file: generate cells from it with predict.py -i weights.generator.DCGAN.GAN.1.h5 first"),
+    "weights by name": (
+        lambda: _weights("weights.generator.DCGAN.GAN.1.h5"),
+        "weights file: generate cells from it with predict.py -i weights.generator.DCGAN.GAN.1.h5 first"),
     "weights by content": (lambda: _weights("f.h5"), "this is a weights file"),
     "no stack": (_empty_hdf5, "no dataset named stack"),
     "group": (_group, "not a dataset"),
@@ -351,14 +352,14 @@ def test_wrong_command_lines(arguments, capsys):
     assert ended.value.code == 2 and captured.err.count("\n") == 1 and "visualize.py" in captured.err
 
 
-def test_the_parser_needs_no_libraries():
+def test_the_parser_imports_no_libraries():
     code = ("import sys; from biogans.core import visualize; visualize.parser(); "
             "sys.exit(bool({'keras', 'h5py', 'matplotlib', 'PIL'} & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", code], env=os.environ | TEST_MODULES).returncode == 0
 
 
-def test_the_scale_bar_of_an_image_file_is_in_micrometres_where_it_tells_its_resolution(tmp_path):
-    """As the sample data's PNGs do; a printer's 300 dots per inch tell nothing of a cell."""
+def test_the_pixel_size_of_an_image_file(tmp_path):
+    """The PNGs of the sample data state it as their resolution; a printer's 300 dots per inch are ignored."""
     pixels = np.zeros((48, 80, 3), np.uint8)
     pixels[10:30, 10:60, :2] = 200
     for per_inch, expected in ((25400 / 0.19, pytest.approx(0.19, rel=1e-3)), (300, None)):
