@@ -60,6 +60,11 @@ def at_end(cell, stack, name, side):
     return channel(stack, name)[end].mean() / np.median(channel(stack, name)[inner])
 
 
+def brightness_at_end(name, side):
+    """`at_end` as a measure for `medians`."""
+    return lambda cell, stack: at_end(cell, stack, name, side)
+
+
 def medians(population, measure):
     return np.median([measure(cell, stack) for cell, stack in population], axis=0)
 
@@ -194,14 +199,14 @@ def test_the_growing_end_is_on_the_stated_side(population):
 
 def test_both_ends_grow_after_new_end_take_off(population):
     for side in (1, -1):
-        assert 1.6 < medians(of_ages(population, 0.5, 0.7), lambda cell, stack: at_end(cell, stack, "Bgs4", side)) < 3
+        assert 1.6 < medians(of_ages(population, 0.5, 0.7), brightness_at_end("Bgs4", side)) < 3
 
 
 def test_septum_replaces_the_tips(population):
     late = [(cell, stack) for cell, stack in population if cell.septum == 1]
     assert len(late) > 20
     for side in (1, -1):
-        assert 0.7 < medians(late, lambda cell, stack: at_end(cell, stack, "Bgs4", side)) < 1.3
+        assert 0.7 < medians(late, brightness_at_end("Bgs4", side)) < 1.3
 
     def septum(cell, stack):
         """(contrast, full width at half maximum in px, relative position) of the brightest column."""
@@ -240,8 +245,7 @@ def test_arp3_dots_cluster_at_the_end_that_grows(population):
         share.append([np.mean(s > cell.half_um - 1.9), np.mean(s < 1.9 - cell.half_um)])
     old, new = np.mean(share, axis=0)
     assert old > 1.6 * new
-    old, new = (medians(of_ages(population, 0, 0.22), lambda cell, stack: at_end(cell, stack, "Arp3", side))
-                for side in (1, -1))
+    old, new = (medians(of_ages(population, 0, 0.22), brightness_at_end("Arp3", side)) for side in (1, -1))
     assert old > 1.4 * new
 
 
@@ -263,8 +267,7 @@ def test_arp3_moves_to_the_septum(population):
 @pytest.mark.parametrize("least, most", [(0, 0.22), (0.45, 0.7), (0.85, 1)])
 def test_tea1_is_at_both_ends_growing_or_not(population, least, most):
     for side in (1, -1):
-        assert 1.4 < medians(of_ages(population, least, most),
-                             lambda cell, stack: at_end(cell, stack, "Tea1", side)) < 2.6
+        assert 1.4 < medians(of_ages(population, least, most), brightness_at_end("Tea1", side)) < 2.6
 
 
 @pytest.mark.parametrize("least, most", [(0, 0.68), (0.85, 1)])

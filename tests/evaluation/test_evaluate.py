@@ -95,17 +95,22 @@ def test_other_models_of_all_factors_beside_true_cells(here, architecture):
     assert np.shape(joint_scores["correlations"]) == (3, 3) and np.isfinite(joint_scores["c2st"])
 
 
+class Flat:
+    """A network each of whose channels has one constant brightness, in [-1, 1]."""
+
+    def __init__(self, levels):
+        self.levels = levels
+
+    def predict_on_batch(self, z):
+        return np.broadcast_to(self.levels, (len(z), 4, 6, len(self.levels)))
+
+
 def test_samples_of_a_factor_have_its_own_red():
-    """A cell with all factors has the first one's. Each channel of the network has one constant brightness."""
+    """A cell with all factors has the first one's."""
     for architecture, own in (("DCGAN-independent", True), ("DCGAN-starshaped", False)):
         shape = spec(architecture)
         levels = np.linspace(-1, 1, len(shape.channel_names))
-
-        class Flat:
-            def predict_on_batch(self, z):
-                return np.broadcast_to(levels, (len(z), 4, 6, len(levels)))
-
-        generator = TrainedGenerator(Path("flat.h5"), Flat(), Metadata(shape, None, {}))
+        generator = TrainedGenerator(Path("flat.h5"), Flat(levels), Metadata(shape, None, {}))
         samples = c2st.Generated(generator).samples(3, 2, c2st.Split(0, 0))
         bright = np.rint((levels + 1) * 127.5)
         for k, (name, (training, held_out)) in enumerate(samples.items()):
@@ -216,7 +221,7 @@ def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch)
     images, kernels = dataloader.load(write_images(tmp_path / "LIN_train")), []
     batches = features.training_batches
     for black in (29, None):
-        monkeypatch.setattr(features, "training_batches", lambda *arguments: (
+        monkeypatch.setattr(features, "training_batches", lambda *arguments, black=black: (
             (pixels * (k != black), labels) for k, (pixels, labels) in enumerate(batches(*arguments))))
         kernels.append(features.train_classifier(images, updates=30).get_layer("logits").kernel.numpy())
     assert abs(kernels[0] - kernels[1]).max() < 3e-5

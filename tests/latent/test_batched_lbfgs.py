@@ -25,7 +25,7 @@ def test_in_step_is_exactly_one_by_one(together):
     ended = []
     found = minimize_batch(valleys, starts, 100, together, lambda: ended.append(1))
     for k, start in enumerate(starts):
-        def alone(values):
+        def alone(values, k=k):
             errors, gradients = valleys([k], values[None])
             return errors[0], gradients[0]
         assert np.array_equal(found[k], optimize.minimize(alone, start, jac=True, method="L-BFGS-B").x)

@@ -58,9 +58,9 @@ class Rods:
         return 2 * np.array(rods)[..., None] - 1
 
 
-def trained(network, shape=SimpleNamespace(nz=8)):
+def trained(network, shape=None):
     """The TrainedGenerator of a network."""
-    return TrainedGenerator(Path("rods.h5"), network, SimpleNamespace(network=shape))
+    return TrainedGenerator(Path("rods.h5"), network, SimpleNamespace(network=shape or SimpleNamespace(nz=8)))
 
 
 def test_the_cell_cycle_grows_one_cell():

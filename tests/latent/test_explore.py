@@ -185,7 +185,8 @@ def test_a_slider_moves_along_its_direction(opened, here):
         now = drawn(page, 3)
         assert_same(now, expected(STAR, z))
         assert (now != before).any()
-        assert (now[..., 0] != before[..., 0]).any() == label.startswith("red")     # the green half of z does not affect red
+        # The green half of z does not affect red.
+        assert (now[..., 0] != before[..., 0]).any() == label.startswith("red")
     assert page.text_content("#name") == "cell 5, changed"
 
 
@@ -261,8 +262,13 @@ def test_every_factor_has_its_hue_when_several_are_shown(opened):
 def test_keys(opened):
     """Each key acts like its button and is announced; keys typed into a field have no other effect."""
     page = opened()
-    name = lambda: page.text_content("#name")
-    status = lambda: page.text_content("#status")
+
+    def name():
+        return page.text_content("#name")
+
+    def status():
+        return page.text_content("#status")
+
     page.keyboard.press("r")
     page.wait_for_function("() => document.getElementById('name').textContent !== 'cell 0'")
     settled(page)

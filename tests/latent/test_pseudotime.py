@@ -1,6 +1,7 @@
 """biogans pseudotime: cells in order, along the code that follows their light."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,17 +10,17 @@ from PIL import Image
 from biogans.core import codes, dataloader
 from biogans.evaluation import clusters
 from biogans.latent import pseudotime
-from test_infogan import MODEL, folder, here, refused
+from infogan_runs import MODEL, refused
 
 
-def test_cells_in_order(here, capsys):
+def test_cells_in_order(in_infogan_folder, capsys):
     assert pseudotime.main(["-i", MODEL, "-d", "data"]) == 0
     printed = capsys.readouterr().out
     assert "rank correlation with t" in printed and "G1: median pseudotime" in printed
-    rows = list(csv.DictReader(open("images/pseudotime.InfoGAN.GAN.1.csv")))
+    rows = list(csv.DictReader(Path("images/pseudotime.InfoGAN.GAN.1.csv").read_text().splitlines()))
     moments = [float(row["pseudotime"]) for row in rows]
     assert moments == sorted(moments) and (moments[0], moments[-1]) == (0, 1)
-    assert len(rows) == len(list(here.glob("data/*_test/*/*.png")))
+    assert len(rows) == len(list(in_infogan_folder.glob("data/*_test/*/*.png")))
     assert [float(row["answer"]) for row in rows] == sorted(float(row["answer"]) for row in rows)
     with Image.open("images/pseudotime.InfoGAN.GAN.1.gif") as movie:
         assert movie.size == (240, 480)
@@ -33,7 +34,7 @@ def test_the_code_that_follows_the_light_is_chosen_in_its_direction():
     assert pseudotime.ranks(np.array([3.0, 1, 2, 2])).tolist() == [1, 0, 0.5, 0.5]
 
 
-def test_known_ages_are_found_again(here):
+def test_known_ages_are_found_again(in_infogan_folder):
     """A code that is the age orders the cells by age."""
     images = dataloader.load("data", split="test")
     t = dataloader.read_manifest(images.files)["t"]
@@ -43,5 +44,5 @@ def test_known_ages_are_found_again(here):
 
 
 @pytest.mark.parametrize("arguments, problem", [(["--along", "c0"], "u0, u1"), (["--channel", "3"], "2 channel")])
-def test_mistakes_are_one_line(here, capsys, arguments, problem):
+def test_mistakes_are_one_line(in_infogan_folder, capsys, arguments, problem):
     assert problem in refused(capsys, pseudotime, ["-i", MODEL, "-d", "data", *arguments])

@@ -6,22 +6,22 @@ from PIL import Image
 
 from biogans.core import codes, figures, trained
 from biogans.latent import interpolate, reconstruct, traverse
-from test_infogan import DCGAN, MODEL, folder, here, refused
+from infogan_runs import DCGAN, MODEL, refused
 
 
-def test_traversals(here, capsys):
+def test_traversals(in_infogan_folder, capsys):
     assert traverse.main(["-i", MODEL, "-n", "3", "--steps", "4"]) == 0
     for code in ("c0", "u0", "u1"):
         with Image.open(f"images/traversal.{code}.InfoGAN.GAN.1.png") as picture, \
                 Image.open(f"images/traversal.{code}.InfoGAN.GAN.1.gif") as movie:
             assert min(picture.size) > 100 and movie.n_frames >= 3
     assert capsys.readouterr().out.count("Output") == 6
-    (here / "images/traversal.c0.InfoGAN.GAN.1.png").unlink()
+    (in_infogan_folder / "images/traversal.c0.InfoGAN.GAN.1.png").unlink()
     assert traverse.main(["-i", MODEL, "--code", "c0=1,u1=0"]) == 0
     assert "c0" not in capsys.readouterr().out
 
 
-def test_a_traversal_shows_what_the_generator_makes(here, monkeypatch):
+def test_a_traversal_shows_what_the_generator_makes(in_infogan_folder, monkeypatch):
     """Rows are noise vectors and columns values: every cell is that of z with the code set."""
     seen = []
     table = figures.table
@@ -36,22 +36,22 @@ def test_a_traversal_shows_what_the_generator_makes(here, monkeypatch):
         np.testing.assert_allclose(seen[0][:, column], expected, atol=1e-5)
 
 
-def test_the_movie_of_a_training(here, capsys):
+def test_the_movie_of_a_training(in_infogan_folder, capsys):
     assert traverse.main(["-i", MODEL, "--training"]) == 0
     with Image.open("images/training.InfoGAN.GAN.1.gif") as movie:
         assert movie.n_frames >= 2
     assert "too few" in refused(capsys, traverse, ["-i", DCGAN, "--training"])
 
 
-def test_a_damaged_picture_of_a_training(here, capsys):
-    (here / "images/fake_samples.DCGAN.WGAN-GP.1.1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+def test_a_damaged_picture_of_a_training(in_infogan_folder, capsys):
+    (in_infogan_folder / "images/fake_samples.DCGAN.WGAN-GP.1.1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     assert "fake_samples.DCGAN.WGAN-GP.1.1.png is not a readable picture" in refused(
         capsys, traverse, ["-i", DCGAN, "--training"])
-    (here / "images/fake_samples.DCGAN.WGAN-GP.1.1.png").unlink()
+    (in_infogan_folder / "images/fake_samples.DCGAN.WGAN-GP.1.1.png").unlink()
 
 
 @pytest.mark.parametrize("command, arguments, problem", [
     (traverse, ["-i", DCGAN], "no codes"), (reconstruct, ["-i", MODEL, "-d", "data"], "biogans traverse"),
     (interpolate, ["-i", MODEL], "biogans traverse")])
-def test_mistakes_are_one_line(here, capsys, command, arguments, problem):
+def test_mistakes_are_one_line(in_infogan_folder, capsys, command, arguments, problem):
     assert problem in refused(capsys, command, arguments)
