@@ -1,6 +1,7 @@
-"""Replacing a file: whole or not at all."""
+"""Atomic writing, full disks, links and locks."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -39,7 +40,7 @@ def test_a_failure_leaves_the_old_content(tmp_path):
     assert target.read_text() == "old" and os.listdir(tmp_path) == ["picture.png"]
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError):
         make_writable(tmp_path / "file" / "checkpoints")
@@ -47,18 +48,18 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 # ---------------------------------------------------------------------------------------------- full disks
 
-def test_what_is_larger_than_the_disk_is_refused_before_it_is_written(tmp_path):
+def test_files_larger_than_the_disk_are_refused_before_anything_is_written(tmp_path):
     target = tmp_path / "weights.h5"
     target.write_text("old")
-    with pytest.raises(InputError, match=r"weights.h5 .* needs 1,152,921,504,606,846,976 bytes, and [\d,]+ bytes are free"):
-        with replacing(target, 2**60):
-            raise AssertionError("nothing is to be written")
+    message = r"weights.h5 .* needs 1,152,921,504,606,846,976 bytes, and [\d,]+ bytes are free"
+    with pytest.raises(InputError, match=message), replacing(target, 2**60):
+        raise AssertionError("nothing must be written")
     assert target.read_text() == "old" and os.listdir(tmp_path) == ["weights.h5"]
 
 
 @pytest.mark.parametrize("number, words", [(errno.ENOSPC, "bytes are free"), (errno.EDQUOT, "your quota is used up")])
 def test_a_disk_that_becomes_full(tmp_path, monkeypatch, number, words):
-    """While the bytes go to the disk, which is when a quota is noticed."""
+    """While the bytes are flushed to the disk, which is when a quota is checked."""
     target = tmp_path / "weights.h5"
     target.write_text("old")
 
@@ -70,7 +71,7 @@ def test_a_disk_that_becomes_full(tmp_path, monkeypatch, number, words):
     assert target.read_text() == "old" and os.listdir(tmp_path) == ["weights.h5"]
 
 
-def test_other_problems_of_a_disk_are_not_taken_for_a_full_one(tmp_path):
+def test_other_disk_errors_are_not_reported_as_a_full_disk(tmp_path):
     with pytest.raises(OSError) as problem, replacing(tmp_path / "x"):
         raise OSError(errno.EIO, "broken")
     assert problem.value.errno == errno.EIO
@@ -80,7 +81,7 @@ def test_other_problems_of_a_disk_are_not_taken_for_a_full_one(tmp_path):
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_second_name(tmp_path, monkeypatch, links):
-    """The old content keeps its second name when the first one gets other content; also without hard links."""
+    """The old content keeps its second name when the first name gets new content; also without hard links."""
     if not links:
         def refuse(*names):
             raise OSError(errno.EPERM, "no hard links here")
@@ -88,7 +89,7 @@ def test_a_second_name(tmp_path, monkeypatch, links):
     first, second = tmp_path / "newest", tmp_path / "previous"
     first.write_text("1")
     second.write_text("0")
-    for _ in range(2):              # a second time is no harm
+    for _ in range(2):              # repeating it is harmless
         link(first, second)
     write(first, b"2")
     assert (first.read_text(), second.read_text()) == ("2", "1") and len(os.listdir(tmp_path)) == 2
@@ -139,27 +140,25 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path, holder):
     assert not lock.path.exists()
 
 
-def test_leftovers_are_removed_unless_somebody_is_at_work(tmp_path, holder):
-    mine, other = tmp_path / ".grid.DCGAN.GAN.1.x.partial.png", tmp_path / ".grid.DCGAN.GAN.2.x.partial.png"
-    ours = tmp_path / "grid.DCGAN.GAN.1.png"
-    for path in (mine, other, ours):
+def test_leftovers_are_removed_unless_another_process_uses_the_folder(tmp_path, holder):
+    leftover, other = tmp_path / ".grid.DCGAN.GAN.1.x.partial.png", tmp_path / ".grid.DCGAN.GAN.2.x.partial.png"
+    complete = tmp_path / "grid.DCGAN.GAN.1.png"
+    for path in (leftover, other, complete):
         path.touch()
     process = holder("together")
-    assert not mine.exists() and other.exists() and ours.exists()
-    mine.touch()
+    assert not leftover.exists() and other.exists() and complete.exists()
+    leftover.touch()
     with shared_lock(tmp_path, "DCGAN.GAN.1"):           # beside the other process
-        assert mine.exists()
+        assert leftover.exists()
     assert (tmp_path / ".lock.DCGAN.GAN.1").exists()
     process.kill()
     process.wait()
     with shared_lock(tmp_path, "DCGAN.GAN.1"):
-        assert not mine.exists() and other.exists() and ours.exists()
+        assert not leftover.exists() and other.exists() and complete.exists()
     assert not (tmp_path / ".lock.DCGAN.GAN.1").exists()
 
 
-def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys):
-    import fcntl
-
+def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch, capsys):
     def lockf(*arguments):
         raise OSError(errno.ENOSYS, "not here")
     monkeypatch.setattr(fcntl, "lockf", lockf)

@@ -1,4 +1,4 @@
-"""What a run shows: a bar on a terminal, lines elsewhere."""
+"""The progress of a run: a bar on a terminal, lines elsewhere."""
 
 import fcntl
 import os
@@ -22,15 +22,15 @@ def test_a_terminal_shows_a_bar(data):
     try:
         while part := os.read(terminal, 4096):
             shown += part
-    except OSError:         # the other end is closed
+    except OSError:         # the command has ended
         pass
     assert os.waitpid(child, 0)[1] == 0, shown.decode()
     assert re.search(r"100%.*20/20 \[.*it/s, critic .*, generator .*\]", shown.decode())
     assert "iteration 20/20" not in shown.decode()
 
 
-def test_elsewhere_lines_tell_the_time_left(capsys, monkeypatch):
-    """The first, the last, and one every 30 seconds; days beside hours."""
+def test_lines_with_the_remaining_time_elsewhere(capsys, monkeypatch):
+    """One for the first and the last iteration, and one every 30 seconds; days are separate from hours."""
     clock = iter([0.0, 10.0, 15.0, 45.0, 50.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     meter = progress.Progress(100, 10_000_000)

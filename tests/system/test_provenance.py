@@ -1,4 +1,4 @@
-"""What files say of where they come from."""
+"""The provenance of output files."""
 
 import importlib.metadata
 import shlex
@@ -19,21 +19,21 @@ def test_the_command_can_be_typed_again(monkeypatch, words, expected):
     assert provenance.command() == expected and shlex.split(expected)[1:] == words[1:]
 
 
-def test_data_that_a_job_copied_are_named_as_the_user_did(monkeypatch):
+def test_the_command_names_the_original_of_copied_data(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train.py", "-d", "/lscratch/7/data", "-e", "5"])
     monkeypatch.setenv("BG_DATA_FROM", "data")
     assert provenance.command() == "train.py -d data -e 5"
 
 
-def test_versions_are_those_installed():
+def test_the_versions_are_the_installed_ones():
     versions = provenance.versions()
     assert versions["keras"] == importlib.metadata.version("keras")
     assert versions["python"] == ".".join(map(str, sys.version_info[:3]))
     assert all(versions.values()) and versions.keys() <= {"biogans", "python", *provenance.LIBRARIES}
 
 
-def test_every_file_of_a_run_says_how_it_was_made(data, run, tmp_path):
-    """And one that went on, by which command it did."""
+def test_every_file_of_a_run_records_its_provenance(data, run, tmp_path):
+    """After a resume it is that of the later command."""
     arguments = ["-d", "data", "-m", "DCGAN", *SMALL]
     assert run("train.py", *arguments, "-e", "1").returncode == 0
     paths = sorted((tmp_path / "checkpoints").glob("*.h5"))

@@ -1,4 +1,4 @@
-"""Seals: damage is noticed before HDF5 reads a file, which may never end."""
+"""Seals: damage is detected before HDF5 reads a file, which could take forever."""
 
 import struct
 
@@ -15,7 +15,7 @@ from conftest import guarded
 
 @pytest.fixture
 def stack(tmp_path):
-    """A stack as predict.py writes it, but without a seal."""
+    """A stack like those of predict.py, but without a seal."""
     path = tmp_path / "stack2.DCGAN.GAN.h5"
     with h5py.File(path, "w") as file:
         data = file.create_dataset("stack", data=np.full((1, 16, 24, 2), 0.5, np.float32))
@@ -23,34 +23,34 @@ def stack(tmp_path):
     return path
 
 
-def test_a_sealed_file_is_as_it_was_written_and_hdf5_reads_it(stack):
+def test_a_seal_leaves_the_content_and_hdf5_reads_the_file(stack):
     content = stack.read_bytes()
     assert seal.find_corruption(stack) is None
     seal.append_trailer(stack)
     assert stack.read_bytes() == content + seal.trailer(content) and seal.find_corruption(stack) is None
     assert visualize.read_drawing(stack).cells.shape == (1, 16, 24, 2)
-    with h5py.File(stack, "r+") as file:        # h5py takes off the seal of what it changes
+    with h5py.File(stack, "r+") as file:        # h5py removes the seal when it changes a file
         file["stack"].attrs["note"] = "x"
     assert seal.MARK not in stack.read_bytes() and seal.find_corruption(stack) is None
 
 
 @settings(max_examples=200)
 @given(st.binary(max_size=3000), st.data())
-def test_every_changed_byte_is_noticed(tmp_path_factory, content, data):
+def test_every_changed_byte_is_detected(tmp_path_factory, content, data):
     path = tmp_path_factory.mktemp("seal") / "file.h5"
     path.write_bytes(content)
     seal.append_trailer(path)
     sealed = bytearray(path.read_bytes())
     assert seal.find_corruption(path) is None
     place = data.draw(st.integers(0, len(content) + 63))
-    place += len(seal.MARK) * (place >= len(content))      # but for the mark itself, which says that there is a seal
+    place += len(seal.MARK) * (place >= len(content))      # except in the mark, without which there is no seal
     sealed[place] ^= data.draw(st.integers(1, 255))
     path.write_bytes(sealed)
     assert seal.find_corruption(path) == "its checksum does not match"
 
 
 def test_a_file_on_which_hdf5_hangs_is_refused(stack):
-    """Texts lie in a heap; a heap of size zero makes HDF5 look for ever for the next object in it."""
+    """Texts are stored in a heap; in a heap of size zero HDF5 searches forever for the next object."""
     content = bytearray(stack.read_bytes())
     heap = content.index(b"GCOL")
     first = heap + 16
@@ -63,7 +63,7 @@ def test_a_file_on_which_hdf5_hangs_is_refused(stack):
             assert stack.name in str(refusal) and "\n" not in str(refusal)
 
 
-def test_what_is_not_hdf5_needs_no_trial(tmp_path, monkeypatch):
+def test_other_files_are_not_tried_in_a_separate_process(tmp_path, monkeypatch):
     monkeypatch.setattr(seal.subprocess, "run", None)
     (tmp_path / "notes.h5").write_text("no HDF5")
     assert seal.find_corruption(tmp_path / "notes.h5") is None
