@@ -13,9 +13,9 @@ from conftest import ROOT
 
 
 def tab(line, word, previous):
-    """The candidates that the program prints, called as bash does for a line."""
-    done = subprocess.run([ROOT / "bin/biogans", "complete", line.split()[0], word, previous], capture_output=True, text=True,
-                          env=os.environ | {"COMP_LINE": line})
+    """The candidates that the program prints if it is called as bash calls it for a line."""
+    done = subprocess.run([ROOT / "bin/biogans", "complete", line.split()[0], word, previous], capture_output=True,
+                          text=True, env=os.environ | {"COMP_LINE": line})
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -39,17 +39,17 @@ def test_candidates(line, word, previous, expected):
     assert tab(line, word, previous) == expected
 
 
-@pytest.mark.parametrize("typed, expected", [("train.py -m dcgan-st\t", "DCGAN-starshaped"),
-                                             ("biogans recon\t", "reconstruct")])
-def test_the_tab_key(typed, expected):
-    """In an interactive bash under a terminal the unique value is completed."""
+@pytest.mark.parametrize("keys, expected", [("train.py -m dcgan-st\t", "DCGAN-starshaped"),
+                                            ("biogans recon\t", "reconstruct")])
+def test_the_tab_key(keys, expected):
+    """An interactive bash in a terminal completes a unique value."""
     process, terminal = pty.fork()
     if process == 0:
         os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "-i"],
                   {"BG_BIN": f"{ROOT}/bin", "PATH": f"{ROOT}/bin:{os.environ['PATH']}", "TERM": "dumb", "PS1": "$ "})
     os.write(terminal, b"complete -o default -C '\"$BG_BIN/biogans\" complete' biogans train.py\n")
     time.sleep(0.3)
-    os.write(terminal, typed.encode())
+    os.write(terminal, keys.encode())
     shown, end = b"", time.monotonic() + 20
     while expected.encode() not in shown and time.monotonic() < end:
         if select.select([terminal], [], [], 0.2)[0]:

@@ -1,4 +1,4 @@
-"""Which sources and which Python run: edited copies of the core, links to commands, `biogans`, module, wheel."""
+"""The sources and the Python that run: edited copies of the core, links to commands, `biogans`, the wheel."""
 
 import errno
 import importlib
@@ -7,13 +7,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import biogans
 from biogans import commands
-from conftest import ROOT, SMALL, typed
+from biogans.system import launch
+from conftest import ROOT, SMALL, train_small_networks
 
 CORE = ROOT / "src" / "biogans" / "core"
 OTHERS = [name for name in commands.COMMANDS if name not in commands.GROUPS["train and generate"]]
@@ -44,8 +46,8 @@ def edited(copy):
 
 # ---------------------------------------------------------------------------------------------- the folder
 
-def test_the_core_is_a_leaf_that_one_copies():
-    """At most 20 files, no folders, under 300 KB; every other room imports it, so it is all that a student edits."""
+def test_the_core_is_a_small_flat_folder():
+    """Users copy and edit it: at most 20 files, under 300 KB, and no folders, which `cp $BG_SRC/* .` would report."""
     paths = list(CORE.iterdir())
     assert len(paths) <= 20 and all(path.is_file() for path in paths), sorted(path.name for path in paths)
     assert sum(path.stat().st_size for path in paths) < 300_000
@@ -56,7 +58,7 @@ def test_the_core_is_a_leaf_that_one_copies():
 # ---------------------------------------------------------------------------------------------- copies
 
 @pytest.mark.parametrize("command", ["train", "predict", "visualize"])
-def test_a_copy_runs_from_any_folder_and_with_a_relative_name(edited, tmp_path, command):
+def test_a_copy_runs_from_any_folder_and_by_a_relative_path(edited, tmp_path, command):
     (tmp_path / "elsewhere").mkdir()
     for script, cwd in ((f"../{edited.name}/{command}.py", tmp_path / "elsewhere"), (f"{command}.py", edited)):
         done = python(script, "-h", cwd=cwd)
@@ -64,14 +66,14 @@ def test_a_copy_runs_from_any_folder_and_with_a_relative_name(edited, tmp_path, 
         assert done.stdout.startswith(f"my networks\nusage: {command}.py")
 
 
-def test_a_copy_wins_over_the_installation(edited):
-    """Even where the installed folder or package is on Python's path."""
+def test_a_copy_takes_precedence_over_the_installation(edited):
+    """Even if the installed folder or package is on Python's path."""
     for path in (CORE, ROOT / "src", edited):
         done = python(edited / "train.py", "-h", cwd=CORE, PYTHONPATH=str(path))
         assert done.stdout.startswith("my networks") and not done.stderr
 
 
-def test_the_installation_does_not_see_a_copy(edited, run):
+def test_the_installed_commands_ignore_a_copy_in_the_working_directory(edited, run):
     for command in commands.COMMANDS:
         done = run(command, "-h", cwd=edited)
         assert done.returncode == 0 and done.stdout.startswith("usage:"), done.stderr
@@ -79,8 +81,8 @@ def test_the_installation_does_not_see_a_copy(edited, run):
     assert done.returncode == 0 and done.stdout.startswith("usage:")
 
 
-def test_every_module_of_a_copy_is_its_own(copy, tmp_path):
-    """No module of the core is taken from the installation, and none hides a library of the same name."""
+def test_a_copy_imports_all_its_own_modules(copy, tmp_path):
+    """None comes from the installation, and none hides a library of the same name."""
     names = sorted(path.stem for path in copy.glob("*.py") if path.stem not in ("__init__", "backend_jax"))
     with open(copy / "options.py", "a") as file:
         file.write("\nimport importlib\n"
@@ -95,8 +97,7 @@ def test_every_module_of_a_copy_is_its_own(copy, tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with data and a small trained InfoGAN-free DCGAN, for the commands that need both."""
-    from conftest import train_small_networks
+    """A folder with data and small trained networks."""
     folder = tmp_path_factory.mktemp("trained")
     train_small_networks(folder)
     return folder
@@ -108,19 +109,19 @@ def trained(tmp_path_factory):
     ("evaluate", ["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", "-d", "data", "--codes"]),
     ("interpolate", ["-i", "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "-n", "2", "--frames", "2"]),
     ("explore", ["-i", "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "-o", "page.html"])])
-def test_an_edit_of_the_networks_is_seen_by_every_command(copy, trained, run, command, arguments):
-    """`export BG_SRC=$PWD` in the copy, then any command from another folder."""
+def test_every_command_uses_edited_networks(copy, trained, run, command, arguments):
+    """After `export BG_SRC=$PWD` in the copy, from another folder."""
     with open(copy / "models.py", "a") as file:
-        file.write("\n_build = build_generator\ndef build_generator(spec):\n    print('my generator')\n    return _build(spec)\n")
-    arguments = [word.replace("WGAN-GP.1.h5", "WGAN-GP.0.h5") if not (trained / word).exists() else word for word in arguments]
+        file.write("\noriginal = build_generator\n"
+                   "def build_generator(spec):\n    print('my generator')\n    return original(spec)\n")
     done = run(command, *arguments, cwd=trained, env=os.environ | {"BG_SRC": str(copy), "DISPLAY": ""})
     assert "my generator" in done.stdout and f"sources in {copy}" in done.stdout, done.stderr
-    if command != "evaluate":           # which refuses a network without codes, once it has built it
+    if command != "evaluate":           # it builds the network, and then refuses it because it has no codes
         assert done.returncode == 0, done.stderr
 
 
-def test_an_edited_network_is_what_is_trained(copy, data, tmp_path):
-    """A critic of another slope is trained by the copy; then predict.py and visualize.py of the copy draw."""
+def test_a_copy_trains_an_edited_network(copy, data, tmp_path):
+    """train.py of the copy trains a critic with another slope; predict.py and visualize.py of the copy run, too."""
     models, figures = copy / "models.py", copy / "figures.py"
     text = models.read_text()
     models.write_text(re.sub(r"negative_slope=[\d.]+", "negative_slope=print('my slope') or 0.375", text))
@@ -136,7 +137,7 @@ def test_an_edited_network_is_what_is_trained(copy, data, tmp_path):
     assert "my figures" in done.stdout and "Output picture to file" in done.stdout and not done.stderr
 
 
-def test_a_copy_that_is_not_whole_is_refused(copy, run):
+def test_an_incomplete_copy_is_refused(copy, run):
     (copy / "engine.py").unlink()
     done = run("train.py", "-h", env=os.environ | {"BG_SRC": str(copy)})
     assert done.returncode == 2 and done.stderr.count("\n") == 1
@@ -146,23 +147,25 @@ def test_a_copy_that_is_not_whole_is_refused(copy, run):
 
 
 def test_the_core_of_another_installation_is_no_copy(tmp_path, run):
-    """A module of another version may be loaded: each installation runs its own core."""
-    other = tmp_path / "apps/src/biogans"
-    shutil.copytree(CORE.parent, other, ignore=shutil.ignore_patterns("__pycache__", "page"))
-    done = run("train.py", "-d", "nowhere", env=os.environ | {"BG_SRC": str(other / "core"), "BG_HOME": str(tmp_path / "apps")})
-    assert f"sources in {CORE}\n" in done.stdout
+    """If the module of another version is loaded, an installation still runs its own core."""
+    home = tmp_path / "apps"
+    shutil.copytree(CORE.parent, home / "src/biogans", ignore=shutil.ignore_patterns("__pycache__", "page"))
+    module = {"BG_HOME": str(home), "BG_SRC": str(home / "src/biogans/core")}
+    assert f"sources in {CORE}\n" in run("train.py", "-d", "nowhere", env=os.environ | module).stdout
 
 
 def bare_python():
-    """A Python without our libraries, as a batch system's nodes have it, or skip."""
-    for executable in filter(None, (shutil.which("python3", path=os.defpath), sys._base_executable)):
-        if subprocess.run([executable, "-c", "import keras, PIL"], capture_output=True, cwd="/").returncode:
+    """A Python without the libraries of BioGANs, such as that of a cluster's nodes; skips the test without one."""
+    for folders in (os.defpath, f"{sys.base_prefix}/bin"):
+        executable = shutil.which("python3", path=folders)
+        if executable and subprocess.run([executable, "-c", "import keras, PIL"], capture_output=True,
+                                         cwd="/").returncode:
             return executable
     pytest.skip("no Python without Keras on this machine")
 
 
 def test_a_copy_finds_the_python_of_the_module(edited, tmp_path):
-    """After `module load biogans`, whatever `python` is."""
+    """After `module load biogans`, whichever Python runs it."""
     done = python(edited / "train.py", "-h", cwd=tmp_path, executable=bare_python())
     assert done.returncode == 1 and "module load biogans" in done.stderr and done.stderr.count("\n") == 1
     if not (ROOT / ".venv").exists():
@@ -173,7 +176,7 @@ def test_a_copy_finds_the_python_of_the_module(edited, tmp_path):
 
 @pytest.mark.slow
 def test_a_wheel_runs_commands_and_copies(tmp_path, data, copy):
-    """pip installs `biogans`, every file that it needs, and the same copies work with it."""
+    """pip installs `biogans` with all its files, and copies of the core work with it."""
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir",
                     tmp_path / "wheels", ROOT], check=True, capture_output=True)
     wheel, = (tmp_path / "wheels").glob("*.whl")
@@ -181,8 +184,8 @@ def test_a_wheel_runs_commands_and_copies(tmp_path, data, copy):
     packages, = (tmp_path / "venv/lib").glob("python*/site-packages")
     site, = {Path(path) for path in sys.path if path.endswith("site-packages")}
     (packages / "libraries.pth").write_text(f"{site}\n")
-    subprocess.run([tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", wheel],
-                   check=True, capture_output=True)
+    subprocess.run([tmp_path / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall",
+                    wheel], check=True, capture_output=True)
     assert (packages / "biogans/latent/page/explore.html").is_file()
     with open(copy / "models.py", "a") as file:
         file.write("\nprint('my networks')\n")
@@ -198,7 +201,7 @@ def test_a_wheel_runs_commands_and_copies(tmp_path, data, copy):
 
 @pytest.mark.parametrize("script", ["train.py", "predict.py", "visualize.py", "biogans"])
 def test_commands_can_be_linked(tmp_path, script):
-    """From a folder on PATH, and started without naming a Python."""
+    """They run through links in a folder on PATH, without a Python on the command line."""
     assert os.access(ROOT / "bin" / script, os.X_OK)
     assert {path.name for path in (ROOT / "bin").iterdir()} == {"train.py", "predict.py", "visualize.py", "biogans"}
     (tmp_path / "on path").mkdir()
@@ -209,8 +212,8 @@ def test_commands_can_be_linked(tmp_path, script):
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {script}") and not done.stderr
 
 
-def test_a_broken_environment_is_not_started_for_ever(tmp_path):
-    """.venv/bin/python without a pyvenv.cfg is just another name of the Python that runs already."""
+def test_a_broken_environment_is_not_restarted_forever(tmp_path):
+    """.venv/bin/python without a pyvenv.cfg is just another name of the running Python."""
     shutil.copytree(CORE.parent, tmp_path / "src" / "biogans", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "bin", tmp_path / "bin")
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
@@ -218,6 +221,22 @@ def test_a_broken_environment_is_not_started_for_ever(tmp_path):
     done = subprocess.run([sys.executable, tmp_path / "bin" / "train.py", "-h"], capture_output=True, text=True,
                           timeout=60)
     assert done.returncode == 2 and "No module named" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_python_that_is_too_old_is_refused(monkeypatch, capsys):
+    """The minor version before that of pyproject.toml, which itself is accepted."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    minimum = project["requires-python"].removeprefix(">=")
+    major, minor = map(int, minimum.split("."))
+    monkeypatch.setattr(launch, "use_installed_python", lambda: None)
+    monkeypatch.setattr(launch, "run", lambda *arguments: 7)        # the exit status of an accepted command
+    for version, status in (((major, minor - 1), 2), ((major, minor), 7)):
+        monkeypatch.setattr(sys, "version_info", version)
+        with pytest.raises(SystemExit) as end:
+            commands.run("evaluate", [])
+        assert end.value.code == status
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and f"is older than Python {minimum}: run 'make'" in line
 
 
 def test_biogans_lists_its_commands(run):
@@ -239,7 +258,7 @@ def test_a_mistyped_command_suggests_the_nearest(run):
 
 @pytest.mark.parametrize("name", commands.COMMANDS)
 def test_every_command_of_the_registry(name, capsys):
-    """It has a parser and a main, explains itself in one line, and reports a mistake by its status."""
+    """It has a parser, a main function and a summary of one line; its exit status reports a mistake."""
     with pytest.raises(SystemExit) as end:
         commands.load(name).main(["--no-such-option"])
     assert end.value.code == 2
@@ -250,7 +269,7 @@ def test_every_command_of_the_registry(name, capsys):
     assert 10 < len(commands.summary(name)) < 100
 
 
-def test_main_returns_the_status(tmp_path, capsys, monkeypatch):
+def test_main_returns_the_exit_status(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command, option in (("train", "-d"), ("predict", "-i"), ("visualize", "-i")):
         assert importlib.import_module(f"biogans.core.{command}").main([option, "missing"]) == 2
@@ -258,28 +277,28 @@ def test_main_returns_the_status(tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_full_disks_and_the_like_are_one_line(capsys):
-    from biogans.system import launch
-    for number, words in ((errno.ENOSPC, "make room"), (errno.EACCES, "may write"), (errno.EROFS, "may write"),
-                          (errno.ENOTDIR, "a file stands"), (errno.ENAMETOOLONG, "shorter")):
-        def command(options):
-            raise OSError(number, os.strerror(number), "results/x.h5")
-        assert launch.run(command, None) == 2
-        line = capsys.readouterr().err
-        assert "results/x.h5" in line and words in line and line.count("\n") == 1
+def fail(problem):
+    """A command that raises the exception that it gets as its options."""
+    raise problem
 
 
-def test_a_bug_is_not_hidden():
-    from biogans.system import launch
-    for problem in (ValueError("a bug"), OSError(errno.EIO, "Input/output error")):
-        def command(options):
-            raise problem
-        with pytest.raises(type(problem)):
-            launch.run(command, None)
+@pytest.mark.parametrize("number, words", [
+    (errno.ENOSPC, "make room"), (errno.EACCES, "may write"), (errno.EROFS, "may write"),
+    (errno.ENOTDIR, "a file stands"), (errno.ENAMETOOLONG, "shorter")])
+def test_problems_with_the_disk_are_one_line(capsys, number, words):
+    assert launch.run(fail, OSError(number, os.strerror(number), "results/x.h5")) == 2
+    line = capsys.readouterr().err
+    assert "results/x.h5" in line and words in line and line.count("\n") == 1
 
 
-def test_the_sources_that_run_are_named(run, copy):
-    """And in a folder with a copy of them a user is told how to run that."""
+@pytest.mark.parametrize("problem", [ValueError("a bug"), OSError(errno.EIO, "Input/output error")])
+def test_bugs_are_not_hidden(problem):
+    with pytest.raises(type(problem)):
+        launch.run(fail, problem)
+
+
+def test_commands_print_the_folder_of_their_sources(run, copy):
+    """In a folder with a copy of the sources they also print how to run that."""
     assert run("train.py", "-d", "nowhere").stdout == f"biogans {biogans.__version__}, sources in {CORE}\n"
     assert "export BG_SRC=$PWD" in run("train.py", "-d", "nowhere", cwd=copy).stdout
     done = python("train.py", "-d", "nowhere", cwd=copy)

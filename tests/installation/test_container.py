@@ -1,8 +1,6 @@
 """The container's definition file and the checkout; and, if BG_SIF names a built container, its commands."""
 
-import os
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -29,20 +27,6 @@ def test_each_tensorflow_has_its_lock(tensorflow, lock):
                           capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == ((0, lock) if lock else (2, "")), done.stderr
     assert not lock or re.search(rf"^ *{lock} ", section("files"), re.MULTILINE)
-
-
-@pytest.fixture
-def container(tmp_path):
-    """A function that starts the container: container("run", "train.py", "-h"). BG_APPTAINER_OPTIONS: -u, --nv, ..."""
-    image, apptainer = os.environ.get("BG_SIF"), shutil.which("apptainer") or shutil.which("singularity")
-    if not (image and apptainer):
-        pytest.skip("no Apptainer on this machine, or no container: set BG_SIF to one built with singularity.def")
-
-    def start(action, *arguments, **environment):
-        options = os.environ.get("BG_APPTAINER_OPTIONS", "").split()
-        return subprocess.run([apptainer, action, *options, "--bind", tmp_path, "--pwd", tmp_path, image, *arguments],
-                              capture_output=True, text=True, timeout=300, env={**os.environ, **environment})
-    return start
 
 
 def test_commands_and_help(container):

@@ -3,41 +3,11 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
-
-INITS = {
-    "environment-modules": Path("/usr/share/modules/init/bash"),
-    "Lmod": Path(os.environ.get("LMOD_INIT", "/usr/share/lmod/lmod/init/bash")),
-}
-VERSION = "1.0.0"
-LOAD_LINE = f"[+] Loading biogans {VERSION}\n"
-
-
-@pytest.fixture(params=INITS)
-def module(request, tmp_path):
-    """A function that runs commands in a shell where `module` finds ours: module("module load biogans; …").
-
-    The shell has the environment of a new login, without anything of ours.
-    """
-    init = INITS[request.param]
-    if not init.is_file():
-        pytest.skip(f"no {request.param} on this machine ({init}; for Lmod elsewhere set LMOD_INIT)")
-
-    def shell(commands, prefix=ROOT, use=None):
-        (tmp_path / "work").mkdir(exist_ok=True)
-        environment = {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{os.defpath}", "TERM": "dumb",
-                       "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
-        script = f". '{init}'; module use '{use or prefix / 'modulefiles'}'; {commands}"
-        return subprocess.run(["bash", "--norc", "--noprofile", "-c", script], cwd=tmp_path / "work", env=environment,
-                              capture_output=True, text=True, timeout=120)
-    shell.name = request.param
-    return shell
+from module_shell import LOAD_LINE, SHOW, VERSION, shown
 
 
 @pytest.fixture
@@ -45,17 +15,11 @@ def prefix(tmp_path):
     """A function that creates an installation elsewhere, from the parts of the checkout that the module needs."""
     def install(name):
         home = tmp_path / name
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "cell*")
         for part in ("bin", "src", "modulefiles", "data_48-80"):
-            shutil.copytree(ROOT / part, home / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "cell*"))
+            shutil.copytree(ROOT / part, home / part, ignore=ignored)
         return home
     return install
-
-
-SHOW = r'for v in BG_HOME BG_BIN BG_SRC BG_DATA; do printf "%s=%s\n" $v "${!v}"; done; echo "first=${PATH%%:*}"'
-
-
-def shown(home):
-    return f"BG_HOME={home}\nBG_BIN={home}/bin\nBG_SRC={home}/src/biogans/core\nBG_DATA={home}/data\nfirst={home}/bin\n"
 
 
 def test_load(module):
@@ -66,7 +30,8 @@ def test_load(module):
 def test_what_users_type(module):
     """The session in the user's guide: list the commands and sources, copy the sources and the sample data."""
     done = module("module load biogans; ls $BG_BIN; ls $BG_SRC; cp $BG_SRC/* . && echo copied; ls models.py; "
-                  "cp -r $BG_DATA\\_48-80/* .; ls -d */; cp -r ${BG_DATA}_48-80/* .; ls -d data/*/; echo images: $(ls images)")
+                  "cp -r $BG_DATA\\_48-80/* .; ls -d */; cp -r ${BG_DATA}_48-80/* .; ls -d data/*/; "
+                  "echo images: $(ls images)")
     names = done.stdout.split()
     assert done.returncode == 0 and done.stderr == LOAD_LINE
     assert {"train.py", "predict.py", "visualize.py", "models.py", "options.py", "dataloader.py"} <= set(names)
@@ -80,7 +45,8 @@ def test_an_edited_copy_drives_every_command(module):
     """With BG_SRC, the module's own variable, pointing at the copy; from another folder."""
     done = module("module load biogans; mkdir copy elsewhere; cp $BG_SRC/* copy; echo 'print(\"my networks\")' >> "
                   "copy/models.py; export BG_SRC=$PWD/copy; cd elsewhere; train.py -h | head -n 1; "
-                  "biogans evaluate -h | head -n 1; biogans explore -h | head -n 1; python ../copy/predict.py -h | head -n 1")
+                  "biogans evaluate -h | head -n 1; biogans explore -h | head -n 1; "
+                  "python ../copy/predict.py -h | head -n 1")
     assert done.stdout == 4 * "my networks\n", done.stderr
 
 
@@ -98,7 +64,8 @@ def test_completion(module):
 
 def test_unload_restores(module):
     done = module('before=$PATH; module load biogans; module unload biogans; [ "$PATH" = "$before" ] && echo same; env')
-    assert done.returncode == 0 and done.stdout.startswith("same\n") and not re.search("^BG_", done.stdout, re.MULTILINE)
+    assert done.returncode == 0 and done.stdout.startswith("same\n")
+    assert not re.search("^BG_", done.stdout, re.MULTILINE)
     assert done.stderr == LOAD_LINE     # once, not on unload
 
 
@@ -137,7 +104,8 @@ def test_a_moved_prefix(module, prefix, name):
         pytest.skip("Lmod itself can't read a .version file in a folder with spaces")
     home = prefix("first")
     home = home.rename(home.with_name(name))
-    done = module(f'module load biogans; {SHOW}; ls "$BG_BIN/train.py"; cp -r "${{BG_DATA}}"_48-80/* .; train.py -h', home)
+    done = module(f'module load biogans; {SHOW}; ls "$BG_BIN/train.py"; cp -r "${{BG_DATA}}"_48-80/* .; train.py -h',
+                  home)
     assert done.returncode == 0 and done.stderr == LOAD_LINE
     assert done.stdout.startswith(f"{shown(home)}{home}/bin/train.py\nusage: train.py")
 
@@ -158,4 +126,5 @@ def test_a_copied_modulefile_reports_what_to_edit(module, tmp_path):
     """Away from its prefix it loads nothing and reports why, instead of setting paths that do not exist."""
     shutil.copytree(ROOT / "modulefiles", tmp_path / "site/modulefiles")
     done = module('module load biogans || echo "failed: $BG_HOME"', use=tmp_path / "site/modulefiles")
-    assert done.stdout == "failed: \n" and "set home in" in " ".join(done.stderr.split()) and LOAD_LINE not in done.stderr
+    assert done.stdout == "failed: \n" and LOAD_LINE not in done.stderr
+    assert "set home in" in " ".join(done.stderr.split())

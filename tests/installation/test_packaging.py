@@ -80,6 +80,21 @@ def test_each_group_of_tools_has_its_lock(group):
     assert lacking(PYPROJECT["dependency-groups"][group], versions(f"requirements-{group}.lock")) == []
 
 
+def test_the_minimum_version_of_python():
+    """pip's requirement, the tools, the locks and the pages agree; test_launch.py has the check of the commands."""
+    def stated(pattern, path):
+        return {*re.findall(pattern, (ROOT / path).read_text())}
+
+    requirement = PYPROJECT["project"]["requires-python"]
+    minimum = requirement.removeprefix(">=")
+    assert requirement == f">={minimum}"
+    assert PYPROJECT["tool"]["mypy"]["python_version"] == minimum
+    assert PYPROJECT["tool"]["ruff"]["target-version"] == f"py{minimum.replace('.', '')}"
+    assert stated(r"--python-version ([\d.]+)", "Makefile") == {minimum}
+    for page in ("README.md", "docs/administrator.md", "course/INSTRUCTOR.md"):
+        assert stated(r"(?:Python|be) ([\d.]+) or later", page) == {minimum}, page
+
+
 def test_a_release_has_one_version():
     """RELEASING.md lists the places."""
     def stated(pattern, path):
