@@ -1,10 +1,10 @@
-"""Kills, damaged and hostile files, full disks, signals, two jobs: what is lost, in numbers.
+"""Kills, damaged and hostile files, full disks, signals and two jobs: the losses, in numbers.
 
-    python tests/durability/durability.py            the whole, in a table: under half an hour on 2 cores
+    python tests/durability/durability.py            all parts, in a table: under half an hour on 2 cores
     python tests/durability/durability.py kills      one part
 
 Each part is a function of (folder, size, lanes) that returns [Figure]; test_durability.py calls them with small
-sizes. Networks are tiny, as what is tested does not depend on their size.
+sizes. Networks are tiny, because the results do not depend on their size.
 """
 
 import concurrent.futures
@@ -44,7 +44,7 @@ from mutations import (  # noqa: E402
     image_bombs,
     is_refusal,
     quiet,
-    watched,
+    supervised,
 )
 from networks import PAIRS, spec  # noqa: E402
 
@@ -53,19 +53,19 @@ SAVE_EVERY = 10         # iterations
 
 
 class Figure(NamedTuple):
-    """A line of the table; `due` is what `number` must be, as a text that Python understands, or nothing."""
+    """A line of the table: its title, its number and, unless empty, a condition for the number, such as "== 0"."""
 
-    what: str
+    title: str
     number: object
-    due: str = ""
+    required: str = ""
 
     @property
     def holds(self):
-        return not self.due or bool(eval(f"{self.number!r} {self.due}"))
+        return not self.required or bool(eval(f"{self.number!r} {self.required}"))
 
 
-# A train.py whose file operations are slow, and which says in a file of two bytes where it is: in a save or not, and
-# how many file operations of that save are behind it.
+# A train.py whose file operations are slow. It reports its position in a file of two bytes: whether it is in a save,
+# and how many file operations of that save it has begun or finished.
 SLOWED = """
 import mmap, os, runpy, sys, time
 report = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 2)
@@ -98,14 +98,15 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class Run:
-    """A train.py in a process of its own, in `folder`; `saving` is where it is or was in a save, None outside."""
+    """A process of train.py in `folder`; `saving` is its current or last position in a save, None outside of saves."""
 
     def __init__(self, folder, *arguments, slow=0.0, devices=1, number=0):
         (folder / "report").write_bytes(b"\0\0")
         with open(folder / "report", "rb+") as file:
             self.report = mmap.mmap(file.fileno(), 2)
         self.out, self.err = folder / f"out{number}.txt", folder / f"err{number}.txt"
-        command = [sys.executable, "-c", SLOWED, folder / "report", slow, devices, TRAIN, *SMALL, "-d", "data", *arguments]
+        command = [sys.executable, "-c", SLOWED, folder / "report", slow, devices, TRAIN, *SMALL, "-d", "data",
+                   *arguments]
         with open(self.out, "w") as out, open(self.err, "w") as err:
             self.process = subprocess.Popen([*map(str, command)], cwd=folder, stdout=out, stderr=err,
                                             stdin=subprocess.DEVNULL, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
@@ -115,7 +116,7 @@ class Run:
         return self.report[1] if self.report[0] else None
 
     def wait_for(self, condition, seconds=120):
-        """Whether `condition()` came true while the process ran."""
+        """Wait for `condition()`; returns whether it came true while the process ran."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
             if condition():
@@ -134,7 +135,7 @@ class Run:
 
 
 def prepared(folder):
-    """A new folder with images in it, as users have them."""
+    """A new folder with images, like a user's."""
     folder.mkdir(parents=True)
     write_images(folder / "data" / "LIN_train")
     return folder
@@ -149,7 +150,7 @@ def run_name(architecture, algorithm):
 
 
 def logged(folder, run):
-    """Rows of the log that are complete, each (iteration, critic's loss, generator's loss) as text."""
+    """The complete rows of the log, each (iteration, loss of the critic, loss of the generator) as text."""
     try:
         with open(folder / "checkpoints" / f"log.{run}.csv", newline="") as file:
             return [tuple(row[:3]) for row in list(csv.reader(file))[1:] if len(row) == len(COLUMNS)]
@@ -158,7 +159,7 @@ def logged(folder, run):
 
 
 def leftovers(folder):
-    """Names of hidden files: what writers have not finished, and locks."""
+    """Names of hidden files: partial files and locks."""
     return {path.name for part in ("checkpoints", "images") for path in (folder / part).glob(".*")}
 
 
@@ -168,11 +169,12 @@ def same_arrays(one, other):
 
 # ---------------------------------------------------------------------------------------------- kills
 
-CHAINS = (("DCGAN", "WGAN-GP"), ("DCGAN-starshaped", "WGAN-GP"), ("DCGAN-separable", "GAN"), ("DCGAN-starshaped", "GAN"))
+CHAINS = (("DCGAN", "WGAN-GP"), ("DCGAN-starshaped", "WGAN-GP"), ("DCGAN-separable", "GAN"),
+          ("DCGAN-starshaped", "GAN"))
 
 
 def kills(folder, size=100, lanes=2):
-    """SIGKILL at random moments, each process going on from where the one before was killed; at last one that ends."""
+    """SIGKILL at random moments; each process resumes where the previous one was killed, and the last one finishes."""
     shares = [size // len(CHAINS) + (k < size % len(CHAINS)) for k in range(len(CHAINS))]
     with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
         counts = list(pool.map(_chain, [folder / f"chain{k}" for k in range(len(CHAINS))], CHAINS, shares, range(4)))
@@ -183,37 +185,28 @@ def kills(folder, size=100, lanes=2):
         Figure("  of these inside a save", total["inside"], f">= {3 * size // 10}"),
         Figure("  different places in a save (between two file operations)", len(places), ">= 1"),
         Figure("  of these before the first iteration", total["early"]),
-        Figure("newest checkpoint missing or not verified", total["bad"], "== 0"),
-        Figure("another network's file half-written", total["half"], "== 0"),
+        Figure("newest checkpoint missing or invalid", total["bad"], "== 0"),
+        Figure("partly written files of networks", total["half"], "== 0"),
         Figure("more than one save interval lost", total["lost"], "== 0"),
         Figure("leftovers that the next start did not remove", total["left"], "== 0"),
-        Figure("starts after a kill that failed", total["failed"], "== 0"),
-        Figure("runs whose weights differ from those of a run without kills", total["different"], "== 0"),
-        Figure("runs whose files are not all of the newest checkpoint in the end", total["uneven"], "== 0")]
+        Figure("failed starts after a kill", total["failed"], "== 0"),
+        Figure("runs whose weights differ from those of an uninterrupted run", total["different"], "== 0"),
+        Figure("runs that end with files of different checkpoints", total["uneven"], "== 0")]
 
 
 def _chain(folder, pair, number_of_kills, seed):
+    """{name: number of kills or of a kind of failure, "places": positions in saves} of one run, killed repeatedly."""
     rng, run, prepared_folder = random.Random(seed), run_name(*pair), prepared(folder)
     options = ("-m", pair[0], "-a", pair[1], "-M", 15, "--keep_every", SAVE_EVERY)
-    count = dict.fromkeys(("kills", "inside", "early", "bad", "half", "lost", "left", "failed", "different", "uneven"), 0)
+    count = dict.fromkeys(("kills", "inside", "early", "bad", "half", "lost", "left", "failed", "different",
+                           "uneven"), 0)
     count["places"] = set()
-    newest, waiting = 0, set()          # iterations saved, and leftovers that a start has yet to remove
+    newest, waiting = 0, set()          # the saved iteration, and leftovers that the next start must remove
     if not number_of_kills:
         return count
     for number in range(number_of_kills):
         process = Run(prepared_folder, *options, "-e", 10**6, *(["-w"] if newest else []), slow=0.004, number=number)
-        inside = rng.random() < 0.6
-        started = False
-        if inside or rng.random() < 0.7:        # the others are killed at any moment of the start
-            saves = rng.randint(1, 4)
-            for _ in range(saves):
-                started = process.wait_for(lambda: process.saving is not None)
-                wanted = rng.randint(0, 25)
-                process.wait_for(lambda: process.saving is None or process.saving >= wanted, 5)
-            if not inside:
-                time.sleep(rng.uniform(0, 0.5))
-        else:
-            time.sleep(rng.uniform(0, 8))
+        started = _wait_at_random(process, rng)
         if process.process.poll() is not None:
             count["failed"] += 1
         process.kill()
@@ -245,8 +238,23 @@ def _chain(folder, pair, number_of_kills, seed):
     return count
 
 
+def _wait_at_random(process, rng):
+    """Wait until a random moment of a save, between saves, or of the start; returns whether a save has begun."""
+    inside, started = rng.random() < 0.6, False
+    if inside or rng.random() < 0.7:
+        for _ in range(rng.randint(1, 4)):
+            started = process.wait_for(lambda: process.saving is not None)
+            place = rng.randint(0, 25)
+            process.wait_for(lambda place=place: process.saving is None or process.saving >= place, 5)
+        if not inside:
+            time.sleep(rng.uniform(0, 0.5))
+    else:
+        time.sleep(rng.uniform(0, 8))
+    return started
+
+
 def _verified(folder, run, count):
-    """The iteration of the newest checkpoint, None without one; files that do not verify are counted."""
+    """The iteration of the newest checkpoint, None without one; counts invalid files."""
     for path in (folder / "checkpoints").glob("[!.]*.h5"):
         try:
             read_weights(path)
@@ -260,24 +268,25 @@ def _verified(folder, run, count):
 
 # ---------------------------------------------------------------------------------------------- exact resume
 
-def resumes(folder, size=2 * len(PAIRS), lanes=2):
-    """Every architecture and algorithm, on one and on two devices: killed in mid-epoch, and going on."""
+def resumes(folder, size=None, lanes=2):
+    """Every architecture and algorithm, on one and on two devices: killed in mid-epoch and resumed."""
     cases = [(pair, devices) for devices in (1, 2) for pair in PAIRS]
+    size = size or len(cases)
     cases = cases[::max(1, len(cases) // size)][:size]
     with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
         results = list(pool.map(lambda case: _resumed(folder / "{}.{}.{}".format(*case[0], case[1]), *case), cases))
-    return [Figure("runs killed and gone on with (architecture, algorithm, devices)", len(results), f"== {size}"),
-            Figure("iterations compared after going on, least of a run", min(result[0] for result in results), ">= 20"),
+    return [Figure("runs killed and resumed (architecture, algorithm, devices)", len(results), f"== {size}"),
+            Figure("iterations compared after resuming, minimum", min(result[0] for result in results), ">= 20"),
             Figure("losses that differ", sum(result[1] for result in results), "== 0"),
             Figure("runs whose weights, averages or optimizers differ", sum(result[2] for result in results), "== 0"),
-            Figure("grids of samples that differ", sum(result[3] for result in results), "== 0")]
+            Figure("sample grids that differ", sum(result[3] for result in results), "== 0")]
 
 
 def _resumed(folder, pair, devices):
-    """(iterations compared, losses, weights and grids that differ) of a killed run and one that was left alone."""
+    """(iterations compared, losses, weights and grids that differ) of a killed run and an uninterrupted one."""
     run, rng = run_name(*pair), random.Random(str((pair, devices)))
     options = ("-m", pair[0], "-a", pair[1], "-M", 10, "-g", devices, "--keep_every", 7,
-               *(("-z", 16) if pair[0] == "InfoGAN" else ()))      # its codes take 12
+               *(("-z", 16) if pair[0] == "InfoGAN" else ()))      # its codes occupy 12
     whole, broken = prepared(folder / "whole"), prepared(folder / "broken")
     Run(whole, *options, "-e", 60, devices=devices).finish()
     process = Run(broken, *options, "-e", 60, devices=devices, slow=0.002)
@@ -289,7 +298,8 @@ def _resumed(folder, pair, devices):
     assert status == 0 and f"iteration {done}\n" in out, (pair, devices, out, err)
     rows = list(zip(logged(whole, run), logged(broken, run), strict=True))
     arrays = [read_weights(combined(one, run))[0] for one in (whole, broken)]
-    grids = [{path.name: path.read_bytes() for path in (one / "images").glob("fake_samples*")} for one in (whole, broken)]
+    grids = [{path.name: path.read_bytes() for path in (one / "images").glob("fake_samples*")}
+             for one in (whole, broken)]
     return (len(rows) - done, sum(one != other for one, other in rows), not same_arrays(*arrays),
             sum(grids[0][name] != grids[1].get(name) for name in grids[0]) + (len(grids[0]) != 6))
 
@@ -301,7 +311,7 @@ MODEL = ("-m", "DCGAN", *SMALL)
 
 
 def trained(folder):
-    """A folder with a small network of two checkpoints, a stack, and what they are in `expected.npz`."""
+    """A folder with a small network, two checkpoints in `checkpoints` and `intact`, and a stack."""
     prepared(folder)
     before = os.getcwd()
     os.chdir(folder)
@@ -317,35 +327,35 @@ def trained(folder):
 
 
 def damaged_hdf5_files(folder, size=1000, lanes=2):
-    """Mutants of weights for predict, of checkpoints for train -w, of stacks for visualize."""
+    """Damaged weights for predict.py, checkpoints for train.py -w, and stacks for visualize.py."""
     shares = size // 2, size // 4, size - size // 2 - size // 4
     checks = _damaged_weights, _damaged_checkpoints, _damaged_stacks
     counts = _in_lanes(folder, lanes, list(zip(checks, shares)))
-    return [Figure(f"damaged HDF5 files read (by predict.py, train.py -w, visualize.py: {shares})",
+    return [Figure("damaged HDF5 files (predict.py {}, train.py -w {}, visualize.py {})".format(*shares),
                    sum(map(len, counts)), f"== {size}"),
-            *_outcomes(counts, "silently wrong weights", "  fell back to the checkpoint before"),
-            Figure("  damaged checkpoints from which train.py -w did not go on rightly",
+            *_outcomes(counts, "silently wrong weights", "  replaced by the earlier checkpoint"),
+            Figure("  damaged checkpoints from which train.py -w did not resume correctly",
                    sum(result == "refused" for result in counts[1]), "== 0")]
 
 
 def damaged_images(folder, size=1000, lanes=2):
-    """Mutants of PNG and TIFF files among the images of train.py, and for visualize.py."""
+    """Damaged PNG and TIFF files among the images of train.py, and for visualize.py."""
     counts = _in_lanes(folder, lanes, [(_damaged_training_images, size // 2), (_damaged_pictures, size - size // 2)])
-    return [Figure("damaged PNG and TIFF files read (half by train.py, half by visualize.py)", sum(map(len, counts)),
+    return [Figure("damaged PNG and TIFF files (half for train.py, half for visualize.py)", sum(map(len, counts)),
                    f"== {size}"),
             *_outcomes(counts)]
 
 
 def _outcomes(counts, wrong=None, fallback=None):
     results = list(itertools.chain(*counts))
-    known = {"refused": "  refused in one line", "read": "  read, as nothing in them that matters had changed",
+    known = {"refused": "  refused in one line", "read": "  read, as nothing relevant had changed",
              "fallback": fallback, "wrong": wrong, "crash": "crashes", "hang": "hangs over 5 s"}
     figures = [Figure(words, results.count(name), "== 0" if name in ("wrong", "crash", "hang") else "")
                for name, words in known.items() if words]
     other = [result for result in results if result not in known]
     for result in sorted(set(other))[:10]:
         print("!!", result)
-    return [*figures, Figure("tracebacks and other ends", len(other), "== 0")]
+    return [*figures, Figure("tracebacks and other unexpected ends", len(other), "== 0")]
 
 
 def _in_lanes(folder, lanes, parts):
@@ -358,7 +368,7 @@ def _in_lanes(folder, lanes, parts):
             for one in folders:
                 shutil.copytree(source, one)
             shares = [range(lane, size, lanes) for lane in range(lanes)]
-            results.append(list(itertools.chain(*pool.map(watched, [check] * lanes, shares, folders))))
+            results.append(list(itertools.chain(*pool.map(supervised, [check] * lanes, shares, folders))))
     return results
 
 
@@ -367,19 +377,19 @@ def _end(status, err):
 
 
 def _damaged_weights(number):
-    """predict.py of a mutant: refused, or it draws the very same cells."""
+    """Whether predict.py refuses a damaged file, or generates the same cells."""
     import h5py
     name = ("weights.generator.{}.h5", "model.generator.{}.h5", "weights.combined_model.{}.h5")[number % 3].format(RUN)
     damaged_hdf5(Path("intact", name), Path(name), number)
     status, _, err = quiet(predict.main, ["-i", name, "-s", 1, "-c", "nowhere"])
     if status != 0:
         return _end(status, err)
-    with h5py.File("images/stack2.DCGAN.WGAN-GP.h5") as drawn, h5py.File("stack.h5") as expected:
-        return "read" if np.array_equal(drawn["stack"][()], expected["stack"][()]) else "wrong"
+    with h5py.File("images/stack2.DCGAN.WGAN-GP.h5") as generated, h5py.File("stack.h5") as expected:
+        return "read" if np.array_equal(generated["stack"][()], expected["stack"][()]) else "wrong"
 
 
 def _damaged_checkpoints(number):
-    """train.py -w of a mutant with a whole checkpoint of iteration 2 beside it: on from the one or from the other."""
+    """Whether train.py -w resumes from a damaged file correctly, or from the intact checkpoint of iteration 2."""
     shutil.rmtree("checkpoints")
     shutil.copytree("intact", "checkpoints")
     path = combined(Path("."), RUN)
@@ -417,7 +427,7 @@ def _mutant_image(number, folder):
 
 
 def _damaged_training_images(number):
-    """One mutant and one whole image of its kind; a batch of 3 is too large for them, which ends what can be read."""
+    """Train on one damaged and one intact image; no batch is small enough, so train.py ends after reading them."""
     shutil.rmtree("cells", ignore_errors=True)
     base, mutant = _mutant_image(number, Path("cells"))
     shutil.copy(base, Path("cells", f"whole{base.suffix}"))
@@ -435,7 +445,7 @@ def _damaged_pictures(number):
 # ---------------------------------------------------------------------------------------------- hostile files
 
 def hostile_files(folder, size=None, lanes=2):
-    """Each hostile file in a process of its own, whose memory is compared with that of an ordinary file's."""
+    """Each hostile file in a separate process, whose memory is compared with that for an ordinary file."""
     here = trained(folder / "hostile")
     weights = combined(here, RUN).with_name(f"weights.generator.{RUN}.h5")
     (here / "checks").mkdir()
@@ -455,22 +465,22 @@ def hostile_files(folder, size=None, lanes=2):
     jobs = [(command, path) for command, paths in plans.items() for path in [normal[command], *paths]]
     with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
         ends = list(pool.map(lambda job: _measured(folder / f"job{jobs.index(job)}", here, *job), jobs))
-    memory = {command: kilobytes for (command, path), (_, kilobytes, _, _) in zip(jobs, ends) if path == normal[command]}
+    memory = {command: end[1] for (command, path), end in zip(jobs, ends) if path == normal[command]}
     hostile = [(command, path, *end) for (command, path), end in zip(jobs, ends) if path != normal[command]]
     for command, path, what, kilobytes, seconds, _ in hostile:
         if what not in ("read", "refused") or kilobytes > 2 * memory[command] or seconds > 20:
             print("!!", command, path.name, what, kilobytes, memory[command], f"{seconds:.1f}")
     return [Figure("hostile files read", len(hostile), ">= 1"),
             Figure("code executed", sum(end[-1] for end in hostile), "== 0"),
-            Figure("memory above twice that of an ordinary file",
+            Figure("memory above twice that for an ordinary file",
                    sum(end[3] > 2 * memory[end[0]] for end in hostile), "== 0"),
             Figure("tracebacks, crashes, hangs", sum(end[2] not in ("read", "refused") for end in hostile), "== 0"),
-            Figure("most memory, as a multiple of an ordinary file's",
+            Figure("peak memory, as a multiple of that for an ordinary file",
                    round(max(end[3] / memory[end[0]] for end in hostile), 2), "<= 2")]
 
 
 def _measured(folder, source, command, path):
-    """(what became of it, kilobytes of memory at most, seconds, whether code in it ran) of a command that reads `path`."""
+    """(outcome, peak memory in KB, seconds, whether code in the file ran) of a command that reads `path`."""
     shutil.copytree(source / "data", folder / "data")
     if command == "train.py -w":
         shutil.copytree(source / "intact", folder / "checkpoints")
@@ -496,7 +506,7 @@ def _measured(folder, source, command, path):
 # ---------------------------------------------------------------------------------------------- two jobs
 
 def two_jobs(folder, size=1, lanes=2):
-    """A second job in the folder of a first one; then in that of a killed one."""
+    """A second job in the folder of a running job, then in that of a killed one."""
     here, options, environment = prepared(folder / "jobs"), ("-m", "DCGAN", "-e", 10**6), os.environ.get("SLURM_JOB_ID")
     os.environ["SLURM_JOB_ID"] = "4711"
     refused = named = wrong = stale = 0
@@ -509,7 +519,8 @@ def two_jobs(folder, size=1, lanes=2):
                 second = Run(here, *options, *extra, number=1)
                 status, _, err = second.finish()
                 refused += is_refusal(status, err)
-                named += all(words in err for words in (os.uname().nodename, f"process {first.process.pid}", "job 4711"))
+                named += all(words in err for words in (
+                    os.uname().nodename, f"process {first.process.pid}", "job 4711"))
             wrong += first.process.poll() is not None or read_weights(combined(here, RUN))[1].iteration < before
             other = Run(here, "-m", "DCGAN-separable", "-e", 2, number=2)
             wrong += other.finish()[0] != 0
@@ -520,35 +531,35 @@ def two_jobs(folder, size=1, lanes=2):
         os.environ.pop("SLURM_JOB_ID")
         if environment:
             os.environ["SLURM_JOB_ID"] = environment
-    return [Figure("second jobs in a folder that is in use", 2 * size), Figure("  refused in one line", refused,
-                                                                             f"== {2 * size}"),
+    return [Figure("second jobs in a folder that is in use", 2 * size),
+            Figure("  refused in one line", refused, f"== {2 * size}"),
             Figure("  with host, process and job of the holder", named, f"== {2 * size}"),
-            Figure("first jobs, or jobs of another name, that came to harm", wrong, "== 0"),
+            Figure("first jobs, or jobs of another name, that were disturbed", wrong, "== 0"),
             Figure("locks that outlived a SIGKILL", stale, "== 0")]
 
 
 # ---------------------------------------------------------------------------------------------- a full disk
 
 def full_disk(folder, size=24, lanes=2):
-    """Training on small disks (tmpfs) with less and less room; then with room again."""
+    """Training on small disks (tmpfs) with too little room, then with room again."""
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", sys.executable, __file__, "--full-disk",
                            folder, str(size)], capture_output=True, text=True, timeout=1200)
     if "--full-disk" not in done.stdout:
-        return [Figure("disks filled: not possible here, as no file system can be mounted", 0)]
+        return [Figure("full disks: not tested, as no file system can be mounted here", 0)]
     count = json.loads(done.stdout.split("--full-disk")[1])
     for line in count.pop("odd"):
         print("!!", line)
     return [Figure("trainings on a disk that became full", count["full"], f">= {size // 3}"),
-            Figure("  with enough room after all", count["enough"]),
+            Figure("trainings with enough room after all", count["enough"]),
             Figure("ends other than status 2 and one line with the bytes", count["otherwise"], "== 0"),
             Figure("checkpoints lost or damaged", count["lost"], "== 0"),
-            Figure("half-written files left behind", count["left"], "== 0"),
-            Figure("trainings that did not go on when there was room", count["stuck"], "== 0")]
+            Figure("partial files left behind", count["left"], "== 0"),
+            Figure("trainings that did not resume when there was room", count["stuck"], "== 0")]
 
 
 def _fill_disks(folder, size):
-    """In a mount namespace of our own: a disk for the checkpoints and one for the pictures, filled by turns."""
+    """In a separate mount namespace: fill a disk for the checkpoints and one for the pictures, alternately."""
     count = dict.fromkeys(("full", "enough", "otherwise", "lost", "left", "stuck"), 0) | {"odd": []}
     prepared(folder / "here")
     os.chdir(folder / "here")
@@ -569,7 +580,7 @@ def _fill_disks(folder, size):
         status, _, err = quiet(train.main, [*options, "-e", done + 3, "-w"])
         count["full"] += status == 2
         count["enough"] += status == 0
-        # TensorBoard's own writer does not tell how much it needs.
+        # TensorBoard's writer does not report how much it needs.
         if status != 0 and not (is_refusal(status, err) and re.search(r"\d bytes|tensorboard", err)):
             count["otherwise"] += 1
             count["odd"].append(f"{left} {part}: {status} {err[-400:]}")
@@ -594,7 +605,7 @@ def _fill_disks(folder, size):
 # ---------------------------------------------------------------------------------------------- signals
 
 def signals(folder, size=50, lanes=2):
-    """SIGINT, SIGTERM and SIGUSR1 at random moments of the start, steps, saves and grids."""
+    """SIGINT, SIGTERM and SIGUSR1 at random moments of the start, iterations, saves and sample grids."""
     with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
         counts = list(pool.map(lambda k: _signalled(folder / f"signal{k}", k), range(size)))
     for count in counts:
@@ -603,17 +614,17 @@ def signals(folder, size=50, lanes=2):
     return [Figure("signals (SIGINT, SIGTERM, SIGUSR1)", len(counts), f"== {size}"),
             Figure("  before the first iteration", sum(count["early"] for count in counts)),
             Figure("  inside a save", sum(count["saving"] for count in counts)),
-            Figure("exit statuses other than 130, or 75", sum(count["status"] for count in counts), "== 0"),
-            Figure("tracebacks or other words on standard error", sum(count["words"] for count in counts), "== 0"),
-            Figure("iterations done and not saved", sum(count["lost"] for count in counts), "== 0"),
-            Figure("longest time to the end, s", round(max(count["seconds"] for count in counts), 1), "<= 30")]
+            Figure("exit statuses other than 130 or 75", sum(count["status"] for count in counts), "== 0"),
+            Figure("tracebacks or other text on standard error", sum(count["words"] for count in counts), "== 0"),
+            Figure("finished iterations that were not saved", sum(count["lost"] for count in counts), "== 0"),
+            Figure("longest time until the end, s", round(max(count["seconds"] for count in counts), 1), "<= 30")]
 
 
 def _signalled(folder, k):
     here, rng = prepared(folder), random.Random(k)
     number = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)[k % 3]
     command = (TRAIN, "-d", "data", *MODEL, "-e", 10**6, "-M", 3, "--keep_every", 2)
-    if k % 2:           # a plain train.py, mostly before its first iteration; Python itself needs a moment to start
+    if k % 2:           # a plain train.py, mostly before its first iteration; Python needs a moment to start
         process = subprocess.Popen([sys.executable, *map(str, command)], cwd=here, text=True, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)
         time.sleep(rng.uniform(0.15, 6))
@@ -634,11 +645,11 @@ def _signalled(folder, k):
     seconds = time.monotonic() - start
     if not k % 2:
         out, err = run.out.read_text(), run.err.read_text()
-    told = re.search(r"after (\d+) iterations", out)
+    reported = re.search(r"after (\d+) iterations", out)
     done = len(logged(here, RUN))
     saved = read_weights(combined(here, RUN))[1].iteration if combined(here, RUN).exists() else 0
     expected = 130 if number == signal.SIGINT else 75
-    lost = saved != done or bool(told) and int(told[1]) != done
+    lost = saved != done or bool(reported) and int(reported[1]) != done
     odd = process.returncode != expected or err or lost or leftovers(here)
     return {"early": done == 0, "saving": saving is not None, "status": process.returncode != expected,
             "words": err != "", "lost": lost, "seconds": seconds,
@@ -650,7 +661,7 @@ PARTS = {"kills": kills, "resumes": resumes, "hdf5": damaged_hdf5_files, "images
 
 
 def main(names):
-    """Print the table of the parts `names`, all by default; returns 1 if a figure is not what is due."""
+    """Print the table of the parts `names`, by default of all; returns 1 if a figure is not as required."""
     start, good = time.monotonic(), True
     with tempfile.TemporaryDirectory() as folder:
         for name in names or PARTS:
@@ -659,9 +670,9 @@ def main(names):
             print(f"\n{PARTS[name].__doc__.splitlines()[0]}  [{time.monotonic() - began:.0f} s]")
             for figure in figures:
                 good = good and figure.holds
-                print(f"  {figure.what:76}{figure.number!s:>8}{'' if figure.holds else f'   must be {figure.due}'}",
-                      flush=True)
-    print(f"\n{'all as due' if good else 'NOT AS DUE'}, {(time.monotonic() - start) / 60:.1f} minutes")
+                remark = "" if figure.holds else f"   must be {figure.required}"
+                print(f"  {figure.title:76}{figure.number!s:>8}{remark}", flush=True)
+    print(f"\n{'all as required' if good else 'NOT AS REQUIRED'}, {(time.monotonic() - start) / 60:.1f} minutes")
     return 0 if good else 1
 
 

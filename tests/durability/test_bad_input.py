@@ -1,5 +1,6 @@
-"""Mistakes and bad files, through the commands themselves: one line that names them and the remedy, and status 2."""
+"""Mistakes and bad files, given to the commands: one line with the mistake and the remedy, and status 2."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import train
+from biogans.core import predict, train
+from biogans.core.engine import Engine
+from biogans.system import hdf5
 from conftest import ROOT, SMALL, write_images
 
 TRAIN = ("-d", "data", "-m", "DCGAN", *SMALL)
@@ -21,13 +24,13 @@ MODEL = "checkpoints/model.generator.DCGAN.WGAN-GP.1.h5"
 
 
 def listing(folder):
-    """{file or link below `folder`: its bytes}; empty folders do not count."""
+    """{path below `folder`: its bytes} of all files and links."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
 def refused(data, run, tmp_path):
-    """A function that runs a command which must be refused without a trace, and checks the words of its one line."""
+    """A function that runs a command which must be refused without changing files, and checks its one line."""
     def check(script, *arguments, words):
         before = listing(tmp_path)
         done = run(script, *arguments)
@@ -40,8 +43,8 @@ def refused(data, run, tmp_path):
 
 
 @pytest.fixture
-def mistake(data, tmp_path, monkeypatch, capsys):
-    """The same for train.py, called inside this process, which saves the seconds that TensorFlow needs to start."""
+def train_refuses(data, tmp_path, monkeypatch, capsys):
+    """The same for train.py, in this process, which saves the start of TensorFlow."""
     monkeypatch.chdir(tmp_path)
 
     def check(*arguments, words):
@@ -89,52 +92,52 @@ def test_mistakes_on_the_command_line(refused, script, arguments, words):
     refused(script, *arguments, words=words)
 
 
-def test_a_folder_without_images(mistake, data):
+def test_a_folder_without_images(train_refuses, data):
     (data / "empty").mkdir()
     (data / "empty" / "notes.txt").write_text("x")
-    mistake("-d", "data/empty", words=("data/empty", "no images here", ".png"))
+    train_refuses("-d", "data/empty", words=("data/empty", "no images here", ".png"))
 
 
-def test_a_bad_image_is_named(mistake, data):
+def test_a_bad_image_is_reported(train_refuses, data):
     truncate(data / "LIN_train" / "Tea1" / "cell005.png")
-    mistake(*TRAIN, words=("Tea1/cell005.png", "--skip-bad-images"))
+    train_refuses(*TRAIN, words=("Tea1/cell005.png", "--skip-bad-images"))
     (data / "LIN_train" / "Alp14" / "cell003.png").write_text("no image")
-    mistake(*TRAIN, words=("Alp14/cell003.png", "--skip-bad-images"))
-    mistake(*TRAIN, "--cache", "cells.npy", words=("Alp14/cell003.png", "--skip-bad-images"))
+    train_refuses(*TRAIN, words=("Alp14/cell003.png", "--skip-bad-images"))
+    train_refuses(*TRAIN, "--cache", "cells.npy", words=("Alp14/cell003.png", "--skip-bad-images"))
 
 
-def test_a_factor_of_which_no_image_can_be_read(mistake, data):
+def test_a_factor_without_readable_images(train_refuses, data):
     for path in (data / "LIN_train" / "Alp14").iterdir():
         truncate(path)
-    mistake(*TRAIN, "--skip-bad-images", words=("Alp14", "none of its 12 images can be read", "-p Tea1"))
+    train_refuses(*TRAIN, "--skip-bad-images", words=("Alp14", "none of its 12 images can be read", "-p Tea1"))
 
 
-def test_images_of_different_sizes(mistake, data):
+def test_images_of_different_sizes(train_refuses, data):
     Image.fromarray(np.zeros((16, 32, 3), np.uint8)).save(data / "LIN_train" / "Tea1" / "cell011.png")
-    mistake(*TRAIN, words=("Tea1/cell011.png", "16x32", "Alp14/cell000.png", "16x24", "alike"))
+    train_refuses(*TRAIN, words=("Tea1/cell011.png", "16x32", "Alp14/cell000.png", "16x24", "alike"))
 
 
 @pytest.mark.parametrize("size", [(10, 10), (48, 81), (15, 24)])
-def test_sides_that_can_not_be_halved(mistake, tmp_path, size):
+def test_sides_that_cannot_be_halved(train_refuses, tmp_path, size):
     write_images(tmp_path / "odd", size=size)
-    mistake("-d", "odd", *TRAIN[2:], words=("{}x{} pixels".format(*size), "crop or pad", "multiples of 4"))
+    train_refuses("-d", "odd", *TRAIN[2:], words=("{}x{} pixels".format(*size), "crop or pad", "multiples of 4"))
 
 
-def test_one_channel_needs_another_architecture(mistake):
-    mistake("-d", "data", "-b", "4", "--channels", "2", words=("DCGAN-starshaped needs two channels", "-m DCGAN"))
+def test_one_channel_needs_another_architecture(train_refuses):
+    train_refuses("-d", "data", "-b", "4", "--channels", "2", words=("DCGAN-starshaped needs two channels", "-m DCGAN"))
 
 
 @pytest.mark.parametrize("folder", ["checkpoints", "images"])
-def test_a_file_stands_where_an_output_folder_is_needed(mistake, tmp_path, folder):
+def test_a_file_in_the_place_of_an_output_folder(train_refuses, tmp_path, folder):
     (tmp_path / folder).write_text("mine")
-    mistake(*TRAIN, words=(folder, "a file stands", "choose another"))
+    train_refuses(*TRAIN, words=(folder, "a file stands", "choose another"))
 
 
 # ---------------------------------------------------------------------------------------------- with a trained network
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder where train.py ran two iterations, with bad images skipped; .output is what it printed."""
+    """.folder: where train.py ran two iterations and skipped bad images; .done: its CompletedProcess."""
     folder = tmp_path_factory.mktemp("trained")
     write_images(folder / "data" / "LIN_train")
     truncate(folder / "data" / "LIN_train" / "Tea1" / "cell005.png")
@@ -146,15 +149,14 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def workplace(trained, tmp_path):
-    """The test's own copy of that folder."""
+    """A copy of that folder for one test."""
     shutil.copytree(trained.folder, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
 @pytest.fixture
-def fails(workplace, monkeypatch, capsys):
-    """A function that calls the main function of predict or train here, and checks the one line of the refusal."""
-    from biogans.core import predict
+def refuses(workplace, monkeypatch, capsys):
+    """A function that calls the main function of predict or train there, and checks the one line of the refusal."""
     monkeypatch.chdir(workplace)
 
     def check(main, *arguments, words):
@@ -178,12 +180,12 @@ def test_bad_images_are_skipped_and_counted(trained):
     ("-m", "DCGAN-separable", "DCGAN"), ("-a", "GAN", "WGAN-GP"), ("--ngf", "8", "4"), ("--ndf", "8", "4"),
     ("-z", "100", "6"), ("--lrD", "0.5", "0.0001"), ("-o", "rmsprop", "adam"), ("--wgangp_lambda", "1", "10"),
     ("-p", "Alp14", "green")])
-def test_options_that_contradict_the_file(fails, option, given, stored):
-    fails("predict", "-i", GENERATOR, option, given, words=(f" {given}", f" {stored}", GENERATOR))
+def test_options_that_contradict_a_file(refuses, option, given, stored):
+    refuses("predict", "-i", GENERATOR, option, given, words=(f" {given}", f" {stored}", GENERATOR))
 
 
 def flip_bit_of_array(path):
-    """One bit of the largest array, where HDF5 itself notices nothing."""
+    """Flip a bit of the largest array, which HDF5 itself does not check."""
     with h5py.File(path, "r") as file:
         arrays = []
         file.visititems(lambda name, thing: arrays.append(thing) if isinstance(thing, h5py.Dataset) else None)
@@ -215,14 +217,11 @@ def empty(path):
 
 
 def other_settings_with_a_right_checksum(path):
-    """A file made by hand: the networks that it describes are not those whose arrays it holds."""
-    import json
-
-    from biogans.system import hdf5
+    """Describe other networks than those whose arrays are in the file."""
     with h5py.File(path, "r+") as file:
-        facts = json.loads(file.attrs["biogans"])
-        facts["network"]["ngf"] = 8
-        hdf5.describe(file, facts)
+        metadata = json.loads(file.attrs["biogans"])
+        metadata["network"]["ngf"] = 8
+        hdf5.describe(file, metadata)
 
 
 DAMAGES = {truncate: "readable", flip_bit_of_array: "checksum", flip_bit_of_settings: "checksum",
@@ -231,39 +230,38 @@ DAMAGES = {truncate: "readable", flip_bit_of_array: "checksum", flip_bit_of_sett
 
 @pytest.mark.parametrize("name", [GENERATOR, MODEL, COMBINED])
 @pytest.mark.parametrize("damage", [*DAMAGES, other_settings_with_a_right_checksum])
-def test_damaged_weights_are_not_drawn_from(fails, workplace, damage, name):
+def test_damaged_weights_generate_nothing(refuses, workplace, damage, name):
     damage(workplace / name)
-    fails("predict", "-i", name, words=(name, DAMAGES.get(damage, "shape")))
+    refuses("predict", "-i", name, words=(name, DAMAGES.get(damage, "shape")))
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, other_settings_with_a_right_checksum])
-def test_training_does_not_go_on_from_a_damaged_checkpoint(fails, workplace, damage):
+def test_training_does_not_resume_from_a_damaged_checkpoint(refuses, workplace, damage):
     damage(workplace / COMBINED)
-    fails("train", *CONTINUE, words=(COMBINED, DAMAGES.get(damage, "ngf: 8 there, 4 here")))
+    refuses("train", *CONTINUE, words=(COMBINED, DAMAGES.get(damage, "ngf: 8 there, 4 here")))
 
 
-def test_a_critic_draws_nothing(fails):
-    fails("predict", "-i", CRITIC, words=(CRITIC, "critic 0", "generator"))
+def test_a_critic_generates_nothing(refuses):
+    refuses("predict", "-i", CRITIC, words=(CRITIC, "critic 0", "generator"))
 
 
-def test_training_does_not_go_on_from_a_generator(fails, workplace):
+def test_training_does_not_resume_from_a_generator(refuses, workplace):
     shutil.copy(workplace / GENERATOR, workplace / COMBINED)
-    fails("train", *CONTINUE, words=(COMBINED, "holds one network", "weights.combined_model"))
+    refuses("train", *CONTINUE, words=(COMBINED, "holds one network", "weights.combined_model"))
 
 
-def test_other_hyperparameters_are_listed(fails):
-    fails("train", *CONTINUE, "--lrG", "0.5", "--ngf", "8", "-s", "7",
+def test_other_hyperparameters_are_listed(refuses):
+    refuses("train", *CONTINUE, "--lrG", "0.5", "--ngf", "8", "-s", "7",
           words=(COMBINED, "network ngf: 4 there, 8 here", "training lrG: 0.0002 there, 0.5 here",
                  "training seed: 42 there, 7 here", "-w"))
 
 
-def test_other_images_are_noticed(fails, workplace):
+def test_other_images_are_detected(refuses, workplace):
     (workplace / "data" / "LIN_train" / "Tea1" / "cell000.png").unlink()
-    fails("train", *CONTINUE, words=(COMBINED, "images number: 22 there, 21 here"))
+    refuses("train", *CONTINUE, words=(COMBINED, "images number: 22 there, 21 here"))
 
 
 def test_evaluation_with_images_of_another_size(workplace, monkeypatch, capsys):
-    from biogans.core import predict
     monkeypatch.chdir(workplace)
     write_images(workplace / "others", size=(32, 32))
     assert predict.main(["-i", GENERATOR, "-e", "-d", "others"]) == 2
@@ -271,17 +269,17 @@ def test_evaluation_with_images_of_another_size(workplace, monkeypatch, capsys):
     assert "others" in line and "32x32" in line and "16x24" in line and line.count("\n") == 1
 
 
-def test_a_file_stands_where_the_stack_is_to_be_written(fails, workplace):
+def test_a_file_in_the_place_of_the_folder_of_stacks(refuses, workplace):
     shutil.rmtree(workplace / "images")
     (workplace / "images").write_text("mine")
-    fails("predict", "-i", GENERATOR, words=("images", "a file stands"))
+    refuses("predict", "-i", GENERATOR, words=("images", "a file stands"))
 
 
 @pytest.mark.parametrize("script, arguments, damage, words", [
     ("predict.py", ("-i", GENERATOR), flip_bit_of_array, (GENERATOR, "checksum", "another copy")),
     ("train.py", (*CONTINUE, "-g", "99"), None, ("-g 99", "device(s)", "at most"))])
-def test_refusals_in_a_process_of_their_own(refused, workplace, script, arguments, damage, words):
-    """TensorFlow's own messages do not get in between."""
+def test_refusals_in_a_separate_process(refused, workplace, script, arguments, damage, words):
+    """Messages of TensorFlow are suppressed."""
     if damage:
         damage(workplace / GENERATOR)
     refused(script, *arguments, words=words)
@@ -289,8 +287,8 @@ def test_refusals_in_a_process_of_their_own(refused, workplace, script, argument
 
 # ---------------------------------------------------------------------------------------------- diverging
 
-def test_a_huge_learning_rate_is_warned_of_and_its_nan_ends_the_run(workplace, run):
-    """The earlier run's files are put aside, unharmed."""
+def test_a_huge_learning_rate_causes_a_warning_and_nan_ends_the_run(workplace, run):
+    """The files of the earlier run are moved aside unchanged."""
     before = {name: content for name, content in listing(workplace / "checkpoints").items() if name.endswith(".h5")}
     done = run("train.py", *TRAIN, "--skip-bad-images", "-e", "200", "--lrD", "1e9", "--lrG", "1e9")
     assert done.returncode == 2 and "Traceback" not in done.stderr
@@ -302,8 +300,7 @@ def test_a_huge_learning_rate_is_warned_of_and_its_nan_ends_the_run(workplace, r
 
 
 def test_a_nan_keeps_the_last_checkpoint(workplace, monkeypatch, capsys):
-    """A loss that is NaN in iteration 3 leaves the checkpoint of iteration 2 as it was."""
-    from biogans.core.engine import Engine
+    """A loss that is NaN in iteration 3 leaves the checkpoint of iteration 2 unchanged."""
     monkeypatch.setattr(Engine, "iterate", lambda *arguments: (float("nan"), 0.0))
     before = {path: path.read_bytes() for path in (workplace / "checkpoints").glob("*.h5")}
     monkeypatch.chdir(workplace)

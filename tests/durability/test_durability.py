@@ -1,4 +1,4 @@
-"""A short form of durability.py, which `make test-durability` runs in full."""
+"""A short form of durability.py; `make test-durability` runs all of it."""
 
 import pytest
 
