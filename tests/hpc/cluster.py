@@ -53,14 +53,16 @@ def slurm(folder, port):
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith(("SLURM_", "SBATCH_", "TF_NUM"))}
     environment |= {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
-    commands = [["munged", "--foreground", "--force", f"--key-file={folder}/munge.key", f"--socket={folder}/munge.socket",
-                 f"--pid-file={folder}/munge.pid", f"--seed-file={folder}/munge.seed"],
+    commands = [["munged", "--foreground", "--force", f"--key-file={folder}/munge.key",
+                 f"--socket={folder}/munge.socket", f"--pid-file={folder}/munge.pid",
+                 f"--seed-file={folder}/munge.seed"],
                 ["slurmctld", "-D", "-c"], ["slurmd", "-D", "-N", "n1"], ["slurmd", "-D", "-N", "n2"]]
     daemons = []
     try:
         for command in commands:
-            log = open(folder / f"{command[0]}-{len(daemons)}.log", "w")
-            daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL))
+            with open(folder / f"{command[0]}-{len(daemons)}.log", "w") as log:
+                daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log,
+                                                stdin=subprocess.DEVNULL))
             wait_for(lambda: Path(folder, "munge.socket").exists(), 10, lambda: logs(folder))
         wait_for(lambda: idle(environment) == {"n1", "n2"}, 30, lambda: logs(folder))
         yield environment

@@ -22,8 +22,8 @@ def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm")
     with slurm(folder / "cluster", port=17000 + os.getpid() % 1000 * 4) as environment:
         yield environment | {
-            "BG_HOME": str(ROOT), "BG_BIN": f"{ROOT}/bin", "BG_SRC": f"{ROOT}/src/biogans/core", "BG_DATA": f"{ROOT}/data",
-            "PATH": f"{ROOT}/bin:{environment['PATH']}"}
+            "BG_HOME": str(ROOT), "BG_BIN": f"{ROOT}/bin", "BG_SRC": f"{ROOT}/src/biogans/core",
+            "BG_DATA": f"{ROOT}/data", "PATH": f"{ROOT}/bin:{environment['PATH']}"}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from test_container import container, test_commands_and_help, test_sample_data_and_edited_sources  # noqa: F401
+from test_container import test_commands_and_help, test_sample_data_and_edited_sources  # noqa: F401
 
 from .cluster import ROOT, TOOLS, Job, need, show
 
@@ -21,7 +21,8 @@ def built(tmp_path_factory):
     need("apptainer")
     need("base")
     if not re.search(r"^root:", Path("/etc/subuid").read_text(), re.MULTILINE):
-        subprocess.run(["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", "root"], check=True)
+        subprocess.run(["usermod", "--add-subuids", "100000-165535", "--add-subgids", "100000-165535", "root"],
+                       check=True)
     image = tmp_path_factory.mktemp("container") / "biogans"
     done = subprocess.run([
         TOOLS / "apptainer/bin/apptainer", "build", "--fakeroot", "--sandbox",

@@ -63,7 +63,7 @@ def test_the_page(cluster, tmp_path):
             show(f"$ {command}", output)
             if command.startswith(("sbatch", "$BG_HOME/hpc/swarm-array")):
                 wait_for(lambda: not subprocess.run(["squeue", "-h"], env=cluster, capture_output=True).stdout, 240,
-                         lambda: output)
+                         lambda output=output: output)
             if status or not same(comparable(expected), comparable(output), FLAGS):
                 different.append(f"$ {command}\n{output}    with status {status}, and the page has\n{expected}")
     finally:

@@ -18,9 +18,9 @@ def test_easybuild(tmp_path):
     environment["PATH"] = f"{TOOLS}/easybuild/bin:{environment['PATH']}"
     prefix = ["bash", "-c", '. /usr/share/modules/init/bash; "$@"', "bash"]
     done = subprocess.run([*prefix, TOOLS / "easybuild/bin/eb", ROOT / "hpc/BioGANs-1.0.0.eb", f"--prefix={tmp_path}",
-                           f"--sourcepath={tmp_path}/sources", "--modules-tool=EnvironmentModules", "--module-syntax=Tcl",
-                           "--allow-use-as-root-and-accept-consequences"], cwd=tmp_path, env=environment,
-                          capture_output=True, text=True)
+                           f"--sourcepath={tmp_path}/sources", "--modules-tool=EnvironmentModules",
+                           "--module-syntax=Tcl", "--allow-use-as-root-and-accept-consequences"], cwd=tmp_path,
+                          env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     loaded = subprocess.run(["bash", "-c", f". /usr/share/modules/init/bash; module use {tmp_path}/modules/all; "
                              "module load BioGANs/1.0.0; ls $BG_BIN; train.py -h"], env=environment,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from test_modulefile import LOAD_LINE, SHOW, VERSION, module, shown  # noqa: F401
+from module_shell import LOAD_LINE, SHOW, VERSION, shown
 
 from .cluster import ROOT, need, show
 
@@ -21,7 +21,7 @@ def tools():
 
 @pytest.fixture(scope="module")
 def apps():
-    """A site's folder: version 1.0.0 from `make install`, then moved; 1.1.0, derived from it; a module tree with both."""
+    """A site's folder: version 1.0.0 from `make install`, then moved; 1.1.0, made from it; a module tree with both."""
     folder = Path(tempfile.mkdtemp(prefix="biogans-apps-"))         # other users can't enter tmp_path
     folder.chmod(0o755)
     done = subprocess.run(["make", "install", f"PREFIX={folder}/first", "PYTHON=/usr/bin/python3"], cwd=ROOT,
@@ -44,10 +44,11 @@ def apps():
     shutil.rmtree(folder)
 
 
-def test_a_session_under_the_installed_module(module, apps):        # noqa: F811
+def test_a_session_under_the_installed_module(module, apps):
     """A user's session, up to a picture of a cell that the user's own network generated."""
     home = apps / "biogans" / VERSION
-    done = module(f"module load biogans; {SHOW}; ls $BG_BIN $BG_SRC > names; cp -r ${{BG_DATA}}_48-80/* .; cp $BG_SRC/* . && "
+    done = module(f"module load biogans; {SHOW}; ls $BG_BIN $BG_SRC > names; "
+                  "cp -r ${BG_DATA}_48-80/* .; cp $BG_SRC/* . && "
                   "train.py -d data -m DCGAN -a GAN --ngf 4 --ndf 4 -b 4 -e 1 | tail -n 1 && "
                   "predict.py -i checkpoints/weights.generator.DCGAN.GAN.1.h5 | tail -n 1 && "
                   "visualize.py -i images/stack2.DCGAN.GAN.h5 -o cell.png", use=apps / "modulefiles")
@@ -56,16 +57,18 @@ def test_a_session_under_the_installed_module(module, apps):        # noqa: F811
     show(f"{module.name}, installed in a prefix:", done.stdout)
 
 
-def test_an_edited_copy_runs_with_the_installed_environment(module, apps):      # noqa: F811
-    """Even if `python` is the machine's own, without our libraries."""
-    done = module("module load biogans; cp $BG_SRC/* .; echo 'import tifffile; print(\"my networks\", tifffile.__file__)' >> "
-                  "models.py; /usr/bin/python3 train.py -h", use=apps / "modulefiles")
+def test_an_edited_copy_runs_with_the_installed_environment(module, apps):
+    """Even if `python` is the machine's own, without the libraries."""
+    done = module("module load biogans; cp $BG_SRC/* .; "
+                  "echo 'import tifffile; print(\"my networks\", tifffile.__file__)' >> models.py; "
+                  "/usr/bin/python3 train.py -h", use=apps / "modulefiles")
     assert done.returncode == 0 and done.stdout.startswith(f"my networks {apps}/biogans/{VERSION}/.venv/"), done.stderr
 
 
-def test_versions_side_by_side(module, apps):       # noqa: F811
-    done = module("module avail biogans 2>&1 | cat; module load biogans; echo $BG_HOME; module switch biogans biogans/1.1.0; "
-                  "echo $BG_HOME; train.py -h | head -n 1; module unload biogans; echo [$BG_HOME]", use=apps / "modulefiles")
+def test_versions_side_by_side(module, apps):
+    done = module("module avail biogans 2>&1 | cat; module load biogans; echo $BG_HOME; "
+                  "module switch biogans biogans/1.1.0; echo $BG_HOME; train.py -h | head -n 1; "
+                  "module unload biogans; echo [$BG_HOME]", use=apps / "modulefiles")
     assert VERSION in done.stdout and "1.1.0" in done.stdout
     first, second, usage, unloaded = done.stdout.splitlines()[-4:]
     assert (first, second, unloaded) == (f"{apps}/biogans/{VERSION}", f"{apps}/biogans/1.1.0", "[]")
@@ -80,7 +83,8 @@ def test_nothing_was_written_to_the_prefix(apps):
     work.mkdir()
     work.chmod(0o777)
     done = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-ec",
-                           f"cp -r {home}/data_48-80/* .; {home}/bin/train.py -d data -m DCGAN -a GAN --ngf 4 -b 4 -e 1"],
+                           f"cp -r {home}/data_48-80/* .; "
+                           f"{home}/bin/train.py -d data -m DCGAN -a GAN --ngf 4 -b 4 -e 1"],
                           cwd=work, capture_output=True, text=True, env={"PATH": os.defpath, "HOME": str(work)})
     assert done.returncode == 0, done.stdout + done.stderr
     files = set(home.rglob("*"))
@@ -89,6 +93,6 @@ def test_nothing_was_written_to_the_prefix(apps):
 
 
 def test_an_installation_is_not_overwritten(apps):
-    for arguments, words in ((f"PREFIX={apps}/biogans/{VERSION}", "there already"), ("PREFIX=", "where?")):
+    for arguments, words in ((f"PREFIX={apps}/biogans/{VERSION}", "already exists"), ("PREFIX=", "where?")):
         done = subprocess.run(["make", "install", arguments], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 2 and words in done.stderr

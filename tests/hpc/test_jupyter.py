@@ -5,6 +5,7 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,9 @@ def get(url):
 
 def test_jupyter(cluster, work):
     need("jupyter")
-    job = Job(cluster | {"PATH": f"{TOOLS}/jupyter/bin:{cluster['PATH']}", "USER": "someone"}, work, "sbatch", "--parsable",
-              "--cpus-per-task=1", "--mem=1000", ROOT / "hpc/jupyter.sbatch", "--allow-root", log="biogans-jupyter-{}.out")
+    job = Job(cluster | {"PATH": f"{TOOLS}/jupyter/bin:{cluster['PATH']}", "USER": "someone"}, work, "sbatch",
+              "--parsable", "--cpus-per-task=1", "--mem=1000", ROOT / "hpc/jupyter.sbatch", "--allow-root",
+              log="biogans-jupyter-{}.out")
     job.wait_for_log("is running at")
     show("sbatch jupyter.sbatch", *job.log.splitlines()[:10])
     node, port = re.search(r"ssh -N -L 8888:(\S+):(\d+) someone@LOGIN_NODE", job.log).groups()
@@ -33,10 +35,11 @@ def test_jupyter(cluster, work):
     with urllib.request.urlopen(kernel, timeout=60) as answer:
         number = json.load(answer)["id"]
     (process,) = subprocess.run(["pgrep", "-f", f"ipykernel.*{number}"], capture_output=True, text=True).stdout.split()
-    settings = dict(entry.split("=", 1) for entry in open(f"/proc/{process}/environ").read().split("\0") if "=" in entry)
+    entries = Path(f"/proc/{process}/environ").read_text().split("\0")
+    settings = dict(entry.split("=", 1) for entry in entries if "=" in entry)
     python = subprocess.run(["readlink", "-f", f"/proc/{process}/exe"], capture_output=True, text=True).stdout.strip()
-    done = subprocess.run([python, "-c", "import biogans.core.models, tifffile; print(biogans.__file__)"], cwd=work, env=settings,
-                          capture_output=True, text=True)
+    done = subprocess.run([python, "-c", "import biogans.core.models, tifffile; print(biogans.__file__)"], cwd=work,
+                          env=settings, capture_output=True, text=True)
     assert done.stdout == f"{ROOT}/src/biogans/__init__.py\n", done.stderr
     show(f"a kernel imports {done.stdout}")
     job.run("scancel", job.number)

@@ -24,9 +24,9 @@ def task(folder, rank):
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes()
-            if (process / "cwd").resolve() == folder and b"python" in words and b"train.py" in words:
-                if f"SLURM_PROCID={rank}".encode() in (process / "environ").read_bytes().split(b"\0"):
-                    return int(process.name)
+            if ((process / "cwd").resolve() == folder and b"python" in words and b"train.py" in words
+                    and f"SLURM_PROCID={rank}".encode() in (process / "environ").read_bytes().split(b"\0")):
+                return int(process.name)
         except OSError:         # it has ended meanwhile
             continue
     raise AssertionError(f"no task {rank} in {folder}")

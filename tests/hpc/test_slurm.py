@@ -162,8 +162,9 @@ echo "$SLURM_ARRAY_TASK_ID is the last"; exit 3
 
 def test_interactive(cluster, work):
     """srun --pty gives a terminal on a node, and TensorFlow as many threads as the job has cores."""
-    command = ('srun --cpus-per-task=3 --mem=500 --pty bash -c "tty; echo on \\$SLURMD_NODENAME; train.py -h | head -n 1; '
-               'python -c \\"import os, biogans.system.lazy; print(os.environ.get(\'TF_NUM_INTRAOP_THREADS\'), \'threads\')\\""')
+    command = ('srun --cpus-per-task=3 --mem=500 --pty bash -c "tty; echo on \\$SLURMD_NODENAME; '
+               'train.py -h | head -n 1; python -c \\"import os, biogans.system.lazy; '
+               'print(os.environ.get(\'TF_NUM_INTRAOP_THREADS\'), \'threads\')\\""')
     path = f"{ROOT}/.venv/bin:{cluster['PATH']}"
     done = subprocess.run(["script", "-qec", command, "/dev/null"], cwd=work, env=cluster | {"PATH": path},
                           capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
