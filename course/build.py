@@ -1,7 +1,7 @@
 """Make the course from course/sources/*.py: notebooks with and without solutions, executed documents, slides.
 
 A source is a Python file in the percent format that Jupytext and most editors understand: "# %%" starts a code cell,
-"# %% [markdown]" a text cell, whose text is an r\"\"\" string. A word after the percent signs gives the kind of the cell:
+"# %% [markdown]" a text cell, whose text is an r\"\"\" string. A word after the percent signs is the kind of the cell:
 
     exercise    students replace the part between ### BEGIN SOLUTION and ### END SOLUTION. They receive the lines after
                 ### HANDOUT, without the leading "# "; these run, but do not pass the check
@@ -142,25 +142,27 @@ def slides(source):
     """
     from markdown_it import MarkdownIt
 
-    markdown, sheets = MarkdownIt("commonmark", {"html": False}).enable("table"), []
-    for cell in read(source):
-        if cell.kind == "slide":
-            formulas = []
-            text = FORMULA.sub(lambda match: _hold(match, formulas), cell.content)
-            page = markdown.render(text).replace('src="', f'src="{source.stem}/')
-            for number, formula in enumerate(formulas):
-                page = page.replace(f"FORMULA{number}.", formula)
-            sheets.append(f"<section>\n{page}</section>\n")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    sheets = [_sheet(markdown, cell.content, source.stem) for cell in read(source) if cell.kind == "slide"]
     title = re.search(r"<h1>(.*?)</h1>", "".join(sheets))[1]
     return PAGE.replace("TITLE", html.escape(re.sub("<.*?>", "", title))).replace("SHEETS", "".join(sheets))
 
 
-def _hold(match, formulas):
-    """Replace a formula by a placeholder, because Markdown would interpret its underscores."""
+def _sheet(markdown, text, folder):
+    """HTML of a slide, whose figures are in `folder`."""
     from latex2mathml.converter import convert
 
-    formulas.append(convert(match[1] or match[2], display="block" if match[1] else "inline"))
-    return f"FORMULA{len(formulas) - 1}."
+    formulas = []
+
+    def hold(match):
+        """Replace a formula by a placeholder, because Markdown would interpret its underscores."""
+        formulas.append(convert(match[1] or match[2], display="block" if match[1] else "inline"))
+        return f"FORMULA{len(formulas) - 1}."
+
+    page = markdown.render(FORMULA.sub(hold, text)).replace('src="', f'src="{folder}/')
+    for number, formula in enumerate(formulas):
+        page = page.replace(f"FORMULA{number}.", formula)
+    return f"<section>\n{page}</section>\n"
 
 
 PAGE = textwrap.dedent("""\

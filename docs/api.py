@@ -17,7 +17,7 @@ class Docstrings(griffe.Extension):
 
 
 def markdown(text):
-    """Convert a docstring: aligned columns of names and meanings become tables, everything else stays as it is typed."""
+    """Convert a docstring: aligned columns of names and meanings become tables, everything else is left as it is."""
     return "\n\n".join(_table(block) or _prose(block) for block in re.split(r"\n\s*\n", text))
 
 

@@ -1,9 +1,9 @@
-"""What MkDocs does not do by itself for mkdocs.yml: its hooks.
+"""The hooks of MkDocs for mkdocs.yml.
 
-The pages link to each other and to sources as they lie in the repository, so that they can be read there. For the site
-the README and its neighbours become pages too, files outside of docs are copied to files/, the commands' pages are made
-from their parsers, those of the core's modules from docstrings (api.py), and formulas become MathML, which browsers show
-without a script.
+Links between pages, and from pages to sources, follow the repository, so that the pages can be read there. The site
+has further pages: the README and its neighbours, a page for each command, made from its parser, and a page for each
+module of the core, made from docstrings (api.py). Linked files outside of docs are copied to files/, and formulas
+become MathML, which browsers show without a script.
 """
 
 import html
@@ -31,8 +31,10 @@ FORMULA = re.compile(r'class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]
 
 def on_config(config):
     notebooks = sorted(path.name for path in (ROOT / "docs/course").glob("*.md"))
-    pages = {"Trained models": list(CARDS.values()), "Commands": [{name: f"commands/{name}.md"} for name in commands.COMMANDS],
-             "Python": [{name: f"api/{name}.md"} for name in CORE], "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
+    pages = {"Trained models": list(CARDS.values()),
+             "Commands": [{name: f"commands/{name}.md"} for name in commands.COMMANDS],
+             "Python": [{name: f"api/{name}.md"} for name in CORE],
+             "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
     for entry in config.nav:
         entry.update({title: pages[title] for title in entry.keys() & pages.keys()})
     config.nav = [entry for entry in config.nav if [] not in entry.values()]
@@ -86,7 +88,7 @@ def _source_of(target, page):
 
 
 def _page_of(source):
-    """Where a file of the repository is on the site. A folder is shown by what is written about it."""
+    """The page on the site for a file of the repository, or for a folder: the page that describes it."""
     if source in PAGES:
         return PAGES[source]
     if (ROOT / source).is_dir():
@@ -98,7 +100,7 @@ def _page_of(source):
 
 
 def _reference(name, parser):
-    """The page of a command: what -h prints, as a document."""
+    """The page of a command: its help as a document."""
     parts = [f"# {name}", f"```text\n{parser.format_usage().strip()}\n```", _prose(parser.description or "")]
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if action.dest != "help"]

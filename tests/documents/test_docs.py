@@ -1,5 +1,4 @@
-"""The pages: parsers take their commands, links and paths lead somewhere, claims about files hold, blocks run, the site
-is whole."""
+"""The documentation: commands, links, paths, claims about files, blocks that run, and the site."""
 
 import argparse
 import collections
@@ -13,9 +12,11 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import h5py
 import pytest
 
 from biogans import commands
+from biogans.core import predict, train
 from conftest import ROOT, SMALL, train_small_networks
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "course").glob("*.md"),
@@ -38,13 +39,18 @@ def pages_with(language, but=()):
     return pytest.mark.parametrize("page", found, ids=lambda page: page.stem)
 
 
+def with_values(text):
+    """A block of a shell with the values of the variables that it sets."""
+    values = dict(re.findall(r"""^(\w+)=["'](.*)["']$""", text, re.MULTILINE))
+    return re.sub(r"\$(\w+)", lambda name: values.get(name[1], name[0]), text)
+
+
 def lines(page):
-    """(line of a shell, whether it is whole), of blocks, of indented lines and of code within the text."""
+    """(line of a shell, whether it is complete) of blocks, indented lines and code within the text."""
     text = page.read_text()
     for match in BLOCK.finditer(text):
         if match["language"] not in ("python", "text"):
-            values = dict(re.findall(r"""^(\w+)=["'](.*)["']$""", match["text"], re.MULTILINE))
-            for line in re.sub(r"\$(\w+)", lambda name: values.get(name[1], name[0]), match["text"]).splitlines():
+            for line in with_values(match["text"]).splitlines():
                 yield re.split(r"   +", line.strip().removeprefix("$ "))[0], True
     text = BLOCK.sub("", text)
     for line in re.findall(r"^    (\S.*)$", text, re.MULTILINE):
@@ -54,7 +60,7 @@ def lines(page):
 
 
 def simple_commands(line):
-    """[[word, …], …] of the commands of a line of a shell."""
+    """[[word, …], …] of the commands in a line of a shell."""
     words, commands = shlex.shlex(line, posix=True, punctuation_chars=";&|<>()"), [[]]
     words.whitespace_split = True
     for word in words:
@@ -66,11 +72,11 @@ def simple_commands(line):
 
 
 class Refused(Exception):
-    """What a parser says."""
+    """The message of a parser that refuses a command line."""
 
 
 def parse(name, arguments):
-    """Raises Refused unless the command's own parser takes the arguments."""
+    """Parse the arguments of a command. Raises Refused if its parser does not accept them."""
     if name not in commands.COMMANDS:
         raise Refused(f"no command {name}")
     parser = commands.load(name).parser()
@@ -92,13 +98,13 @@ def command_of(names):
 
 
 def checked(line, whole):
-    """How many commands of the line were checked. Raises Refused for one that could not be typed so."""
+    """Check the commands of a line, and return how many they are. Raises Refused for one that would fail."""
     try:
-        commands = simple_commands(line)
-    except ValueError:              # no line of a shell: a quotation mark in what a program prints
+        found = simple_commands(line)
+    except ValueError:              # no line of a shell, but output with a quotation mark
         return 0
     count = 0
-    for words in commands:
+    for words in found:
         names = [os.path.basename(word) for word in words]
         name, first, rest = command_of(names)
         if rest and words[rest:] and (first == 0 or names[0] in BEFORE or "=" in names[0]):
@@ -123,7 +129,7 @@ CORE = [f"{name}.py" for name in commands.GROUPS["train and generate"]]
 
 
 @each_page
-def test_the_parsers_take_the_commands_of_a_page(page):
+def test_the_parsers_accept_the_commands_of_a_page(page):
     refusals = []
     for line, whole in lines(page):
         try:
@@ -134,10 +140,11 @@ def test_the_parsers_take_the_commands_of_a_page(page):
 
 
 def test_commands_are_found_and_wrong_ones_refused():
-    """The check above is worth something."""
+    """The check above finds planted mistakes."""
     assert sum(checked(*line) for page in PAGES for line in lines(page)) > 150
     assert checked("srun -n 2 train.py -d data | tee log; predict.py -i FILE -n 3", True) == 2
-    for wrong in ("train.py -d data --no-such", "cd x && train.py -d data -a GAAN", "predict.py -n 3", "biogans evalaute -d data"):
+    for wrong in ("train.py -d data --no-such", "cd x && train.py -d data -a GAAN", "predict.py -n 3",
+                  "biogans evalaute -d data"):
         with pytest.raises(Refused):
             checked(wrong, True)
     assert checked("predict.py -n 3", False) == 1
@@ -151,10 +158,10 @@ def test_the_python_of_a_page_is_python(page):
         compile(text, page.name, "exec")
 
 
-# ------------------------------------------------------------------------------------------ what the pages claim
+# ------------------------------------------------------------------------------------------ claims of the pages
 
 def anchors(page):
-    """The anchors of a page's headings, as far as a forge's web page and the site agree on them."""
+    """The anchors of a page's headings, if the forge and the site agree on them."""
     headings = [re.sub(r"[`*]|!?\[|\]\([^)]*\)", "", heading)
                 for heading in re.findall(r"^#+ +(.*)$", BLOCK.sub("", page.read_text()), re.MULTILINE)]
     forge = [re.sub(r"[^\w\s-]", "", heading.lower()).replace(" ", "-") for heading in headings]
@@ -164,7 +171,7 @@ def anchors(page):
 
 
 def numbered(names, separator):
-    """The names, the second one of a kind with 1 at its end."""
+    """The names; repeated ones end with a number, from 1 on."""
     seen = collections.Counter()
     for name in names:
         yield f"{name}{separator}{seen[name]}" if seen[name] else name
@@ -172,7 +179,7 @@ def numbered(names, separator):
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: str(page.relative_to(ROOT)))
-def test_the_links_of_a_page_lead_somewhere(page):
+def test_the_links_of_a_page_have_targets(page):
     """Every relative link points to a file or folder, and its anchor to a heading."""
     text, broken = re.sub(r"`[^`\n]*`", "", BLOCK.sub("", page.read_text())), []
     for target in re.findall(r"\]\(([^)\s]+)", text):
@@ -184,10 +191,10 @@ def test_the_links_of_a_page_lead_somewhere(page):
 
 
 def test_anchors_are_those_of_headings(tmp_path):
-    """The check above is worth something."""
+    """The check above knows the anchors of headings."""
     page = tmp_path / "page.md"
     page.write_text("# A `b.py`: c, [d](e.md)\n```\n# no heading\n```\n## Twice\n## Twice\n## Fréchet\n## e & f\n")
-    assert anchors(page) == {"a-bpy-c-d", "twice"}      # a forge has twice-1, fréchet and e--f, the site something else
+    assert anchors(page) == {"a-bpy-c-d", "twice"}      # the site differs from a forge in twice-1, fréchet and e--f
 
 
 def test_the_index_lists_every_page():
@@ -198,7 +205,7 @@ def test_the_index_lists_every_page():
 
 @each_page
 def test_the_paths_on_a_page_exist(page):
-    """Code such as `tests/core/test_gan.py`, or `core/gan.py` for a module in a room."""
+    """Those in code, such as `tests/core/test_gan.py`, or `core/gan.py` for a module in a room."""
     rooms = [path.name for path in (ROOT / "src/biogans").iterdir() if path.is_dir()]
     missing = []
     for code in re.findall(r"`([\w.-]+/[\w./*-]+)`", BLOCK.sub("", page.read_text())):
@@ -213,16 +220,16 @@ def test_the_paths_on_a_page_exist(page):
 FOLDERS = ("bin", "src", "tests", "benchmarks", "course", "docs", "hpc", "data_48-80", "modulefiles")
 
 
-def test_copies_of_the_sources_are_whole():
-    """`cp $BG_SRC/* .` everywhere: a copy of some of the files does not run."""
-    copies = [copy.strip() for page in PAGES for copy in re.findall(r"\bcp [^\n`;&#]*BG_SRC[^\n`;&#]*", page.read_text())]
+def test_copies_of_the_sources_are_complete():
+    """All pages have `cp $BG_SRC/* .`, because a copy of some of the files does not run."""
+    copies = [copy.strip() for page in PAGES
+              for copy in re.findall(r"\bcp [^\n`;&#]*BG_SRC[^\n`;&#]*", page.read_text())]
     assert len(copies) >= 3 and {*copies} == {"cp $BG_SRC/* ."}
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A user's folder after trainings of a star, of a DCGAN and of an InfoGAN, with all kinds of checkpoints."""
-    from biogans.core import train
     folder = tmp_path_factory.mktemp("written")
     train_small_networks(folder, ("DCGAN",))
     with pytest.MonkeyPatch.context() as patch:
@@ -244,8 +251,8 @@ def section(page, heading):
     return re.split(rf"^#{{1,{len(level)}}} ", text.split(f"{heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def test_the_names_of_weights_are_those_that_a_training_writes(in_written):
-    """All of them, and no others; … and digits stand for what depends on the run."""
+def test_the_page_lists_exactly_the_weights_that_a_training_writes(in_written):
+    """In its names … and digits stand for parts that depend on the run."""
     listed = re.findall(r"`((?:weights|model)\.[^`\s]+)`", section("docs/formats.md", "## Weights"))
     files = [path.name for path in Path("checkpoints").glob("*.h5")]
     kinds = {re.sub(r"\.(DCGAN|InfoGAN).*", "", name) for name in files}
@@ -256,7 +263,7 @@ def test_the_names_of_weights_are_those_that_a_training_writes(in_written):
         assert any(re.fullmatch(ending, name) for name in files), ending
 
 
-def test_the_logs_are_those_that_a_training_writes(in_written):
+def test_the_page_lists_exactly_the_logs_that_a_training_writes(in_written):
     names = re.findall(r"`checkpoints/([^`\s]+)`", section("docs/formats.md", "## Logs and results"))
     for name in names:
         assert any(Path("checkpoints").glob(name.replace("<run>", "*").rstrip("/"))), name
@@ -264,14 +271,11 @@ def test_the_logs_are_those_that_a_training_writes(in_written):
     assert {re.split("[./]", name)[0] for name in others} == {re.split("[./]", name)[0] for name in names}
 
 
-def test_files_describe_themselves_as_the_page_says(in_written):
-    """All datasets and attributes of a stack, and all attributes of a weights file that are not Keras's."""
-    import h5py
-
-    from biogans.core import predict
-
+def test_the_page_lists_all_datasets_and_attributes(in_written):
+    """Those of a stack, and those attributes of a weights file that are not Keras's."""
     def first_column(text):
-        return {name for cell in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)}
+        cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+        return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
     weights = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
     predict.main(["-i", weights, "-s", "1"])
@@ -283,8 +287,8 @@ def test_files_describe_themselves_as_the_page_says(in_written):
         assert {"biogans", "sha256"} == first_column(section("docs/formats.md", "## Weights")) & {*file.attrs}
 
 
-def test_data_folders_have_the_files_that_the_page_says(in_written):
-    """Of each command that makes one, all files in the page's table that it writes, and no others."""
+def test_the_page_lists_the_files_of_data_folders(in_written):
+    """For each command that creates such a folder: the files in the page's table that it writes, and no others."""
     rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", section("docs/formats.md", "## Data folders"), re.MULTILINE)
     makers = {file.strip("`"): re.findall(r"`([^`]+)`", by) for file, by in rows}
     made = {
@@ -303,8 +307,7 @@ def test_data_folders_have_the_files_that_the_page_says(in_written):
 
 
 def test_pages_name_the_measure_that_predict_prints(in_written, capsys):
-    """A paragraph about `predict.py -e`, with a table and a remark in brackets below it, is of no other measure."""
-    from biogans.core import predict
+    """A paragraph about `predict.py -e`, with a table and a remark in brackets below it, names no other measure."""
     predict.main(["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", "-e", "-d", "data"])
     measures, printed = ("two-sample", "wasserstein", "fréchet", "kernel distance"), capsys.readouterr().out.lower()
     assert [name for name in measures if name in printed] == ["two-sample"]
@@ -324,7 +327,7 @@ def test_pages_name_the_measure_that_predict_prints(in_written, capsys):
 # ---------------------------------------------------------------------------------------------- make test-docs
 
 @pytest.mark.docs
-@pages_with("sh", but=("README.md",))                   # which test_readme.py types
+@pages_with("sh", but=("README.md",))                   # which test_readme.py runs
 def test_the_commands_of_a_page(page, tmp_path):
     """All its sh blocks, in order, in one shell, with fewer iterations and images."""
     script = "\n".join(blocks(page, "sh"))
@@ -341,8 +344,7 @@ def test_the_commands_of_a_page(page, tmp_path):
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory):
-    """A folder in which a DCGAN was trained and has drawn."""
-    from biogans.core import predict
+    """A folder in which a DCGAN was trained and generated cells."""
     folder = tmp_path_factory.mktemp("used")
     train_small_networks(folder, architectures=("DCGAN",))
     with pytest.MonkeyPatch.context() as patch:
@@ -362,19 +364,19 @@ def test_the_python_of_a_page_runs(page, used):
 
 @pytest.mark.docs
 def test_the_site_is_whole(tmp_path):
-    """No page outside of the navigation, no link that leads nowhere; every command has its page; formulas are drawn."""
+    """All pages are in the navigation, links have targets, every command has a page, and formulas are MathML."""
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("no MkDocs: make test-docs installs it")
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path], cwd=ROOT,
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert {f"{name}.html" for name in commands.COMMANDS} == {path.name for path in (tmp_path / "commands").iterdir()}
-    train = (tmp_path / "commands/train.html").read_text()
-    assert all(f"--{option}" in train for option in ("gan_algorithm", "num_D_iters", "wgangp_lambda"))
+    reference = (tmp_path / "commands/train.html").read_text()
+    assert all(f"--{option}" in reference for option in ("gan_algorithm", "num_D_iters", "wgangp_lambda"))
     algorithms = (tmp_path / "algorithms.html").read_text()
     assert algorithms.count("<math") > 20 and r"\lambda" not in algorithms
     found = 0
-    for page in {*tmp_path.rglob("*.html")} - {tmp_path / "404.html"}:      # whose addresses begin at a server's root
+    for page in {*tmp_path.rglob("*.html")} - {tmp_path / "404.html"}:      # with addresses from the server's root on
         for address in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text()):
             assert address.startswith(("https://", "data:")) or (page.parent / address).exists(), f"{page}: {address}"
             found += 1

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 
 def test_the_commands_of_the_readme(tmp_path):
-    """All its sh blocks, in order, in one shell."""
+    """All its sh blocks run in order, in one shell."""
     text = (ROOT / "README.md").read_text()
     script = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     assert script.count("train.py") >= 4 and script.count("predict.py") >= 2
@@ -22,5 +22,5 @@ def test_the_commands_of_the_readme(tmp_path):
 
 
 def test_the_readme_is_short():
-    """What is not needed at first sight belongs to docs/README.md."""
+    """Details belong in docs/README.md."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
