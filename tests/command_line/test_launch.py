@@ -73,7 +73,8 @@ def test_a_copy_takes_precedence_over_the_installation(edited):
         assert done.stdout.startswith("my networks") and not done.stderr
 
 
-def test_the_installed_commands_ignore_a_copy_in_the_working_directory(edited, run):
+def test_installed_commands_ignore_a_copy(edited, run):
+    """Even if it is the working directory."""
     for command in commands.COMMANDS:
         done = run(command, "-h", cwd=edited)
         assert done.returncode == 0 and done.stdout.startswith("usage:"), done.stderr

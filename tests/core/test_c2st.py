@@ -22,7 +22,8 @@ def score(brightness, critic=SMALL, seed=0):
                       critic, seed)
 
 
-def test_images_of_one_distribution_score_0_within_the_error_over_splits():
+def test_images_of_one_distribution_score_0():
+    """Within the standard deviation over splits."""
     scores = []
     pool, other = images(120, seed=1), images(120, seed=2)
     for split in range(4):

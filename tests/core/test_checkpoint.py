@@ -319,7 +319,7 @@ def test_an_interrupted_save_is_completed(star, history, tmp_path, capsys):
     assert not capsys.readouterr().out
 
 
-def test_a_damaged_checkpoint_is_refused_with_the_name_of_an_earlier_one(history):
+def test_the_message_about_damage_names_an_earlier_checkpoint(history):
     paths, _ = history
     paths.combined.write_bytes(paths.combined.read_bytes()[:-5000])
     with pytest.raises(InputError, match=r"use another copy, such as .*previous-40.h5, or train again"):

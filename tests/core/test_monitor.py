@@ -144,7 +144,7 @@ def test_a_log_without_scores_is_continued(here):
     (lambda test: [path.unlink() for path in sorted((test / "Tea1").iterdir())[4:]], "Tea1 has fewer than 8"),
     (lambda test: shutil.rmtree(test / "Tea1"), "other factors"),
     (lambda test: (test / "Tea1" / "cell000.png").write_bytes(b""), "cell000.png")])
-def test_held_out_images_that_do_not_match_are_reported_in_one_line(here, capsys, spoil, reason):
+def test_unsuitable_held_out_images_are_reported_in_one_line(here, capsys, spoil, reason):
     spoil(here / "data" / "LIN_test")
     assert train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "1"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "no scores" in line]

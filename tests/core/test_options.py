@@ -50,8 +50,8 @@ def test_fixed_defaults():
     assert resolve_sizes(parsed(), 1) == {"nz": 100, "ngf": 64, "ndf": 64}
 
 
-def test_networks_of_seven_channels_are_three_and_a_half_times_as_wide():
-    """As in the paper. The factor applies to the sizes of a preset, but not to given ones."""
+def test_networks_of_seven_channels_are_wider():
+    """By 3.5 as in the paper. The factor applies to the sizes of a preset, but not to given ones."""
     assert resolve_sizes(parsed(), 7 / 2) == {"nz": 350, "ngf": 224, "ndf": 224}
     assert resolve_sizes(parsed("--preset", "fast", "-z", "100"), 7 / 2) == {"nz": 100, "ngf": 56, "ndf": 56}
 
@@ -87,7 +87,8 @@ def test_updates_of_the_critic_in_an_iteration(iteration, updates):
     assert ALGORITHMS["WGAN-GP"](settings).critic_updates(iteration) == 7
 
 
-def test_critics_with_a_gradient_penalty_have_no_batch_normalisation():
+def test_critics_with_batch_normalisation():
+    """All but those with a gradient penalty."""
     assert {name: algorithm.defaults.critic_batch_norm for name, algorithm in ALGORITHMS.items()} == {
         "GAN": True, "WGAN": True, "WGAN-GP": False, "hinge": True, "R1": False}
 

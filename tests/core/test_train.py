@@ -230,7 +230,7 @@ def test_a_second_ctrl_c_ends_the_process_at_once(here):
 
 
 @pytest.mark.parametrize("output", ["picture", "losses"])
-def test_without_room_for_a_picture_or_the_log_the_run_saves_and_ends(here, monkeypatch, capsys, output):
+def test_a_run_without_room_for_its_output_saves_and_ends(here, monkeypatch, capsys, output):
     def fail(*arguments):
         raise NoRoom("images/x.png can't be written: 0 bytes are free")
     monkeypatch.setattr(Log, output, fail)

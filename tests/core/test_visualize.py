@@ -149,7 +149,8 @@ def test_a_picture_in_images_is_not_replaced_by_its_drawing():
     assert Path("images/cell.png").read_bytes() == before and Path("images/cell.channels.png").exists()
 
 
-def test_with_a_screen_a_window_opens_and_a_file_is_written_only_on_request(monkeypatch, capsys):
+def test_with_a_screen_a_window_opens(monkeypatch, capsys):
+    """A file is written only with -o."""
     from matplotlib import pyplot
     shown = []
     monkeypatch.setattr(visualize, "new_window", pyplot.figure)

@@ -191,7 +191,7 @@ def test_the_links_of_a_page_have_targets(page):
 
 
 def test_anchors_are_those_of_headings(tmp_path):
-    """The check above knows the anchors of headings."""
+    """Only those on which a forge and the site agree."""
     page = tmp_path / "page.md"
     page.write_text("# A `b.py`: c, [d](e.md)\n```\n# no heading\n```\n## Twice\n## Twice\n## Fréchet\n## e & f\n")
     assert anchors(page) == {"a-bpy-c-d", "twice"}      # the site differs from a forge in twice-1, fréchet and e--f

@@ -81,7 +81,7 @@ def test_each_group_of_tools_has_its_lock(group):
 
 
 def test_the_minimum_version_of_python():
-    """pip's requirement, the tools, the locks and the pages agree; test_launch.py has the check of the commands."""
+    """pyproject.toml, the locks and the pages agree; test_launch.py tests that of the commands."""
     def stated(pattern, path):
         return {*re.findall(pattern, (ROOT / path).read_text())}
 

@@ -48,7 +48,8 @@ def test_a_folder_that_cannot_be_created(tmp_path):
 
 # ---------------------------------------------------------------------------------------------- full disks
 
-def test_files_larger_than_the_disk_are_refused_before_anything_is_written(tmp_path):
+def test_a_file_larger_than_the_disk_is_refused(tmp_path):
+    """Before anything is written."""
     target = tmp_path / "weights.h5"
     target.write_text("old")
     message = r"weights.h5 .* needs 1,152,921,504,606,846,976 bytes, and [\d,]+ bytes are free"
@@ -140,7 +141,7 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path, holder):
     assert not lock.path.exists()
 
 
-def test_leftovers_are_removed_unless_another_process_uses_the_folder(tmp_path, holder):
+def test_leftovers_in_a_folder_without_other_processes_are_removed(tmp_path, holder):
     leftover, other = tmp_path / ".grid.DCGAN.GAN.1.x.partial.png", tmp_path / ".grid.DCGAN.GAN.2.x.partial.png"
     complete = tmp_path / "grid.DCGAN.GAN.1.png"
     for path in (leftover, other, complete):
