@@ -116,6 +116,7 @@ def document(executed, folder):
         parts.append(f"```python\n{cell.source}\n```")
         printed = "".join(output.text for output in cell.outputs
                           if output.output_type == "stream" and output.name == "stdout")
+        printed = printed.replace(str(COURSE.parent), "/apps/biogans/1.0.0")        # wherever it was executed
         if printed.strip():
             parts.append(f"```text\n{printed.rstrip()}\n```")
         pictures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]

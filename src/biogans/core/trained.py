@@ -207,20 +207,21 @@ def _remedy(path):
 # ---------------------------------------------------------------------------------------------- writing cells
 
 class Position(NamedTuple):
-    """How far an output is: `done` of `number` cells; `note` is called now and then with the cells done."""
+    """The progress of an output: `done` of `number` cells; `note` is called from time to time with the cells done."""
 
     number: int
     done: int = 0
     note: Callable[[int], None] = lambda done: None
 
 
-def fill(sink: Any, generator: TrainedGenerator, latents: Iterable[np.ndarray], channels: Sequence[int],
+def fill(sink: stacks.Sink, generator: TrainedGenerator, latents: Iterable[np.ndarray], channels: Sequence[int],
          position: Position) -> None:
-    """Generate cells into a sink of system/stacks.py, from position.done on, and close it.
+    """Generate cells into a sink, from position.done on, and close it.
 
-    latents    batches of z (cells, nz), position.number cells in all
+    latents    batches of z (cells, nz), position.number cells in total
     channels   positions of the generator's channels to write
-    Memory does not grow with the number of cells.
+
+    Memory does not grow with the number of cells. Raises files.NoRoom or OSError if the disk is full.
     """
     from tqdm import tqdm
 
@@ -243,14 +244,15 @@ def fill(sink: Any, generator: TrainedGenerator, latents: Iterable[np.ndarray], 
         sink.close(complete)
 
 
-def write_stack(path: Path, generator: TrainedGenerator, latents: Sequence[np.ndarray], channels: Sequence[int],
-                attributes: dict[str, Any], **extra: Any) -> None:
-    """Write generated cells to the HDF5 file `path`, which then holds the datasets of stacks.Stack.
+def write_stack(path: str | Path, generator: TrainedGenerator, latents: Sequence[np.ndarray],
+                channels: Sequence[int], attributes: dict[str, Any], **extra: Any) -> None:
+    """Write generated cells to a new HDF5 stack (stacks.Stack).
 
-    latents      batches of z (cells, nz), in a list
+    latents      batches of z (cells, nz)
     channels     positions of the generator's channels to write
-    attributes   of the stack, as TrainedGenerator.stack_attributes returns them
+    attributes   description of the stack, such as TrainedGenerator.stack_attributes
     extra        further datasets
+
     Raises files.NoRoom.
     """
     spec, number = generator.spec, sum(map(len, latents))
