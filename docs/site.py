@@ -17,7 +17,7 @@ from biogans import commands
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md", "docs/README.md": "contents.md", "CONTRIBUTING.md": "CONTRIBUTING.md",
-         "CHANGELOG.md": "CHANGELOG.md", "course/README.md": "course/index.md",
+         "CHANGELOG.md": "CHANGELOG.md", "RELEASING.md": "RELEASING.md", "course/README.md": "course/index.md",
          "course/INSTRUCTOR.md": "course/INSTRUCTOR.md"}
 CARDS = {str(path.relative_to(ROOT)): f"cards/{path.relative_to(ROOT / 'data_48-80/checkpoints')}"
          for path in sorted((ROOT / "data_48-80/checkpoints").rglob("card.*.md"))}
