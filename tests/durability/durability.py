@@ -331,7 +331,7 @@ def damaged_hdf5_files(folder, size=1000, lanes=2):
     shares = size // 2, size // 4, size - size // 2 - size // 4
     checks = _damaged_weights, _damaged_checkpoints, _damaged_stacks
     counts = _in_lanes(folder, lanes, list(zip(checks, shares)))
-    return [Figure("damaged HDF5 files (predict.py {}, train.py -w {}, visualize.py {})".format(*shares),
+    return [Figure("damaged HDF5 files ({} to predict.py, {} to train.py -w, {} to visualize.py)".format(*shares),
                    sum(map(len, counts)), f"== {size}"),
             *_outcomes(counts, "silently wrong weights", "  replaced by the earlier checkpoint"),
             Figure("  damaged checkpoints from which train.py -w did not resume correctly",

@@ -100,16 +100,16 @@ def test_a_folder_without_images(train_refuses, data):
 
 def test_a_bad_image_is_reported(train_refuses, data):
     truncate(data / "LIN_train" / "Tea1" / "cell005.png")
-    train_refuses(*TRAIN, words=("Tea1/cell005.png", "--skip-bad-images"))
+    train_refuses(*TRAIN, words=("Tea1/cell005.png", "--skip_bad_images"))
     (data / "LIN_train" / "Alp14" / "cell003.png").write_text("no image")
-    train_refuses(*TRAIN, words=("Alp14/cell003.png", "--skip-bad-images"))
-    train_refuses(*TRAIN, "--cache", "cells.npy", words=("Alp14/cell003.png", "--skip-bad-images"))
+    train_refuses(*TRAIN, words=("Alp14/cell003.png", "--skip_bad_images"))
+    train_refuses(*TRAIN, "--cache", "cells.npy", words=("Alp14/cell003.png", "--skip_bad_images"))
 
 
 def test_a_factor_without_readable_images(train_refuses, data):
     for path in (data / "LIN_train" / "Alp14").iterdir():
         truncate(path)
-    train_refuses(*TRAIN, "--skip-bad-images", words=("Alp14", "none of its 12 images can be read", "-p Tea1"))
+    train_refuses(*TRAIN, "--skip_bad_images", words=("Alp14", "none of its 12 images can be read", "-p Tea1"))
 
 
 def test_images_of_different_sizes(train_refuses, data):
@@ -142,7 +142,7 @@ def trained(tmp_path_factory):
     write_images(folder / "data" / "LIN_train")
     truncate(folder / "data" / "LIN_train" / "Tea1" / "cell005.png")
     (folder / "data" / "LIN_train" / "Alp14" / "cell003.png").write_text("no image")
-    command = [sys.executable, ROOT / "bin" / "train.py", *TRAIN, "-e", "2", "--skip-bad-images"]
+    command = [sys.executable, ROOT / "bin" / "train.py", *TRAIN, "-e", "2", "--skip_bad_images"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     return SimpleNamespace(folder=folder, done=done)
 
@@ -168,7 +168,7 @@ def refuses(workplace, monkeypatch, capsys):
     return check
 
 
-CONTINUE = (*TRAIN, "--skip-bad-images", "-w", "-e", "3")
+CONTINUE = (*TRAIN, "--skip_bad_images", "-w", "-e", "3")
 
 
 def test_bad_images_are_skipped_and_counted(trained):
@@ -290,7 +290,7 @@ def test_refusals_in_a_separate_process(refused, workplace, script, arguments, d
 def test_a_huge_learning_rate(workplace, run):
     """It causes a warning, NaN ends the run, and the files of the earlier run are moved aside unchanged."""
     before = {name: content for name, content in listing(workplace / "checkpoints").items() if name.endswith(".h5")}
-    done = run("train.py", *TRAIN, "--skip-bad-images", "-e", "200", "--lrD", "1e9", "--lrG", "1e9")
+    done = run("train.py", *TRAIN, "--skip_bad_images", "-e", "200", "--lrD", "1e9", "--lrG", "1e9")
     assert done.returncode == 2 and "Traceback" not in done.stderr
     warning, end = done.stderr.splitlines()
     assert warning.startswith("warning: a learning rate of 1e+09") and "losses became" in end and "--lrD" in end
