@@ -167,7 +167,7 @@ def bare_python():
 
 def test_a_copy_finds_the_python_of_the_module(edited, tmp_path):
     """After `module load biogans`, whichever Python runs it."""
-    done = python(edited / "train.py", "-h", cwd=tmp_path, executable=bare_python())
+    done = python(edited / "train.py", "-h", cwd=tmp_path, executable=bare_python(), PYTHONPATH="")
     assert done.returncode == 1 and "module load biogans" in done.stderr and done.stderr.count("\n") == 1
     if not (ROOT / ".venv").exists():
         pytest.skip("this installation has no environment of its own")
@@ -192,9 +192,10 @@ def test_a_wheel_runs_commands_and_copies(tmp_path, data, copy):
         file.write("\nprint('my networks')\n")
     for environment, words in (({}, f"sources in {packages}"), ({"BG_SRC": str(copy)}, "my networks")):
         done = subprocess.run([tmp_path / "venv/bin/biogans", "train", "-d", data, "-m", "DCGAN", *SMALL, "-e", "1"],
-                              cwd=tmp_path, capture_output=True, text=True, env=os.environ | environment)
+                              cwd=tmp_path, capture_output=True, text=True,
+                              env=os.environ | {"PYTHONPATH": ""} | environment)
         assert done.returncode == 0 and words in done.stdout, done.stderr
-    done = python(copy / "train.py", "-h", cwd=tmp_path, executable=tmp_path / "venv/bin/python")
+    done = python(copy / "train.py", "-h", cwd=tmp_path, executable=tmp_path / "venv/bin/python", PYTHONPATH="")
     assert done.returncode == 0 and done.stdout.startswith("my networks"), done.stderr
 
 

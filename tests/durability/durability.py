@@ -431,7 +431,7 @@ def _damaged_training_images(number):
     shutil.rmtree("cells", ignore_errors=True)
     base, mutant = _mutant_image(number, Path("cells"))
     shutil.copy(base, Path("cells", f"whole{base.suffix}"))
-    skip = ["--skip-bad-images"] if number % 2 else []
+    skip = ["--skip_bad_images"] if number % 2 else []
     status, out, err = quiet(train.main, ["-d", "cells", "-m", "DCGAN", "-b", 10**6, *skip])
     if is_refusal(status, err) and "too few for a batch" in err:
         return "read"
