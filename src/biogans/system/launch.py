@@ -80,7 +80,9 @@ def announce() -> None:
     sources = Path(core.__file__).resolve().parent
     print("biogans {}, sources in {}".format(__version__, sources), flush=True)
     if Path("train.py").is_file() and Path("models.py").is_file() and not sources.samefile("."):
-        print("(the copy of the sources in this folder is not used: to use it, export BG_SRC=$PWD)", flush=True)
+        variable = "APPTAINERENV_BG_SRC" if "APPTAINER_CONTAINER" in os.environ else "BG_SRC"
+        print("(the copy of the sources in this folder is not used: to use it, export {}=$PWD)".format(variable),
+              flush=True)
 
 
 def program() -> str:
