@@ -130,6 +130,7 @@ class Team:
 
     def stop(self, status: int, message: str = "") -> None:
         """End this process and the other tasks at once, whatever they wait for. All files are complete, old or new."""
+        self._leaving = True        # the others' answers must not end this process before it has said why
         self._send({"end": status})
         if message:
             print(f"train.py: {message}: stopped; saved files are kept: resume with -w", file=sys.stderr)
