@@ -16,7 +16,7 @@ def prefix(tmp_path):
     def install(name):
         home = tmp_path / name
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "cell*")
-        for part in ("bin", "src", "modulefiles", "data_48-80"):
+        for part in ("bin", "src", "modulefiles", "data", "data_48-80"):
             shutil.copytree(ROOT / part, home / part, ignore=ignored)
         return home
     return install
@@ -30,7 +30,8 @@ def test_load(module):
 def test_what_users_type(module):
     """The session in the user's guide: list the commands and sources, copy the sources and the sample data."""
     done = module("module load biogans; ls $BG_BIN; ls $BG_SRC; cp $BG_SRC/* . && echo copied; ls models.py; "
-                  "cp -r $BG_DATA\\_48-80/* .; ls -d */; cp -r ${BG_DATA}_48-80/* .; ls -d data/*/; "
+                  "cp -r $BG_DATA_48-80/* .; ls -d */; cp -r $BG_DATA\\_48-80/* .; cp -r ${BG_DATA}_48-80/* .; "
+                  "ls $BG_DATA; ls -d data/*/; "
                   "echo images: $(ls images)")
     names = done.stdout.split()
     assert done.returncode == 0 and done.stderr == LOAD_LINE
@@ -92,7 +93,7 @@ def test_whatis(module):
 
 def test_help_gives_the_first_commands(module):
     done = module("module help biogans")
-    for words in ("cp -r ${BG_DATA}_48-80/* .", "train.py -d data", "predict.py -i ", "visualize.py -i ", "BG_SRC"):
+    for words in ("cp -r $BG_DATA_48-80/* .", "train.py -d data", "predict.py -i ", "visualize.py -i ", "BG_SRC"):
         assert words in done.stdout + done.stderr
     assert "Loading" not in done.stdout + done.stderr
 

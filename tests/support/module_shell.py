@@ -15,12 +15,14 @@ INITS = {
 }
 VERSION = "1.0.0"
 LOAD_LINE = f"[+] Loading biogans {VERSION}\n"
-SHOW = r'for v in BG_HOME BG_BIN BG_SRC BG_DATA; do printf "%s=%s\n" $v "${!v}"; done; echo "first=${PATH%%:*}"'
+SHOW = (r'for v in BG_HOME BG_BIN BG_SRC BG_DATA BG_DATA_48; do printf "%s=%s\n" $v "${!v}"; done; '
+        r'echo "first=${PATH%%:*}"')
 
 
 def shown(home):
     """The output of SHOW after the module of the installation `home` was loaded."""
-    return f"BG_HOME={home}\nBG_BIN={home}/bin\nBG_SRC={home}/src/biogans/core\nBG_DATA={home}/data\nfirst={home}/bin\n"
+    return (f"BG_HOME={home}\nBG_BIN={home}/bin\nBG_SRC={home}/src/biogans/core\nBG_DATA={home}/data\n"
+            f"BG_DATA_48={home}/data_48\nfirst={home}/bin\n")
 
 
 class ModuleShell:
