@@ -33,7 +33,7 @@ all: .venv/installed
 
 demo: .venv/installed
 	mkdir -p demo/images
-	cd demo && $(BIN)/predict.py -i $(CURDIR)/data_48-80/checkpoints/weights.generator.$(STAR).6.h5 -s 1
+	cd demo && $(BIN)/predict.py -i $(CURDIR)/data_48-80/checkpoints/weights.generator.$(STAR).48_80.1.6.h5 -s 1
 	cd demo && $(BIN)/visualize.py -i images/stack7.$(STAR).h5 -o images/trained_model.png
 	@echo "A cell from the trained model: demo/images/trained_model.png. Now training your own, some minutes:"
 	cd demo && $(BIN)/train.py -d $(SAMPLE) --preset fast -e $(DEMO_ITERATIONS) -M 200
@@ -158,7 +158,7 @@ install:
 	@test -n "$(LOCK)" || { echo "TENSORFLOW=$(TENSORFLOW): tensorflow-cpu or tensorflow[and-cuda]" >&2; exit 2; }
 	mkdir -p "$(PREFIX)"
 	cp -r LICENSE *.md CITATION.cff setup.py pyproject.toml requirements.lock requirements-gpu.lock requirements-course.lock \
-	    bin src data_48-80 modulefiles hpc docs course "$(PREFIX)"
+	    bin src data data_48-80 modulefiles hpc docs course "$(PREFIX)"
 	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
 	find "$(PREFIX)/src" -name __pycache__ -prune -exec rm -r {} +
 	$(PYTHON) -m venv "$(PREFIX)/.venv"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -235,6 +236,38 @@ def test_an_earlier_run_is_set_aside(star, tmp_path):
     assert sorted(path.name for path in aside.iterdir()) == sorted(
         path.name for path in (own.generator, own.critic("critic", 0), own.log))
     assert other.read_text() == "old" and own.set_aside() is None
+
+
+@pytest.mark.parametrize("killed", ["before the first checkpoint", "after the first checkpoint", "while moving"])
+def test_files_of_a_new_run_take_their_places_with_its_first_checkpoint(star, tmp_path, killed):
+    """If the process is killed meanwhile, the next run finds either the old files or the new ones, all of them."""
+    run, _, metadata = star
+    old = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP")
+    old.generator.write_text("old")
+    new = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP")
+    with new.locked():
+        new.begin()
+        new.log.write_text("new")
+        new.tensorboard.mkdir(parents=True)
+        (new.tensorboard / "events").write_text("new")
+        assert old.generator.read_text() == "old" and not old.log.exists()
+        if killed != "before the first checkpoint":
+            checkpoint.save(new, run, metadata, 27)
+        if killed == "while moving":
+            new.set_aside()
+            moved = new.combined.parent.rename(tmp_path / f".complete.{new.name}")
+            os.replace(moved / new.log.name, old.log)
+    later = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP")
+    with later.locked():
+        pass
+    assert not [path for path in tmp_path.iterdir() if path.name[0] == "."]
+    if killed == "before the first checkpoint":
+        assert [path.name for path in tmp_path.iterdir()] == [old.generator.name]
+        return
+    assert read_weights(later.combined)[1].iteration == 27 and later.log.read_text() == "new"
+    assert (later.tensorboard / "events").read_text() == "new"
+    aside, = tmp_path.glob("replaced-*")
+    assert (aside / old.generator.name).read_text() == "old"
 
 
 # ---------------------------------------------------------------------------------------------- history

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import dataloader, figures, train
+from biogans.core import dataloader, figures, predict, train
+from biogans.core.engine import Engine
 from biogans.core.trained import read_weights
 from biogans.system.files import NoRoom
 from biogans.system.progress import Log
-from conftest import ROOT, SMALL, guarded
+from conftest import ROOT, SMALL, TEST_MODULES, guarded
 from small_runs import run_train, same, state
 
 TRAIN = (sys.executable, ROOT / "bin" / "train.py", *SMALL, "-d", "data", "-m", "DCGAN")
@@ -108,6 +110,83 @@ def test_a_new_run_moves_the_old_one_aside(here, capsys):
     assert (aside / "DCGAN.WGAN-GP.1").is_dir()     # TensorBoard's
 
 
+def test_files_of_an_earlier_run_stay_until_the_new_one_has_saved(here, monkeypatch):
+    """A run that ends before its first checkpoint, here with an error, changes nothing, and leaves nothing behind."""
+    run_train("-m", "DCGAN", "-e", 1)
+    before = {path.relative_to(here): path.read_bytes() for path in (here / "checkpoints").rglob("*") if path.is_file()}
+    for failing in ("iterate", "generate"):
+        monkeypatch.setattr(Engine, failing, lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_train("-m", "DCGAN", "-e", 2, "-M", 1, "-s", 7)
+        monkeypatch.undo()
+        monkeypatch.chdir(here)
+    predict.main(["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"])
+    run_train("-m", "DCGAN", "-e", 1, "-w")                    # nothing to do, but it cleans up
+    after = {path.relative_to(here): path.read_bytes() for path in (here / "checkpoints").rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_resumed_run_needs_no_options(here, capsys):
+    """-w alone continues with the sizes, rates, factors and iterations of the checkpoint, and equals one long run."""
+    options = ("-d", "data", "-p", "Tea1", "-a", "WGAN", "-b", "3", "--ngf", "5", "--ndf", "4", "-z", "7", "-s", "9",
+               "--lrG", "0.0003", "--num_D_iters", "2", "--no_flips", "--augment", "translation", "--average", "0")
+    assert train.main(["-m", "DCGAN", *options, "-e", "4", "-c", "whole"]) == 0
+    assert train.main(["-m", "DCGAN", *options, "-e", "2", "-c", "halves"]) == 0
+    assert train.main(["-d", "data", "-c", "halves", "-w", "-e", "4"]) == 0
+    assert same(state(here / "whole")[0], state(here / "halves")[0])
+    assert train.main(["-d", "data", "-c", "halves", "-w"]) == 0
+    assert "already has the 4 iterations" in capsys.readouterr().out
+
+
+def test_options_that_contradict_the_checkpoint_are_listed_at_once(here, run):
+    """All of them, before TensorFlow is imported and the images are read."""
+    run_train("-m", "DCGAN", "-e", 1)
+    done = run("train.py", "-d", "data", "-m", "DCGAN", "-w", "--ngf", "9", "-b", "5", "-p", "Tea1", "--preset", "fast")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "images of" not in done.stdout
+    for words in ("weights.combined_model.DCGAN.WGAN-GP.1.h5", "--ngf 9 (not 4)", "--batch_size 5 (not 4)",
+                  "--polarity_factors Tea1 (not Alp14,Tea1)", "--init he (not paper)", "leave these options out"):
+        assert words in done.stderr
+
+
+def test_the_run_to_resume(here, capsys):
+    """That of -m, -a and -p; without them the default or the only one; otherwise the runs are listed."""
+    run_train("-m", "DCGAN", "-a", "GAN", "-e", 1)
+    assert train.main(["-d", "data", "-w", "-e", "2"]) == 0
+    run_train("-m", "DCGAN-separable", "-a", "GAN", "-e", 1)
+    capsys.readouterr()
+    assert train.main(["-d", "data", "-w"]) == 2
+    assert re.search(r"several runs .*DCGAN-separable.GAN.1.h5, .*DCGAN.GAN.1.h5.*: choose", capsys.readouterr().err)
+    assert train.main(["-d", "data", "-w", "-m", "DCGAN"]) == 0
+    run_train("-e", 1)
+    assert train.main(["-d", "data", "-w", "-e", "2"]) == 0
+    path = here / "checkpoints" / "weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5"
+    assert read_weights(path)[1].iteration == 2
+
+
+def test_a_generator_alone_can_not_be_resumed_but_begins_a_new_run(here, capsys):
+    run_train("-e", 2, "-c", "first")
+    weights = here / "first" / "weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
+    (here / "given").mkdir()
+    shutil.copy(weights, here / "given")
+    assert train.main(["-d", "data", "-c", "given", "-w"]) == 2
+    assert "--start_from given/weights.generator" in capsys.readouterr().err
+    assert train.main(["-d", "data", "-b", "4", "--start_from", str(weights), "-e", "1", "-c", "new", "--lrG", "1e-12",
+                       "--average", "0"]) == 0
+    new, metadata = read_weights(here / "new" / weights.name)
+    old, _ = read_weights(weights)
+    assert (metadata.network.ngf, metadata.network.nz, metadata.iteration) == (4, 6, 1)
+    kernels = [name for name in old if "kernel" in name]
+    assert kernels and all(np.abs(new[name] - old[name]).max() < 0.05 for name in kernels)
+    assert train.main(["-d", "data", "--start_from", str(weights), "--ngf", "7"]) == 2
+    assert "--ngf 7 (not 4)" in capsys.readouterr().err
+
+
+def test_a_long_training_is_estimated_before_it_begins(here, capsys, monkeypatch):
+    monkeypatch.setattr(Engine, "estimated_seconds", lambda engine: 20.0)
+    run_train("-m", "DCGAN", "-e", 2, "--num_D_iters", 5)
+    assert "estimate: 100 s an iteration, 3 min for 2, on" in capsys.readouterr().out
+
+
 def test_equivalent_ways_to_name_the_images(here):
     """For all factors and for one: the weights are the same to the last bit."""
     spellings = [[("data",), ("data/LIN_train",), ("data/LIN_train", "-p", "Tea1,Alp14")],
@@ -153,8 +232,10 @@ def test_signals_stop_after_saving(here, number, status):
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == status and err == ""
-    stopped = re.search(r"after (\d+) iterations.*to resume: train.py (.*) -w$", out.strip())
-    done = int(stopped[1])
+    stopped = re.search(r"after ([\d,]+) iterations?, .*to resume: train.py (.*) -w$", out.strip())
+    done = int(stopped[1].replace(",", ""))
+    again = r"; Ctrl-C again ends at once, losing [\d,]+ iterations?" if number == signal.SIGINT else ""
+    assert re.search(rf"^(Ctrl-C|SIG\w+): stopping after this iteration( \(about \d+ s\))?{again}$", out, re.M)
     _, metadata = state(here / "checkpoints")
     assert metadata.iteration == done > 0
     assert run_train("-m", "DCGAN", "-e", done + 1, "-w") == 0
@@ -216,6 +297,32 @@ def test_a_signal_during_the_imports_is_not_forgotten(here):
                               text=True, capture_output=True, timeout=60,
                               env={**os.environ, "SIGNAL": str(int(number))})
         assert (done.returncode, done.stderr) == (status, "") and "before the first iteration" in done.stdout
+
+
+LONG_CALL = """
+import ctypes, sys
+from biogans.core import engine, train
+real = engine.Engine.iterate
+def iterate(self, iteration, batches):
+    print("iteration begins", flush=True)
+    ctypes.CDLL(None).sleep(600)
+    return real(self, iteration, batches)
+engine.Engine.iterate = iterate
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def test_ctrl_c_is_answered_within_a_long_call(here):
+    """In a call of a library, which Python can't interrupt: the first one is announced, the second one ends it."""
+    process = subprocess.Popen([sys.executable, "-c", LONG_CALL, *TRAIN[2:]], cwd=here, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env={**os.environ, **TEST_MODULES})
+    while process.stdout.readline() != "iteration begins\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert re.match(r"Ctrl-C: stopping after this iteration.*; Ctrl-C again ends at once, losing 1 iteration$",
+                    process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130 and not list((here / "checkpoints").glob("*.h5"))
 
 
 def test_a_second_ctrl_c_ends_the_process_at_once(here):

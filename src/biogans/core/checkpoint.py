@@ -6,9 +6,12 @@ Keras's own layout, with the arrays in `model_weights/<layer>/<variable>`: `kera
 arrays for each part of the training state.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import os
+import re
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +27,13 @@ from ..system.progress import Scores
 from .dataloader import Images
 from .models import NetworkSpec
 from .settings import Metadata, TrainingSettings
-from .trained import earlier_checkpoints, read_weights
+from .trained import earlier_checkpoints, read_metadata, read_weights
 
 if TYPE_CHECKING:               # importing it chooses the backend, which a run does later
     from .engine import Engine
+
+
+COMBINED = re.compile(r"weights\.combined_model\.([^.]+)\.([^.]+)\.(\d+)(?:\.(?:previous-)?\d+)?\.h5")
 
 
 class RunPaths:
@@ -43,6 +49,9 @@ class RunPaths:
     keep_every           checkpoints after multiples of this number of iterations are kept for good, as
                          ….<iteration>.h5; 0 for none
     newest               the iteration that `combined` contains; None until this run has written or restored it
+
+    If there are files of an earlier run, those of a new one are written to a hidden folder until `publish`: the earlier
+    ones stay in place until the new run has saved a complete checkpoint.
     """
 
     def __init__(self, folder: str | Path, spec: NetworkSpec, algorithm: str, keep: int = 2,
@@ -51,18 +60,23 @@ class RunPaths:
         self.newest: int | None = None
         self.name = f"{spec.architecture}.{algorithm}.{spec.greens}"
         self.num_critics = spec.num_critics
-        self.combined = self.folder / f"weights.combined_model.{self.name}.h5"
-        self.generator = self.folder / f"weights.generator.{self.name}.h5"
-        self.model = self.folder / f"model.generator.{self.name}.h5"
-        self.recognizer = self.folder / f"weights.recognizer.{self.name}.h5"
-        self.best = self.folder / f"weights.best_generator.{self.name}.h5"
-        self.log = self.folder / f"log.{self.name}.csv"
-        self.tensorboard = self.folder / "tensorboard" / self.name
+        self._unpublished = self.folder / f".new.{self.name}"
+        self._published = self.folder / f".complete.{self.name}"
+        self._name_files(self.folder)
+
+    def _name_files(self, folder):
+        self.combined = folder / f"weights.combined_model.{self.name}.h5"
+        self.generator = folder / f"weights.generator.{self.name}.h5"
+        self.model = folder / f"model.generator.{self.name}.h5"
+        self.recognizer = folder / f"weights.recognizer.{self.name}.h5"
+        self.best = folder / f"weights.best_generator.{self.name}.h5"
+        self.log = folder / f"log.{self.name}.csv"
+        self.tensorboard = folder / "tensorboard" / self.name
 
     def critic(self, kind: str, k: int) -> Path:
         """Weights of critic k; `kind` is the algorithm's name for it, "critic" or "discriminator"."""
         number = f"[{k}]" if self.num_critics > 1 else ""
-        return self.folder / f"weights.{kind}{number}.{self.name}.h5"
+        return self.combined.with_name(f"weights.{kind}{number}.{self.name}.h5")
 
     def previous(self, iteration: int) -> Path:
         """The checkpoint of an earlier iteration, which later ones replace."""
@@ -86,14 +100,33 @@ class RunPaths:
         try:
             if lock.works:
                 remove_leftovers(self.folder, self.name)
+                self._clean_up()
             yield
         finally:
             lock.release()
 
+    def begin(self) -> None:
+        """Prepare for the files of a new run. Those of an earlier run stay in place."""
+        if self._files():
+            self._unpublished.mkdir(exist_ok=True)
+            self._name_files(self._unpublished)
+
+    def publish(self) -> Path | None:
+        """Move the files of a new run, which has saved a checkpoint, to their places.
+
+        Returns the folder to which the files of an earlier run were moved before, or None if there are none.
+        """
+        if self.combined.parent == self.folder:
+            return None
+        aside = self.set_aside()
+        os.replace(self._unpublished, self._published)
+        self._move_up()
+        self._name_files(self.folder)
+        return aside
+
     def set_aside(self) -> Path | None:
         """Move the files of an earlier run of this name to a new folder. Returns the folder, or None without files."""
-        old = sorted(path for path in self.folder.glob(f"*.{self.name}.*") if path.name[0] != ".")
-        old += [self.tensorboard] if self.tensorboard.exists() else []
+        old = self._files()
         if not old:
             return None
         aside = self.folder / time.strftime("replaced-%Y%m%d-%H%M%S")
@@ -103,6 +136,29 @@ class RunPaths:
         for path in old:
             os.replace(path, aside / path.name)
         return aside
+
+    def _files(self):
+        """The files of this name that are in place, except hidden ones, and the folder for TensorBoard."""
+        found = sorted(path for path in self.folder.glob(f"*.{self.name}.*") if path.name[0] != ".")
+        tensorboard = self.folder / "tensorboard" / self.name
+        return found + [tensorboard] * tensorboard.exists()
+
+    def _move_up(self):
+        """Move the files of a published run to their places or, after a kill, the rest of them."""
+        for path in sorted(path for path in self._published.rglob("*") if path.is_file()):
+            target = self.folder / path.relative_to(self._published)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+        shutil.rmtree(self._published)
+
+    def _clean_up(self):
+        """Finish or remove what a killed run has left in its hidden folders."""
+        if self._published.is_dir():
+            self._move_up()
+        if (self._unpublished / self.combined.name).is_file():
+            self._name_files(self._unpublished)
+            self.publish()
+        shutil.rmtree(self._unpublished, ignore_errors=True)
 
 
 def run_metadata(spec: NetworkSpec, settings: TrainingSettings, images: Images) -> Metadata:
@@ -211,6 +267,48 @@ def _write_network(path, network, metadata, with_architecture=False):
 
 
 # ---------------------------------------------------------------------------------------------- resuming
+
+def find_run(options: argparse.Namespace) -> tuple[Path, Metadata]:
+    """The combined file of the run that train.py's options -w, -c, -m, -a and -p name, and its metadata.
+
+    Without -m and -a it is the run of the default ones or, failing that, the only one in the folder. Raises InputError
+    if there is no such run, or more than one.
+    """
+    folder = Path(options.checkpoints_dir)
+    runs = {match.groups(): folder / f"weights.combined_model.{'.'.join(match.groups())}.h5"
+            for path in sorted(folder.glob("*.h5")) if (match := COMBINED.fullmatch(path.name))}
+    for k, (option, default) in enumerate((("network_model", "DCGAN-starshaped"), ("gan_algorithm", "WGAN-GP"))):
+        given = option in options.given
+        chosen = {run: path for run, path in runs.items() if run[k] == (getattr(options, option) if given else default)}
+        runs = chosen if given else chosen or runs
+    found = [(path, _metadata_of_run(path)) for path in runs.values()]
+    if len(found) > 1 and options.polarity_factors:
+        found = [each for each in found if {*each[1].network.factors} == {*options.polarity_factors}]
+    if not found:
+        raise InputError(_nothing_to_resume(folder, options))
+    if len(found) > 1:
+        names = ", ".join(path.name for path, _ in found)
+        raise InputError(f"{folder} has several runs ({names}): choose one with -m, -a and -p")
+    return found[0]
+
+
+def _metadata_of_run(combined):
+    """The metadata of the newest checkpoint that can be read."""
+    for path in [combined, *earlier_checkpoints(combined)]:
+        with contextlib.suppress(hdf5.Damaged):
+            return read_metadata(path)
+    return read_metadata(combined)
+
+
+def _nothing_to_resume(folder, options):
+    """Why there is no checkpoint to resume, and what to do instead."""
+    generators = sorted(folder.glob(f"weights.generator.{options.network_model}.*.h5"))
+    if not generators:
+        return f"{folder}: no such checkpoint to resume: leave out -w to start a new run"
+    return (f"{folder}: no such checkpoint to resume: {generators[0].name} is a generator without its critics and "
+            f"optimizers: leave out -w to start a new run, which can begin with this generator: --start_from "
+            f"{generators[0]}")
+
 
 def resume(paths: RunPaths, engine: "Engine", metadata: Metadata) -> int:
     """Restore the newest intact checkpoint, and write the other files again if they don't belong to it.

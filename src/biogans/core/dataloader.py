@@ -4,7 +4,6 @@ import collections
 import concurrent.futures.process
 import csv
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..system import image_files
-from ..system.errors import InputError
+from ..system.errors import InputError, did_you_mean
 from ..system.files import replacing
 from ..system.progress import reading
 from .models import Architecture
@@ -125,9 +124,8 @@ def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
         folders = {Path(os.path.abspath(root)).name: files}
     for factor in factors:
         if factor not in folders:
-            near = difflib.get_close_matches(factor, folders, n=1, cutoff=0.3)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise InputError(f"{root}: no polarity factor {factor}: {hint}It has {', '.join(folders)}")
+            raise InputError(f"{root}: no polarity factor {factor}: {did_you_mean(factor, folders)}it has "
+                             f"{', '.join(folders)}")
     return {name: files for name, files in folders.items() if not factors or name in factors}
 
 
@@ -211,7 +209,7 @@ class Blocks:
         starts = range(0, len(self.paths), step)
         with readers() as pool:
             results = self._read(pool, [self.paths[start:start + step] for start in starts])
-            for start, block in zip(reading(self.title)(starts), results, strict=True):
+            for block, start in zip(results, reading(self.title)(starts), strict=True):   # forks before threads start
                 frames: list[np.ndarray] = []
                 positions: list[int] = []
                 for position, result in enumerate(block, start):

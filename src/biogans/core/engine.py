@@ -1,6 +1,7 @@
 """One iteration of a training: its inputs, its losses and the variables it updates; see also backend_<name>.py."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ backend = {"tensorflow": backend_tensorflow, "jax": backend_jax}[lazy.backend()]
 device_name, input_gradient, latent_gradient = backend.device_name, backend.input_gradient, backend.latent_gradient
 
 # Purposes of random numbers. They are a function of (seed, purpose, position), so a run has no random state to save.
+FEW = 8                             # images in a pass that is timed
+PENALISED = ("WGAN-GP", "R1")       # algorithms that differentiate the critic's gradient
+
 _LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
 
@@ -80,9 +84,37 @@ class Engine:
         if self.recognizer:
             self._critic_and_recognizer = backend.twice_differentiable(
                 keras.Model(self.recognizer.input, [self.critics[0].output, self.recognizer.output]))
-        own = len(range(settings.batch_size)[self._part])
-        batch = np.zeros((1, len(self.critics), own, *self.critics[0].input_shape[1:]), np.uint8)
-        self._compiled = self._devices.compile_iteration(self, *self.random_inputs(batch))
+        self._compiled: Callable[..., Any] | None = None
+
+    def compile(self) -> Callable[..., Any]:
+        """The compiled iteration. The first call compiles it, which takes seconds to minutes."""
+        if self._compiled is None:
+            own = len(range(self.settings.batch_size)[self._part])
+            batch = np.zeros((1, len(self.critics), own, *self.critics[0].input_shape[1:]), np.uint8)
+            self._compiled = self._devices.compile_iteration(self, *self.random_inputs(batch))
+        return self._compiled
+
+    def estimated_seconds(self) -> float:
+        """Rough estimate of the seconds that an update of the critics takes, from passes of the networks.
+
+        It holds for CPUs. An update passes each critic 6 times, 10 times with a gradient penalty, and the generator
+        once; the generator's own update adds 3 passes of it and 3 of the critics.
+        """
+        generator = _seconds_per_image(self.generator)
+        critics = len(self.critics) * _seconds_per_image(self.critics[0])
+        passes = 6 + 4 * (self.settings.algorithm in PENALISED)
+        of_generator = (3 * generator + 3 * critics) / self.settings.num_D_iters
+        return (generator + passes * critics + of_generator) * self.settings.batch_size
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the networks run on GPUs."""
+        return backend.available()[0] == "GPU"
+
+    def start_from(self, generator: Network) -> None:
+        """Begin with the weights of a `generator` of the same shape."""
+        for network in (self.generator, self.average):
+            network.set_weights(generator.get_weights())
 
     @property
     def critic_weights(self) -> list[Variable]:
@@ -119,12 +151,16 @@ class Engine:
 
         Returns the loss of the critics in their last update, and the loss of the generator.
         """
-        updates = self.algorithm.critic_updates(iteration)
+        compiled, updates = self.compile(), self.updates(iteration)
         inputs, more = self.random_inputs(batches.take(self.position, updates, self._part))
         decay = min(self.settings.average, (1 + iteration) / (10 + iteration)) if self.settings.average else 0.0
-        critic_loss, generator_loss = self._compiled(inputs, more, np.float32(decay))
+        critic_loss, generator_loss = compiled(inputs, more, np.float32(decay))
         self.position += updates
         return float(critic_loss), float(generator_loss)
+
+    def updates(self, iteration: int) -> int:
+        """Number of updates of the critics in this iteration, counted from 0."""
+        return self.algorithm.critic_updates(iteration)
 
     def random_inputs(self, real: np.ndarray) -> tuple[CriticBatch, np.ndarray]:
         """Add random numbers to `real` (updates, critics, batch, …): the CriticBatch of all updates, and more latents.
@@ -317,6 +353,19 @@ def generate(generator: Network, z: np.ndarray, batch_size: int = 64) -> np.ndar
     """Images of a generator, float32 (cells, height, width, channels) in [-1, 1], for z (cells, nz)."""
     starts = range(0, len(z), batch_size)       # predict() would spend 100 ms per call on its own loop
     return np.concatenate([generator.predict_on_batch(z[start:start + batch_size]) for start in starts])
+
+
+def _seconds_per_image(network):
+    """Seconds that a pass of a network takes for one more image: without what it takes for any number of them."""
+    def shortest(images):
+        inputs, times = np.zeros((images, *network.input_shape[1:]), np.float32), []
+        for _ in range(3):
+            start = time.perf_counter()
+            keras.ops.convert_to_numpy(network(inputs, training=False))
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    return max(0.0, shortest(FEW) - shortest(1)) / (FEW - 1)
 
 
 def _mean(losses: Iterable[Any]) -> Any:

@@ -109,8 +109,12 @@ class WGAN(Algorithm):
         return -keras.ops.mean(fake_scores)
 
     def critic_updates(self, iteration):
-        """100 in each of the first 25 iterations and in every 500th, as in the authors' code: f must be good first."""
-        return 100 if iteration < 25 or iteration % 500 == 0 else self.settings.num_D_iters
+        """By default 100 in each of the first 25 iterations and in every 500th, as in the authors' code.
+
+        f must be good first. A given number of updates holds for all iterations.
+        """
+        many = self.settings.critic_bursts and (iteration < 25 or iteration % 500 == 0)
+        return 100 if many else self.settings.num_D_iters
 
     def constrain(self, weights):
         """Clip the weights to [-c, c]."""

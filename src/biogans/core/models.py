@@ -97,6 +97,11 @@ class NetworkSpec:
         return 1 + self.greens if ARCHITECTURES[self.architecture].composites else self.channels
 
     @property
+    def separates_red(self) -> bool:
+        """Whether red has its own part of z and of every layer."""
+        return ARCHITECTURES[self.architecture].generator in (dcgan_starshaped, dcgan_separable_independent)
+
+    @property
     def red_nz(self) -> int:
         """Length of the first part of z, which belongs to red where red and green are separate."""
         return self.red_part(self.nz)
@@ -137,12 +142,11 @@ class NetworkSpec:
             raise InputError(f"images of {self.height}x{self.width} pixels can be halved only to {height}x{width}: "
                              f"crop or pad both sides to multiples of {2 ** (n + 2)}")
         known = ARCHITECTURES[self.architecture]
-        separates_red = known.generator in (dcgan_starshaped, dcgan_separable_independent)
-        if self.channels < 2 and (separates_red or known.composites or known.per_factor):
+        if self.channels < 2 and (self.separates_red or known.composites or known.per_factor):
             raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
                              f"-m DCGAN")
         least = self.critic_channels if known.composites else 2
-        if separates_red and min(self.nz, self.ngf) < least:
+        if self.separates_red and min(self.nz, self.ngf) < least:
             raise InputError(f"{self.architecture} gives red a part of z and of the filters: --nz and --ngf must be at "
                              f"least {least}")
         if self.codes and not known.has_codes:

@@ -12,7 +12,7 @@ import numpy as np
 from ..system.errors import InputError
 from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
-from ..system.progress import Scores
+from ..system.progress import Scores, distance_text
 from . import dataloader
 from .models import ARCHITECTURES, Architecture
 
@@ -88,7 +88,7 @@ class Monitor:
         wrong = {}
         if scores.held_out_distance > CLEARLY_WORSE * max(best_distance, self.floor):
             wrong["distance"] = (
-                f"warning: the distance to held-out images is {scores.held_out_distance:.3g}; it was "
+                f"warning: the distance to held-out images is {distance_text(scores.held_out_distance)}; it was "
                 f"{best_distance:.3g} in iteration {best_iteration}: the training may have collapsed or diverged; that "
                 f"generator is kept as the best one")
         # Early critics distinguish nothing and the ratio is random, so a single high value does not count.

@@ -23,13 +23,14 @@ def parser() -> arguments.Parser:
         "  train.py -d data --preset fast -e 1000 -M 100        a first impression: minutes on a CPU\n"
         "  train.py -d data -p Alp14 -m DCGAN -a GAN -e 2000    one polarity factor, the simplest model\n"
         "  train.py -d data -m InfoGAN -a GAN --preset infogan  meaningful codes, learnt without labels\n"
-        "  train.py -d data -e 4000 -w                          resume from the checkpoint of the same options\n"
+        "  train.py -d data -w                                  resume the run in the folder checkpoints\n"
         "  srun --nodes=2 --ntasks-per-node=1 train.py -d data  one training on two nodes of a Slurm cluster\n\n"
         "exit status: 0 done; 2 user error; 75 stopped by SIGTERM or SIGUSR1, 130 by Ctrl-C, both after saving"))
     _add_images(p.add_argument_group("images"))
     _add_networks(p.add_argument_group("model"))
     _add_training(p.add_argument_group("training"))
     _add_machine_and_files(p.add_argument_group("machine and files"))
+    p.set_defaults(critic_bursts=None)          # no option, but part of what a checkpoint records
     return p
 
 
@@ -59,6 +60,9 @@ def _add_networks(group):
     rare(group.add_argument("--init", type=arguments.one_of(INITIALIZERS), default=None, metavar="NAME",
                             help="initial weights: paper (normal, 0.02) | he (variance preserved from layer to layer, "
                                  "images start at the background; learns faster); default=paper"))
+    rare(group.add_argument("--start_from", metavar="FILE", default=None,
+                            help="begin a new run with the generator in this file, and with new critics; sizes not "
+                                 "given are the file's"))
     rare(group.add_argument("--categorical", type=arguments.category_counts, default=None, metavar="K,K",
                             help="InfoGAN: number of categories of each categorical code, 0 for none; default=10"))
     rare(group.add_argument("--continuous", type=arguments.index, default=None, metavar="N",
@@ -77,7 +81,7 @@ def _add_training(group):
     rare(group.add_argument("--num_D_iters", type=arguments.positive_int, default=None, metavar="N",
                             help="updates of the discriminator/critic per iteration; default: 1 for GAN and R1, 5 for "
                                  "WGAN, WGAN-GP and hinge (WGAN: 100 in each of the first 25 iterations and in every "
-                                 "500th)"))
+                                 "500th, unless this option is given)"))
     rare(group.add_argument("--num_G_iters", type=arguments.positive_int, default=1, metavar="N",
                             help="updates of the generator per iteration; default=1"))
     rare(group.add_argument("--categorical_weight", type=arguments.positive_float, default=1.0, metavar="L",
@@ -103,7 +107,8 @@ def _add_machine_and_files(group):
                                  "bits, weights stay float32); default=float32"))
     add_checkpoints_dir(group)
     group.add_argument("-w", "--use_pretrained_weights", action="store_true",
-                       help="resume from the stored checkpoint, up to -e iterations in total")
+                       help="resume from the stored checkpoint, up to -e iterations in total; options not given are "
+                            "the checkpoint's")
     group.add_argument("--resume", action="store_true",
                        help="like -w if there is a checkpoint, otherwise start a new run: for requeued jobs")
     group.add_argument("-M", "--monitor_progress", type=arguments.positive_int, default=500, metavar="N",

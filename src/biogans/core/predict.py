@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import secrets
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +20,18 @@ from .. import __version__
 from ..system import arguments, launch, stacks
 from ..system.arguments import rare
 from ..system.errors import InputError
-from . import c2st, codes, options as command_line, trained
+from ..system.outline import measure_outline
+from . import c2st, codes, options as command_line, settings, trained
 from .dataloader import Images
 from .models import NetworkSpec
 from .trained import IMAGES, TrainedGenerator
+
+COMPARED = 100              # cells with whose lengths that of a new cell is compared
+SEPTUM = 1.5                # times the brightness of the cell: the brightness of its middle from which it has a septum
+FEW_ITERATIONS = 300        # with fewer, no preset shows cells
+# Options of train.py that state what the file is expected to contain.
+EXPECTED = ("network_model", "gan_algorithm", "nz", "ngf", "ndf", "optimizer", "lrD", "lrG", "wgan_clip_value",
+            "wgangp_lambda")
 
 
 def parser() -> arguments.Parser:
@@ -33,6 +42,7 @@ def parser() -> arguments.Parser:
         "examples:\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
         "  predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5 -n 16 -s 1\n"
+        "  predict.py -i checkpoints/weights.generator.DCGAN-separable.WGAN-GP.1.h5 --same_red 8\n"
         "  predict.py -i checkpoints/weights.generator.InfoGAN.GAN.0.h5 -n 16 --code c0=3,u1=-0.5\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5 -n 30000 --format png\n"
         "  predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -e -d data"))
@@ -43,6 +53,8 @@ def parser() -> arguments.Parser:
     cells = output.add_mutually_exclusive_group()
     cells.add_argument("-s", "--seed", type=arguments.seed, default=None, metavar="N",
                        help="random seed, to generate the same cells again; by default every run generates new ones")
+    output.add_argument("--same_red", type=arguments.positive_int, default=None, metavar="N",
+                        help="generate N cells with the same red: the greens that go with one red, in place of -n")
     cells.add_argument("--z", metavar="FILE.json",
                        help="latent vector of the cell, as saved by the page of biogans explore, or a list of such "
                             "vectors")
@@ -75,22 +87,17 @@ def _add_expectations(group):
     command_line.add_model(group, rare)
     command_line.add_algorithm(group, rare)
     command_line.add_learning(group)
-    names = ("network_model", "nz", "ngf", "ndf", "wgan_clip_value", "wgangp_lambda", "lrG")
-    group.set_defaults(**dict.fromkeys(names))
+    group.set_defaults(**dict.fromkeys(EXPECTED))
 
 
 def predict(options: argparse.Namespace) -> None:
     """Generate cells as the parsed options specify, write and evaluate them. Raises InputError for user errors."""
     launch.announce()
-    if options.evaluate and not options.data:
-        raise InputError("-e compares with real images: give their folder with -d")
-    if options.z and options.number != 1:
-        raise InputError("-n is the number of random cells: leave it out with --z, whose file determines the number")
+    check_options(options)
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
     check_expectations(generator, options)
-    if options.debug or options.verbose:
-        print(f"{generator.path}: {generator.metadata.to_json()}")
     channels = generator.channels(options.polarity_factors)
+    describe(generator, options.debug or options.verbose)
     if not options.evaluate:
         write_cells(options, generator, channels)
         return
@@ -98,6 +105,32 @@ def predict(options: argparse.Namespace) -> None:
     seed = write_cells(options, generator, channels)
     training = c2st.load_real(options.data, "train", generator.metadata, generator.spec.factors)
     evaluate(c2st.Generated(generator), held_out, training, seed)
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise InputError if options exclude each other, and report those that have no effect."""
+    if options.evaluate and not options.data:
+        raise InputError("-e compares with real images: give their folder with -d")
+    if options.z and (options.number != 1 or options.same_red):
+        raise InputError("-n and --same_red are numbers of random cells: leave them out with --z, whose file "
+                         "determines the number")
+    if options.data and not options.evaluate:
+        print(f"(-d {options.data} is not used: with -e, generated images are compared with the real ones there)")
+
+
+def describe(generator: TrainedGenerator, verbose: bool) -> None:
+    """Print what generates the cells, and a warning if it has learnt little yet."""
+    metadata, path = generator.metadata, generator.path
+    if verbose:
+        print(f"{path}: {metadata.to_json()}")
+    print(f"generator: {path}, {generator.name.replace('.', ', ')}, iteration {metadata.iteration:,}")
+    if metadata.iteration >= FEW_ITERATIONS or metadata.imported:
+        return
+    planned = f" of {metadata.planned:,}" if metadata.planned else ""
+    others = [other for other in trained.similar_files(path) if other.metadata.iteration >= FEW_ITERATIONS]
+    better = "".join(f"; {other.path} has {other.metadata.iteration:,}" for other in others[:1])
+    print(f"warning: it has been trained for {metadata.iteration:,}{planned} iterations only, so expect shapes unlike "
+          f"cells: train.py -w goes on{better}", file=sys.stderr)
 
 
 def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channels: Sequence[int]) -> int:
@@ -110,18 +143,20 @@ def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channe
     target = IMAGES / f"stack{len(channels)}.{generator.name}{kind.suffix}"
     given = read_z(options.z, spec.nz) if options.z else None
     chosen = codes.parse_codes(options.code, spec.codes)
-    number, batch_size = options.number if given is None else len(given), options.batch_size or 64
+    number = options.same_red or options.number if given is None else len(given)
+    batch_size = options.batch_size or 64
     output = stacks.ResumableOutput(target, {
         "weights": hashlib.sha256(generator.path.read_bytes()).hexdigest(), "channels": channels, "number": number,
-        "batch_size": batch_size, "seed": options.seed, "code": options.code, "version": __version__,
+        "batch_size": batch_size, "seed": options.seed, "code": options.code, "same_red": bool(options.same_red),
+        "version": __version__,
         "z": None if given is None else hashlib.sha256(given.tobytes()).hexdigest()})
     done, seed = output.read_note()
     if done:
         print(f"resuming {target} after {done:,} of {number:,} cells")
     else:
         seed = secrets.randbelow(2**31) if options.seed is None else options.seed
-    z = (generator.latents(number, seed, batch_size) if given is None
-         else np.split(given, range(batch_size, number, batch_size)))
+    z = (np.split(given, range(batch_size, number, batch_size)) if given is not None
+         else generator.latents(number, seed, batch_size, bool(options.same_red)))
     source = {"seed": seed} if given is None else {"z_from": options.z}
     content = stacks.Content(number, (spec.height, spec.width, len(channels)), spec.nz,
                              generator.stack_attributes(channels) | source, image_folders(spec, channels))
@@ -129,21 +164,40 @@ def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channe
         trained.fill(kind(path, content, resumes=bool(done)), generator,
                      (codes.with_values(batch, chosen) for batch in z), channels,
                      trained.Position(number, done, lambda end: output.write_note(end, seed)))
-    print(f"Output image stack to file: {target}")
+    if number == 1 and given is None and not chosen:
+        print(stage(generator, seed, channels[0]), end="")
+    if given is None:
+        print(f"seed: {seed} (-s {seed} generates the same {'cells' if number > 1 else 'cell'} again)")
+    print(f"Output image {'folder' if target.is_dir() else 'stack to file'}: {target}")
     return seed
 
 
+def stage(generator: TrainedGenerator, seed: int, red: int) -> str:
+    """Length and stage of growth of the cell of a seed, in a line; "" if the images show no cell on a dark background.
+
+    red   position of the channel in which cells are measured
+    """
+    if generator.spec.channels < 2:
+        return ""
+    z = np.concatenate([next(generator.latents(1, seed)), *generator.latents(COMPARED, 0)])
+    images = (generator.generate(z)[..., red] + 1) / 2
+    border = np.concatenate([images[0, [0, -1]].ravel(), images[0, :, [0, -1]].ravel()])
+    (length, *_, middle), *others = map(measure_outline, images)
+    if np.median(border) > 0.1 * images[0].max() or np.isnan(length):
+        return ""
+    pixel = generator.metadata.pixel_size_um
+    size = f"{length * pixel:.1f} µm" if pixel else f"{length:.0f} pixels"
+    longer = np.mean([length > other for other, *_ in others])
+    septum = ", with a septum" if middle > SEPTUM else ""
+    return f"cell: {size} long, longer than {longer:.0%} of this generator's cells{septum}\n"
+
+
 def check_expectations(generator: TrainedGenerator, options: argparse.Namespace) -> None:
-    """Raise InputError if a given option contradicts the metadata of the generator's file."""
-    training, spec = generator.metadata.training, generator.spec
-    stored = {"network_model": spec.architecture, "gan_algorithm": training.algorithm, "ngf": spec.ngf, "ndf": spec.ndf,
-              "nz": spec.nz} | {name: getattr(training, name) for name in ("optimizer", "lrD", "lrG", "wgan_clip_value",
-                                                                           "wgangp_lambda")}
-    for option, there in stored.items():
-        given = getattr(options, option)
-        if given not in (None, "default", there):
-            raise InputError(f"--{option} {given} contradicts {generator.path}, which was trained with {there}: leave "
-                             f"it out")
+    """Raise InputError if given options contradict the metadata of the generator's file."""
+    stored = {name: value for name, value in settings.stored_options(generator.metadata).items() if name in EXPECTED}
+    different = settings.contradictions(options, stored)
+    if different:
+        raise InputError(f"{generator.path} was trained differently: {', '.join(different)}: leave these options out")
 
 
 def image_folders(spec: NetworkSpec, channels: Sequence[int]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ INFOGAN: dict[str, Any] = {"ngf": 32, "ndf": 32, "lrG": 1e-3, "average": 0.998, 
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
 PRECISIONS = ("float32", "tf32", "bfloat16")
 FORMAT = 1                      # version of the metadata in weights files
+SIZES = ("network_model", "ngf", "ndf", "nz", "categorical", "continuous")      # options that shape the networks
 LARGEST_NUMBER = 1 << 16        # filters, latent variables or pixels per side that a file may ask for
 
 
@@ -39,6 +40,7 @@ class TrainingSettings:
     beta_1, beta_2            decay rates of Adam
     batch_size                images in a batch, over all devices
     num_D_iters, num_G_iters  updates of each network in one iteration
+    critic_bursts             WGAN: 100 updates of the critic in some iterations (gan.WGAN.critic_updates)
     wgan_clip_value           WGAN: bound of the critic's weights
     wgangp_lambda             WGAN-GP: weight of the gradient penalty
     average                   decay of the moving average of the generator's weights, 0 for none
@@ -71,6 +73,7 @@ class TrainingSettings:
     flips: bool = True
     categorical_weight: float = 1.0
     continuous_weight: float = 0.5
+    critic_bursts: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Metadata:
     images               {"number": …, "sha256": …, "channels": [counted from 1]} of the training images
     pixel_size_um        side of a pixel in micrometres, None if unknown
     iteration, position  generator updates, and batches of real images, so far
+    planned              generator updates that the run is to have in total; None in older files
     holds                "generator", "critic 0", "recognizer"; "" for the whole training state
     weights              of a generator: "moving average" or "as trained"
     made                 {"command", "machine", "versions"} of the run, {} in older files
@@ -112,6 +116,7 @@ class Metadata:
     pixel_size_um: float | None = None
     iteration: int = 0
     position: int = 0
+    planned: int | None = None
     holds: str = ""
     weights: str = ""
     made: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -122,7 +127,7 @@ class Metadata:
     def to_json(self) -> dict[str, Any]:
         """The dict that files store, with dataclasses as dicts and without empty optional entries."""
         stored = {"format": FORMAT} | dataclasses.asdict(self)
-        optional = ("holds", "weights", "made", "held_out_distance", "imported")
+        optional = ("planned", "holds", "weights", "made", "held_out_distance", "imported")
         stored = {name: value for name, value in stored.items() if name not in optional or value not in ("", None, {})}
         return stored | ({"codes": codes.code_layout(self.network.codes)} if self.network.codes else {})
 
@@ -134,7 +139,8 @@ class Metadata:
         images: Any = stored.get("images")
         valid = (all(isinstance(part, dict) for part in (network, training, images))
                  and all(type(stored.get(name)) is int and stored[name] >= 0 for name in ("iteration", "position"))
-                 and isinstance(stored.get("pixel_size_um"), (int, float, type(None)))
+                 and all(isinstance(stored.get(name), (int, float, type(None)))
+                         for name in ("pixel_size_um", "planned", "held_out_distance"))
                  and training.get("algorithm") in list(ALGORITHMS) and isinstance(images.get("channels"), list)
                  and all(type(channel) is int and 0 < channel <= 4 for channel in images["channels"]))
         try:
@@ -193,7 +199,8 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
         wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
         average=preset_value(options, "average", 0.99), seed=options.seed, precision=options.precision,
         r1_gamma=options.r1_gamma, augment=preset_value(options, "augment", ()), flips=not options.no_flips,
-        categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight)
+        categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight,
+        critic_bursts=options.num_D_iters is None if options.critic_bursts is None else options.critic_bursts)
 
 
 def resolve_network(options: argparse.Namespace, images: "Images") -> models.NetworkSpec:
@@ -222,8 +229,63 @@ def resolve_schedule(options: argparse.Namespace) -> Schedule:
     return Schedule(options.epochs, options.monitor_progress, options.save_minutes, options.keep_every or 0)
 
 
+# ---------------------------------------------------------------------------------------------- from a file
+
+def stored_options(metadata: Metadata) -> dict[str, Any]:
+    """{option of train.py: its value} of the run that a weights file describes."""
+    spec, training = metadata.network, dataclasses.asdict(metadata.training)
+    network = {name: getattr(spec, name) for name in ("ngf", "ndf", "nz", "init", "categorical", "continuous")}
+    options = {"network_model": spec.architecture, "gan_algorithm": training.pop("algorithm"),
+               "no_flips": not training.pop("flips"), "polarity_factors": tuple(sorted(spec.factors)),
+               "channels": tuple(metadata.images["channels"])}
+    return options | network | {name: value for name, value in training.items()
+                                if name not in ("beta_1", "beta_2")}
+
+
+def completed(options: argparse.Namespace, path: str | Path, stored: Metadata) -> argparse.Namespace:
+    """Options of train.py, with those that are not given taken from a file: all of a run to resume, or only SIZES.
+
+    path, stored   the checkpoint of -w, or the generator of --start_from, and its metadata
+
+    Raises InputError if given options contradict the file.
+    """
+    resumes, values = options.use_pretrained_weights, stored_options(stored)
+    if not resumes:
+        values = {name: values[name] for name in SIZES}
+    different = contradictions(options, values)
+    if different:
+        remedy = "leave these options out" + ", or start a new run without -w" * resumes
+        raise InputError(f"{path} was trained differently: {', '.join(different)}: {remedy}")
+    if resumes and stored.planned:
+        values["epochs"] = stored.planned
+    missing = {name: value for name, value in values.items() if name not in options.given}
+    return argparse.Namespace(**vars(options) | missing)
+
+
+def contradictions(options: argparse.Namespace, stored: dict[str, Any]) -> list[str]:
+    """Given options that differ from the `stored` ones, "--ngf 16 (not 32)"; a given preset gives its options."""
+    given = {name: getattr(options, name) for name in options.given & stored.keys()}
+    if "preset" in options.given:
+        sizes = ("ngf", "ndf")          # which multichannel networks multiply
+        given = {name: value for name, value in preset_of(options).items() if name not in sizes} | given
+    if "polarity_factors" in given:
+        given["polarity_factors"] = tuple(sorted(given["polarity_factors"]))
+    return [f"--{name} {_as_typed(value)} (not {_as_typed(stored[name])})" for name, value in given.items()
+            if name in stored and value not in (stored[name], "default", ())]
+
+
+def _as_typed(value):
+    """The value of an option as a user types it."""
+    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+
+
+def preset_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of the chosen preset."""
+    plain = options.gan_algorithm == "GAN" and options.preset == "fast"
+    return FAST_GAN if plain else PRESETS[options.preset]
+
+
 def preset_value(options: argparse.Namespace, name: str, default: Any) -> Any:
     """The value of option `name`: as given, else from the preset, else `default`."""
-    chosen = FAST_GAN if (options.preset, options.gan_algorithm) == ("fast", "GAN") else PRESETS[options.preset]
     given = getattr(options, name)
-    return chosen.get(name, default) if given is None else given
+    return preset_of(options).get(name, default) if given is None else given

@@ -24,13 +24,13 @@ import numpy as np
 from ..system import launch, provenance, workers
 from ..system.errors import InputError
 from ..system.files import NoRoom, make_writable, shared_lock
-from ..system.lazy import backend
+from ..system.lazy import backend, threads
 from ..system.pixels import to_signed
-from ..system.progress import Log, Progress, Scores
+from ..system.progress import Log, Progress, Scores, distance_text, duration, say, waiting
 from ..system.stop import StopRequest
 from . import checkpoint, codes, dataloader, figures, models, monitor, options as command_line
-from .settings import Metadata, Schedule, resolve_network, resolve_schedule, resolve_settings
-from .trained import IMAGES
+from .settings import Metadata, Schedule, completed, resolve_network, resolve_schedule, resolve_settings
+from .trained import IMAGES, find, load_generator, read_metadata
 
 if TYPE_CHECKING:           # importing it chooses the backend, which `train` does first
     from .engine import Engine
@@ -38,6 +38,7 @@ if TYPE_CHECKING:           # importing it chooses the backend, which `train` do
 GRID = (8, 8)               # groups of cells that share the red part of z, and cells per group
 STAR_GRID = (5, 2)
 DIAGNOSED = 1000            # real and generated images, each, from which codes are read
+LONG = 86400                # seconds of an estimated training that deserve a hint
 
 
 @dataclasses.dataclass
@@ -50,6 +51,7 @@ class Run:
     metadata            description of the run in these files: network, settings and images
     schedule            when the run ends, and what it reports and saves on the way
     team, stop          the tasks that train together, and the request to stop
+    pace                estimated seconds of an update of the critics, None if unknown
     """
 
     images: dataloader.Images
@@ -60,6 +62,7 @@ class Run:
     schedule: Schedule
     team: workers.Team
     stop: StopRequest
+    pace: float | None = None
 
 
 def train(options: argparse.Namespace) -> int:
@@ -70,17 +73,32 @@ def train(options: argparse.Namespace) -> int:
     with StopRequest() as stop, workers.joined() as team:
         launch.announce()
         backend()               # reports a wrong choice before the images are read
+        stored = stored_run(options)
+        options = completed(options, *stored) if stored else options
         run = prepare_run(options, stop, team)
         if team.rank:
-            return train_as_worker(run, options.num_gpus)
+            return train_as_worker(run, options)
         make_writable(run.paths.folder, IMAGES)
         with run.paths.locked(), shared_lock(IMAGES, run.paths.name):
             begun = any(path.is_file() for path in run.paths.checkpoints())
             if options.use_pretrained_weights and not begun:
                 raise InputError(f"{run.paths.combined}: no such checkpoint to resume: leave out -w to start a new run")
-            engine = build_engine(run, options.num_gpus, options.verbose)
+            engine = build_engine(run, options)
             done = start_or_resume(run, engine, options.use_pretrained_weights or options.resume and begun)
             return training_loop(run, engine, done) if done < run.schedule.iterations else 0
+
+
+def stored_run(options: argparse.Namespace) -> tuple[Path, Metadata] | None:
+    """The checkpoint of -w or the generator of --start_from, and its metadata; None without these options.
+
+    Raises InputError if there is no such file.
+    """
+    if options.use_pretrained_weights:
+        return checkpoint.find_run(options)
+    if options.start_from:
+        path = find(options.start_from, options.checkpoints_dir)
+        return path, read_metadata(path)
+    return None
 
 
 def prepare_run(options: argparse.Namespace, stop: StopRequest, team: workers.Team) -> Run:
@@ -101,30 +119,49 @@ def prepare_run(options: argparse.Namespace, stop: StopRequest, team: workers.Te
         architecture = models.ARCHITECTURES[spec.architecture]
         batches = dataloader.batches(images, settings.batch_size, settings.seed, architecture)
     paths = checkpoint.RunPaths(options.checkpoints_dir, spec, settings.algorithm, options.keep, schedule.save_every)
-    metadata = checkpoint.run_metadata(spec, settings, images)
+    metadata = dataclasses.replace(checkpoint.run_metadata(spec, settings, images), planned=schedule.iterations)
     check_agreement(team, metadata)
     return Run(images, held_out, batches, paths, metadata, schedule, team, stop)
 
 
-def build_engine(run: Run, num_gpus: int, verbose: bool = False) -> "Engine":
+def build_engine(run: Run, options: argparse.Namespace) -> "Engine":
     """Build the Engine of a run, record the machine in its metadata, and report both. Raises InputError."""
-    from .engine import Engine, device_name
+    with run.stop.at_once(), waiting("building the networks"):
+        from .engine import Engine, device_name
 
-    engine = Engine(run.metadata.network, run.metadata.training, num_gpus, run.team)
+        engine = Engine(run.metadata.network, run.metadata.training, options.num_gpus, run.team)
     run.metadata = dataclasses.replace(run.metadata, made=provenance.of_this_run(device_name()))
     print(device_name())
     if run.team.number > 1:
         print(f"{run.team.number} tasks share each batch of {run.metadata.training.batch_size}")
-    if verbose:
+    if options.verbose:
         print(run.metadata.training)
         for network in (engine.generator, engine.critics[0]):
             network.summary()
-    run.stop.check()
+    if options.start_from and not options.use_pretrained_weights:
+        engine.start_from(load_generator(options.start_from, options.checkpoints_dir).network)
+    with run.stop.at_once():
+        run.pace = estimate(run, engine)
+        with waiting("compiling"):
+            engine.compile()
     return engine
 
 
+def estimate(run: Run, engine: "Engine") -> float | None:
+    """Estimated seconds of an update of the critics, None on GPUs. Prints what that means for the whole run."""
+    if engine.on_gpu or run.team.number > 1:
+        return None
+    pace = engine.estimated_seconds()
+    iteration = pace * run.metadata.training.num_D_iters
+    total, number = iteration * run.schedule.iterations, threads()
+    print(f"estimate: {duration(iteration)} an iteration, {duration(total)} for {run.schedule.iterations:,}, on "
+          f"{number} CPU core{'s' * (number > 1)}" + ("" if total < LONG else "; --preset fast shows cells in minutes"),
+          flush=True)
+    return pace
+
+
 def start_or_resume(run: Run, engine: "Engine", resumes: bool) -> int:
-    """Restore the newest checkpoint, or move the files of an earlier run aside. Returns the iterations done so far."""
+    """Restore the newest checkpoint, or prepare for the files of a new run. Returns the iterations done so far."""
     checkpoint.check_space(run.paths, engine)
     done = checkpoint.resume(run.paths, engine, run.metadata) if resumes else 0
     run.team.share(done)
@@ -133,9 +170,7 @@ def start_or_resume(run: Run, engine: "Engine", resumes: bool) -> int:
         if done >= run.schedule.iterations:
             print(f"it already has the {run.schedule.iterations} iterations of -e: nothing left to do")
     else:
-        aside = run.paths.set_aside()
-        if aside:
-            print(f"files of an earlier run moved to {aside}")
+        run.paths.begin()
     return done
 
 
@@ -146,20 +181,20 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
     meter = None
     if run.held_out:
         meter = monitor.Monitor(engine, run.images, run.held_out, checkpoint.read_best(paths, run.metadata))
-    log, progress = Log(paths.log, paths.tensorboard, done), Progress(done, schedule.iterations)
+    log, progress = Log(paths.log, paths.tensorboard, done), Progress(done, schedule.iterations, run.pace)
     last_save, stopping = time.monotonic(), False
+    run.stop.outlook = progress.outlook
     try:
         while done < schedule.iterations and not stopping:
-            start = time.monotonic()
-            losses = engine.iterate(done, run.batches)
-            seconds = time.monotonic() - start
+            with progress.iteration(engine.updates(done)):
+                losses = engine.iterate(done, run.batches)
             done += 1
             stopping = run.stop.agreed(engine.total)
             check_finite(losses, done, paths)
             picture_is_due = done % schedule.picture_every == 0 or done == schedule.iterations
             with saving_without_room(run, engine, done):
                 scores = measure(run, engine, meter, done) if meter and picture_is_due else None
-                log.losses(done, losses, seconds, scores)
+                log.losses(done, losses, progress.seconds, scores)
                 progress.update(done, losses, scores)
                 if meter and scores:
                     progress.warn(meter.warnings(scores))
@@ -171,22 +206,31 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
                            or schedule.save_every and done % schedule.save_every == 0)
             if save_is_due or stopping or done == schedule.iterations:
                 checkpoint.save(paths, engine, run.metadata, done)
-                last_save = time.monotonic()
+                publish(paths, log)
+                progress.saved, last_save = done, time.monotonic()
     finally:
         log.close()
         progress.close()
     if stopping:
-        print(f"stopped by {run.stop.name} after {done} iterations, saved in {paths.folder}; to resume: "
-              f"{resume_command()}")
+        print(f"stopped by {run.stop.name} after {done:,} iteration{'s' * (done > 1)}, saved in {paths.folder}; "
+              f"to resume: {resume_command()}")
         return run.stop.status
     figures.loss_curves(IMAGES / f"losses.{paths.name}.png", paths.log)
     if meter and meter.best:
         distance, iteration = meter.best
-        print(f"best:    {paths.best} (held-out distance {distance:.3g} in iteration {iteration})")
+        print(f"best:    {paths.best} (held-out distance {distance_text(distance)} in iteration {iteration})")
     print(f"weights: {paths.generator}\nmodel:   {paths.model}\n"
           f"images:  {IMAGES}/fake_samples.{paths.name}.{done}.png\n"
           f"losses:  {IMAGES}/losses.{paths.name}.png")
     return 0
+
+
+def publish(paths: checkpoint.RunPaths, log: Log) -> None:
+    """Give the files of a new run their names, and report where those of an earlier run are."""
+    aside = paths.publish()
+    log.path = paths.log
+    if aside:
+        say(f"files of an earlier run moved to {aside}")
 
 
 def measure(run: Run, engine: "Engine", meter: monitor.Monitor, done: int) -> Scores:
@@ -197,9 +241,9 @@ def measure(run: Run, engine: "Engine", meter: monitor.Monitor, done: int) -> Sc
     return scores
 
 
-def train_as_worker(run: Run, num_gpus: int) -> int:
+def train_as_worker(run: Run, options: argparse.Namespace) -> int:
     """Train as a task of non-zero rank: no files, pictures or output; returns the exit status."""
-    engine = build_engine(run, num_gpus)
+    engine = build_engine(run, options)
     stopping, done = False, run.team.share(None)
     if done and checkpoint.restore(run.paths.combined, engine, run.metadata) != done:
         raise InputError(f"{run.paths.combined} differs from the file that the first task read: give -c a folder that "

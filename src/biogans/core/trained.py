@@ -3,7 +3,10 @@
 Code and layers never come from a file: networks are built from its validated metadata, then its arrays are loaded.
 """
 
+import contextlib
 import dataclasses
+import difflib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,13 +17,15 @@ import numpy as np
 
 from .. import __version__
 from ..system import hdf5, pixels, stacks
-from ..system.errors import InputError
+from ..system.errors import InputError, did_you_mean
 from ..system.files import replacing
 from ..system.lazy import Network, Variable
+from ..system.progress import say
 from . import codes, models
 from .settings import FORMAT, Metadata
 
 IMAGES = Path("images")         # where commands write pictures and generated cells
+SIZED = re.compile(r"\.(?P<height>\d+)_(?P<width>\d+)\.\d+(?P<end>\.\d+\.h5)$")        # the image size in a name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +56,19 @@ class TrainedGenerator:
         """"<architecture>.<algorithm>.<greens>", part of the names of the training's files."""
         return f"{self.name}.{self.spec.greens}"
 
-    def latents(self, number: int, seed: int, batch_size: int = 64) -> Iterator[np.ndarray]:
-        """Yield batches of z (cells, nz), float32, `number` cells in total, which depend on the seed alone."""
+    def latents(self, number: int, seed: int, batch_size: int = 64, same_red: bool = False) -> Iterator[np.ndarray]:
+        """Yield batches of z (cells, nz), float32, `number` cells in total, which depend on the seed alone.
+
+        same_red   whether all cells get the red part of the first; raises InputError if red has no part of its own
+        """
+        if same_red and not self.spec.separates_red:
+            raise InputError(f"{self.path}: {self.spec.architecture} generates red and green from all of z: choose a "
+                             f"separable or star-shaped generator")
+        red = None
         for normal in normal_latents(number, self.spec.nz, seed, batch_size):
+            if same_red:
+                red = normal[0, :self.spec.red_nz].copy() if red is None else red
+                normal[:, :self.spec.red_nz] = red
             yield codes.from_normal(normal, self.spec.codes)
 
     def generate(self, z: np.ndarray, batch_size: int = 64) -> np.ndarray:
@@ -74,8 +89,8 @@ class TrainedGenerator:
         names, separate = self.spec.channel_names, self.spec.separate_factors
         for factor in factors:
             if factor not in separate:
-                raise InputError(f"{self.path} can't generate {factor} by itself: it generates "
-                                 f"{', '.join(separate or names[1:])}")
+                raise InputError(f"{self.path} can't generate {factor} by itself: {did_you_mean(factor, separate)}it "
+                                 f"generates {', '.join(separate or names[1:])}")
         if not factors and len(names) == len(self.spec.cell_channels):
             return list(range(len(names)))
         chosen = [channels for factor, channels in zip(separate, self.spec.factor_channels, strict=True)
@@ -93,6 +108,32 @@ class TrainedGenerator:
                 } | ({"pixel_size_um": self.metadata.pixel_size_um} if self.metadata.pixel_size_um else {})
 
 
+class StoredGenerator(TrainedGenerator):
+    """A generator whose network is built when it is first used: mistakes are reported before Keras is imported.
+
+    arrays   {name: array} of the file
+    """
+
+    def __init__(self, path: Path, arrays: dict[str, np.ndarray], metadata: Metadata) -> None:
+        super().__init__(path, None, metadata)
+        vars(self)["arrays"] = arrays
+        del vars(self)["network"]
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """Keras model: z (batch, nz) -> images (batch, height, width, channels) in [-1, 1]. Raises InputError."""
+        from .engine import float32_generator
+
+        network, arrays = float32_generator(self.spec), vars(self).pop("arrays")
+        if self.metadata.holds:
+            variables = layer_variables(network)
+        else:
+            arrays = {name: array for name, array in arrays.items() if name.startswith("average/")}
+            variables = [(f"average/{k:04d}", variable) for k, variable in enumerate(network.weights)]
+        hdf5.assign(self.path, arrays, variables)
+        return network
+
+
 def normal_latents(number: int, nz: int, seed: int, batch_size: int) -> Iterator[np.ndarray]:
     """Yield batches of standard normal z (cells, nz), float32, `number` cells in total.
 
@@ -106,49 +147,103 @@ def normal_latents(number: int, nz: int, seed: int, batch_size: int) -> Iterator
 # ---------------------------------------------------------------------------------------------- reading
 
 def find(name: str | Path, folder: str | Path = ".") -> Path:
-    """Find the file `name`: as given or in `folder`, also under its name without the image size.
+    """Find the weights file `name`: as given or in `folder`, also under its name with or without the image size.
 
-    Older files have it, as in weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5. Raises InputError if there is no
-    such file.
+    The included files have the size in their names, as in weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5, and
+    train.py writes files without it. Raises InputError, which names the files that are there, if there is no such file,
+    if it is for images of another size, or if it holds something else than weights.
     """
     path = Path(name)
-    shorter = re.sub(r"\.\d+_\d+\.\d+(\.\d+\.h5)$", r"\1", path.name)
-    for candidate in (path, path.with_name(shorter), Path(folder, path.name), Path(folder, shorter)):
+    places = [path, Path(folder, path.name)]
+    for candidate in places:
         if candidate.is_file():
-            if candidate.suffix == ".pth":
-                raise InputError(f"{candidate} is a PyTorch file: convert it to a weights file "
-                                 f"(biogans import_torch -i {candidate})")
+            require_weights(candidate)
             return candidate
-    raise InputError(f"{path}: no such file: give -i a weights or model file, as in the folder {folder}")
+    name = path.name.replace("combined_model[0]", "combined_model")         # as in older versions
+    sized, own_name = SIZED.search(name), SIZED.sub(r"\g<end>", name)
+    for place in places:
+        candidate = place.with_name(own_name)
+        if candidate.is_file():
+            return _of_size(path, candidate, int(sized["height"]), int(sized["width"])) if sized else candidate
+        others = [other for other in place.parent.glob("*.h5") if SIZED.sub(r"\g<end>", other.name) == own_name]
+        if others and not sized:
+            say(f"{path}: no such file: using {others[0].name}, which is included with BioGANs")
+            return others[0]
+    problem = "this is a folder" if path.is_dir() else "no such file"
+    raise InputError(f"{path}: {problem}: {_advice(path, Path(folder))}")
+
+
+def require_weights(path: Path) -> None:
+    """Raise InputError, which names what it is, if the file `path` is not one of weights."""
+    if path.suffix == ".pth":
+        raise InputError(f"{path} is a PyTorch file: convert it to a weights file (biogans import_torch -i {path})")
+    with open(path, "rb") as file:
+        start = file.read(16)
+    kinds = {b"\x89PNG": "an image", b"II*\0": "an image", b"MM\0*": "an image", b"\xff\xd8": "an image",
+             b"GIF8": "an image", b"PK\x03\x04": "an archive"}
+    kind = next((kind for mark, kind in kinds.items() if start.startswith(mark)), "")
+    if kind:
+        raise InputError(f"{path} is {kind}, not a file of weights: {_advice(path, path.parent)}")
+
+
+def _of_size(path, candidate, height, width):
+    """The `candidate` for a missing file `path`. Raises InputError unless it is for images of this size."""
+    spec = read_metadata(candidate).network
+    if (spec.height, spec.width) != (height, width):
+        raise InputError(f"{path}: no such file: {candidate} generates images of {spec.height}x{spec.width} pixels")
+    return candidate
+
+
+def _advice(path, folder):
+    """What to give -i instead: the generators in the folder of the `path`, or in `folder`."""
+    for place in (path, path.parent, folder):
+        found = sorted(place.glob("weights.generator.*.h5")) if place.is_dir() else []
+        if found:
+            near = difflib.get_close_matches(path.name, [each.name for each in found], n=2, cutoff=0)
+            return f"give -i a generator's weights, such as {', '.join(str(place / name) for name in near)}"
+    return f"give -i a weights or model file, as train.py writes it to the folder {folder}"
 
 
 def load_generator(name: str | Path, folder: str | Path = ".") -> TrainedGenerator:
-    """Load a generator from a file, for which `find` looks.
+    """Load a generator from a file, for which `find` looks. Its network is built when it is first used.
 
     Raises InputError if there is no such file, or if it is damaged or holds no generator.
     """
-    from .engine import float32_generator
-
     path = find(name, folder)
     arrays, metadata = read_weights(path)
     if metadata.holds not in ("", "generator"):
-        raise InputError(f"{path} holds the weights of {metadata.holds}, which generates nothing: give a generator's "
-                         f"file")
-    network = float32_generator(metadata.network)
-    if metadata.holds:
-        variables = layer_variables(network)
-    else:
-        arrays = {name: array for name, array in arrays.items() if name.startswith("average/")}
-        variables = [(f"average/{k:04d}", variable) for k, variable in enumerate(network.weights)]
-    hdf5.assign(path, arrays, variables)
-    return TrainedGenerator(path, network, metadata)
+        raise InputError(f"{path} holds the weights of {metadata.holds}, which generates nothing: "
+                         f"{_advice(path, Path(folder))}")
+    return StoredGenerator(path, arrays, metadata)
+
+
+class File(NamedTuple):
+    """A weights file and its metadata."""
+
+    path: Path
+    metadata: Metadata
+
+
+def similar_files(path: Path) -> list[File]:
+    """Other files of generators of the same architecture and algorithm, beside the file `path` or set aside there.
+
+    The most trained comes first.
+    """
+    own = ".".join(path.name.split(".")[2:4])
+    found = []
+    for other in [*path.parent.glob(f"weights.generator.{own}.*.h5"),
+                  *path.parent.glob(f"replaced-*/weights.generator.{own}.*.h5")]:
+        with contextlib.suppress(InputError):
+            found += [File(other, read_metadata(other))] if other != path else []
+    return sorted(found, key=lambda file: -file.metadata.iteration)
 
 
 def load_recognizer(path: str | Path) -> Network:
     """Load the recognizer that belongs to the generator's file `path`, from the file beside it. Raises InputError."""
     path = Path(path)
-    name = r"^[a-z]+\.[a-z_]+\.(.*?)(\.(previous-)?\d+)?(\.\d+\.h5)$"        # its run is \1\4
-    beside = path.with_name(re.sub(name, r"weights.recognizer.\1\4", path.name))
+    beside = path.with_name(re.sub(r"^[a-z]+\.[a-z_]+\.", "weights.recognizer.", path.name))
+    if not beside.is_file():            # that of a numbered checkpoint belongs to the newest one
+        beside = path.with_name(re.sub(r"(\.(previous-)?\d+)?(\.\d+\.h5)$", r"\3", beside.name))
     arrays, metadata = read_weights(beside)
     if metadata.holds != "recognizer":
         raise InputError(f"{beside} holds no recognizer: give the file of an InfoGAN's generator")
@@ -185,10 +280,19 @@ def read_weights(path: str | Path) -> tuple[dict[str, np.ndarray], Metadata]:
     Raises hdf5.Damaged if it is damaged, InputError if this version can't read it.
     """
     arrays, description = hdf5.read_described(path, _remedy(path))
+    return arrays, _metadata(path, description)
+
+
+def read_metadata(path: str | Path) -> Metadata:
+    """Read the metadata of a weights file. Raises as `read_weights` does."""
+    return _metadata(path, hdf5.read_description(path, _remedy(path)))
+
+
+def _metadata(path, description):
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         version = description.get("biogans") if isinstance(description, dict) else "something else"
         raise InputError(f"{path} was written by BioGANs {version}, and this is {__version__}: use that one")
-    return arrays, Metadata.from_json(path, description)
+    return Metadata.from_json(path, description)
 
 
 def earlier_checkpoints(combined: Path) -> list[Path]:

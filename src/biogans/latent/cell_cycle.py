@@ -1,11 +1,10 @@
 """Make one generated cell grow: the latent direction of growth, and key frames of the cell cycle along it."""
 
-import math
-
 import numpy as np
 
 from ..core import models
 from ..system.errors import InputError
+from ..system.outline import measure_outline
 
 SAMPLE = 2048               # random cells from which the direction of growth is estimated
 WALKS = 48                  # cells that are made to grow; the steadiest is shown
@@ -80,31 +79,6 @@ def longest_rise(lengths):
 
 
 def measure_cells(network, z):
-    """`measure_cell` of the first channel of each image that a network (Keras) generates from z: (cells, 5)."""
+    """`measure_outline` of the first channel of each image that a network (Keras) generates from z: (cells, 5)."""
     from ..core.engine import generate
-    return np.array([measure_cell(image[..., 0]) for image in (generate(network, z.astype("float32")) + 1) / 2])
-
-
-def measure_cell(image):
-    """(length, row and column of the centre, angle, brightness of the middle) of the cell in one `image` (H, W).
-
-    The cell is the largest region brighter than half of the median brightness. Its length, in pixels, is measured along
-    the axis of largest variance, at `angle` in [-pi/2, pi/2] to the rows. The brightness of the middle tenth of the
-    length is relative to the whole cell. All are NaN if no region has at least 9 pixels.
-    """
-    from scipy import ndimage
-
-    bright = image[image > 0.1 * image.max()]
-    regions, count = ndimage.label(ndimage.binary_opening(image > np.median(bright) / 2)) if bright.size else (None, 0)
-    sizes = np.bincount(regions.ravel())[1:] if count else [0]
-    if max(sizes) < 9:
-        return (np.nan,) * 5
-    cell = regions == 1 + np.argmax(sizes)
-    pixels = np.argwhere(cell)
-    centre = pixels.mean(axis=0)
-    axis = np.linalg.eigh(np.cov((pixels - centre).T))[1][:, 1]
-    axis = axis if axis[1] > 0 else -axis
-    along = (pixels - centre) @ axis
-    length = np.ptp(along) + 1
-    middle = image[cell][np.abs(along) <= max(length / 20, 0.5)].mean() / image[cell].mean()
-    return (length, *centre, math.atan2(axis[0], axis[1]), middle)
+    return np.array([measure_outline(image[..., 0]) for image in (generate(network, z.astype("float32")) + 1) / 2])

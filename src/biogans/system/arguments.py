@@ -26,7 +26,8 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser with one-line errors and a short -h.
 
     Options are spelled with underscores, such as --batch_size; hyphens (--batch-size) are accepted too. Options marked
-    as `rare` appear only under --help_all.
+    as `rare` appear only under --help_all. The parsed options have an attribute `given`: the names of those that the
+    command line gives, a frozenset.
 
     help_all     whether the parser has the option --help_all
     arguments    those of argparse.ArgumentParser
@@ -41,7 +42,23 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args=None, namespace=None):
         words = list(sys.argv[1:] if args is None else args)
         end = words.index("--") if "--" in words else len(words)
-        return super().parse_known_args([*map(self._spelled, words[:end]), *words[end:]], namespace)
+        words = [*map(self._spelled, words[:end]), *words[end:]]
+        options, rest = super().parse_known_args(words, namespace)
+        options.given = self._given(words)
+        return options, rest
+
+    def _given(self, words):
+        """Names of the options in `words`: those that are still set if no option has a default."""
+        defaults = {action: action.default for action in self._actions}
+        self._defaults, set_defaults = {}, self._defaults
+        try:
+            for action in defaults:
+                action.default = argparse.SUPPRESS
+            return frozenset(vars(super().parse_known_args(words)[0]))
+        finally:
+            self._defaults = set_defaults
+            for action, default in defaults.items():
+                action.default = default
 
     def _spelled(self, word):
         """`word` with the underscores of the option that it names."""

@@ -76,14 +76,31 @@ def read_described(path: str | Path, remedy: str = "use another copy") -> tuple[
 
     Raises Damaged, with this remedy, or InputError if the file can't be read at the moment.
     """
+    with _described(path, remedy) as (file, text):
+        arrays, sha256, description = _arrays(file), _text_attribute(file, "sha256"), json.loads(text)
+    if sha256 != _digest(arrays, text):
+        raise Damaged(f"{path} is damaged (its checksum does not match)", remedy)
+    return arrays, description
+
+
+def read_description(path: str | Path, remedy: str = "use another copy") -> Any:
+    """Read the description of a file without its arrays. Raises as `read_described` does."""
+    with _described(path, remedy) as (_, text):
+        return json.loads(text)
+
+
+@contextlib.contextmanager
+def _described(path, remedy):
+    """Yield the open file and the text that describes it. Problems with the file become Damaged or InputError."""
     try:
         with opened(path) as file:
-            text, sha256 = _text_attribute(file, "biogans"), _text_attribute(file, "sha256")
+            text = _text_attribute(file, "biogans")
+            if text is None and own_dataset(file, "stack") is not None:
+                raise Damaged(f"{path} is an image stack, not a file of weights", f"visualize.py -i {path} draws it")
             if text is None:
                 raise Damaged(f"{path} was not written by BioGANs, or only in part",
                               "give a file from a checkpoints folder")
-            arrays = _arrays(file)
-            description = json.loads(text)
+            yield file, text
     except FileNotFoundError:
         raise Damaged(f"{path} is not there", "give a file from a checkpoints folder") from None
     except Corrupt as problem:
@@ -92,9 +109,6 @@ def read_described(path: str | Path, remedy: str = "use another copy") -> tuple[
         if isinstance(problem, OSError) and problem.errno in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
             raise InputError(f"{path} can't be read now ({reason(problem)}): solve that first") from None
         raise Damaged(f"{path} is not a readable weights file ({reason(problem)})", remedy) from None
-    if sha256 != _digest(arrays, text):
-        raise Damaged(f"{path} is damaged (its checksum does not match)", remedy)
-    return arrays, description
 
 
 def new_in_memory() -> Any:

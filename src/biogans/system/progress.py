@@ -1,14 +1,15 @@
 """What a run reports: a progress bar or plain lines, a CSV file of its losses, and events for TensorBoard."""
 
+import contextlib
 import csv
-import functools
 import io
 import math
 import os
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,38 +31,154 @@ class Scores(NamedTuple):
 
 
 SECONDS_BETWEEN_LINES = 30
+FAR = 1000                  # a held-out distance above it only says that nothing has been learnt yet
 COLUMNS = ("iteration", "critic_loss", "generator_loss", "seconds", *Scores._fields)
 BEFORE = len(COLUMNS) - len(Scores._fields)         # columns of older logs, which have no scores
 
 
-def reading(title: str, unit: str = "block") -> Callable[..., Any]:
-    """A function that wraps an iterable in a progress bar on a terminal, and does nothing elsewhere."""
+def say(line: str) -> None:
+    """Print a line to standard output without disturbing a bar."""
     from tqdm import tqdm
 
-    return functools.partial(tqdm, desc=title, unit=unit, disable=None, leave=False)
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def reading(title: str, unit: str = "block") -> Callable[..., Iterator[Any]]:
+    """A function that wraps an iterable, and reports its progress: by a bar on a terminal, by lines elsewhere.
+
+    The report goes on while one element takes long.
+    """
+    def wrapped(iterable: Iterable[Any], total: int | None = None) -> Iterator[Any]:
+        from tqdm import tqdm
+
+        total = len(iterable) if total is None and hasattr(iterable, "__len__") else total
+        with tqdm(total=total, desc=title, unit=unit, disable=None, leave=False) as bar:
+            reporter = _Reporter(bar, title, unit, total)
+            with repeating(reporter.report):
+                for each in iterable:
+                    yield each
+                    bar.update()
+                    reporter.done += 1
+
+    return wrapped
+
+
+class _Reporter:
+    """Refreshes a bar or, if it is disabled, prints a line now and then."""
+
+    def __init__(self, bar, title, unit, total):
+        self.bar, self.title, self.unit, self.total, self.done = bar, title, unit, total, 0
+        self.start = time.monotonic()
+        self.next_line = self.start + SECONDS_BETWEEN_LINES / 3
+
+    def report(self):
+        now = time.monotonic()
+        if not self.bar.disable:
+            self.bar.refresh()
+        elif now >= self.next_line:
+            self.next_line = now + SECONDS_BETWEEN_LINES
+            spent = now - self.start
+            known = self.done and self.total
+            left = f", {duration(spent * (self.total - self.done) / self.done)} left" if known else ""
+            of = f" of {self.total:,}" if self.total else ""
+            print(f"{self.title}: {self.done:,}{of} {self.unit}s in {duration(spent)}{left}", flush=True)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Report that the program is busy with `what`, and for how long: on a terminal each second, elsewhere by lines."""
+    from tqdm import tqdm
+
+    start = time.monotonic()
+    next_line = start + SECONDS_BETWEEN_LINES / 3
+
+    def report():
+        nonlocal next_line
+        if not bar.disable:
+            bar.refresh()
+        elif time.monotonic() >= next_line:
+            next_line += SECONDS_BETWEEN_LINES
+            print(f"{what}: {duration(time.monotonic() - start)} so far", flush=True)
+
+    with tqdm(bar_format="{desc}: {elapsed}", desc=what, disable=None, leave=False) as bar, repeating(report):
+        yield
+
+
+@contextlib.contextmanager
+def repeating(function: Callable[[], None], seconds: float = 1.0) -> Iterator[None]:
+    """Call a function every so many seconds, in a thread, while the block runs."""
+    ended = threading.Event()
+
+    def repeat():
+        while not ended.wait(seconds):
+            function()
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def duration(seconds: float) -> str:
+    """A time in words, rounded: "40 s", "7 min", "3 h", "12 days"."""
+    for unit, length, until in (("s", 1, 120), ("min", 60, 120 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < until:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def distance_text(distance: float) -> str:
+    """A held-out distance for people: beyond FAR, its value says nothing more."""
+    return f"{distance:.3g}" if distance < FAR else f"far (over {FAR})"
 
 
 class Progress:
     """The progress of a training: a bar with losses, speed and time left on a terminal, a line now and then elsewhere.
 
     done, total   iterations before this run, and in the end
+    pace          estimate of the seconds that an update of the critics takes, before the first is measured
+    saved         iterations that the newest checkpoint contains
+    seconds       duration of the last iteration
     """
 
-    def __init__(self, done: int, total: int) -> None:
+    def __init__(self, done: int, total: int, pace: float | None = None) -> None:
         from tqdm import tqdm
 
-        self.total, self.first, self.start = total, done, time.monotonic()
-        self.next_line, self.distance = 0.0, ""
+        self.done = self.first = self.saved = done
+        self.total, self.start, self.pace, self.seconds = total, time.monotonic(), pace, 0.0
+        self.next_line, self.text, self.distance = 0.0, "", ""
+        self._begun, self._expected = 0.0, 0.0
         self.bar = tqdm(initial=done, total=total, unit="it", disable=None, dynamic_ncols=True, smoothing=0.05)
+        self._ending = contextlib.ExitStack()
+        self._ending.enter_context(repeating(self._beat))
+
+    @contextlib.contextmanager
+    def iteration(self, updates: int) -> Iterator[None]:
+        """Time a block, which does one iteration with so many updates of the critics, and report if it takes long."""
+        self._begun, self._expected = time.monotonic(), (self.pace or 0.0) * updates
+        yield
+        self.seconds, self._begun = time.monotonic() - self._begun, 0.0
+        self.pace, self.done = self.seconds / updates, self.done + 1
+
+    def outlook(self) -> tuple[str, str]:
+        """When a run that is asked to stop now will stop, and what it would lose if it ended at once, in words."""
+        left = self._expected - (time.monotonic() - self._begun) if self._begun else 0.0
+        about = f" (about {duration(left)})" if left >= 1 else ""
+        lost = self.done + 1 - self.saved
+        return f"after this iteration{about}", f"{lost:,} iteration{'s' * (lost > 1)}"
 
     def update(self, done: int, losses: tuple[float, float], scores: Scores | None = None) -> None:
         """Report that `done` iterations are done, with the losses of the last one and, if measured, its scores."""
         if scores:
-            self.distance = f", held-out distance {scores.held_out_distance:.3g}"
+            self.distance = f", held-out distance {distance_text(scores.held_out_distance)}"
         critic_loss, generator_loss = losses
-        text = f"critic {critic_loss:.4g}, generator {generator_loss:.4g}{self.distance}"
+        self.text = f"critic {critic_loss:.4g}, generator {generator_loss:.4g}{self.distance}"
         if not self.bar.disable:
-            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.set_postfix_str(self.text, refresh=False)
             self.bar.update()
             return
         now = time.monotonic() - self.start
@@ -70,8 +187,21 @@ class Progress:
             left = time.strftime("%H:%M:%S", time.gmtime((self.total - done) / rate % 86400))
             days = int((self.total - done) / rate // 86400)
             left = f"{days} d {left}" if days else left
-            print(f"iteration {done}/{self.total}  {text}  {rate:.3g} it/s  {left} left", flush=True)
+            print(f"iteration {done}/{self.total}  {self.text}  {rate:.3g} it/s  {left} left", flush=True)
             self.next_line = now + SECONDS_BETWEEN_LINES
+
+    def _beat(self):
+        """Report an iteration that takes long."""
+        begun, now = self._begun, time.monotonic()
+        spent = now - begun
+        if not begun or spent < 5:
+            return
+        if not self.bar.disable:
+            self.bar.set_postfix_str(f"{self.text}{', ' * bool(self.text)}this iteration: {duration(spent)}")
+        elif now - self.start >= self.next_line:
+            about = f" of about {duration(self._expected)}" if self._expected > spent else ""
+            print(f"iteration {self.done + 1}/{self.total}: {duration(spent)}{about} so far", flush=True)
+            self.next_line = now - self.start + SECONDS_BETWEEN_LINES
 
     def warn(self, lines: Iterable[str]) -> None:
         """Print lines to standard error without disturbing the bar."""
@@ -80,6 +210,7 @@ class Progress:
 
     def close(self) -> None:
         """Remove the bar."""
+        self._ending.close()
         self.bar.close()
 
 

@@ -4,10 +4,15 @@ import contextlib
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .launch import STOP_SIGNALS
+from .progress import say
+
+PATIENCE = 3        # seconds for a block of `at_once` to end after a signal
 
 
 class StopRequest:
@@ -16,13 +21,23 @@ class StopRequest:
     SIGINT is Ctrl-C; a batch system sends SIGTERM or SIGUSR1 before it ends a job. Signals are held back until the
     context begins (launch.hold_stop_signals). Ending at once is as safe as being killed: every file is either the old
     or the new one, and complete.
+
+    Python calls signal handlers between two of its instructions, hence not during a call of TensorFlow, which can take
+    minutes. So a thread, which a pipe wakes up, answers the user.
+
+    outlook   a function that describes when the run will stop, and what a second Ctrl-C would lose
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._at_once = False
+        self.outlook: Callable[[], tuple[str, str]] | None = None
+        self._at_once = self._ended = False
 
     def __enter__(self) -> "StopRequest":
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        self._pipe_before = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        threading.Thread(target=self._answer, daemon=True).start()
         self._before = {number: signal.signal(number, self._remember) for number in STOP_SIGNALS}
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         return self
@@ -30,13 +45,42 @@ class StopRequest:
     def __exit__(self, *problem: Any) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(self._pipe_before)
+        os.close(self._pipe[1])         # ends the thread
 
     def _remember(self, number, frame):
-        if self.requested and number == signal.SIGINT:
-            os._exit(130)
+        """Record a signal, in the main thread."""
         self.signal = self.signal or signal.Signals(number)
         if self._at_once:
             raise Stopped
+
+    def _answer(self):
+        """Answer signals as they arrive, in a thread: announce the first one, and end the process at the second."""
+        numbers: list[int] = []
+        with open(self._pipe[0], "rb", buffering=0) as pipe:
+            while byte := pipe.read(1):
+                if byte[0] not in STOP_SIGNALS:
+                    continue
+                numbers.append(byte[0])
+                if len(numbers) > 1 and numbers[-1] == signal.SIGINT:
+                    os._exit(130)
+                if len(numbers) == 1:
+                    self._announce(numbers[0])
+
+    def _announce(self, number):
+        """Describe when the run will stop. If there is nothing to save but the main thread is busy, end the process."""
+        if self.outlook and not self._at_once:
+            soon, loss = self.outlook()
+            again = f"; Ctrl-C again ends at once, losing {loss}" if number == signal.SIGINT else ""
+            say(f"{_name(number)}: stopping {soon}{again}")
+            return
+        end = time.monotonic() + PATIENCE
+        while self._at_once and not self._ended and time.monotonic() < end:
+            time.sleep(0.05)
+        if self._at_once and not self._ended:
+            self.signal = signal.Signals(number)
+            say(self._epitaph())
+            os._exit(self.status)
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
@@ -51,8 +95,12 @@ class StopRequest:
     def check(self) -> None:
         """End the process if a stop is requested, before there is anything to save."""
         if self.requested:
-            print(f"stopped by {self.name} before the first iteration")
+            self._ended = True
+            print(self._epitaph())
             sys.exit(self.status)
+
+    def _epitaph(self):
+        return f"stopped by {self.name} before the first iteration of this command"
 
     def agreed(self, total: Callable[[Sequence[float]], Sequence[float]]) -> bool:
         """Whether this task, or another of its team, is requested to stop: then all stop after the same iteration.
@@ -72,14 +120,16 @@ class StopRequest:
     @property
     def name(self) -> str:
         """Name of the signal, for messages; "" before one has arrived."""
-        if self.signal is None:
-            return ""
-        return "Ctrl-C" if self.signal == signal.SIGINT else self.signal.name
+        return "" if self.signal is None else _name(self.signal)
 
     @property
     def status(self) -> int:
         """Exit status: 130 for Ctrl-C, as in shells, or 75 (EX_TEMPFAIL), which asks a batch script to requeue."""
         return 130 if self.signal == signal.SIGINT else 75
+
+
+def _name(number):
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
 class Stopped(BaseException):
