@@ -168,8 +168,9 @@ def read_labels(generator: Any) -> dict[str, list[Label]]:
     """
     path, codes = labels_path(generator), generator.spec.codes
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if codes else {}
-        if not codes or content["format"] != LABELS_FORMAT or content["generator"] != _weights_digest(generator.network):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = (LABELS_FORMAT, _weights_digest(generator.network))
+        if not codes or (content["format"], content["generator"]) != known:
             return {}
         return {code.name: _checked_labels(content["labels"][code.name], code.size)
                 for code in codes if code.is_categorical}
