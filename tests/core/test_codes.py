@@ -1,6 +1,8 @@
 """Codes: their position and distribution in z, their command lines, and measures of how well Q recovers them."""
 
 import dataclasses
+import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -176,3 +178,46 @@ def test_q_learns_to_read_a_simple_generator():
             bits.append(codes.diagnosis(run.recognizer, run.spec.codes, z, run.generate(z), real)["c0 bits"])
         run.iterate(iteration, data)
     assert bits[0] < 0.1 and bits[1] > 0.5, bits
+
+
+LABELS = {"c0": [codes.Label("three", 0.96, 25), codes.Label("4", 0.45, 20), codes.Label("", 0, 0),
+                 codes.Label("0", 1, 3)],
+          "c1": [codes.Label("a", 1, 1)] * 3}
+
+
+@pytest.fixture
+def generator(tmp_path):
+    """A generator with codes and its file, as trained.load_generator returns it."""
+    return SimpleNamespace(path=tmp_path / "weights.generator.InfoGAN.GAN.1.h5", run_name="InfoGAN.GAN.1",
+                           spec=info_spec(), network=models.build_generator(info_spec()))
+
+
+def test_labels_are_stored_beside_the_weights_and_hold_for_these_alone(generator):
+    assert codes.read_labels(generator) == {}
+    path = generator.path.with_name("codes.InfoGAN.GAN.1.json")
+    path.write_text(json.dumps(codes.labels_content(generator, LABELS)))
+    assert codes.read_labels(generator) == LABELS
+    generator.network.weights[0].assign(generator.network.weights[0] + 1)
+    assert codes.read_labels(generator) == {}
+
+
+@pytest.mark.parametrize("damage", [
+    lambda content: "", lambda content: "[1]", lambda content: "{}",
+    lambda content: json.dumps(content | {"labels": {"c0": []}}),
+    lambda content: json.dumps(content | {"labels": {"c0": content["labels"]["c0"][:2], "c1": []}}),
+    lambda content: json.dumps(content).replace("three", "\\u001b[2J")])
+def test_damaged_labels_are_reported(generator, damage):
+    path = codes.labels_path(generator)
+    path.write_text(damage(codes.labels_content(generator, LABELS)))
+    with pytest.raises(InputError, match="biogans evaluate --codes"):
+        codes.read_labels(generator)
+
+
+def test_what_a_code_generates_in_words_and_in_pictures():
+    first, second, continuous, _ = info_spec().codes
+    assert codes.label_lines({first: 0, second: 1, continuous: 0.5}, {"c0": LABELS["c0"]}) == [
+        "c0=0 generates mostly three (96% of the 25 held-out images that the recognizer assigns to it)"]
+    assert "a mixture, most often 4 (45%" in codes.label_lines({first: 1}, LABELS)[0]
+    assert codes.label_lines({first: 2}, LABELS) == codes.label_lines({first: 0}, {}) == []
+    assert codes.value_names(first, range(4), LABELS) == ["c0=0 (three)", "c0=1 (4?)", "c0=2", "c0=3 (0)"]
+    assert codes.value_names(first, [1]) == ["c0=1"] and codes.value_names(continuous, [-0.5]) == ["u0=-0.5"]

@@ -35,7 +35,8 @@ def test_the_files_of_a_run(here, architecture, algorithm, number, critic, capsy
         assert read_weights(here / "checkpoints" / name)[1].iteration == 3
     assert list((here / "checkpoints" / "tensorboard" / run).glob("events.*"))
     assert sorted(path.name for path in (here / "images").iterdir()) == [
-        f"fake_samples.{run}.2.png", f"fake_samples.{run}.3.png", f"losses.{run}.png", f"real_samples.{run}.png"]
+        f"fake_samples.{run}.2.png", f"fake_samples.{run}.3.png", f"losses.{run}.png", f"real_samples.{run}.png",
+        f"training.{run}.gif"]
     with open(here / "checkpoints" / f"log.{run}.csv") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["iteration"]) for row in rows] == [1, 2, 3]

@@ -1,6 +1,7 @@
 """Agreement of codes with labels and features, in cases with known results."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,3 +86,11 @@ def test_k_means_finds_distant_groups():
     pixels = np.repeat(np.array([0, 120, 250], np.uint8), 20)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
     found = clusters.k_means(pixels, pixels, 3)
     assert clusters.accuracy(np.repeat([0, 1, 2], 20), found) == 1
+
+
+def test_a_category_has_the_label_of_most_of_its_images():
+    """Two categories may share a label; one without images has none; continuous codes have no categories."""
+    held_out = SimpleNamespace(labels=np.array([0, 0, 1, 1, 1, 2]), factors=("a", "b", "c"))
+    answers = {"c0": np.eye(4)[[0, 0, 0, 1, 1, 1]], "u0": np.zeros(6)}
+    assert clusters.category_labels(answers, [codes.Code("c0", 0, 4), codes.Code("u0", 4, 1)], held_out) == {
+        "c0": [codes.Label("a", 0.6667, 3), codes.Label("b", 0.6667, 3), codes.Label("", 0, 0), codes.Label("", 0, 0)]}

@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 import browsers
-from biogans.core import figures, predict, train, trained
-from biogans.latent import explore
+from biogans.core import codes, figures, predict, train, trained
+from biogans.evaluation import clusters
+from biogans.latent import explore, slider_names
 from biogans.latent.paths import slerp
 from biogans.system.lazy import keras
 from biogans.system.pixels import to_unit
@@ -174,8 +175,8 @@ def test_a_slider_moves_along_its_direction(opened, here):
     in_gray(page)
     show_number(page, 5)
     generator = trained.load_generator(STAR)
-    red, green = explore.groups_of(generator.network, generator.spec)
-    (red_rows, _), (green_rows, _) = explore.directions(generator.network, [red, green])
+    groups = explore.groups_of(generator.network, generator.spec)
+    ((red_rows, _), (green_rows, _)), _, _ = explore.named_directions(generator, groups)
     z = numbered(STAR, 5)
     for label, part, row in (("red 2", slice(0, 3), red_rows[1]), ("green 1", slice(3, 6), green_rows[0])):
         before = drawn(page, 3)
@@ -202,6 +203,46 @@ def test_codes(opened, here):
     with h5py.File("images/stack2.InfoGAN.WGAN-GP.h5") as stack:
         assert_same(drawn(page, 2), np.rint(stack["stack"][0] * 255))
     assert json.loads(saved(page, "#json").content)["codes"] == {"c0": 2, "u0": -0.5}
+
+
+def test_labels_of_categories_are_on_their_buttons(opened, here):
+    """Those that evaluate --codes has stored; a category without images has none."""
+    generator = trained.load_generator(FILES["InfoGAN"])
+    path = codes.labels_path(generator)
+    labels = {"c0": [codes.Label("seven", 0.9, 20), codes.Label("", 0, 0), codes.Label("two", 0.4, 9)]}
+    path.write_text(json.dumps(codes.labels_content(generator, labels)))
+    Path("labels.html").write_bytes(explore.page_of(generator))
+    path.unlink()
+    page = opened("labels")
+    buttons = page.eval_on_selector_all(".categories label", "all => all.map(one => one.innerText)")
+    assert [text.split() for text in buttons] == [["0", "seven"], ["1"], ["2", "two?"]]
+    assert "90% of the 20 held-out images" in page.get_attribute(".categories label", "title")
+    assert opened("InfoGAN").query_selector(".categories strong") is None
+
+
+def test_sliders_are_named_by_what_they_change(here, opened, monkeypatch):
+    """A clear quantity names the slider, its correlation is in the tooltip, and to the right there is more of it."""
+    monkeypatch.setattr(slider_names, "CLEAR", 0.05)
+    generator = trained.load_generator(FILES["InfoGAN"])
+    Path("named.html").write_bytes(explore.page_of(generator))
+    page = opened("named")
+    titles = page.eval_on_selector_all(".slider input", "all => all.map(one => one.title)")
+    names = page.eval_on_selector_all(".slider label", "all => all.map(one => one.textContent)")
+    said = [re.search(r": (.*?), r = (−?[\d.]+) over 512 random cells", title) for title in titles]
+    assert sum(map(bool, said)) >= 2
+    for name, found, title in zip(names, said, titles, strict=True):
+        if found:
+            assert name.endswith(found[1]) and (float(found[2].replace("−", "-")) > 0 or title.startswith("code"))
+        else:
+            assert re.fullmatch(r"noise \d+|u\d", name)
+    ((rows, _),), (meanings,), _ = explore.named_directions(
+        generator, explore.groups_of(generator.network, generator.spec))
+    z = next(generator.latents(512, 0, 512))
+    values = slider_names.quantities(generator.generate(z), generator.spec.channel_names)
+    for row, meaning in zip(rows, meanings, strict=True):
+        if meaning:
+            assert clusters.rank_correlation(z[:, :len(row)] @ row, values[meaning.name]) == pytest.approx(
+                meaning.r, abs=0.15)            # without the means of the categories
 
 
 def test_firefox(here):

@@ -2,13 +2,16 @@
 
 import csv
 import json
+import re
 
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
-from biogans.core import predict, train, trained
+from biogans.core import codes, predict, train, trained
 from biogans.evaluation import evaluate
+from biogans.latent import interpolate
 from infogan_runs import DCGAN, INFO, MODEL, refused
 
 
@@ -81,7 +84,33 @@ def test_evaluation_with_labels(in_infogan_folder, capsys):
     assert {"c0", "u0", "u1", "k-means, 3", "k-means, 4", "component 1"} <= rows.keys()
     assert 0.25 <= rows["k-means, 4"]["accuracy"] <= 1 and {"t", "dna", "light 2", "focus 1"} <= rows["u0"].keys()
     assert abs(rows["component 1"]["t"]) > 0.8      # a cell's size varies most
-    assert "k-means, 3" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "k-means, 3" in printed
+    labels = codes.read_labels(trained.load_generator(MODEL))
+    assert sum(label.images for label in labels["c0"]) == result["images"]
+    for line in codes.label_lines({trained.load_generator(MODEL).spec.codes[0]: 0}, labels):
+        assert line in printed
+
+
+def test_an_interpolation_between_categories(in_infogan_folder, capsys):
+    """Key frames are the cells of predict.py; on the way there is one category at a time; --code keeps one."""
+    assert interpolate.main(["-i", MODEL, "--seeds", "1,2,5", "--frames", "3"]) == 0
+    names = re.findall(r"seed (\d), c0=(\d)", capsys.readouterr().out)
+    z = key_frames()
+    assert [int(category) for _, category in names] == z[:, 7:10].argmax(axis=1).tolist()
+    for row, (seed, _) in zip(z, names, strict=True):
+        predict.main(["-i", MODEL, "-s", seed])
+        np.testing.assert_array_equal(stack()[1][0], row)
+    assert interpolate.main(["-i", MODEL, "-n", "3", "-s", "1", "--frames", "2", "--code", "c0=2,u1=-0.5"]) == 0
+    assert (key_frames()[:, 9] == 1).all() and (key_frames()[:, 11] == -0.5).all()
+    with Image.open("images/interpolation2.InfoGAN.GAN.gif") as movie:
+        assert movie.n_frames == 6
+
+
+def key_frames():
+    """z of the newest interpolation."""
+    with h5py.File("images/interpolation2.InfoGAN.GAN.h5") as file:
+        return file["z"][()]
 
 
 @pytest.mark.parametrize("command, arguments, problem", [

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from biogans.core.codes import Code
 from biogans.latent.paths import latent_path, slerp
 
 
@@ -47,3 +48,13 @@ def test_an_open_path_ends_with_the_last_key():
     z = latent_path(np.eye(3), 5, closed=False)
     assert len(z) == 11
     np.testing.assert_allclose(z[[0, 5, 10]], np.eye(3), atol=1e-12)
+
+
+def test_codes_on_a_path():
+    """The noise turns, a continuous code changes evenly, a category changes once, in the middle."""
+    known = [Code("c0", 2, 3), Code("u0", 5, 1)]
+    keys = np.array([[1, 0, 1, 0, 0, -1], [0, 1, 0, 0, 1, 1]], float)
+    z = latent_path(keys, 4, closed=False, codes=known)
+    np.testing.assert_allclose(angles(z[:, :2]), np.pi / 8)
+    np.testing.assert_allclose(z[:, 5], [-1, -0.5, 0, 0.5, 1])
+    assert z[:, 2:5].argmax(axis=1).tolist() == [0, 0, 2, 2, 2] and set(z[:, 2:5].ravel()) == {0, 1}

@@ -1,5 +1,7 @@
 """biogans traverse: pictures and movies of codes, and of a training."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -37,21 +39,35 @@ def test_a_traversal_shows_what_the_generator_makes(in_infogan_folder, monkeypat
 
 
 def test_the_movie_of_a_training(in_infogan_folder, capsys):
-    assert traverse.main(["-i", MODEL, "--training"]) == 0
-    with Image.open("images/training.InfoGAN.GAN.1.gif") as movie:
-        assert movie.n_frames >= 2
-    assert "too few" in refused(capsys, traverse, ["-i", DCGAN, "--training"])
+    """The training wrote it; the command makes it again."""
+    movie = in_infogan_folder / "images/training.InfoGAN.GAN.1.gif"
+    made_by_training = movie.read_bytes()
+    movie.unlink()
+    assert traverse.main(["-i", MODEL, "--training", "--fps", "6"]) == 0
+    assert movie.read_bytes() == made_by_training
+    with Image.open(movie) as frames:
+        assert frames.n_frames == 2
+    (in_infogan_folder / "checkpoints/log.DCGAN.WGAN-GP.1.csv").rename("log.csv")
+    assert "log.DCGAN.WGAN-GP.1.csv" in refused(capsys, traverse, ["-i", DCGAN, "--training"])
+    (in_infogan_folder / "log.csv").rename("checkpoints/log.DCGAN.WGAN-GP.1.csv")
 
 
-def test_a_damaged_picture_of_a_training(in_infogan_folder, capsys):
-    (in_infogan_folder / "images/fake_samples.DCGAN.WGAN-GP.1.1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert "fake_samples.DCGAN.WGAN-GP.1.1.png is not a readable picture" in refused(
-        capsys, traverse, ["-i", DCGAN, "--training"])
-    (in_infogan_folder / "images/fake_samples.DCGAN.WGAN-GP.1.1.png").unlink()
+def test_columns_are_named_by_the_labels_of_the_categories(in_infogan_folder, monkeypatch):
+    headers, table = [], figures.table
+    monkeypatch.setattr(figures, "table", lambda rows, header, *rest: (
+        headers.append(header) or table(rows, header, *rest)))
+    generator = trained.load_generator(MODEL)
+    path = codes.labels_path(generator)
+    labels = {"c0": [codes.Label("G1", 0.9, 20), codes.Label("", 0, 0), codes.Label("G2", 0.4, 9)]}
+    path.write_text(json.dumps(codes.labels_content(generator, labels)))
+    traverse.main(["-i", MODEL, "-n", "2", "--steps", "3"])
+    path.unlink()
+    assert headers[0] == ["c0=0 (G1)", "c0=1", "c0=2 (G2?)"] and headers[1] == ["u0=-1.0", "u0=+0.0", "u0=+1.0"]
 
 
 @pytest.mark.parametrize("command, arguments, problem", [
     (traverse, ["-i", DCGAN], "no codes"), (reconstruct, ["-i", MODEL, "-d", "data"], "biogans traverse"),
-    (interpolate, ["-i", MODEL], "biogans traverse")])
+    (interpolate, ["-i", MODEL, "--cycle"], "biogans traverse"),
+    (interpolate, ["-i", MODEL, "-d", "data"], "biogans traverse")])
 def test_mistakes_are_one_line(in_infogan_folder, capsys, command, arguments, problem):
     assert problem in refused(capsys, command, arguments)

@@ -1,6 +1,7 @@
 """biogans cells: from fields to a data folder of whole cells, by a filter trained on examples."""
 
 import csv
+import re
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.ndimage import rotate
 
 from biogans.core import dataloader
 from biogans.data import yeast
+from biogans.video import cell_network, cells
 
 
 def field(seed, number=12, shape=(440, 440)):
@@ -27,8 +29,11 @@ def field(seed, number=12, shape=(440, 440)):
     return np.concatenate([pixels, np.zeros_like(pixels[..., :1])], axis=-1), truth
 
 
-def test_from_fields_to_a_data_folder_of_whole_cells(tmp_path, run):
-    """Candidates, examples sorted into two folders, a filter, and with it only whole cells of other fields."""
+def test_from_fields_to_a_data_folder_of_whole_cells(tmp_path, run, monkeypatch, capsys):
+    """Candidates, examples sorted into two folders, a filter, and with it only whole cells of other fields.
+
+    Both filters, the logistic regression and the network, which is trained for a shorter time than usual.
+    """
     truth = {}
     for split, seeds in (("fields", range(4)), ("more", range(10, 13))):
         (tmp_path / split).mkdir()
@@ -51,10 +56,22 @@ def test_from_fields_to_a_data_folder_of_whole_cells(tmp_path, run):
     done = run("cells", "-i", "candidates", "--teach", "whole", "not", "-o", "whole.json")
     assert (done.returncode, done.stderr) == (0, "")
     assert run("cells", "-i", "more", "-o", "data", "--filter", "whole.json").returncode == 0
-    with open(tmp_path / "data" / "manifest.csv", newline="") as file:
-        kept = list(csv.DictReader(file))
-    right = sum(is_whole(row) for row in kept)
-    assert right >= 0.9 * 24 and len(kept) - right <= 2
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cell_network, "UPDATES", 100)
+    teach = ["-i", "candidates", "--teach", "whole", "not", "--method", "network"]
+    assert cells.main([*teach, "-o", "whole.h5"]) == 0
+    logistic, network = map(float, re.search(r"regression (\S+), network (\S+) ", capsys.readouterr().out).groups())
+    assert f"logistic regression {logistic:.2f} (chance" in done.stdout and 0.8 < network <= 1
+    assert cells.main(["-i", "more", "-o", "data_network", "--filter", "whole.h5"]) == 0
+    for folder in ("data", "data_network"):
+        with open(tmp_path / folder / "manifest.csv", newline="") as file:
+            kept = list(csv.DictReader(file))
+        right = sum(is_whole(row) for row in kept)
+        assert right >= 0.9 * 24 and len(kept) - right <= 2
+    for arguments, words in (([*teach, "-o", "x.json"], "ends in .h5"), ([*teach[:-1], "logistic", "-o", "x.h5"],
+                             "--method network"), (["-i", "more", "-o", "x", "--filter", "whole.h5", "--size", "64"],
+                                                   "48x80")):
+        assert cells.main(arguments) == 2 and words in capsys.readouterr().err
     images = dataloader.load(tmp_path / "data")
     assert images.pixels.shape[1:] == (48, 80, 2) and images.factors == ("more",)
     for arguments, words in (("-i fields -o data", "already exists"), ("-i none -o x", "no such folder"),

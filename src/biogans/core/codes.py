@@ -5,6 +5,8 @@ the others are 0. A continuous code u0, u1, … takes one component, uniform in 
 gives as many answers, in the same order: the logits of the categories, and the mean of a continuous code.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,8 @@ from ..system.lazy import Network
 
 VARIANCE = 1 / 3                # of a number that is uniform in [-1, 1]
 LARGEST = 10.0                  # value of a continuous code that a user may set; beyond 1 a generator extrapolates
+LABELS_FORMAT = 1               # of the files of labels
+MOSTLY = 0.5                    # smallest share of images with one label for which a category is named after it
 
 
 class Code(NamedTuple):
@@ -40,9 +44,33 @@ class Code(NamedTuple):
         return list(range(self.size)) if self.is_categorical else np.linspace(-1, 1, steps).tolist()
 
 
+class Label(NamedTuple):
+    """The most frequent label of a category: its name, and its share of the labelled images of this category."""
+
+    name: str
+    share: float
+    images: int
+
+    @property
+    def short(self) -> str:
+        """The name, for pictures; a question mark if the category is a mixture, nothing if it has no images."""
+        return self.name if self.share >= MOSTLY else f"{self.name}?" if self.images else ""
+
+
+Labels = Mapping[str, Sequence[Label]]      # {name of a categorical code: the Label of each category}
+
+
 def describe_code(code: Code) -> str:
     """Name and range of a code, for messages."""
     return f"{code.name} (0 to {code.size - 1})" if code.is_categorical else f"{code.name} (-1 to 1)"
+
+
+def value_names(code: Code, values: Sequence[float], labels: Labels | None = None) -> list[str]:
+    """Names of values of a code, for pictures: "c0=3", with labels "c0=3 (7)", or "u0=+0.5"."""
+    if not code.is_categorical:
+        return [f"{code.name}={value:+.1f}" for value in values]
+    known = [label.short for label in (labels or {}).get(code.name, ())] or [""] * code.size
+    return [f"{code.name}={value}" + (f" ({known[int(value)]})" if known[int(value)] else "") for value in values]
 
 
 def code_layout(codes: Sequence[Code]) -> list[dict[str, Any]]:
@@ -118,6 +146,71 @@ def with_values(z: np.ndarray, chosen: Mapping[Code, float]) -> np.ndarray:
 def traversal(z: np.ndarray, code: Code, values: Sequence[float]) -> np.ndarray:
     """z (values * cells, nz): all of z (cells, nz) with the first of `values`, then all with the second, …"""
     return np.concatenate([with_values(z, {code: value}) for value in values])
+
+
+# ---------------------------------------------------------------------------------------------- labels of categories
+
+def labels_path(generator: Any) -> Path:
+    """The file of the labels of a trained.TrainedGenerator, beside its own file."""
+    return generator.path.with_name(f"codes.{generator.run_name}.json")
+
+
+def labels_content(generator: Any, labels: Labels) -> dict[str, Any]:
+    """Content of a file of labels, for JSON. It holds for this trained.TrainedGenerator alone."""
+    return {"format": LABELS_FORMAT, "generator": _weights_digest(generator.network),
+            "labels": {name: [label._asdict() for label in each] for name, each in labels.items()}}
+
+
+def read_labels(generator: Any) -> dict[str, list[Label]]:
+    """The Labels of a trained.TrainedGenerator; none if there is no file of them, or one of other weights.
+
+    Raises InputError if the file is damaged.
+    """
+    path, codes = labels_path(generator), generator.spec.codes
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = (LABELS_FORMAT, _weights_digest(generator.network))
+        if not codes or (content["format"], content["generator"]) != known:
+            return {}
+        return {code.name: _checked_labels(content["labels"][code.name], code.size)
+                for code in codes if code.is_categorical}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise InputError(f"{path}: no labels of codes can be read from this file: remove it, or write it again with "
+                         f"biogans evaluate --codes") from None
+
+
+def label_lines(chosen: Mapping[Code, float], labels: Labels) -> list[str]:
+    """A line about each categorical code that is set, {code: value}, if labels of it are known."""
+    lines = []
+    for code, value in chosen.items():
+        known = labels[code.name][int(value)] if code.is_categorical and code.name in labels else Label("", 0, 0)
+        if known.images:
+            what = "mostly" if known.share >= MOSTLY else "a mixture, most often"
+            lines.append(f"{code.name}={value} generates {what} {known.name} ({known.share:.0%} of the {known.images} "
+                         f"held-out images that the recognizer assigns to it)")
+    return lines
+
+
+def _checked_labels(entries, size):
+    """A list of `size` Labels from JSON. Raises ValueError, TypeError or KeyError if it is no such list."""
+    labels = [Label(entry["name"], float(entry["share"]), int(entry["images"])) for entry in entries]
+    for label in labels:
+        if not (isinstance(label.name, str) and label.name.isprintable() and len(label.name) <= 200
+                and 0 <= label.share <= 1):
+            raise ValueError("not a label")
+    if len(labels) != size:
+        raise ValueError("other categories")
+    return labels
+
+
+def _weights_digest(network):
+    """SHA-256 of the weights of a network, whichever file they come from."""
+    digest = hashlib.sha256()
+    for variable in network.weights:
+        digest.update(np.ascontiguousarray(variable.numpy(), np.float32).tobytes())
+    return digest.hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------- Q's answers

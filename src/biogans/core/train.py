@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..system import launch, provenance, workers
+from ..system import gifs, launch, provenance, workers
 from ..system.errors import InputError
 from ..system.files import NoRoom, make_writable, shared_lock
 from ..system.lazy import backend, threads
@@ -216,11 +216,13 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
               f"to resume: {resume_command()}")
         return run.stop.status
     figures.loss_curves(IMAGES / f"losses.{paths.name}.png", paths.log)
+    movie = gifs.write_training_movie(IMAGES, paths.name, paths.log)
     if meter and meter.best:
         distance, iteration = meter.best
         print(f"best:    {paths.best} (held-out distance {distance_text(distance)} in iteration {iteration})")
     print(f"weights: {paths.generator}\nmodel:   {paths.model}\n"
           f"images:  {IMAGES}/fake_samples.{paths.name}.{done}.png\n"
+          f"movie:   {movie}\n"
           f"losses:  {IMAGES}/losses.{paths.name}.png")
     return 0
 
@@ -302,7 +304,11 @@ def draw_samples(path: Path, engine: "Engine") -> np.ndarray:
     groups, group_size = STAR_GRID if len(spec.separate_factors) > 1 else GRID
     z = engine.grid_latents(groups, group_size)
     if spec.codes:
-        z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
+        code, values = spec.codes[0], spec.codes[0].values(GRID[0])
+        cells = (engine.generate(codes.traversal(z[::group_size], code, values)) + 1) / 2
+        rows = [list(cells[start:start + groups]) for start in range(0, len(cells), groups)]
+        header = [f"noise {k + 1}" for k in range(groups)]
+        return figures.write_picture(path, figures.table(rows, header, codes.value_names(code, values)))
     return figures.sample_grid(path, spec, engine.generate(z), group_size)
 
 

@@ -5,7 +5,7 @@ Training never sees the labels; they only serve to interpret its codes.
 
 import numpy as np
 
-from ..core.codes import decisiveness
+from ..core.codes import Label, decisiveness
 from ..system.pixels import to_unit
 
 COMPONENTS = 8                  # principal components, the baseline for continuous codes
@@ -105,6 +105,23 @@ def compare_codes(answers, codes, training, held_out, known=None):
         rows.append({"name": f"component {k + 1}", "spread": float(component.std())}
                     | _correlations(component, features))
     return rows
+
+
+def category_labels(answers, codes, held_out):
+    """{categorical code: the codes.Label of each category} from Q's answers for held-out images with labels.
+
+    The label of a category is the most frequent one among the images that Q assigns to it. Two categories may have the
+    same label: unlike for the accuracy, nothing forces them apart.
+    """
+    result = {}
+    for code in codes:
+        if code.is_categorical:
+            chosen = answers[code.name].argmax(axis=1)
+            counts = np.array([np.bincount(held_out.labels[chosen == k], minlength=len(held_out.factors))
+                               for k in range(code.size)])
+            result[code.name] = [Label(held_out.factors[count.argmax()], round(float(count.max() / count.sum()), 4),
+                                       int(count.sum())) if count.any() else Label("", 0.0, 0) for count in counts]
+    return result
 
 
 def _agreement(labels, clusters):

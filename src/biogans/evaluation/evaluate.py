@@ -1,6 +1,7 @@
 """Measure how far generated cells are from real ones."""
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def _add_rows(group):
                        help="also compare real images of each factor with those of every other")
     group.add_argument("--codes", action="store_true",
                        help="only compare the codes of an InfoGAN with the labels of held-out images, one folder for "
-                            "each label, alongside k-means and principal components")
+                            "each label, alongside k-means and principal components; the labels of the categories "
+                            "are stored beside the weights")
     group.add_argument("--joint", metavar="FILE.h5",
                        help="true cells with all channels, from biogans simulate, to compare cells with several "
                             f"factors with; default: {rows.JOINT_FILE} in DATAROOT, if it exists")
@@ -210,6 +212,22 @@ def evaluate_codes(options, folder):
                         "iteration": metadata.iteration, "training": dataclasses.asdict(metadata.training),
                         "command": provenance.command(), "versions": provenance.versions(), "rows": found})
     print(f"{len(held_out.pixels)} held-out images\n{clusters.format_rows(found)}\nOutput: {target}")
+    name_categories(generator, clusters.category_labels(answers, spec.codes, held_out))
+
+
+def name_categories(generator, labels):
+    """Print which label each category generates, and write the labels beside the weights, for predict.py and others."""
+    for code in (code for code in generator.spec.codes if code.is_categorical):
+        for category in code.values(code.size):
+            print(*codes.label_lines({code: category}, labels), sep="\n")
+    if labels:
+        path = codes.labels_path(generator)
+        try:
+            write_json(path, codes.labels_content(generator, labels) | {"command": provenance.command()})
+            print(f"Output: {path}")
+        except OSError as problem:
+            print(f"{path} can't be written ({problem.strerror}): other commands will not know these labels",
+                  file=sys.stderr)
 
 
 def main(arguments=None):

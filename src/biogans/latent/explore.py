@@ -19,6 +19,7 @@ from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import write
 from ..system.progress import reading
+from .slider_names import SAMPLE, measured_meanings
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("explore_network", "explore_latent", "explore_view", "explore_gif", "explore")  # in the order of the page
@@ -129,22 +130,57 @@ def _strongest_first(matrix):
     return rows * np.sign(largest), np.sqrt(np.maximum(values[::-1], 0))
 
 
+def named_directions(generator, groups):
+    """The directions of `groups`, with what they change.
+
+    Returns (result of `directions`, for each group a list of a Meaning or None for each direction, {code: Meaning}).
+    A direction of which a quantity would decrease is reversed, so that a slider moved to the right means more of it.
+    """
+    found = directions(generator.network, groups)
+    rows = np.zeros((sum(group.size for group in groups), generator.spec.nz))
+    ends = np.cumsum([group.size for group in groups])
+    for group, end, (own, _) in zip(groups, ends, found):
+        rows[end - group.size:end, group.start:group.start + group.size] = own
+    meanings, of_codes = measured_meanings(generator, rows)
+    signs = np.array([-1 if meaning and meaning.r < 0 else 1 for meaning in meanings])
+    meanings = [meaning and meaning.times(sign) for meaning, sign in zip(meanings, signs)]
+    parts = [slice(end - group.size, end) for group, end in zip(groups, ends)]
+    return ([(own * signs[part, None], strengths) for (own, strengths), part in zip(found, parts)],
+            [meanings[part] for part in parts], of_codes)
+
+
+def described_codes(generator, meanings):
+    """The layout of the codes, for JSON, with what they generate: Meanings of continuous codes, labels of categories.
+
+    meanings   {code: slider_names.Meaning}
+    """
+    layout, labels = codes.code_layout(generator.spec.codes), codes.read_labels(generator)
+    for code, entry in zip(generator.spec.codes, layout, strict=True):
+        if code.name in meanings:
+            entry["meaning"] = meanings[code.name]._asdict()
+        if code.name in labels:
+            entry["labels"] = [{"short": label.short, "line": "".join(codes.label_lines({code: k}, labels))}
+                               for k, label in enumerate(labels[code.name])]
+    return layout
+
+
 # ---------------------------------------------------------------------------------------------- the page
 
 def page_of(generator):
     """The page of a trained.TrainedGenerator: the bytes of one HTML file."""
     spec, metadata = generator.spec, generator.metadata
     groups = groups_of(generator.network, spec)
-    found = directions(generator.network, groups)
+    found, meanings, of_codes = named_directions(generator, groups)
     facts = {
         "network": {"file": str(generator.path), "sha256": hashlib.sha256(generator.path.read_bytes()).hexdigest(),
                     "architecture": spec.architecture, "algorithm": metadata.training.algorithm,
                     "iteration": metadata.iteration},
         "size": {"height": spec.height, "width": spec.width, "pixel_size_um": metadata.pixel_size_um},
         "channels": ["image"] if len(spec.channel_names) == 1 else list(spec.channel_names),
-        "nz": spec.nz, "numbered": NUMBERED, "codes": codes.code_layout(spec.codes),
-        "groups": [group._asdict() | {"strengths": np.round(strengths, 3).tolist()}
-                   for group, (_, strengths) in zip(groups, found)],
+        "nz": spec.nz, "numbered": NUMBERED, "measured": SAMPLE, "codes": described_codes(generator, of_codes),
+        "groups": [group._asdict() | {"strengths": np.round(strengths, 3).tolist(),
+                                      "meanings": [meaning and meaning._asdict() for meaning in each]}
+                   for group, (_, strengths), each in zip(groups, found, meanings)],
     }
     data = {
         "directions": np.concatenate([rows.ravel() for rows, _ in found]).astype("<f4").tobytes(),

@@ -9,6 +9,7 @@ import numpy as np
 from ..core import c2st, codes, options as command_line, trained, visualize
 from ..system import arguments, hdf5, launch
 from ..system.errors import InputError
+from ..system.gifs import write_gif
 from . import movies
 from .cell_cycle import cell_cycle
 from .inversion import Search, balanced_sample, invert
@@ -30,6 +31,7 @@ def parser():
     """The command line."""
     p = arguments.Parser(prog="biogans interpolate", description=__doc__, epilog=(
         "Between two cells z moves on a sphere, near which random z lie, and all factors are generated on the way.\n"
+        "Of an InfoGAN's codes, continuous ones change evenly, and categories in the middle between two cells.\n"
         "--cycle estimates from random cells in which direction of z they get longer, and moves one cell along it: it\n"
         "grows, first at one tip and then at both, and forms a septum; then the movie starts again with a short cell,\n"
         "its daughter.\n\n"
@@ -41,6 +43,7 @@ def parser():
         "  biogans interpolate -i FILE -n 6                six random cells\n"
         "  biogans interpolate -i FILE --seeds 3,17,5      the cells of predict.py -s 3, -s 17 and -s 5\n"
         "  biogans interpolate -i FILE -d data -n 3        between real cells (reconstructed held-out images)\n"
+        "  biogans interpolate -i weights.generator.InfoGAN.GAN.0.h5 --code c0=3      an InfoGAN, in one category\n"
         "  biogans interpolate -i FILE --cells 0,9 --stack images/reconstructed7.joint.DCGAN-starshaped.WGAN-GP.h5"))
     group = p.add_argument_group("generator")
     command_line.add_generator(group)
@@ -64,6 +67,8 @@ def _add_key_frames(group):
     choice.add_argument("--cycle", action="store_true", help="one growing cell, measured in the red channel")
     group.add_argument("--cells", type=arguments.several(arguments.index), default=(), metavar="N,N",
                        help="cells of the stack to use, counted from 0; default: all")
+    group.add_argument("--code", metavar="NAME=VALUE,…",
+                       help="codes of an InfoGAN to keep at a value in all key frames, such as c0=3,u1=-0.5")
     group.add_argument("-n", "--number", type=arguments.at_least_two, default=None, metavar="N",
                        help="number of key frames, if they are random or of --cycle; default=4, and 8 with --cycle")
     group.add_argument("-s", "--seed", type=arguments.seed, default=None, metavar="N",
@@ -89,7 +94,6 @@ def interpolate(options):
     if options.cells and not options.stack:
         raise InputError("--cells chooses among the cells of a stack: give the stack with --stack")
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
-    codes.require_no_codes(generator.path, generator.spec.codes)
     channels = generator.channels(options.polarity_factors)
     seed = secrets.randbelow(2**31) if options.seed is None else options.seed
     keys = key_frames(options, generator, seed, channels[0])
@@ -106,11 +110,11 @@ def interpolate(options):
 
 def write_movie(output, generator, keys, channels, options):
     """Write `output`.gif, .mp4 and .png, the movie through the KeyFrames and a strip of it."""
-    path = latent_path(keys.z, options.frames, keys.closed).astype("float32")
+    path = latent_path(keys.z, options.frames, keys.closed, generator.spec.codes).astype("float32")
     cells = ((generator.generate(path) + 1) / 2)[..., channels]
-    names = [generator.spec.channel_names[k] for k in channels]
+    names = [generator.spec.channel_names[k] for k in channels] if len(channels) > 1 else ["image"]
     movie = movies.Movie(cells, names, options.scale, options.palette)
-    for suffix, write in ((".gif", movies.write_gif), (".mp4", movies.write_mp4)):
+    for suffix, write in ((".gif", write_gif), (".mp4", movies.write_mp4)):
         file = output.with_name(output.name + suffix)
         write(file, movie, options.fps)
         print(f"Output movie to file: {file}")
@@ -134,25 +138,38 @@ def strip_titles(keys, frames, number):
 
 def key_frames(options, generator, seed, red=0):
     """The KeyFrames that the options choose; `red` is the channel to measure with --cycle. Raises InputError."""
-    number, nz = options.number or (8 if options.cycle else 4), generator.spec.nz
+    number, spec = options.number or (8 if options.cycle else 4), generator.spec
+    fixed = codes.parse_codes(options.code, spec.codes)
+    if options.cycle or options.data:
+        codes.require_no_codes(generator.path, spec.codes)
     if options.cycle:
         z, lengths = cell_cycle(generator, number, seed, red)
         micrometres = generator.metadata.pixel_size_um
         return KeyFrames(z, [f"{length * micrometres:.1f} um" if micrometres else f"{length:.0f} px"
                              for length in lengths], closed=False)
     if options.seeds:
-        z = np.array([np.random.default_rng(each).standard_normal(nz, np.float32) for each in options.seeds])
+        z = np.concatenate([next(generator.latents(1, each)) for each in options.seeds])
         names = [f"seed {each}" for each in options.seeds]
     elif options.stack:
-        z, names = latents_of_stack(options.stack, options.cells, nz)
+        z, names = latents_of_stack(options.stack, options.cells, spec.nz)
     elif options.data:
         z, names = latents_of_images(options, generator, number, seed)
     else:
-        z = np.random.default_rng(seed).standard_normal((number, nz), np.float32)
+        z = next(generator.latents(number, seed, number))
         names = [f"cell {k}" for k in range(number)]
     if len(z) < 2:
         raise InputError("one key frame makes no movie: choose two or more")
-    return KeyFrames(z, names, not options.open)
+    z = codes.with_values(z, fixed)
+    return KeyFrames(z, with_categories(names, z, generator), not options.open)
+
+
+def with_categories(names, z, generator):
+    """The names of cells of z (cells, nz), each followed by its categories if the generator has any."""
+    labels = codes.read_labels(generator)
+    for code in (code for code in generator.spec.codes if code.is_categorical):
+        values = codes.value_names(code, z[:, code.indices].argmax(axis=1).tolist(), labels)
+        names = [f"{name}, {value}" for name, value in zip(names, values, strict=True)]
+    return names
 
 
 def latents_of_stack(path, cells, nz):

@@ -1,4 +1,4 @@
-"""Movies and strips of cells: frames, and how they are written as GIF, MP4 and PNG."""
+"""Movies and strips of cells: their frames, and how they are written as MP4 and PNG; system/gifs.py writes GIFs."""
 
 import math
 
@@ -62,23 +62,6 @@ def cell_panels(cell, names):
     panels += [(name, np.stack([red, green], axis=-1), hue if several else ink)
                for name, green, hue in zip(names[1:], greens, hues)]
     return panels + ([("all factors", figures.composite(greens), ink)] if several else [])
-
-
-def write_gif(path, frames, fps):
-    """Write `frames` (uint8 (height, width, 3) each) as a looping GIF.
-
-    All frames share 255 colours, so that nothing flickers.
-    """
-    from PIL import Image
-
-    some = [frames[k] for k in np.linspace(0, len(frames) - 1, min(len(frames), 12)).astype(int)]
-    # Other methods spend all colours on the many greens, and leave none for the hues of the panel of all factors.
-    palette = Image.fromarray(np.concatenate(some)).quantize(255, Image.Quantize.FASTOCTREE)
-    pictures = [Image.fromarray(frames[k]).quantize(palette=palette, dither=Image.Dither.NONE)
-                for k in range(len(frames))]
-    with replacing(path) as temporary:
-        pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], loop=0,
-                         duration=round(1000 / fps / 10) * 10)
 
 
 def write_mp4(path, frames, fps):

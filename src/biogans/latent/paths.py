@@ -25,13 +25,25 @@ def slerp(start, end, t):
     return ((1 - t) * lengths[0] + t * lengths[1]) * direction
 
 
-def latent_path(keys, frames, closed):
+def latent_path(keys, frames, closed, codes=()):
     """Latent vectors of a movie through `keys` (keys, nz), `frames` from each key to the next.
 
     A closed path has keys * frames vectors and ends one step before the first key, so that the movie can loop; an open
-    path ends with the last key.
+    path ends with the last key. The noise moves as in `slerp`, continuous codes (codes.Code) linearly; a categorical
+    code changes at once, in the middle: a mixture of categories would be a z that the generator was never trained on.
     """
     t = np.arange(frames) / frames
     ends = [*keys[1:], keys[0]] if closed else keys[1:]
-    parts = [slerp(start, end, t) for start, end in zip(keys, ends)]
+    parts = [_leg(start, end, t, codes) for start, end in zip(keys, ends)]
     return np.concatenate(parts if closed else [*parts, keys[-1:]])
+
+
+def _leg(start, end, t, codes):
+    """Latent vectors (n, nz) between two, at each of `t` (n,) in [0, 1]."""
+    noise = codes[0].start if codes else len(start)             # codes are the last part of z
+    path = np.empty((len(t), len(start)))
+    path[:, :noise] = slerp(start[:noise], end[:noise], t)
+    for code in codes:
+        share = ((t >= 0.5) if code.is_categorical else t)[:, None]
+        path[:, code.indices] = (1 - share) * start[code.indices] + share * end[code.indices]
+    return path

@@ -10,8 +10,8 @@ from ..evaluation import clusters
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import replacing
+from ..system.gifs import write_gif
 from ..system.pixels import to_signed, to_unit, unit_to_bytes
-from .movies import write_gif
 
 FRAMES, STRIP = 48, 9                   # of the movie, and cells in the strip
 MAGNIFICATION = 6                       # screen pixels per pixel of the movie
@@ -153,7 +153,7 @@ def write_progression(path, frames, options):
     """Write the generated cell along the code as a GIF."""
     pictures = [unit_to_bytes(figures.tile(_stacked_channels(image), options.palette))
                 .repeat(MAGNIFICATION, axis=0).repeat(MAGNIFICATION, axis=1) for image in frames]
-    write_gif(path, pictures + [pictures[-1]] * round(options.fps / 2), options.fps)
+    write_gif(path, pictures, options.fps, last=0.5)
     print(f"Output movie to file: {path}")
 
 

@@ -1,15 +1,13 @@
 """Vary each code of an InfoGAN over its range."""
 
-import re
-
 import numpy as np
 from PIL import Image
 
 from ..core import codes, figures, options as command_line, trained
 from ..system import arguments, launch
 from ..system.errors import InputError
+from ..system.gifs import write_gif, write_training_movie
 from ..system.pixels import unit_to_bytes
-from .movies import write_gif
 
 MARGIN = 2                              # pixels between the cells of a movie
 MOVIE_WIDTH = 480                       # screen pixels, approximately
@@ -28,7 +26,7 @@ def parser():
         "  biogans traverse -i FILE                all codes\n"
         "  biogans traverse -i FILE --code c0=3    all codes but c0, which is always 3\n"
         "  biogans traverse -i FILE --reach 2      continuous codes from -2 to 2\n"
-        "  biogans traverse -i FILE --training     the pictures that train.py saved, as a movie"))
+        "  biogans traverse -i FILE --training     the movie that train.py makes at its end, with another --fps"))
     command_line.add_generator(p)
     p.add_argument("--code", metavar="NAME=VALUE,…", help="codes to keep at a value, such as c0=3,u1=-0.5")
     p.add_argument("-n", "--number", type=arguments.positive_int, default=6, metavar="N",
@@ -40,8 +38,8 @@ def parser():
     p.add_argument("--fps", type=arguments.positive_float, default=12.0, metavar="N",
                    help="frames per second; default=12")
     p.add_argument("--training", action="store_true",
-                   help="make a movie of the pictures of generated images in the folder images, which show the same z "
-                        "every -M iterations of the training")
+                   help="make only the movie of the training, from the pictures in the folder images, which show the "
+                        "same z every -M iterations")
     p.add_argument("-s", "--seed", type=arguments.seed, default=0, metavar="N",
                    help="random seed of the noise; default=0")
     command_line.add_palette(p)
@@ -55,7 +53,9 @@ def traverse(options):
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
     spec, run_name = generator.spec, generator.run_name
     if options.training:
-        return write_training_movie(trained.IMAGES / f"training.{run_name}.gif", run_name, options.fps)
+        log = generator.path.with_name(f"log.{run_name}.csv")
+        print(f"Output movie to file: {write_training_movie(trained.IMAGES, run_name, log, options.fps)}")
+        return
     if not spec.codes:
         raise InputError(f"{generator.path} has no codes to vary: train with -m InfoGAN, or use biogans interpolate")
     fixed = codes.parse_codes(options.code, spec.codes)
@@ -81,7 +81,7 @@ def write_traversal_picture(path, generator, z, code, options):
     """Write a picture: values of the code across, cells of z down."""
     values = code_values(code, options.steps, options.reach)
     cells = traversal_cells(generator, z, code, values)
-    header = [f"{code.name}={value}" if code.is_categorical else f"{value:+.1f}" for value in values]
+    header = codes.value_names(code, values, codes.read_labels(generator))
     figures.write_picture(path, figures.table(np.moveaxis(cells, 1, 0), header, [""] * len(z), options.palette))
     print(f"Output picture to file: {path}")
 
@@ -101,30 +101,6 @@ def _side_by_side(cells, palette):
     row = Image.fromarray(np.concatenate(tiles, axis=1)[:, :-MARGIN])
     scale = max(1, round(MOVIE_WIDTH / row.width))
     return np.asarray(row.resize((row.width * scale, row.height * scale), Image.Resampling.NEAREST))
-
-
-def write_training_movie(path, run_name, fps):
-    """Write a GIF of the pictures images/fake_samples.<run name>.<iteration>.png of a training. Raises InputError."""
-    pattern = re.compile(re.escape(f"fake_samples.{run_name}.") + r"(\d+)\.png")
-    found = sorted((int(match[1]), file) for file in trained.IMAGES.glob("*.png")
-                   if (match := pattern.fullmatch(file.name)))
-    if len(found) < 2:
-        raise InputError(f"{trained.IMAGES}: {len(found)} picture(s) fake_samples.{run_name}.*.png here, too few for a "
-                         f"movie: train with a smaller -M")
-    frames = [_read_picture(file) for _, file in found]
-    if len({frame.shape for frame in frames}) > 1:
-        raise InputError(f"{trained.IMAGES}: the pictures fake_samples.{run_name}.*.png differ in size: remove those "
-                         f"of other runs")
-    write_gif(path, frames + [frames[-1]] * round(fps), fps)
-    print(f"Output movie to file: {path}")
-
-
-def _read_picture(path):
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError):          # Pillow raises each of them for damaged files
-        raise InputError(f"{path} is not a readable picture: remove it") from None
 
 
 def main(arguments=None):

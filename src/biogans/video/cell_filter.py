@@ -1,4 +1,7 @@
-"""A filter that tells whole cells from others by their features, trained on a few examples and stored as JSON."""
+"""Filters that tell whole cells from others, trained on a few examples: by features, a logistic regression in JSON.
+
+cell_network.py has the other one, a network that judges images.
+"""
 
 import json
 from pathlib import Path
@@ -23,8 +26,8 @@ class Filter(NamedTuple):
     bias: float
     accuracy: float                     # balanced, in cross-validation; chance is 1/2
 
-    def probability(self, table):
-        """Probability that each of the cells (cells, features) is whole: (cells,) in [0, 1]."""
+    def probability(self, table, images=None):
+        """Probability that each of the cells (cells, features) is whole: (cells,) in [0, 1]. `images` are not used."""
         logit = _terms((np.asarray(table, float) - self.mean) / self.scale) @ np.array(self.weights) + self.bias
         return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
 
@@ -33,24 +36,33 @@ def _terms(standard):
     return np.concatenate([standard, standard ** 2], axis=1)
 
 
+def folds(whole):
+    """The divisions of examples for cross-validation: [(training, test)] of positions, the same for all filters.
+
+    whole   (cells,), bool. Raises InputError if there are fewer than EXAMPLES of either kind.
+    """
+    from sklearn.model_selection import StratifiedKFold
+    whole = np.asarray(whole, bool)
+    fewest = int(min(whole.sum(), (~whole).sum()))
+    if fewest < EXAMPLES:
+        raise InputError(f"{whole.sum()} whole cells and {(~whole).sum()} others to learn from: give at least "
+                         f"{EXAMPLES} of each")
+    return list(StratifiedKFold(min(5, fewest), shuffle=True, random_state=0).split(whole, whole))
+
+
 def train_filter(table, whole):
     """Train a Filter on examples: features (cells, features), and whether each is a whole cell (cells,).
 
     Raises InputError if there are fewer than EXAMPLES of either kind.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from sklearn.model_selection import cross_val_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
     table, whole = np.asarray(table, float), np.asarray(whole, bool)
-    fewest = int(min(whole.sum(), (~whole).sum()))
-    if fewest < EXAMPLES:
-        raise InputError(f"{whole.sum()} whole cells and {(~whole).sum()} others to learn from: give at least "
-                         f"{EXAMPLES} of each")
     model = make_pipeline(StandardScaler(), FunctionTransformer(_terms),
                           LogisticRegression(class_weight="balanced", max_iter=2000))
-    folds = StratifiedKFold(min(5, fewest), shuffle=True, random_state=0)
-    accuracy = cross_val_score(model, table, whole, cv=folds, scoring="balanced_accuracy").mean()
+    accuracy = cross_val_score(model, table, whole, cv=folds(whole), scoring="balanced_accuracy").mean()
     scaler, regression = model.fit(table, whole)[0], model[-1]
     return Filter(list(FEATURES), scaler.mean_.tolist(), scaler.scale_.tolist(), regression.coef_[0].tolist(),
                   float(regression.intercept_[0]), float(accuracy))

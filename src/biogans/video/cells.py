@@ -13,13 +13,15 @@ from ..system.pixels import unit_to_bytes
 from ..system.progress import reading
 from . import videos
 from .cell_filter import read_filter, train_filter, write_filter
-from .crops import save_crop, sides
+from .cell_network import read_network, train_network, write_network
+from .crops import as_saved, save_crop, sides
 from .frame_filters import THRESHOLDS
 from .records import write_table
 from .single_cells import FEATURES, align, find_cells, measure_cell
 from .sources import hold_out
 
 CHANNELS = (1, 2)
+METHODS = {"logistic": ".json", "network": ".h5"}           # of filters, and the ending of their files
 BRIGHTEST = 0.998                       # quantile of the cells' brightness in a field that becomes white
 
 
@@ -89,16 +91,16 @@ def write_cells(options, output):
     """Write the cells of all fields as a data folder. Raises InputError."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} already exists: choose another folder")
-    judge = read_filter(options.filter) if options.filter else None
     settings = CellSettings(options.channels or CHANNELS, options.find, options.smallest, options.threshold,
                             options.size, options.face)
+    judge = read_judge(options.filter, settings) if options.filter else None
     sources = hold_out(find_fields(options.input), options.test, options.seed)
     name, rows, discarded = options.name or output.resolve().name, [], 0
     for source in reading("cutting out cells", "field")(sources):
         folder = f"{name}_{source.split}/{source.factor}"
         (output / folder).mkdir(parents=True, exist_ok=True)
         for k, cell in enumerate(cells_in(source.path, settings)):
-            whole = float(judge.probability(cell.features[None])[0]) if judge else 1.0
+            whole = float(judge.probability(cell.features[None], as_saved(cell.pixels)[None])[0]) if judge else 1.0
             if whole < 0.5:
                 discarded += 1
                 continue
@@ -117,8 +119,20 @@ def write_cells(options, output):
 
 # ---------------------------------------------------------------------------------------------- the filter
 
+def read_judge(path, settings):
+    """The filter in a file, a Filter or a NetworkFilter, whose ending tells which. Raises InputError."""
+    if Path(path).suffix.lower() != METHODS["network"]:
+        return read_filter(path)
+    judge, channels = read_network(path), len(settings.channels)
+    if judge.shape != (*settings.size, 3 if channels == 2 else channels):
+        raise InputError(f"{path} judges images of {judge.shape[0]}x{judge.shape[1]} pixels with "
+                         f"{'one channel' if judge.shape[2] == 1 else 'two or three channels'}: give --size and "
+                         f"--channels as for the examples that it was trained on")
+    return judge
+
+
 def read_examples(folder, whole, others):
-    """(features, whether whole) of the images in two folders, by their names in the manifest of `folder`.
+    """(features, whether whole, files) of the images in two folders, by their names in the manifest of `folder`.
 
     Raises InputError.
     """
@@ -128,7 +142,7 @@ def read_examples(folder, whole, others):
     except (OSError, KeyError, ValueError):
         raise InputError(f"{folder}: no manifest.csv of biogans cells in this folder: give the folder that it wrote "
                          f"with -i") from None
-    table, answers = [], []
+    table, answers, files = [], [], []
     for place, answer in ((whole, True), (others, False)):
         if not Path(place).is_dir():
             raise InputError(f"{place}: no such folder: copy examples from {folder} into it")
@@ -137,18 +151,35 @@ def read_examples(folder, whole, others):
                 raise InputError(f"{file} is not in the manifest of {folder}: keep the names of the files")
             table.append(known[file.name])
             answers.append(answer)
-    return table, answers
+            files.append(file)
+    return table, answers, files
+
+
+def read_images(files):
+    """uint8 (cells, height, width, 1 or 3) of PNG files, all of one size. Raises InputError."""
+    images = [np.moveaxis(next(videos.open_image(file, "all").frames())[1], 0, -1) for file in files]
+    for file, image in zip(files, images):
+        if image.shape != images[0].shape:
+            raise InputError(f"{file} differs in size from {files[0]}: give examples from one run of biogans cells")
+    return np.array(images)
 
 
 def teach(options, output):
     """Train a filter on the examples in two folders, and write it. Raises InputError."""
-    if output.suffix != ".json":
-        raise InputError(f"{output}: with --teach, give -o the name of a file that ends in .json")
-    table, whole = read_examples(options.input, *options.teach)
+    if output.suffix != METHODS[options.method]:
+        raise InputError(f"{output}: with --teach, give -o the name of a file that ends in {METHODS[options.method]}"
+                         + (", or choose --method network" if output.suffix == METHODS["network"] else ""))
+    table, whole, files = read_examples(options.input, *options.teach)
     trained = train_filter(table, whole)
-    write_filter(output, trained)
+    accuracies = f"logistic regression {trained.accuracy:.2f}"
+    if options.method == "network":
+        network = train_network(read_images(files), whole, trained.accuracy)
+        write_network(output, network)
+        accuracies += f", network {network.accuracy:.2f}"
+    else:
+        write_filter(output, trained)
     print(f"trained on {sum(whole)} whole cells and {len(whole) - sum(whole)} others; balanced accuracy in "
-          f"cross-validation {trained.accuracy:.2f} (chance 0.50)")
+          f"cross-validation: {accuracies} (chance 0.50)")
     print(f"Output to file: {output}")
 
 
@@ -167,6 +198,8 @@ def parser():
                "  biogans cells -i candidates --teach whole not -o whole.json\n"
                "                                                        train on copies of some in two folders\n"
                "  biogans cells -i fields -o data --filter whole.json   only what looks like the first folder\n"
+               "  biogans cells -i candidates --teach whole not --method network -o whole.h5\n"
+               "                                                        the same with a network; compares both\n"
                "  biogans cells -i fields -o data --channels 1,3 --find 2 --size 64\n"
                "                                                        find cells in the second of these channels\n"
                "then: train.py -d data")
@@ -174,10 +207,14 @@ def parser():
                    help="folder of fields, or of one such folder for each class; with --teach the folder of "
                         "candidates; required")
     p.add_argument("-o", "--output", metavar="DATA", required=True,
-                   help="data folder; with --teach a .json file; required")
+                   help="data folder; with --teach a .json file, or .h5 for a network; required")
     p.add_argument("--teach", nargs=2, metavar=("WHOLE", "NOT"),
                    help="train a filter on copies of some candidates in two folders: whole cells, and others")
-    p.add_argument("--filter", metavar="FILE.json", help="keep only whole cells according to this filter")
+    p.add_argument("--method", choices=METHODS, default="logistic",
+                   help="with --teach: logistic (regression on nine measured features; a few examples suffice) | "
+                        "network (convolutional, judges the image; about a minute, for a hundred examples or more); "
+                        "default=logistic")
+    p.add_argument("--filter", metavar="FILE", help="keep only whole cells according to this filter (.json or .h5)")
     p.add_argument("--channels", type=arguments.several(arguments.positive_int), default=(), metavar="N,N",
                    help="channels to use, counted from 1, the growth marker first; default=1,2")
     p.add_argument("--find", type=arguments.positive_int, default=1, metavar="N",

@@ -83,11 +83,15 @@ def cut(pixels, crop, settings):
         part.reshape(high // n, n, wide // n, n, -1).mean(axis=(1, 3))).astype(np.uint8)
 
 
+def as_saved(pixels):
+    """uint8 (height, width, 1 to 3 channels) as in the file of `save_crop`: two channels become red and green."""
+    return np.concatenate([pixels, np.zeros_like(pixels[..., :1])], axis=-1) if pixels.shape[-1] == 2 else pixels
+
+
 def save_crop(path, pixels, pixel_size_um):
     """Save uint8 (height, width, 1 to 3 channels) as PNG; two channels become red and green."""
     from PIL import Image
-    if pixels.shape[-1] == 2:
-        pixels = np.concatenate([pixels, np.zeros_like(pixels[..., :1])], axis=-1)
+    pixels = as_saved(pixels)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     size = {"dpi": (0.0254 / (pixel_size_um * 1e-6),) * 2} if pixel_size_um else {}
     picture.save(path, format="PNG", **size)

@@ -186,13 +186,22 @@ function slider({name, spoken, range, strength, value, moved}) {
     return element("div", {className: "slider"}, label, ends[0], input, ends[1], output);
 }
 
+/* What a slider changes, in words: the measured quantity and its correlation, and up to two others. */
+function inWords(meaning) {
+    if (!meaning) return "";
+    const signed = r => r.toFixed(2).replace("-", "−");
+    const others = Object.entries(meaning.also).slice(0, 2).map(([name, r]) => `; also ${name}, r = ${signed(r)}`);
+    return `: ${meaning.name}, r = ${signed(meaning.r)} over ${facts.measured} random cells${others.join("")}`;
+}
+
 const shortly = number => `${number}`.replace("-", "−");
 
 function buildGroup(group) {
     const most = group.strengths[0];
     const rows = group.strengths.map((strength, k) => slider({
-        name: `${group.short} ${k + 1}`, strength: strength / most, range: [-3, 3],
-        spoken: `${group.title}, direction ${k + 1}: ${Math.round(100 * strength / most)} % of the strongest`,
+        name: group.meanings[k]?.name ?? `${group.short} ${k + 1}`, strength: strength / most, range: [-3, 3],
+        spoken: `${group.title}, direction ${k + 1}${inWords(group.meanings[k])}; `
+            + `${Math.round(100 * strength / most)} % of the strongest`,
         value: z => coordinate(z, group, k), moved: (z, number) => movedAlong(z, group, k, number),
     }));
     const later = rows.slice(STRONGEST);
@@ -220,7 +229,8 @@ function section(title, note, ...content) {
 
 function buildCode(code) {
     if (code.kind !== "categorical") {
-        return slider({name: code.name, spoken: `code ${code.name}`, range: code.range,
+        return slider({name: code.name + (code.meaning ? `: ${code.meaning.name}` : ""),
+                       spoken: `code ${code.name}${inWords(code.meaning)}`, range: code.range,
                        value: z => codeValue(z, code), moved: (z, number) => withCode(z, code, number)});
     }
     const inputs = code.indices.map((_, k) => element("input", {type: "radio", name: code.name, value: k}));
@@ -232,10 +242,16 @@ function buildCode(code) {
         });
         const canvas = element("canvas", {width: size.width, height: size.height});
         previews.push({canvas, z: () => withCode(cell.z, code, k)});
-        return element("label", {}, canvas, input, `${k}`);
+        const label = element("label", {}, canvas, input, `${k}`);
+        if (code.labels?.[k].short) {
+            label.title = code.labels[k].line;
+            label.append(element("strong", {}, code.labels[k].short));
+        }
+        return label;
     });
     categories.push({code, inputs});
-    return element("fieldset", {}, element("legend", {}, code.name),
+    const legend = code.name + (code.labels ? ", and what each category generates mostly" : "");
+    return element("fieldset", {}, element("legend", {}, legend),
                    element("div", {className: "categories"}, ...labels));
 }
 
