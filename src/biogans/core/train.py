@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..system import launch, provenance, workers
+from ..system import captions, launch, provenance, workers
 from ..system.errors import InputError
 from ..system.files import NoRoom, make_writable, shared_lock
 from ..system.lazy import backend
@@ -240,17 +240,23 @@ def check_finite(losses: tuple[float, float], iteration: int, paths: checkpoint.
 
 
 def draw_real_samples(path: Path, images: dataloader.Images) -> None:
-    """Write a picture of some images of each factor, evenly spaced: adjacent ones may be frames of one video."""
-    examples = {}
+    """Write a picture of some images of each factor, evenly spaced: adjacent ones may be frames of one video.
+
+    Its caption states whether they are simulated, generated or of a public source, if their folder does.
+    """
+    examples, files = {}, []
     for k, factor in enumerate(images.factors):
         same = np.flatnonzero(images.labels == k)
         some = np.linspace(0, len(same), min(GRID[1], len(same)), endpoint=False).astype(int)
         examples[factor] = images.pixels[same[some]]
-    figures.real_grid(path, examples)
+        files += [images.files[same[0]]] if images.files else []
+    figures.real_grid(path, examples, title=captions.origin_of_training_images(files))
 
 
 def draw_samples(path: Path, engine: "Engine") -> np.ndarray:
     """Write a picture of cells generated from latents that are the same in every iteration; returns the picture.
+
+    path   its name may end in .<iteration>.png, which the caption then states
 
     With codes, each row has a different value of the first code, and each column has the same noise.
     """
@@ -259,7 +265,10 @@ def draw_samples(path: Path, engine: "Engine") -> np.ndarray:
     z = engine.grid_latents(groups, group_size)
     if spec.codes:
         z = codes.traversal(z[::group_size], spec.codes[0], spec.codes[0].values(GRID[0]))
-    return figures.sample_grid(path, spec, engine.generate(z), group_size)
+    iteration = path.stem.rpartition(".")[2]
+    title = captions.origin_of_cells({"architecture": spec.architecture, "algorithm": engine.settings.algorithm,
+                                      "iteration": int(iteration) if iteration.isdigit() else None})
+    return figures.sample_grid(path, spec, engine.generate(z), group_size, title)
 
 
 def diagnose(engine: "Engine", images: dataloader.Images) -> dict[str, float]:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import c2st, codes, options as command_line, trained, visualize
-from ..system import arguments, hdf5, launch
+from ..core import c2st, codes, options as command_line, trained
+from ..system import arguments, drawings, hdf5, launch
 from ..system.errors import InputError
 from . import movies
 from .cell_cycle import cell_cycle
@@ -138,7 +138,7 @@ def key_frames(options, generator, seed, red=0):
     if options.cycle:
         z, lengths = cell_cycle(generator, number, seed, red)
         micrometres = generator.metadata.pixel_size_um
-        return KeyFrames(z, [f"{length * micrometres:.1f} um" if micrometres else f"{length:.0f} px"
+        return KeyFrames(z, [f"{length * micrometres:.1f} µm" if micrometres else f"{length:.0f} px"
                              for length in lengths], closed=False)
     if options.seeds:
         z = np.array([np.random.default_rng(each).standard_normal(nz, np.float32) for each in options.seeds])
@@ -157,7 +157,7 @@ def key_frames(options, generator, seed, red=0):
 
 def latents_of_stack(path, cells, nz):
     """(z (keys, nz), names) of the chosen `cells`, all by default, of a stack. Raises InputError."""
-    if not visualize.is_hdf5(Path(path)):
+    if not drawings.is_hdf5(Path(path)):
         raise InputError(f"{path}: not an HDF5 file: give a stack from predict.py or biogans reconstruct")
     try:
         with hdf5.opened(path) as file:

@@ -78,7 +78,7 @@ def read_described(path: str | Path, remedy: str = "use another copy") -> tuple[
     """
     try:
         with opened(path) as file:
-            text, sha256 = _text_attribute(file, "biogans"), _text_attribute(file, "sha256")
+            text, sha256 = text_attribute(file, "biogans"), text_attribute(file, "sha256")
             if text is None:
                 raise Damaged(f"{path} was not written by BioGANs, or only in part",
                               "give a file from a checkpoints folder")
@@ -138,7 +138,7 @@ def assign(path: str | Path, arrays: Mapping[str, np.ndarray], variables: Sequen
         variable.assign(arrays[name])
 
 
-def _text_attribute(file, name):
+def text_attribute(file: Any, name: str) -> str | None:
     """A text attribute of the file's root, of at most MOST_CHARACTERS, or None."""
     if name not in file.attrs or file.attrs.get_id(name).get_storage_size() > MOST_CHARACTERS:
         return None
