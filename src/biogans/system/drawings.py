@@ -120,8 +120,8 @@ def _about_folder(folder):
     image = min((path for path in files if path.suffix.lower() in SUFFIXES), default=None)
     if not is_data and (found := stack or image):
         return f"{folder}: this is a folder: give one of its files, such as {found}"
-    inside = (path for pattern in ("*/*", "*/*/*") for path in folder.glob(pattern) if path.suffix.lower() in SUFFIXES)
-    if image := next(inside, None):
+    inside = itertools.chain(*(itertools.islice(folder.glob(pattern), MOST_ENTRIES) for pattern in ("*/*", "*/*/*")))
+    if image := next((path for path in inside if path.suffix.lower() in SUFFIXES), None):
         return (f"{folder}: this is a data folder, whose images show different cells: give one of them, such as "
                 f"{image}, or a folder that predict.py --format png has written")
     return f"{folder}: this is a folder without images: give an image stack (.h5) or an image file"
