@@ -32,9 +32,10 @@ MARK = "biogans visualize"              # keyword in a PNG, for the digest of wh
 def parser() -> Parser:
     """The command line."""
     command = Parser(prog="visualize.py", description=__doc__, epilog=(
-        "Opens a window if there is a screen; otherwise writes a PNG file to the folder images. It is named after the\n"
-        "input, with .first3 or .n8 for --first 3 or -n 8. If a file of this name shows something else, a number is\n"
-        "added: -2, -3, … The caption states where the cells come from.\n\n"
+        "Opens a window if there is a screen; otherwise writes a PNG file to the folder\n"
+        "images. It is named after the input, with .first3 or .n8 for --first 3 or -n 8.\n"
+        "If a file of this name shows something else, a number is added: -2, -3, …\n"
+        "The caption states where the cells come from.\n\n"
         "examples:\n"
         "  visualize.py -i images/stack7.DCGAN-starshaped.WGAN-GP.h5\n"
         "      the red marker, each factor, their merges, and all factors in one picture\n"
