@@ -52,11 +52,11 @@ def main() -> None:
     words = sys.argv[1:]
     name = words[0].replace("-", "_") if words else "help"
     if name in ("help", "_h", "__help"):
-        print(overview())
+        sys.exit(launch.run(lambda _: print(overview()), None))
     elif name in ("version", "__version"):
         from . import __version__
 
-        print("biogans " + __version__)
+        sys.exit(launch.run(lambda _: print("biogans " + __version__), None))
     elif name == "complete":
         launch.use_installed_python()
         from .completion import complete
@@ -92,7 +92,7 @@ def run(name: str, arguments: Optional[Sequence[str]] = None) -> NoReturn:
             missing, sys.executable)))
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(command(arguments) if command else status)
+    sys.exit(launch.run(command, arguments) if command else status)
 
 
 def load(name: str) -> Any:

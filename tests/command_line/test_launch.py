@@ -4,6 +4,7 @@ import errno
 import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -311,3 +312,35 @@ def test_commands_print_the_folder_of_their_sources(run, copy):
 def test_commands_start_from_anywhere(tmp_path, run, name):
     done = run(name, "-h")
     assert done.returncode == 0 and done.stdout.startswith(f"usage: biogans {name}") and not done.stderr
+
+
+# ---------------------------------------------------------------------------------------------- pipes
+
+@pytest.mark.parametrize("command", ["biogans", "biogans version", "biogans predict --help_all", "train.py -h",
+                                     "biogans simulate -o data --train 6 --test 6 --joint 1 --overwrite"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_nobody_reads_ends_quietly(command, unbuffered, tmp_path):
+    """As in `biogans … | head -1`, where the reader may leave before or after the first line."""
+    for reader, shown in (("head -1", 1), ("true", 0)):
+        done = subprocess.run(["bash", "-c", f"{shlex.quote(sys.executable)} {ROOT}/bin/{command} | {reader}; "
+                                             "exit ${PIPESTATUS[0]}"], cwd=tmp_path, capture_output=True, text=True,
+                              env=os.environ | {"PYTHONUNBUFFERED": unbuffered})
+        assert done.returncode in (0, 141) and done.stdout.count("\n") == shown and not done.stderr, done
+
+
+def test_a_closed_pipe_of_another_kind_is_an_error():
+    def command(_):
+        raise BrokenPipeError(errno.EPIPE, "a worker has died")
+    with pytest.raises(BrokenPipeError, match="a worker has died"):
+        launch.run(command, None)
+
+
+def test_a_long_output_without_a_reader(tmp_path):
+    """The status is that of a program that SIGPIPE ends, as a shell reports it."""
+    code = ("import sys; from biogans.system import launch\n"
+            "def command(_):\n    for line in range(10**6): print(line)\n"
+            "sys.exit(launch.run(command, None))")
+    done = subprocess.run(["bash", "-c", f"{shlex.join([sys.executable, '-c', code])} | head -1; "
+                                         "exit ${PIPESTATUS[0]}"], env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+                          cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (141, "0\n", "")

@@ -1,5 +1,6 @@
 """visualize.py: pictures of stacks and image files, their paths, and the refusal of bad files."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 from PIL import Image
 
 from biogans.core import figures, visualize
-from conftest import TEST_MODULES
+from biogans.system import drawings
+from conftest import ROOT, TEST_MODULES, write_images
 
 NAMES = ["red", "Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"]
 
@@ -59,14 +61,14 @@ def test_a_stack_is_written_to_images_and_its_path_printed(capsys, drawn):
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "uint8"])
 def test_values_of_a_stack(dtype):
     values = write_stack(channels=2, dtype=dtype)
-    drawing = visualize.read_drawing(Path("stack7.h5"), 1, 2)
+    drawing = drawings.read_drawing(Path("stack7.h5"), 1, 2)
     assert drawing.cells.dtype == np.float32 and drawing.names == ["red", "Alp14"]
     assert np.allclose(drawing.cells, values[1:] / (255 if dtype == "uint8" else 1), atol=1e-6)
 
 
 def test_another_value_range_and_odd_attributes():
     write_stack(channels=3, value_range=[-1, 1], channel_names="unexpected", pixel_size_um="none")
-    drawing = visualize.read_drawing(Path("stack7.h5"))
+    drawing = drawings.read_drawing(Path("stack7.h5"))
     assert drawing.cells.min() >= 0.5 and drawing.names == ["red", "green 1", "green 2"]
     assert drawing.pixel_size_um is None
 
@@ -81,7 +83,8 @@ def test_the_chosen_cell(drawn):
     values = write_stack(channels=2)
     assert visualize.main(["-i", "stack7.h5", "--first", "2"]) == 0
     assert np.allclose(drawn[0].axes[0].images[0].get_array()[..., 0], values[2, ..., 0])
-    assert drawn[0].texts[0].get_text() == "stack7.h5, cell 2"
+    assert [text.get_text() for text in drawn[0].texts] == [
+        "stack of unknown origin, cell 3 of 3 (--first 2)", "stack7.h5"]
 
 
 def test_several_cells_with_a_palette_and_an_output_path(capsys, drawn):
@@ -124,7 +127,7 @@ def test_image_files(mode, name, expected, capsys, drawn):
 
 def test_16_bits_are_scaled_by_their_largest_value():
     Image.fromarray(np.array([[0, 500], [1000, 250]], "uint16")).save("cell.tif")
-    assert visualize.read_drawing(Path("cell.tif")).cells[0, ..., 0].tolist() == [[0, 0.5], [1, 0.25]]
+    assert drawings.read_drawing(Path("cell.tif")).cells[0, ..., 0].tolist() == [[0, 0.5], [1, 0.25]]
 
 
 @pytest.mark.parametrize("count, names", [(2, ["red", "green"]), (4, ["page 1", "page 2", "page 3", "page 4"]),
@@ -132,13 +135,13 @@ def test_16_bits_are_scaled_by_their_largest_value():
 def test_pages_of_a_tiff(count, names):
     pages = [Image.fromarray(np.full((12, 20), 10 * k, "uint8")) for k in range(count)]
     pages[0].save("cell.tif", save_all=True, append_images=pages[1:])
-    drawing = visualize.read_drawing(Path("cell.tif"))
+    drawing = drawings.read_drawing(Path("cell.tif"))
     assert drawing.names == names and np.allclose(drawing.cells[0, 0, 0] * 255, [10 * k for k in range(len(names))])
 
 
 def test_pages_of_different_sizes_are_not_channels():
     picture("L").save("cell.tif", save_all=True, append_images=[picture("L", (10, 10))])
-    assert visualize.read_drawing(Path("cell.tif")).names == ["gray"]
+    assert drawings.read_drawing(Path("cell.tif")).names == ["gray"]
 
 
 def test_a_picture_in_images_is_not_replaced_by_its_drawing():
@@ -164,9 +167,93 @@ def test_with_a_screen_a_window_opens(monkeypatch, capsys):
     pyplot.close("all")
 
 
-def test_an_unreachable_screen_counts_as_none(monkeypatch):
-    monkeypatch.setenv("DISPLAY", "nowhere:77")
-    assert visualize.new_window() is None
+@pytest.mark.parametrize("settings, reason", [
+    ({"DISPLAY": "nowhere:77"}, "DISPLAY=nowhere:77 does not answer"),
+    ({"DISPLAY": ":0", "MPLBACKEND": "agg"}, "MPLBACKEND=agg opens none here")])
+def test_an_unreachable_screen_counts_as_none(settings, reason, tmp_path):
+    """One line says why there is no window, and the picture is written."""
+    write_stack(channels=2)
+    done = subprocess.run([sys.executable, ROOT / "bin" / "visualize.py", "-i", "stack7.h5"], cwd=tmp_path,
+                          env=os.environ | settings, capture_output=True, text=True)
+    if "no toolkit" not in done.stderr:         # a Python without tkinter
+        assert f"no window: {reason}" in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stdout == "Output picture to file: images/stack7.png\n"
+    assert Path("images/stack7.png").is_file()
+
+
+def test_without_a_screen_nothing_is_said_about_windows(capsys):
+    write_stack(channels=2)
+    assert visualize.main(["-i", "stack7.h5"]) == 0 and capsys.readouterr().err == ""
+
+
+# ---------------------------------------------------------------------------------------------- names of pictures
+
+def written(capsys, *arguments):
+    assert visualize.main(["-i", *arguments]) == 0
+    return capsys.readouterr().out.removeprefix("Output picture to file: images/").strip()
+
+
+def test_pictures_of_different_things_get_different_names(capsys):
+    """Files of the same name in two folders, and different cells of a file; repeating a command replaces its picture.
+    """
+    for folder in (".", "other"):
+        os.makedirs(folder, exist_ok=True)
+        write_stack(f"{folder}/stack7.h5", channels=2)
+    for _ in range(2):
+        assert written(capsys, "stack7.h5") == "stack7.png"
+        assert written(capsys, "stack7.h5", "--first", "1") == "stack7.first1.png"
+        assert written(capsys, "./stack7.h5", "-n", "2", "--first", "1") == "stack7.first1.n2.png"
+        assert written(capsys, os.path.abspath("other/stack7.h5")) == "stack7-2.png"
+        assert written(capsys, "other/stack7.h5", "--first", "1") == "stack7.first1-2.png"
+    assert written(capsys, "stack7.h5", "--palette", "magenta-green") == "stack7.png"
+    assert len(list(Path("images").iterdir())) == 5
+
+
+def test_a_picture_of_someone_else_is_kept(capsys):
+    os.mkdir("images")
+    Path("images/stack7.png").write_text("mine")
+    write_stack(channels=2)
+    assert written(capsys, "stack7.h5") == "stack7-2.png" and Path("images/stack7.png").read_text() == "mine"
+
+
+# ---------------------------------------------------------------------------------------------- captions
+
+def caption(figure):
+    return " ".join(text.get_text() for text in figure.texts[:-1])
+
+
+MADE = {"architecture": "DCGAN", "algorithm": "WGAN-GP", "iteration": np.int64(7000), "seed": 5}
+
+
+@pytest.mark.parametrize("options, place", [([], "cell 1 of 3"), (["-n", "2"], "cells 1 to 2 of 3"),
+                                            (["-n", "2", "--first", "1"], "cells 2 to 3 of 3 (--first 1)")])
+def test_the_picture_states_who_made_the_cells(options, place, drawn, capsys):
+    write_stack(channels=2, **MADE)
+    assert visualize.main(["-i", "stack7.h5", *options]) == 0
+    assert caption(drawn[0]) == f"generated by DCGAN WGAN-GP, iteration 7,000, seed 5, {place}"
+    path = capsys.readouterr().out.split()[-1]
+    assert Image.open(path).info["Source"] == caption(drawn[0])
+
+
+def test_a_long_caption_is_wrapped_within_the_picture(drawn):
+    write_stack(channels=1, architecture="DCGAN-separable-" + 20 * "x", algorithm="WGAN-GP " * 9, seed=2**31 - 1)
+    assert visualize.main(["-i", "stack7.h5"]) == 0
+    lines = [text.get_text() for text in drawn[0].texts]
+    assert 3 <= len(lines) <= 4 and lines[0].startswith("generated by DCGAN-separable")
+    drawn[0].draw_without_rendering()
+    boxes = [text.get_window_extent() for text in drawn[0].texts] + [drawn[0].axes[0].title.get_window_extent()]
+    assert all(box.x1 <= drawn[0].bbox.x1 and box.y1 <= drawn[0].bbox.y1 for box in boxes)
+    assert all(above.y0 >= below.y1 - 1 for above, below in zip(boxes, boxes[1:]))
+
+
+def test_an_image_is_never_called_real_without_a_source(drawn):
+    write_images(Path("mine/cells_train"), number=1)
+    write_images(Path("simulated/cells_train"), number=1)
+    Path("simulated/SIMULATED.txt").write_text("The images in this folder were simulated")
+    for folder in ("mine", "simulated"):
+        assert visualize.main(["-i", f"{folder}/cells_train/Tea1/cell000.png"]) == 0
+    assert [caption(figure) for figure in drawn] == ["image file", "simulated by biogans"]
+    assert drawn[0].texts[1].get_text() == "Tea1/cell000.png"
 
 
 # ---------------------------------------------------------------------------------------------- bad input
@@ -275,14 +362,41 @@ def _folder():
     return "folder"
 
 
+def _renamed_critic():
+    with h5py.File("f.h5", "w") as file:
+        file.create_group("layers/dense")
+        file.attrs["biogans"] = json.dumps({"holds": "critic 0"})
+    return "f.h5"
+
+
+def _other_arrays():
+    with h5py.File("f.h5", "w") as file:
+        file["labels"] = file["images"] = np.zeros(3)
+    return "f.h5"
+
+
+def _data_folder():
+    os.makedirs("cells_train/Tea1")
+    picture("RG").save("cells_train/Tea1/a.png")
+    return "cells_train"
+
+
+def _folder_of_files():
+    os.mkdir("files")
+    picture("RG").save("files/cell.png")
+    write_stack("files/stack2.h5")
+    _weights("files/model.generator.DCGAN.GAN.1.h5")
+    return "files"
+
+
 BAD = {
     "missing": (lambda: "none.h5", "no such file"),
-    "folder": (_folder, "this is a folder"),
+    "folder": (_folder, "a folder without images"),
     "device": (lambda: "/dev/null", "not an ordinary file"),
-    "text": (lambda: _text("f.png"), "can't be read as an image"),
+    "text": (lambda: _text("f.png"), "a text file: give an image stack"),
     "text.h5": (lambda: _text("f.h5"), "not an HDF5 file"),
     "empty": (lambda: Path("f.tif").touch() or "f.tif", "can't be read as an image"),
-    "postscript": (_postscript, "can't be read as an image"),
+    "postscript": (_postscript, "a text file"),
     "cut stack": (_cut_stack, "damaged or incomplete"),
     "cut png": (_cut_png, "can't be read as an image"),
     "bomb": (_bomb, "f.png"),
@@ -291,7 +405,14 @@ BAD = {
         lambda: _weights("weights.generator.DCGAN.GAN.1.h5"),
         "weights file: generate cells from it with predict.py -i weights.generator.DCGAN.GAN.1.h5 first"),
     "weights by content": (lambda: _weights("f.h5"), "this is a weights file"),
-    "no stack": (_empty_hdf5, "no dataset named stack"),
+    "critic": (lambda: _weights("weights.critic[0].DCGAN.WGAN-GP.2.h5"), "of a critic, which generates nothing"),
+    "discriminator": (lambda: _weights("weights.discriminator.DCGAN.GAN.1.h5"), "weights of a discriminator"),
+    "renamed critic": (_renamed_critic, "weights of a critic"),
+    "training state": (lambda: _weights("weights.combined_model.DCGAN.GAN.1.h5"), "predict.py -i weights.combined"),
+    "no stack": (_empty_hdf5, "no dataset named stack in this file, which holds nothing"),
+    "other arrays": (_other_arrays, "which holds images, labels: give one that predict.py wrote, or name yours stack"),
+    "data folder": (_data_folder, "give one of them, such as cells_train/Tea1/a.png"),
+    "folder of files": (_folder_of_files, "give one of its files, such as files/stack2.h5"),
     "group": (_group, "not a dataset"),
     "3 dimensions": (lambda: _dataset(data=np.zeros((4, 4, 2), "f4")), "3 dimensions"),
     "scalar": (lambda: _dataset(data=1.0), "0 dimensions"),
@@ -331,7 +452,7 @@ def test_bad_files(case, capsys):
 
 @pytest.mark.parametrize("options, remark", [
     (["--first", "3"], "cells 3 to 3"), (["-n", "4"], "it has 3"), (["--first", "-1"], "counted from 0"),
-    (["-n", "0"], "1 to"), (["--pixel_size", "nan"], "micrometres"), (["--pixel_size", "-1"], "micrometres"),
+    (["-n", "0"], "1 to"), (["--pixel_size", "nan"], "µm"), (["--pixel_size", "-1"], "µm"),
     (["-o", "a.txt"], ".png"), (["-o", "folder.png"], "a folder"), (["-o", "stack7.h5/a.png"], "a file stands")])
 def test_bad_options(options, remark, capsys):
     write_stack()
@@ -365,4 +486,4 @@ def test_the_pixel_size_of_an_image_file(tmp_path):
     pixels[10:30, 10:60, :2] = 200
     for per_inch, expected in ((25400 / 0.19, pytest.approx(0.19, rel=1e-3)), (300, None)):
         Image.fromarray(pixels).save(tmp_path / "cell.png", dpi=(per_inch, per_inch))
-        assert visualize.read_drawing(tmp_path / "cell.png").pixel_size_um == expected
+        assert drawings.read_drawing(tmp_path / "cell.png").pixel_size_um == expected

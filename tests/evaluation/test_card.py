@@ -14,7 +14,7 @@ from PIL import Image
 
 from biogans.core import c2st, predict, trained, visualize
 from biogans.evaluation import card, evaluate
-from biogans.system import hdf5, seal
+from biogans.system import drawings, hdf5, seal
 from conftest import ROOT, SMALL, train_small_networks
 
 PLAIN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -136,7 +136,7 @@ def test_the_picture_shows_the_cells_of_predict(here):
     assert [line.split(" -")[0] for line in commands] == ["predict.py", "visualize.py", "biogans explore"]
     assert predict.main(commands[0].split()[1:]) == 0
     assert visualize.main([*commands[1].split()[1:], "-o", "one.png"]) == 0
-    cells = visualize.read_drawing(Path(commands[1].split()[2]), 0, card.COLUMNS * card.ROWS).cells
+    cells = drawings.read_drawing(Path(commands[1].split()[2]), 0, card.COLUMNS * card.ROWS).cells
     generator = trained.load_generator(PLAIN)
     spec = generator.spec
     np.testing.assert_allclose(2 * cells - 1, card.first_cells(generator), atol=1e-6)

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from biogans.core import visualize
-from biogans.system import seal
+from biogans.system import drawings, seal
 from biogans.system.errors import InputError
 from conftest import guarded
 
@@ -28,7 +27,7 @@ def test_a_seal_leaves_the_content_and_hdf5_reads_the_file(stack):
     assert seal.find_corruption(stack) is None
     seal.append_trailer(stack)
     assert stack.read_bytes() == content + seal.trailer(content) and seal.find_corruption(stack) is None
-    assert visualize.read_drawing(stack).cells.shape == (1, 16, 24, 2)
+    assert drawings.read_drawing(stack).cells.shape == (1, 16, 24, 2)
     with h5py.File(stack, "r+") as file:        # h5py removes the seal when it changes a file
         file["stack"].attrs["note"] = "x"
     assert seal.MARK not in stack.read_bytes() and seal.find_corruption(stack) is None
@@ -58,7 +57,7 @@ def test_a_file_on_which_hdf5_hangs_is_refused(stack):
     stack.write_bytes(content)
     with guarded():
         try:
-            visualize.read_drawing(stack)
+            drawings.read_drawing(stack)
         except InputError as refusal:
             assert stack.name in str(refusal) and "\n" not in str(refusal)
 

@@ -62,7 +62,7 @@ def parser() -> arguments.Parser:
                         help="codes of an InfoGAN, such as c0=3,u1=-0.5; all others are random, or from the file of "
                              "--z")
     output.add_argument("--format", choices=stacks.FORMATS, default="h5",
-                        help="h5 (a stack for visualize.py) | png (a data folder for train.py, with one folder of "
+                        help="h5 (a stack, with all pixels as computed) | png (a data folder for train.py, with one folder of "
                              "images per factor) | tiff (one OME-TIFF, for Fiji); default=h5")
     command_line.add_factors(output)
     command_line.add_batch_size(output)
@@ -122,7 +122,7 @@ def describe(generator: TrainedGenerator, verbose: bool) -> None:
     """Print what generates the cells, and a warning if it has learnt little yet."""
     metadata, path = generator.metadata, generator.path
     if verbose:
-        print(f"{path}: {metadata.to_json()}")
+        print(f"{path}: {json.dumps(metadata.to_json(), indent=1)}")
     print(f"generator: {path}, {generator.name.replace('.', ', ')}, iteration {metadata.iteration:,}")
     if metadata.iteration >= FEW_ITERATIONS or metadata.imported:
         return
@@ -143,6 +143,8 @@ def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channe
     target = IMAGES / f"stack{len(channels)}.{generator.name}{kind.suffix}"
     given = read_z(options.z, spec.nz) if options.z else None
     chosen = codes.parse_codes(options.code, spec.codes)
+    for line in codes.label_lines(chosen, codes.read_labels(generator)) if chosen else ():
+        print(line)
     number = options.same_red or options.number if given is None else len(given)
     batch_size = options.batch_size or 64
     output = stacks.ResumableOutput(target, {
@@ -168,7 +170,7 @@ def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channe
         print(stage(generator, seed, channels[0]), end="")
     if given is None:
         print(f"seed: {seed} (-s {seed} generates the same {'cells' if number > 1 else 'cell'} again)")
-    print(f"Output image {'folder' if target.is_dir() else 'stack to file'}: {target}")
+    print(f"{kind.announcement}: {target}")
     return seed
 
 

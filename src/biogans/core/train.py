@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..system import gifs, launch, provenance, workers
+from ..system import captions, gifs, launch, provenance, workers
 from ..system.errors import InputError
 from ..system.files import NoRoom, make_writable, shared_lock
 from ..system.lazy import backend, threads
@@ -286,30 +286,39 @@ def check_finite(losses: tuple[float, float], iteration: int, paths: checkpoint.
 
 
 def draw_real_samples(path: Path, images: dataloader.Images) -> None:
-    """Write a picture of some images of each factor, evenly spaced: adjacent ones may be frames of one video."""
-    examples = {}
+    """Write a picture of some images of each factor, evenly spaced: adjacent ones may be frames of one video.
+
+    Its caption states whether they are simulated, generated or of a public source, if their folder does.
+    """
+    examples, files = {}, []
     for k, factor in enumerate(images.factors):
         same = np.flatnonzero(images.labels == k)
         some = np.linspace(0, len(same), min(GRID[1], len(same)), endpoint=False).astype(int)
         examples[factor] = images.pixels[same[some]]
-    figures.real_grid(path, examples)
+        files += [images.files[same[0]]] if images.files else []
+    figures.real_grid(path, examples, title=captions.origin_of_training_images(files))
 
 
 def draw_samples(path: Path, engine: "Engine") -> np.ndarray:
     """Write a picture of cells generated from latents that are the same in every iteration; returns the picture.
+
+    path   its name may end in .<iteration>.png, which the caption then states
 
     With codes, each row has a different value of the first code, and each column has the same noise.
     """
     spec = engine.spec
     groups, group_size = STAR_GRID if len(spec.separate_factors) > 1 else GRID
     z = engine.grid_latents(groups, group_size)
+    iteration = path.stem.rpartition(".")[2]
+    title = captions.origin_of_cells({"architecture": spec.architecture, "algorithm": engine.settings.algorithm,
+                                      "iteration": int(iteration) if iteration.isdigit() else None})
     if spec.codes:
         code, values = spec.codes[0], spec.codes[0].values(GRID[0])
         cells = (engine.generate(codes.traversal(z[::group_size], code, values)) + 1) / 2
         rows = [list(cells[start:start + groups]) for start in range(0, len(cells), groups)]
-        header = [f"noise {k + 1}" for k in range(groups)]
-        return figures.write_picture(path, figures.table(rows, header, codes.value_names(code, values)))
-    return figures.sample_grid(path, spec, engine.generate(z), group_size)
+        names = [f"noise {k + 1}" for k in range(groups)], codes.value_names(code, values)
+        return figures.write_picture(path, figures.table(rows, *names, title=title))
+    return figures.sample_grid(path, spec, engine.generate(z), group_size, title)
 
 
 def diagnose(engine: "Engine", images: dataloader.Images) -> dict[str, float]:

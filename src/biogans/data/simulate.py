@@ -25,12 +25,13 @@ def write_sample(folder, train, test, joint, seed):
         write_images(new / f"{DATASET}_train", TRAIN, train, seed, meter)
         write_images(new / f"{DATASET}_test", TEST, test, seed, meter)
         write_joint(new / "joint_test.h5", joint, seed, meter)
-        (new / "SIMULATED.txt").write_text(NOTICE.format(version=__version__, seed=seed, pixel=PIXEL))
+        (new / "SIMULATED.txt").write_text(NOTICE.format(version=__version__, seed=seed, pixel=PIXEL),
+                                           encoding="utf-8")
 
 
 NOTICE = """\
 The images in this folder were simulated by biogans simulate (biogans {version}, seed {seed}); none shows a real cell.
-The pixel size is {pixel} um. Red is Bgs4; green is the polarity factor that gives the subfolder its name.
+The pixel size is {pixel} µm. Red is Bgs4; green is the polarity factor that gives the subfolder its name.
 """
 
 
@@ -100,12 +101,14 @@ def write_joint(target, count, seed, meter):
 
 def draw_cell_cycle(target, seed, ages=(0.05, 0.2, 0.36, 0.5, 0.65, 0.76, 0.82, 0.95), zoom=2):
     """Draw a PNG of one cell of each age (columns): red, then each factor merged with red and alone (rows)."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
+
+    from ..system.lattice import label_font
     left, top, rows = 90, 36, slice(10, ROWS - 10)
     height, width = zoom * (rows.stop - rows.start), zoom * COLUMNS
     lines = [("Bgs4", None)] + [pair for factor in FACTORS for pair in (("Bgs4", factor), (None, factor))]
     sheet = Image.new("RGB", (left + width * len(ages), top + height * len(lines) + 30))
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    pen, font = ImageDraw.Draw(sheet), label_font(14)
     for column, t in enumerate(ages):
         rng = yeast.cell_rng(seed, JOINT, column)
         cell = yeast.sample_cell(rng, t)
@@ -120,7 +123,7 @@ def draw_cell_cycle(target, seed, ages=(0.05, 0.2, 0.36, 0.5, 0.65, 0.76, 0.82, 
         pen.text((8, top + height * line + height // 2), green or red, colour, font, anchor="lm")
     end = left + round(5 / PIXEL * zoom)
     pen.line((left, sheet.height - 14, end, sheet.height - 14), "white", 3)
-    pen.text((end + 10, sheet.height - 14), "5 um; simulated cells, not photographs", "white", font, anchor="lm")
+    pen.text((end + 10, sheet.height - 14), "5 µm; simulated cells, not photographs", "white", font, anchor="lm")
     with replacing(target) as partial:
         sheet.save(partial, format="PNG", optimize=True)
 
@@ -134,7 +137,7 @@ def parser():
         description="Make sample data: simulated fission yeast cells in two colours.\n\n"
                     "Red is Bgs4, the growth marker: at one tip of a young cell, at both tips of an older one, then\n"
                     "at the septum that divides it. Green is one of six polarity factors. Images have 48 rows x 80\n"
-                    f"columns of {PIXEL} um per pixel; cells grow from 7 to 13 um (at most 14). Ages are those of a\n"
+                    f"columns of {PIXEL} µm per pixel; cells grow from 7 to 13 µm (at most 14). Ages are those of a\n"
                     "growing culture, in which newborn cells are the most common.",
         epilog="examples:\n"
                "  biogans simulate -o data                    1,020 + 300 images, 60 joint cells (4 MB, 5 seconds)\n"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import c2st, dataloader, figures, trained, visualize
+from ..core import c2st, dataloader, figures, trained
 from ..core.options import add_checkpoints_dir
-from ..system import arguments, hdf5, launch
+from ..system import arguments, drawings, hdf5, launch, stacks
 from ..system.errors import InputError
 from ..system.pixels import to_unit, unit_to_bytes
 from . import neighbours
@@ -113,14 +113,14 @@ def read_stack(path):
 
     Raises InputError.
     """
-    if not visualize.is_hdf5(path):
+    if not drawings.is_hdf5(path):
         raise InputError(f"{path}: this is no stack of generated images: give a stack (.h5), a folder of images, or a "
                          f"weights file")
-    names = visualize.read_drawing(path).names          # which checks the file
+    names = drawings.read_drawing(path).names          # which checks the file
     with hdf5.opened(path) as file:
         stack = hdf5.own_dataset(file, "stack")
-        number, step = len(stack), max(1, visualize.LARGEST_READ // stack[0].size)
-    cells = np.concatenate([unit_to_bytes(visualize.read_drawing(path, start, min(step, number - start)).cells)
+        number, step = len(stack), max(1, stacks.LARGEST_READ // stack[0].size)
+    cells = np.concatenate([unit_to_bytes(drawings.read_drawing(path, start, min(step, number - start)).cells)
                             for start in range(0, number, step)])
     if len(names) <= 2:
         return {c2st.EVERYTHING: cells}

@@ -298,13 +298,14 @@ def cover_picture(reference):
     from PIL import Image, ImageOps
 
     from ..core import figures
+    from ..system.lattice import PAPER
 
     spec = reference.spec
     channels = spec.cell_channels if len(spec.cell_channels) == len(spec.channel_names) else spec.factor_channels[0]
     names = [spec.channel_names[k] for k in channels[1:]] if len(channels) > 2 else []
     picture = figures.sample_picture(reference.cells[:6 if names else CELLS][..., channels], names, columns=4)
     file = io.BytesIO()
-    ImageOps.pad(Image.fromarray(picture), COVER, color=figures.PAPER).save(file, "PNG")
+    ImageOps.pad(Image.fromarray(picture), COVER, color=PAPER).save(file, "PNG")
     return file.getvalue()
 
 

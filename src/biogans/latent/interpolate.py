@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import c2st, codes, options as command_line, trained, visualize
-from ..system import arguments, hdf5, launch
+from ..core import c2st, codes, options as command_line, trained
+from ..system import arguments, drawings, hdf5, launch
 from ..system.errors import InputError
 from ..system.gifs import write_gif
 from . import movies
@@ -145,7 +145,7 @@ def key_frames(options, generator, seed, red=0):
     if options.cycle:
         z, lengths = cell_cycle(generator, number, seed, red)
         micrometres = generator.metadata.pixel_size_um
-        return KeyFrames(z, [f"{length * micrometres:.1f} um" if micrometres else f"{length:.0f} px"
+        return KeyFrames(z, [f"{length * micrometres:.1f} µm" if micrometres else f"{length:.0f} px"
                              for length in lengths], closed=False)
     if options.seeds:
         z = np.concatenate([next(generator.latents(1, each)) for each in options.seeds])
@@ -174,7 +174,7 @@ def with_categories(names, z, generator):
 
 def latents_of_stack(path, cells, nz):
     """(z (keys, nz), names) of the chosen `cells`, all by default, of a stack. Raises InputError."""
-    if not visualize.is_hdf5(Path(path)):
+    if not drawings.is_hdf5(Path(path)):
         raise InputError(f"{path}: not an HDF5 file: give a stack from predict.py or biogans reconstruct")
     try:
         with hdf5.opened(path) as file:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..core import figures
 from ..system.files import replacing
+from ..system.lattice import INK, label_font
 from ..system.pixels import to_unit, unit_to_bytes
 
 TILE = 240                  # screen pixels: approximate width of a panel of a movie
@@ -33,13 +34,13 @@ class Movie:
         return len(self.cells)
 
     def __getitem__(self, k):
-        from PIL import Image, ImageDraw, ImageFont
+        from PIL import Image, ImageDraw
 
         panels = [(name, _enlarged(image, self.scale, self.palette), hue)
                   for name, image, hue in cell_panels(self.cells[k], self.names)]
         wide, high = panels[0][1].width + GAP, panels[0][1].height + LABEL
         picture = Image.new("RGB", [-(-side // 2) * 2 for side in (self.columns * wide, self.rows * high)])
-        pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
+        pen, font = ImageDraw.Draw(picture), label_font(13)
         for position, (name, tile, hue) in enumerate(panels):
             row, column = divmod(position, self.columns)
             picture.paste(tile, (column * wide, row * high + LABEL))
@@ -52,7 +53,7 @@ def cell_panels(cell, names):
 
     A name has the colour of its factor in the panel of all greens. Images have two channels, or three for RGB.
     """
-    ink = figures.INK
+    ink = INK
     if len(names) == 1:
         return [(names[0], cell, ink)]
     red, greens = cell[..., 0], np.moveaxis(cell[..., 1:], -1, 0)

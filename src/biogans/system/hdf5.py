@@ -77,7 +77,7 @@ def read_described(path: str | Path, remedy: str = "use another copy") -> tuple[
     Raises Damaged, with this remedy, or InputError if the file can't be read at the moment.
     """
     with _described(path, remedy) as (file, text):
-        arrays, sha256, description = _arrays(file), _text_attribute(file, "sha256"), json.loads(text)
+        arrays, sha256, description = _arrays(file), text_attribute(file, "sha256"), json.loads(text)
     if sha256 != _digest(arrays, text):
         raise Damaged(f"{path} is damaged (its checksum does not match)", remedy)
     return arrays, description
@@ -94,7 +94,7 @@ def _described(path, remedy):
     """Yield the open file and the text that describes it. Problems with the file become Damaged or InputError."""
     try:
         with opened(path) as file:
-            text = _text_attribute(file, "biogans")
+            text = text_attribute(file, "biogans")
             if text is None and own_dataset(file, "stack") is not None:
                 raise Damaged(f"{path} is an image stack, not a file of weights", f"visualize.py -i {path} draws it")
             if text is None:
@@ -152,7 +152,7 @@ def assign(path: str | Path, arrays: Mapping[str, np.ndarray], variables: Sequen
         variable.assign(arrays[name])
 
 
-def _text_attribute(file, name):
+def text_attribute(file: Any, name: str) -> str | None:
     """A text attribute of the file's root, of at most MOST_CHARACTERS, or None."""
     if name not in file.attrs or file.attrs.get_id(name).get_storage_size() > MOST_CHARACTERS:
         return None

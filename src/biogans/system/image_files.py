@@ -122,7 +122,7 @@ def check_sides(path: Path, *sides: int) -> None:
 
 
 def read_pixel_size_um(path: Path) -> float | None:
-    """Size of a pixel in micrometres if a PNG or TIFF states one that suits a microscope (below 10 um), else None."""
+    """Size of a pixel in micrometres if a PNG or TIFF states one that suits a microscope (below 10 µm), else None."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
             per_inch = float(picture.info.get("dpi", (0, 0))[0])

@@ -6,12 +6,14 @@ Any `python3` may read this file before the right one is found, so it uses no sy
 import errno
 import importlib.util
 import os
+import select
 import signal
 import sys
 from pathlib import Path
 from typing import Any, Callable
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+READER_GONE = 128 + signal.SIGPIPE      # exit status if nobody reads the output any more, as of `yes | head`
 PACKAGE = Path(__file__).resolve().parents[1]
 INSTALLED_CORE = PACKAGE / "core"
 
@@ -56,8 +58,23 @@ def run(command: Callable[[Any], Any], options: Any) -> int:
     """Call `command(options)`, and return the exit status for the process.
 
     A user error (InputError, a folder that can't be written, a full disk) becomes one line on standard error and status
-    2; an interrupt before there is anything to save becomes status 130.
+    2; an interrupt before there is anything to save becomes status 130; output into a pipe whose reader has left, as in
+    `| head -1`, becomes status 141, without a traceback.
     """
+    try:
+        try:
+            return _status(command, options)
+        finally:
+            sys.stdout.flush()      # a short output, or that of -h, meets the closed pipe only here
+    except BrokenPipeError:
+        unread = [_drop_unread_output(stream) for stream in (sys.stdout, sys.stderr)]
+        if not any(unread):
+            raise
+        return READER_GONE
+
+
+def _status(command, options):
+    """The exit status of `command(options)`; user errors are reported."""
     from .errors import InputError
 
     try:
@@ -71,6 +88,25 @@ def run(command: Callable[[Any], Any], options: Any) -> int:
         return fail("{}: {}; {}".format(where, os.strerror(problem.errno), _DISK_PROBLEMS[problem.errno]))
     except KeyboardInterrupt:
         return 130
+
+
+def _drop_unread_output(stream):
+    """Whether a stream is a pipe without a reader; if so, all that is still written to it is discarded.
+
+    Otherwise the interpreter would meet the pipe again when it ends, and print a traceback.
+    """
+    try:
+        number = stream.fileno()
+    except (AttributeError, OSError, ValueError):       # no stream, or one in memory
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+    return gone
 
 
 def announce() -> None:

@@ -1,12 +1,16 @@
 """Write generated cells to an HDF5 stack, an OME-TIFF or a folder of PNGs, and resume after an interruption.
 
-Until it is complete, output has a temporary name beside its target, and a note that records the progress.
+Until it is complete, output has a temporary name beside its target, and a note that records the progress. The OME-TIFFs
+and folders are read here, too; drawings.py reads stacks, also foreign ones.
 """
 
 import abc
 import contextlib
+import html
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import seal
+from . import captions, seal
 from .errors import InputError
 from .files import Lock, check_room, noticing_a_full_disk, replacing
-from .pixels import unit_to_bytes
+from .pixels import to_unit, unit_to_bytes
 
 NOTE_EVERY = 1024       # cells between two notes of the progress
+LARGEST_READ = 2 ** 26  # numbers in the cells, or pixels in the image, that are read for a picture
+MOST_CHANNELS = 25      # of a cell in a picture
 
 
 class Content(NamedTuple):
@@ -44,10 +50,12 @@ class Sink(abc.ABC):
 
     suffix            ending of its name
     bytes_per_value   size of a pixel's value, at most
+    announcement      the words before its name when a command has written it
     """
 
     suffix: str
     bytes_per_value: int
+    announcement = "Output image stack to file"
 
     @abc.abstractmethod
     def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
@@ -133,21 +141,26 @@ class Folder(Sink):
     """A data folder for train.py: PNGs in a folder for each factor, with their provenance in drawing.json.
 
     One channel is gray; two to four are R, G, B and alpha, with an empty blue for two, as in the sample data. A cell
-    with several factors becomes an image for each, with the marker and that factor.
+    with several factors becomes an image for each, with the marker and that factor. Each image contains its origin,
+    which copies keep.
     """
 
     suffix, bytes_per_value = "", 1
+    announcement = "Output images to folder"
 
     def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
-        self.path, self.factors = path, content.factors
+        self.path, self.factors, self.origin = path, content.factors, captions.origin_of_cells(content.attributes)
         self.digits = len(str(content.number - 1))
         for factor in self.factors:
             (path / factor).mkdir(parents=True, exist_ok=True)
-        (path / "drawing.json").write_text(json.dumps(content.attributes, indent=1) + "\n")
+        (path / captions.NOTE).write_text(json.dumps(content.attributes, indent=1) + "\n")
 
     def write(self, start, z, cells):
         from PIL import Image
+        from PIL.PngImagePlugin import PngInfo
 
+        origin = PngInfo()
+        origin.add_text("Source", self.origin)
         greens = (cells.shape[-1] - 1) // len(self.factors)
         for k, factor in enumerate(self.factors):
             images = unit_to_bytes(cells[..., [0, *range(1 + k * greens, 1 + (k + 1) * greens)]])
@@ -155,7 +168,8 @@ class Folder(Sink):
                 images = np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1)
             images = images[..., 0] if images.shape[-1] == 1 else images
             for position, image in enumerate(images, start):
-                Image.fromarray(image).save(self.path / factor / f"cell{position:0{self.digits}}.png", compress_level=1)
+                Image.fromarray(image).save(self.path / factor / f"cell{position:0{self.digits}}.png", compress_level=1,
+                                            pnginfo=origin)
 
     def flush(self):
         pass
@@ -165,6 +179,115 @@ class Folder(Sink):
 
 
 FORMATS: dict[str, type[Sink]] = {"h5": Stack, "tiff": Pages, "png": Folder}
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+class Excerpt(NamedTuple):
+    """Some cells of an output, float32 (cells, height, width, channels) in [0, 1], its number of cells, its attributes.
+    """
+
+    cells: np.ndarray
+    number: int
+    attributes: dict[str, Any]
+
+
+def check_choice(path: Path, first: int, count: int, number: int) -> None:
+    """Raise InputError if `count` cells, from position `first` on, are more than the `number` in the file or folder."""
+    if first + count > number:
+        raise InputError(f"{path}: cells {first} to {first + count - 1} are asked for, but it has {number}, counted "
+                         "from 0: choose others with --first and -n")
+
+
+def check_amount(path: Path, count: int, shape: tuple[int, ...]) -> None:
+    """Raise InputError if `count` cells of this shape (height, width, channels) are too much for a picture."""
+    height, width, channels = shape
+    if channels > MOST_CHANNELS:
+        raise InputError(f"{path}: it has {channels} channels, at most {MOST_CHANNELS} can be drawn: the shape must be "
+                         "cells, height, width, channels")
+    if math.prod(shape) * count > LARGEST_READ:
+        raise InputError(f"{path}: {count} cells of {height} x {width} pixels, {channels} channels, are too much for a "
+                         "picture: draw fewer with -n, or smaller ones")
+
+
+def read_pages(path: Path, first: int, count: int) -> Excerpt | None:
+    """Read `count` cells, from position `first` on, of an OME-TIFF that `Pages` has written; None for another TIFF.
+
+    Raises InputError if it is damaged or has fewer cells.
+    """
+    import tifffile
+
+    from .image_files import strict_tiffs
+
+    attributes = None
+    try:
+        with strict_tiffs(), tifffile.TiffFile(path, is_ome=False) as file:     # OME may name further files to open
+            attributes = _ome_attributes(file.pages[0].description)
+            if attributes is None:
+                return None
+            channels, shape = len(attributes["channel_names"]), file.pages[0].shape
+            number = len(file.pages) // channels
+            check_choice(path, first, count, number)
+            check_amount(path, count, (*shape, channels))
+            pages = [file.pages[k] for k in range(first * channels, (first + count) * channels)]
+            if any(page.shape != shape or page.dtype != np.uint8 for page in pages):
+                raise ValueError("its pages differ in size or type")
+            values = np.stack([page.asarray() for page in pages]).reshape(count, channels, *shape)
+    except InputError:
+        raise
+    except Exception as problem:        # tifffile raises anything on a damaged file
+        if attributes is None:
+            return None
+        raise InputError(f"{path}: this OME-TIFF is damaged or incomplete ({captions.brief(problem)}): write it again "
+                         "with predict.py --format tiff") from None
+    return Excerpt(to_unit(np.moveaxis(values, 1, -1)), number, attributes)
+
+
+def _ome_attributes(description):
+    """The attributes that `Pages` wrote into this OME-XML, None if it is another text. No parser expands entities."""
+    found = re.search("<Description>(.*?)</Description>", description, re.DOTALL) if "<OME" in description else None
+    try:
+        attributes = json.loads(html.unescape(found[1])) if found else None
+    except (ValueError, RecursionError):
+        return None
+    return attributes if captions.names_channels(attributes) else None
+
+
+def read_folder(path: Path, first: int, count: int) -> Excerpt | None:
+    """Read `count` cells, from position `first` on, of a folder that `Folder` has written; None for another folder.
+
+    The images of a cell in the folders of the factors are joined again. Raises InputError if some are missing or
+    damaged.
+    """
+    from .image_files import read_image
+
+    attributes = captions.read_note(path)
+    if attributes is None:
+        return None
+    remedy = "generate them again with predict.py --format png"
+    folders = _factor_folders(path, attributes["channel_names"])
+    names = [sorted(file.name for file in folder.glob("cell*.png")) for folder in folders]
+    if not names or any(found != names[0] for found in names) or not names[0]:
+        raise InputError(f"{path}: its folders lack images of some factors or cells: {remedy}")
+    check_choice(path, first, count, len(names[0]))
+    wanted, cells = 1 + (len(attributes["channel_names"]) - 1) // len(folders), []
+    for name in names[0][first:first + count]:
+        images = [read_image(folder / name, remedy)[0] for folder in folders]
+        if any(image.shape[:2] != images[0].shape[:2] or image.shape[2] < wanted or image.dtype != np.uint8
+               for image in images):
+            raise InputError(f"{path}: its images {name} differ in size or type: {remedy}")
+        check_amount(path, count, (*images[0].shape[:2], 1 + len(folders) * (wanted - 1)))
+        cells.append(np.concatenate([images[0][..., :1], *(image[..., 1:wanted] for image in images)], axis=-1))
+    if any(cell.shape != cells[0].shape for cell in cells):
+        raise InputError(f"{path}: its cells differ in size: {remedy}")
+    return Excerpt(to_unit(np.array(cells)), len(names[0]), attributes)
+
+
+def _factor_folders(path, channel_names):
+    """The folders of the factors, in the order of the channels; a factor of several channels numbers their names."""
+    inside = {folder.name for folder in path.iterdir() if folder.is_dir()}      # a name in a note is not a path
+    factors = dict.fromkeys(name if name in inside else name.rpartition(" ")[0] for name in channel_names[1:])
+    return [path / factor for factor in factors if factor in inside] or [path / "cells"]
 
 
 class ResumableOutput:

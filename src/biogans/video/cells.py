@@ -225,8 +225,8 @@ def parser():
                    help="smallest area of a cell; default=100")
     p.add_argument("--size", type=sides, default=(48, 80), metavar="SIDE|HxW", help="size of the images; default=48x80")
     p.add_argument("--face", action="store_true", help="turn the brighter end of the first channel to the left")
-    p.add_argument("--pixel_size", type=arguments.positive_float, default=None, metavar="UM",
-                   help="micrometres per pixel")
+    p.add_argument("--pixel_size", type=arguments.positive_float, default=None, metavar="µm",
+                   help="µm per pixel")
     p.add_argument("--name", default="", metavar="NAME", help="name of the data set; default: that of the folder")
     p.add_argument("--test", type=arguments.decay, default=0.2, metavar="FRACTION",
                    help="fraction of the fields of each class to hold out for testing; default=0.2")

@@ -60,8 +60,8 @@ def _add_videos(group):
                        help="of z stacks: maximum over the slices, or each slice as a frame; default=max")
     group.add_argument("--every", type=arguments.positive_int, default=1, metavar="N",
                        help="take crops from every N-th frame, as neighbouring frames are similar; default=1")
-    group.add_argument("--pixel_size", type=arguments.positive_float, default=None, metavar="UM",
-                       help="micrometres per pixel, for videos that do not state it")
+    group.add_argument("--pixel_size", type=arguments.positive_float, default=None, metavar="µm",
+                       help="µm per pixel, for videos that do not state it")
 
 
 def _add_steps(group):

@@ -1,0 +1,358 @@
+"""Read cells for a picture from stacks, OME-TIFFs, folders and image files, and refuse other files by name."""
+
+import itertools
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from . import hdf5, seal, stacks
+from .captions import brief, origin_of_cells, origin_of_image, read_note, which_cells
+from .errors import InputError
+from .pixels import to_unit
+
+IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM")    # not EPS: Pillow would run Ghostscript on it
+SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")   # of images in folders
+LARGEST_STACK = 2 ** 36                 # bytes; a file may claim any shape without containing it
+MOST_ENTRIES = 10000                    # of a folder, in which an example is looked for
+
+
+class Drawing(NamedTuple):
+    """The content of a file or folder, ready to be drawn.
+
+    cells           float32 (cells, height, width, channels) in [0, 1]
+    names           names of the channels, the red marker first; empty for R, G, B of an ordinary picture
+    pixel_size_um   side of a pixel in micrometres, None if unknown
+    caption         the origin of the cells, and which ones of how many these are
+    remarks         lines about the file, for --verbose
+    """
+
+    cells: np.ndarray
+    names: list[str]
+    pixel_size_um: float | None
+    caption: str
+    remarks: list[str]
+
+
+def read_drawing(source: Path, first: int = 0, count: int = 1) -> Drawing:
+    """Read `count` cells, from position `first` on, of a stack, an OME-TIFF or folder of predict.py, or an image file.
+
+    Nothing in the file is run or unpickled, and links to other files are not followed. Raises InputError if the file is
+    damaged, too large or of another kind.
+    """
+    if source.is_dir():
+        excerpt = stacks.read_folder(source, first, count)
+        if excerpt is None:
+            raise InputError(_about_folder(source))
+        return _drawing_of(source, "folder of PNG images", excerpt, first)
+    if is_hdf5(source):
+        return _read_stack(source, first, count)
+    if source.suffix.lower() in (".h5", ".hdf5"):
+        raise InputError(f"{source}: this is not an HDF5 file, or it is damaged: write it again with predict.py")
+    with open(source, "rb") as file:
+        start = file.read(4096)
+    excerpt = stacks.read_pages(source, first, count) if start[:2] in (b"II", b"MM") else None
+    if excerpt is not None:
+        return _drawing_of(source, "OME-TIFF", excerpt, first)
+    if _is_text(start):
+        raise InputError(f"{source}: this is a text file: give an image stack (.h5), or an image as PNG, TIFF or JPEG")
+    if first or count > 1:
+        raise InputError(f"{source}: an image file holds one cell: leave out --first and -n")
+    return _read_image(source)
+
+
+def is_hdf5(source: Path) -> bool:
+    """Whether the file `source` is HDF5, according to its first bytes. Raises InputError if there is no such file."""
+    if not source.exists():
+        raise InputError(f"{source}: no such file: list those that predict.py has written with `ls images`")
+    if not source.is_file():
+        kind = "a folder" if source.is_dir() else "not an ordinary file"
+        raise InputError(f"{source}: this is {kind}: give an image stack (.h5) or an image file")
+    with open(source, "rb") as file:
+        return file.read(len(seal.SIGNATURE)) == seal.SIGNATURE
+
+
+def is_pixel_size(value: float) -> bool:
+    """Whether this is a possible size of a pixel in micrometres."""
+    return 1e-6 <= value <= 1e6
+
+
+def _drawing_of(source, kind, excerpt, first):
+    """The Drawing of an Excerpt of our own OME-TIFFs and folders."""
+    attributes = excerpt.attributes
+    count, height, width, channels = excerpt.cells.shape
+    remarks = [str(source), f"{kind} of {excerpt.number} cells, {height} x {width} pixels, {channels} channels",
+               *_attribute_lines(attributes)]
+    return Drawing(excerpt.cells, _names(attributes.get("channel_names"), channels),
+                   _pixel_size(attributes.get("pixel_size_um")),
+                   _caption(attributes, "cells of unknown origin", (first, count, excerpt.number)), remarks)
+
+
+def _caption(attributes, otherwise, place):
+    """The origin of cells and their place (first, count, number) among those of their file."""
+    origin = origin_of_cells(attributes) or otherwise
+    return f"{origin}, {which_cells(*place)}" if place[2] > 1 else origin
+
+
+def _attribute_lines(attributes):
+    return [f"{brief(name)}: {brief(_plain(value))}" for name, value in attributes.items()]
+
+
+def _plain(value):
+    """`value` as text; the names of an array are joined by commas."""
+    return ", ".join(map(str, value)) if isinstance(value, (list, np.ndarray)) else str(value)
+
+
+# ---------------------------------------------------------------------------------------------- what else was given
+
+def _about_folder(folder):
+    """What a folder is that holds no generated cells, and what to give instead."""
+    if read_note(folder.parent) is not None:
+        return (f"{folder}: this folder has one factor of generated cells: give the folder around it, {folder.parent}, "
+                f"for all factors of a cell, or one image in it")
+    files = [path for path in itertools.islice(folder.iterdir(), MOST_ENTRIES) if not path.name.startswith(".")]
+    is_data = any(path.is_dir() and path.name.endswith(("_train", "_test")) for path in files)
+    stack = min((path for path in files if path.suffix == ".h5" and _network_named(path.name) is None), default=None)
+    image = min((path for path in files if path.suffix.lower() in SUFFIXES), default=None)
+    if not is_data and (found := stack or image):
+        return f"{folder}: this is a folder: give one of its files, such as {found}"
+    inside = itertools.chain(*(itertools.islice(folder.glob(pattern), MOST_ENTRIES) for pattern in ("*/*", "*/*/*")))
+    if image := next((path for path in inside if path.suffix.lower() in SUFFIXES), None):
+        return (f"{folder}: this is a data folder, whose images show different cells: give one of them, such as "
+                f"{image}, or a folder that predict.py --format png has written")
+    return f"{folder}: this is a folder without images: give an image stack (.h5) or an image file"
+
+
+def _is_text(start):
+    """Whether the first bytes of a file are those of a text, and no image in the text formats of PPM."""
+    try:
+        text = start.decode()
+    except UnicodeDecodeError as problem:
+        if problem.start < len(start) - 4:          # otherwise a character is cut
+            return False
+        text = start[:problem.start].decode()
+    return bool(text) and all(letter.isprintable() or letter.isspace() for letter in text) and not (
+        text[:1] == "P" and text[1:2] in "123456" and text[2:3].isspace())
+
+
+def _about_hdf5(file, source):
+    """What an open HDF5 file without a stack is, and what to give instead."""
+    marks = {*file.keys(), *file.attrs.keys()}
+    holds = _network_in(file) or _network_named(source.name)
+    if holds in ("critic", "discriminator", "recognizer"):
+        return (f"{source}: this file has the weights of a {holds}, which generates nothing: give a stack that "
+                f"predict.py wrote")
+    if holds or marks & {"layers", "layer_names", "model_weights", "keras_version"}:
+        return f"{source}: this is a weights file: generate cells from it with predict.py -i {source} first"
+    arrays = brief(", ".join(sorted(map(str, file.keys()))) or "nothing", 80)
+    return (f"{source}: no dataset named stack in this file, which holds {arrays}: give one that predict.py wrote, or "
+            f"name yours stack, with the axes cells, height, width, channels")
+
+
+def _network_in(file):
+    """The network that the description of a weights file names: "generator", "critic", …; None without one."""
+    try:
+        description = json.loads(hdf5.text_attribute(file, "biogans"))
+        return str(description.get("holds") or "training state").split()[0]
+    except Exception:                   # no description, or a damaged one
+        return None
+
+
+def _network_named(name):
+    """The network that the name of a weights file contains, None if it is no such name."""
+    kind, _, rest = name.partition(".")
+    return rest.partition(".")[0].partition("[")[0] if kind in ("weights", "model") else None
+
+
+# ---------------------------------------------------------------------------------------------- HDF5 stacks
+
+def _read_stack(source, first, count):
+    """The Drawing of an HDF5 stack."""
+    try:
+        with hdf5.opened(source) as file:
+            dataset = _stack_of(file, source)
+            _check_stack(dataset, source, first, count)
+            attributes = {name: _attribute(dataset, name) for name in dataset.attrs}
+            values = dataset[first:first + count]
+            shape, kind = dataset.shape, dataset.dtype
+    except InputError:
+        raise
+    except Exception as problem:        # h5py raises OSError, RuntimeError, KeyError, ... on a damaged file
+        raise InputError(f"{source}: this HDF5 file is damaged or incomplete ({brief(problem)}): write it again with "
+                         "predict.py") from None
+    remarks = [str(source),
+               f"HDF5 stack of {shape[0]} cells, {shape[1]} x {shape[2]} pixels, {shape[3]} channels, {kind}",
+               f"values of the cells drawn: {values.min():g} to {values.max():g}", *_attribute_lines(attributes)]
+    cells = _scaled(values, attributes.get("value_range"), source)
+    return Drawing(cells, _names(attributes.get("channel_names"), shape[3]),
+                   _pixel_size(attributes.get("pixel_size_um")),
+                   _caption(attributes, "stack of unknown origin", (first, count, shape[0])), remarks)
+
+
+def _stack_of(file, source):
+    """The dataset `stack` of an open HDF5 file, if it is stored in this file itself. Raises InputError if not."""
+    import h5py
+
+    link = file.get("stack", getlink=True)                  # `"stack" in file` would open the file that a link names
+    if link is None:
+        raise InputError(_about_hdf5(file, source))
+    if not isinstance(link, h5py.HardLink):
+        raise InputError(f"{source}: its stack is a link, which is not followed: give the file that contains the data")
+    dataset = file["stack"]
+    if not isinstance(dataset, h5py.Dataset):
+        raise InputError(f"{source}: its stack is not a dataset: give a file that predict.py wrote")
+    if dataset.external or dataset.is_virtual:
+        raise InputError(f"{source}: its stack is stored in other files, which are not opened: give a file that "
+                         "predict.py wrote")
+    return dataset
+
+
+def _check_stack(dataset, source, first, count):
+    """Raise InputError if the shape and type that the file states for its stack can't be read safely."""
+    shape, kind = dataset.shape, dataset.dtype
+    if shape is None or len(shape) != 4:
+        raise InputError(f"{source}: its stack has {len(shape or ())} dimensions, but 4 are needed: cells, "
+                         "height, width, channels")
+    if not (kind.kind == "f" or kind == "uint8"):
+        raise InputError(f"{source}: its stack holds {kind}, but float32 from 0 to 1 or uint8 is needed")
+    if 0 in shape:
+        raise InputError(f"{source}: its stack is empty {shape}: generate cells with predict.py")
+    size, chunk = math.prod(shape) * kind.itemsize, math.prod(dataset.chunks or (1,)) * kind.itemsize
+    if size > LARGEST_STACK or chunk > 8 * stacks.LARGEST_READ:
+        raise InputError(f"{source}: its stack claims {max(size, chunk) / 2**30:.0f} GiB {shape}, which is not read: "
+                         "generate fewer cells per file with predict.py")
+    stacks.check_choice(source, first, count, shape[0])
+    stacks.check_amount(source, count, shape[1:])
+
+
+def _attribute(dataset, name):
+    """An attribute, or None if it can't be read: a picture does not depend on it."""
+    try:
+        return dataset.attrs[name]
+    except Exception:
+        return None
+
+
+def _scaled(values, value_range, source):
+    """`values` as float32 in [0, 1]. uint8 covers 0 to 255; floats lie in `value_range`, by default [0, 1]."""
+    if values.dtype == np.uint8:
+        return to_unit(values)
+    if not np.isfinite(values).all():
+        raise InputError(f"{source}: {np.sum(~np.isfinite(values))} values are NaN or infinite: the training probably "
+                         "diverged: generate cells from an earlier checkpoint")
+    low, high = _range(value_range)
+    if values.min() < low - 0.001 * (high - low) or values.max() > high + 0.001 * (high - low):
+        raise InputError(f"{source}: values from {values.min():g} to {values.max():g}, but they should lie in {low:g} "
+                         f"to {high:g}: set the attribute value_range of the stack")
+    return np.clip((values.astype("float32") - low) / (high - low), 0, 1)
+
+
+def _range(value_range):
+    """(low, high) from the attribute if it is a valid range, otherwise (0, 1)."""
+    try:
+        low, high = (float(value) for value in value_range)
+    except (TypeError, ValueError):
+        return 0.0, 1.0
+    return (low, high) if math.isfinite(high - low) and low < high else (0.0, 1.0)
+
+
+def _names(channel_names, count):
+    """`count` names of channels from the attribute if it has as many, otherwise red and numbered greens."""
+    names = [] if channel_names is None else list(np.atleast_1d(channel_names))
+    if len(names) == count:
+        return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
+    if count <= 2:
+        return ["gray"] if count == 1 else ["red", "green"]
+    return ["red", *(f"green {k}" for k in range(1, count))]
+
+
+def _pixel_size(value):
+    """The attribute pixel_size_um as a float, or None if it is not a valid size."""
+    try:
+        size = float(value)
+    except (TypeError, ValueError):
+        return None
+    return size if is_pixel_size(size) else None
+
+
+# ---------------------------------------------------------------------------------------------- image files
+
+def _read_image(source):
+    """The Drawing of an image file."""
+    from PIL import Image
+
+    from .image_files import read_pixel_size_um
+    from .lazy import silenced_standard_error
+
+    try:
+        with warnings.catch_warnings(), silenced_standard_error():          # libtiff writes to it past Python
+            warnings.simplefilter("ignore")             # Pillow's remarks on odd metadata; sizes are checked here
+            with Image.open(source, formats=IMAGE_FORMATS) as image:
+                if image.width * image.height > stacks.LARGEST_READ:
+                    raise InputError(f"{source}: {image.width} x {image.height} pixels are too many for a picture: "
+                                     "crop cells first")
+                pages = _pages(image)
+                how = f"{image.format}, mode {image.mode}, {getattr(image, 'n_frames', 1)} page(s)"
+    except InputError:
+        raise
+    except Exception as problem:        # each decoder of Pillow fails in its own way on a damaged file
+        reason = brief(problem).replace(str(source), "the file")
+        raise InputError(f"{source}: can't be read as an image ({reason}): it is damaged or of another kind: give an "
+                         "HDF5 stack, or an image as PNG, TIFF or JPEG") from None
+    low, high = min(page.min() for page in pages), max(page.max() for page in pages)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InputError(f"{source}: some pixels are NaN or infinite: give an image of ordinary numbers")
+    cell, names, choice = _channels(pages)
+    remarks = [str(source), f"{how}, {cell.shape[0]} x {cell.shape[1]} pixels", f"values: {low:g} to {high:g}", choice]
+    return Drawing(cell[None].astype("float32"), names, read_pixel_size_um(source),
+                   origin_of_image(source) or "image file", remarks)
+
+
+def _pages(image):
+    """Arrays of an image's pages: all of a TIFF with 2 to 4 gray pages of one size, otherwise the first."""
+    count = getattr(image, "n_frames", 1)
+    pages: list[np.ndarray] = []
+    kinds = set()
+    for index in range(count if image.format == "TIFF" and 2 <= count <= 4 else 1):
+        image.seek(index)
+        kinds.add((image.size, image.mode))
+        if len(kinds) > 1:
+            return pages[:1]
+        pages.append(_pixels(image))
+    return pages if pages[0].ndim == 2 else pages[:1]
+
+
+def _pixels(image):
+    """Pixels of one page: uint8 (height, width) or (height, width, 3), or numbers (height, width) of any range."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+
+
+def _channels(pages: Sequence[np.ndarray]) -> tuple[np.ndarray, list[str], str]:
+    """(image (height, width, channels) in [0, 1], names of its channels, a remark on the choice of channels)."""
+    if len(pages) > 1:
+        names = ["red", "green"] if len(pages) == 2 else [f"page {k}" for k in range(1, len(pages) + 1)]
+        return np.stack([_to_one(page) for page in pages], axis=-1), names, f"drawn: the {len(pages)} pages as channels"
+    page = _to_one(pages[0])
+    if page.ndim == 2:
+        return page[..., None], ["gray"], "drawn: the (first) page, gray"
+    red, green, blue = np.moveaxis(page, -1, 0)
+    if (red == green).all() and (red == blue).all():
+        return page[..., :1], ["gray"], "drawn: gray, as R, G and B are the same"
+    if not blue.any():
+        return page[..., :2], ["red", "green"], "drawn: R and G as the red marker and the green factor, as B is empty"
+    return page, [], "drawn: an ordinary RGB picture, as B is not empty"
+
+
+def _to_one(page):
+    """A page scaled to [0, 1]: 8-bit values by 255, others by their largest value, after shifting negatives to 0."""
+    if page.dtype == np.uint8:
+        return to_unit(page)
+    page = page.astype("float64")
+    page -= min(page.min(), 0)
+    return (page / (page.max() or 1)).astype("float32")
