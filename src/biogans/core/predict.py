@@ -62,7 +62,7 @@ def parser() -> arguments.Parser:
                         help="codes of an InfoGAN, such as c0=3,u1=-0.5; all others are random, or from the file of "
                              "--z")
     output.add_argument("--format", choices=stacks.FORMATS, default="h5",
-                        help="h5 (a stack, with all pixels as computed) | png (a data folder for train.py, with one folder of "
+                        help="h5 (a stack: pixels as computed) | png (a data folder for train.py, with one folder of "
                              "images per factor) | tiff (one OME-TIFF, for Fiji); default=h5")
     command_line.add_factors(output)
     command_line.add_batch_size(output)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,10 +66,19 @@ def read_drawing(source: Path, first: int = 0, count: int = 1) -> Drawing:
     return _read_image(source)
 
 
+def _origin_of_missing(source):
+    """Which command would write the missing stack `source`: one that names a generator in the folder checkpoints."""
+    named = re.fullmatch(r"stack\d+\.(.+)\.(h5|ome\.tif)", source.name)
+    found = sorted(Path("checkpoints").glob(f"weights.generator.{named[1]}.*.h5")) if named else []
+    if found:
+        return f"write it with predict.py -i {found[0]}"
+    return "`ls images` lists those that predict.py has written"
+
+
 def is_hdf5(source: Path) -> bool:
     """Whether the file `source` is HDF5, according to its first bytes. Raises InputError if there is no such file."""
     if not source.exists():
-        raise InputError(f"{source}: no such file: list those that predict.py has written with `ls images`")
+        raise InputError(f"{source}: no such file: {_origin_of_missing(source)}")
     if not source.is_file():
         kind = "a folder" if source.is_dir() else "not an ordinary file"
         raise InputError(f"{source}: this is {kind}: give an image stack (.h5) or an image file")
