@@ -6,6 +6,7 @@ Any `python3` may read this file before the right one is found, so it uses no sy
 import difflib
 import importlib
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn, Optional, Sequence
@@ -92,7 +93,11 @@ def run(name: str, arguments: Optional[Sequence[str]] = None) -> NoReturn:
             missing, sys.executable)))
     except KeyboardInterrupt:
         sys.exit(130)
-    sys.exit(launch.run(command, arguments) if command else status)
+    try:
+        status = launch.run(command, arguments) if command else status
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)        # a further Ctrl-C would end in a traceback
+    sys.exit(status)
 
 
 def load(name: str) -> Any:

@@ -68,9 +68,9 @@ def test_sources_commands_and_sample_data(shell):
 def test_training_starts_and_stops(shell):
     """With the page's first command; nothing that was copied is lost if it ends before it has saved."""
     before = {path: path.read_bytes() for path in (shell.folder / "checkpoints").rglob("*") if path.is_file()}
-    options = shell("train.py -h").stdout
-    for option in "-a -b -c -d -e -g -m -M -o -p -s -w -z -v --lrD --lrG --num_D_iters --ngf --ndf".split():
-        assert option in options or option in shell("train.py --help_all").stdout
+    options = shell("train.py -h").stdout + shell("train.py --help_all").stdout
+    for option in (*"abcdegmMopswzv", "-lrD", "-lrG", "-num_D_iters", "-num_G_iters", "-ngf", "-ndf"):
+        assert re.search(rf"(^|\s)-{option}\b", options), option
     status, shown = shell.interrupted("train.py -d data", r"estimate: .* an iteration, .* CPU core", times=4)
     assert status == 130 and "1020 images of Alp14, Arp3, Cki2, Mkh1, Sid2, Tea1: 48x80 pixels" in shown
     after = {path: path.read_bytes() for path in (shell.folder / "checkpoints").rglob("*") if path.is_file()}
@@ -80,7 +80,7 @@ def test_training_starts_and_stops(shell):
 def test_a_short_training_of_one_factor(shell):
     """With the page's third command: Ctrl-C saves, and the names of the files are those of the page."""
     status, shown = shell.interrupted("train.py -d data/LIN_Normalized_WT_size-48-80_train/Alp14 -m DCGAN -a GAN",
-                                      r"iteration 1/50000  critic")
+                                      r"iteration \d+/50000  critic")
     assert status == 130 and "Ctrl-C: stopping after this iteration" in shown and "to resume: train.py" in shown
     names = shell("ls checkpoints").stdout.split()
     assert {"weights.generator.DCGAN.GAN.1.h5", "weights.discriminator.DCGAN.GAN.1.h5",

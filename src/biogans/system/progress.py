@@ -182,7 +182,7 @@ class Progress:
             self.bar.update()
             return
         now = time.monotonic() - self.start
-        if now >= self.next_line or done == self.total:
+        if now >= self.next_line or done in (self.first + 1, self.total):
             rate = (done - self.first) / now
             left = time.strftime("%H:%M:%S", time.gmtime((self.total - done) / rate % 86400))
             days = int((self.total - done) / rate // 86400)
