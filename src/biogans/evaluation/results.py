@@ -11,6 +11,7 @@ from ..system.errors import InputError
 FORMAT = 1
 REAL = "real images"                    # name of the row of training images
 OVERALL = "mean"                        # over the factors
+STRIP = ".samples.png"                  # end of the name of the picture of a row's samples, beside its result files
 
 
 class Combined(NamedTuple):
@@ -31,8 +32,12 @@ class Combined(NamedTuple):
 
 
 def read_results(folder):
-    """Contents of all result files in `folder`. Raises InputError if there is none, or they are not comparable."""
-    results = [read_result(path) for path in sorted(folder.glob("*.split*.json"))]
+    """Contents of all result files in `folder`, each with the path of the picture of the row's samples as "strip".
+
+    Raises InputError if there is none, or they are not comparable.
+    """
+    results = [read_result(path) | {"strip": path.with_name(path.name.rpartition(".split")[0] + STRIP)}
+               for path in sorted(folder.glob("*.split*.json"))]
     if not results:
         raise InputError(f"{folder}: no results here yet: make some with biogans evaluate -d data -o {folder}")
     first = results[0]
