@@ -147,6 +147,15 @@ def default_name(generator):
     return f"{metadata.network.architecture} {metadata.training.algorithm} {metadata.iteration}"
 
 
+def distinct_names(generators):
+    """A name for each of several TrainedGenerators: architecture and algorithm, longer where they are the same."""
+    for names in ([generator.name.replace(".", " ", 1) for generator in generators],
+                  [default_name(generator) for generator in generators]):
+        if len({*names}) == len(names):
+            return names
+    return [str(generator.path) for generator in generators]
+
+
 def file_name(name, factors):
     """A row's name for file names, followed by its factor if it has only one: several models can make up one row."""
     words = name.split() + (list(factors) if len(factors) == 1 else [])
