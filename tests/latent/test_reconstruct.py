@@ -166,7 +166,7 @@ def test_the_figure_shows_errors_and_likelihoods():
     known = reconstruction_figures.negative_log_likelihood(z)
     assert known.mean() == pytest.approx(mean, abs=0.1) and known.std() == pytest.approx(deviation, rel=0.03)
     _, labels = axes.get_legend_handles_labels()
-    assert "nearest neighbours: median 0.250" in labels and "random z (10 numbers)" in labels
+    assert "nearest neighbours: median 0.250" in labels and "random z of 10 numbers: 14 ± 2" in labels
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -69,7 +69,8 @@ def likelihood_figure(found, distances):
     for nz in sorted({best.z.shape[1] for best in found.values()}):
         mean, deviation = random_likelihood(nz)
         axes.axhspan(mean - deviation, mean + deviation, color="0.88", linewidth=0, zorder=0)
-        axes.axhline(mean, color="0.5", linewidth=1, zorder=1, label=f"random z ({nz} numbers)")
+        axes.axhline(mean, color="0.5", linewidth=1, zorder=1,
+                     label=f"random z of {nz} numbers: {mean:.0f} ± {deviation:.0f}")
     axes.axvline(np.median(distances), color="0.2", linewidth=1.2, linestyle="--", zorder=1,
                  label=f"nearest neighbours: median {np.median(distances):.3f}")
     axes.set_xlim(left=0)
