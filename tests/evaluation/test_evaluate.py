@@ -277,6 +277,29 @@ def test_fewer_factors_than_were_evaluated_need_nothing_new(here, capsys):
     assert {path: path.stat().st_mtime_ns for path in Path("evaluation").glob("*.json")} == before
 
 
+def test_some_factors_beside_a_model_of_all(here, capsys):
+    """Its images of all factors together are others than those of some factors, so only single factors are added."""
+    shutil.copytree("data/LIN_train/Tea1", "three/LIN_train/Sid2")
+    shutil.copytree("data/LIN_test/Tea1", "three/LIN_test/Sid2")
+    for part in ("LIN_train", "LIN_test"):
+        for factor in ("Alp14", "Tea1"):
+            shutil.copytree(f"data/{part}/{factor}", f"three/{part}/{factor}")
+    train.main([*SMALL, "-d", "three", "-m", "DCGAN", "-e", "1", "-c", "three"])
+    fast = ["-d", "three", "--fast", "--splits", "1"]
+    assert evaluate.main([*fast, "-i", "three/weights.generator.DCGAN.WGAN-GP.1.h5"]) == 0
+    assert evaluate.main([*fast, "-p", "Alp14,Tea1"]) == 0
+    assert stored("real")["scores"].keys() == {"Alp14", "Tea1"}
+    assert evaluate.main([*fast, "-p", "Alp14,Tea1", "-o", "apart"]) == 0
+    assert "all images" in Path("apart/tables.md").read_text()
+
+
+def test_what_no_table_can_hold_is_refused_before_it_is_computed(here, capsys, monkeypatch):
+    assert run("--split", "0") == 0
+    monkeypatch.setattr(c2st, "score_halves", None)
+    assert evaluate.main(["-d", "data", "--split", "0", "-i", STAR]) == 2
+    assert "scored with another critic" in capsys.readouterr().err
+
+
 def test_some_factors_of_a_star(here, capsys):
     assert run("-i", STAR, "-p", "Tea1", "--split", "0") == 0
     assert stored("DCGAN-starshaped.WGAN-GP.2")["scores"].keys() == {"Tea1"}

@@ -117,11 +117,13 @@ def compute_splits(options, folder):
     numbers = range(options.splits or (c2st.FAST_SPLITS if options.fast else c2st.SPLITS))
     splits = [c2st.Split(options.seed, number)
               for number in (numbers if options.split is None else [options.split])]
-    for row in load_rows(options):
+    for row in load_rows(options, folder):
         c2st.check_numbers(row.held_out)
         identity = describe_row(row, critic, options.seed)
         paths = {split: folder / f"{row.file_name}.split{split.number}.json" for split in splits}
         missing = {split: path for split, path in paths.items() if not is_done(path, identity)}
+        for path in sorted(folder.glob("*.split*.json")) if missing else []:
+            results.require_comparable(folder, results.read_result(path), identity)
         stages.write_samples(folder / f"{row.file_name}{results.STRIP}", row, options.seed)
         classifier = find_classifier(folder, *row.classifier_images) if missing and row.classifier_images else None
         for number, (split, path) in enumerate(missing.items(), 1):
@@ -135,14 +137,14 @@ def compute_splits(options, folder):
             print(f"{path}: {tables.score_line(scores)} ({seconds:.0f} s)", flush=True)
 
 
-def load_rows(options):
-    """Yield the rows that the options ask for. Raises InputError."""
+def load_rows(options, folder):
+    """Yield the rows that the options ask for, for the table in `folder`. Raises InputError."""
     if not options.data:
         raise InputError("give the folder of real images with -d, or --combine to make tables of existing results")
     if options.pairs and options.input_file:
         raise InputError("--pairs compares real images: leave out -i")
     if not options.input_file:
-        real = rows.RealRow(options)
+        real = rows.RealRow(options, folder)
         yield from [real, rows.PairsRow(real)] if options.pairs else [real]
     for path in [trained.find(name, options.checkpoints_dir) for name in options.input_file]:
         yield rows.GeneratorRow(trained.load_generator(path), options)

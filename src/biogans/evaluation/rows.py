@@ -76,16 +76,19 @@ class RealRow:
 
     name, file_name, source = results.REAL, "real", None
 
-    def __init__(self, options):
+    def __init__(self, options, folder):
         """Load the images of the factors in the parsed options, all by default. Raises InputError if none are held out.
+
+        folder   of the results, which may have been compared with all images of more factors
         """
         dataroot, factors = options.data, options.polarity_factors
         self.dataroot, self.chosen = dataroot, bool(factors)
         self.held_out = c2st.load_real(dataroot, "test", factors=factors)
         self.training = c2st.load_real(dataroot, "train", factors=factors)
         check_held_out(dataroot, self.training, self.held_out)
-        everything = (c2st.EVERYTHING,) if len(self.training.factors) > 1 else ()
-        self.factors = (*self.training.factors, *everything)
+        together = len(self.training.factors) > 1 and not (
+            self.chosen and results.compared_with_others(folder, c2st.EVERYTHING, sha256(self.held_out.pixels)))
+        self.factors = (*self.training.factors, *[c2st.EVERYTHING] * together)
         self.subject = c2st.Real(self.training, self.factors)
         self.joint = find_joint_cells(dataroot, options.joint)
 
