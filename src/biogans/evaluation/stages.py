@@ -46,8 +46,9 @@ def find_trainings(combined):
     for result in combined.results:
         source = result["source"]
         if source and "iteration" in source:
-            name = f"{source['network']['architecture']} {source['training']['algorithm']}"
-            settings = json.dumps([source["network"], source["training"]], sort_keys=True)
+            training = source.get("training", {})
+            name = f"{source['network']['architecture']} {training.get('algorithm', '')}".strip()
+            settings = json.dumps([source["network"], training], sort_keys=True)
             trainings.setdefault((name, settings), {})[source["iteration"]] = result["name"]
     for (name, _), rows in trainings.items():
         if len(rows) > 1:
