@@ -29,6 +29,7 @@ GROUPS = {
     "evaluate": {
         "evaluate": "evaluation.evaluate",
         "diversity": "evaluation.diversity",
+        "same_red": "evaluation.same_red",
         "saliency": "evaluation.saliency",
         "card": "evaluation.card",
         "collect": "evaluation.collect",

@@ -1,11 +1,12 @@
 """The two-sample test on images with a known distance, and its splits."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
 import pytest
 
-from biogans.core import c2st
+from biogans.core import c2st, dataloader
 from biogans.core.gan import PAPER
 
 SMALL = c2st.Critic(iterations=60, batch_size=16, ndf=4, lr=1e-3, init="he")
@@ -76,6 +77,30 @@ def test_mirroring_gives_all_four_images():
     image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3, 1)
     four = c2st.mirrored(image)[..., 0].tolist()
     assert four == [[[0, 1, 2], [3, 4, 5]], [[3, 4, 5], [0, 1, 2]], [[2, 1, 0], [5, 4, 3]], [[5, 4, 3], [2, 1, 0]]]
+
+
+def test_several_subjects_in_several_splits_with_their_progress(monkeypatch):
+    """The scores are those of each split alone; every step is taken, one for each update and for each set of samples.
+    """
+    left = []
+
+    @contextlib.contextmanager
+    def counted(title, unit, number):
+        steps = iter(range(number))
+        yield steps
+        left.append((number, len(list(steps))))
+    monkeypatch.setattr(c2st, "shared_steps", counted)
+    critic, splits = dataclasses.replace(SMALL, iterations=3), [c2st.Split(0, 0), c2st.Split(0, 1)]
+    one, two = (dataloader.Images(images(24, brightness), np.arange(24) % 2, ("a", "b")) for brightness in (100, 140))
+    subjects = {"same": c2st.Real(one, ("a",)), "other": c2st.Real(two, ("a", "b"))}
+    scores = c2st.score_splits(subjects, one, critic, splits)
+    assert left == [(2 * (1 + 3) + 2 * (1 + 2 * 3), 0)]
+    for name, subject in subjects.items():
+        alone = [{factor: score for factor, score, _ in c2st.two_sample(subject, one, critic, split)}
+                 for split in splits]
+        assert [*scores[name][0]] == [*subject.factors]
+        np.testing.assert_allclose([[*each.values()] for each in scores[name]], [[*each.values()] for each in alone],
+                                   atol=1e-4)
 
 
 def test_sets_that_cannot_be_compared():

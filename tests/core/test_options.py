@@ -248,6 +248,7 @@ LONG_OPTIONS = {
     "cells": "input output teach filter channels find threshold smallest size face help",
     "simulate_videos": "output number frames size seed help",
     "diversity": "input_file data number seed output checkpoints_dir help",
+    "same_red": "input_file data number reds polarity_factors seed output palette checkpoints_dir help",
     "card": "input_file evaluation notes output checkpoints_dir help",
     "saliency": "input_file data polarity_factors channel number seed output checkpoints_dir help",
     "export": "input_file format output checkpoints_dir name author github license help",
@@ -257,7 +258,7 @@ LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visua
            "reconstruct": "idnpsbch", "interpolate": "idnpsoch", "collect": "dosh", "evaluate": "idpsoch",
            "explore": "ioch", "traverse": "insch", "pseudotime": "idsch", "get_data": "onpsh",
            "preprocess": "iosjh", "cells": "iosh", "simulate_videos": "onsh",
-           "diversity": "idnsoch", "card": "ioch", "saliency": "idpnsoch", "export": "ifoch",
+           "diversity": "idnsoch", "same_red": "idnpsoch", "card": "ioch", "saliency": "idpnsoch", "export": "ifoch",
            "import_torch": "iapch"}
 
 

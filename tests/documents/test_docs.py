@@ -111,7 +111,7 @@ def checked(line, whole):
             try:
                 parse(name, words[rest:])
             except (Refused, argparse.ArgumentError) as refusal:
-                if whole or not re.search("required|expected one argument", str(refusal)):
+                if whole or not re.search("required|expected (at least )?one argument", str(refusal)):
                     raise Refused(f"{line}: {refusal}") from None
             count += 1
         for word in words:

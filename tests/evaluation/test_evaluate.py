@@ -1,5 +1,7 @@
 """biogans evaluate: rows of models and real images, splits as jobs of their own, tables, figures, the page."""
 
+import contextlib
+import itertools
 import json
 import re
 import shutil
@@ -13,7 +15,7 @@ from PIL import Image
 from biogans.core import c2st, dataloader, train
 from biogans.core.settings import Metadata
 from biogans.core.trained import TrainedGenerator
-from biogans.evaluation import evaluate, features, results, tables
+from biogans.evaluation import evaluate, features, results, stages, tables
 from biogans.system.errors import InputError
 from conftest import SMALL, train_small_networks, write_images
 from networks import spec
@@ -226,6 +228,139 @@ def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch)
         kernels.append(features.train_classifier(images, updates=30).get_layer("logits").kernel.numpy())
     assert abs(kernels[0] - kernels[1]).max() < 3e-5
     assert abs(kernels[0] - features.build_classifier(16, 24, 2, 2).get_layer("logits").kernel.numpy()).max() > 0.01
+
+
+# ---------------------------------------------------------------------------------------------- stages of a training
+
+def test_the_checkpoints_of_a_training_make_a_chart_with_samples(here):
+    """One curve for each training, from one command, and a strip of samples beside every row."""
+    train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "3", "--keep_every", "1", "-c", "kept"])
+    kept = [f"kept/weights.combined_model.DCGAN.WGAN-GP.1.{k}.h5" for k in (1, 2, 3)]
+    assert run("--splits", "1") == 0
+    assert not Path("evaluation/training.png").exists()
+    assert run("-i", *kept, "-i", STAR, "--splits", "1") == 0
+    combined = results.combine(results.read_results(Path("evaluation")))
+    trainings = stages.find_trainings(combined)
+    assert trainings == {"DCGAN WGAN-GP": {k: f"DCGAN WGAN-GP {k}" for k in (1, 2, 3)}}
+    lines = stages.sample_lines(combined, trainings)
+    assert [line.iteration for line in lines] == ["1", "2", "3", ""] and lines[-1].training == results.REAL
+    assert lines[2].score == tables.plus_minus(combined.rows["DCGAN WGAN-GP 3"]["all images"]["c2st"], 1)
+    strips = [np.asarray(Image.open(line.strip)) for line in lines]
+    assert {strip.shape for strip in strips} == {(16, 6 * 24 + 5 * 2, 3)}
+    assert min(abs(one.astype(int) - two).max() for one, two in itertools.combinations(strips, 2)) > 0
+    assert np.asarray(Image.open("evaluation/training.png").convert("L")).std() > 20
+
+
+def test_two_trainings_of_one_name_are_two_curves():
+    """Rows belong together only if all settings agree; few of many stages are listed, the last one among them."""
+    def result(iteration, seed):
+        name = f"DCGAN GAN {iteration} {seed}"
+        return {"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {}, "strip": Path("none"),
+                "source": {"network": {"architecture": "DCGAN"}, "training": {"algorithm": "GAN", "seed": seed},
+                           "iteration": iteration}, "scores": {"all images": {"c2st": float(seed)}}}
+    combined = results.combine([result(k, seed) for seed in (1, 2) for k in range(10, 210, 10)] + [result(10, 3)])
+    trainings = stages.find_trainings(combined)
+    assert {name: len(rows) for name, rows in trainings.items()} == {"DCGAN GAN": 20, "DCGAN GAN (2)": 20}
+    lines = stages.sample_lines(combined, trainings)
+    assert [line.iteration for line in lines[:5]] == ["10", "60", "110", "150", "200"] and len(lines) == 10
+
+
+# ---------------------------------------------------------------------------------------------- some of the factors
+
+def test_fewer_factors_than_were_evaluated_need_nothing_new(here, capsys):
+    """Neither scores nor a classifier: those of all factors are there."""
+    assert run("--splits", "1", "--pairs") == 0 and run("-i", STAR, "--splits", "1") == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("evaluation").glob("*.json")}
+    for arguments in (["--pairs"], [], ["-i", STAR]):
+        assert run(*arguments, "-p", "Tea1", "--splits", "1") == 0
+        assert "exists already" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in Path("evaluation").glob("*.json")} == before
+
+
+def test_some_factors_beside_a_model_of_all(here, capsys):
+    """Its images of all factors together are others than those of some factors, so only single factors are added."""
+    shutil.copytree("data/LIN_train/Tea1", "three/LIN_train/Sid2")
+    shutil.copytree("data/LIN_test/Tea1", "three/LIN_test/Sid2")
+    for part in ("LIN_train", "LIN_test"):
+        for factor in ("Alp14", "Tea1"):
+            shutil.copytree(f"data/{part}/{factor}", f"three/{part}/{factor}")
+    train.main([*SMALL, "-d", "three", "-m", "DCGAN", "-e", "1", "-c", "three"])
+    fast = ["-d", "three", "--fast", "--splits", "1"]
+    assert evaluate.main([*fast, "-i", "three/weights.generator.DCGAN.WGAN-GP.1.h5"]) == 0
+    assert evaluate.main([*fast, "-p", "Alp14,Tea1"]) == 0
+    assert stored("real")["scores"].keys() == {"Alp14", "Tea1"}
+    assert evaluate.main([*fast, "-p", "Alp14,Tea1", "-o", "apart"]) == 0
+    assert "all images" in Path("apart/tables.md").read_text()
+
+
+def test_what_no_table_can_hold_is_refused_before_it_is_computed(here, capsys, monkeypatch):
+    assert run("--split", "0") == 0
+    monkeypatch.setattr(c2st, "score_halves", None)
+    assert evaluate.main(["-d", "data", "--split", "0", "-i", STAR]) == 2
+    assert "scored with another critic" in capsys.readouterr().err
+
+
+def test_some_factors_of_a_star(here, capsys):
+    assert run("-i", STAR, "-p", "Tea1", "--split", "0") == 0
+    assert stored("DCGAN-starshaped.WGAN-GP.2")["scores"].keys() == {"Tea1"}
+    assert run("-i", STAR, "-p", "Sid2", "--split", "0") == 2 and "can't generate Sid2" in capsys.readouterr().err
+    assert run("-i", PLAIN, "-p", "Tea1", "--split", "0") == 2 and "can't generate Tea1" in capsys.readouterr().err
+    assert run("-i", STAR, "--split", "0") == 2 and "other held-out images" in capsys.readouterr().err
+
+
+def test_the_classifier_of_all_factors_serves_some_of_them(here, capsys, monkeypatch):
+    """Whether they are chosen with -p or by their folder; but not factors that it does not know."""
+    monkeypatch.setattr(evaluate, "find_classifier", find_classifier)
+    monkeypatch.setattr(features, "train_classifier", lambda images: features.build_classifier(
+        *images.pixels.shape[1:], len(images.factors)))
+    assert run("-p", "Tea1", "--split", "0") == 0
+    assert features.load_classifier(Path("evaluation/weights.classifier.h5")).factors == ("Alp14", "Tea1")
+    assert "right_factor" in stored("real")["scores"]["Tea1"]
+    monkeypatch.delattr(features, "train_classifier")
+    train.main([*SMALL, "-d", "data", "-p", "Alp14", "-m", "DCGAN", "-e", "1", "-c", "one"])
+    shutil.copytree("data/LIN_train/Alp14", "one factor/LIN_train/Alp14")
+    shutil.copytree("data/LIN_test/Alp14", "one factor/LIN_test/Alp14")
+    one = ["-i", "one/weights.generator.DCGAN.WGAN-GP.1.h5", "--fast", "--split", "0"]
+    capsys.readouterr()
+    assert evaluate.main([*one, "-d", "one factor"]) == 0
+    assert "trained on other images than those of -d; its features serve" in capsys.readouterr().out
+    assert "frechet" in stored("DCGAN.WGAN-GP.1.Alp14")["scores"]["Alp14"]
+    (here / "one factor/LIN_train/Alp14").rename(here / "one factor/LIN_train/Sid2")
+    (here / "one factor/LIN_test/Alp14").rename(here / "one factor/LIN_test/Sid2")
+    assert evaluate.main(["--fast", "--split", "1", "-d", "one factor"]) == 2
+    assert "other factors" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------- progress
+
+def test_every_step_of_the_progress_is_taken(here, monkeypatch):
+    """Of real images, pairs and models, with cells of all channels and without: none is left, and none is missing."""
+    titles = []
+
+    @contextlib.contextmanager
+    def counted(title, unit, number):
+        steps = iter(range(number))
+        yield steps
+        titles.append(title)
+        assert not list(steps) and number > 12
+    monkeypatch.setattr(evaluate, "shared_steps", counted)
+    for arguments in (["--pairs", "--joint", "joint.h5"], ["-i", STAR, "--joint", "joint.h5"], ["-i", PLAIN]):
+        assert run(*arguments, "--splits", "2") == 0
+    assert titles[:3] == ["real images, split 1 of 2", "real images, split 2 of 2", "pairs, split 1 of 2"]
+    assert titles[-1] == "DCGAN WGAN-GP 2, split 2 of 2" and len(titles) == 8
+
+
+def test_a_table_says_which_way_is_better_and_what_is_far():
+    """A distance beyond those between factors is no number to compare."""
+    def result(name, distance):
+        scores = dict.fromkeys(tables.FEATURES, 0.5) | {"c2st": 1.0, "frechet": distance, "kernel": distance}
+        return {"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {},
+                "scores": {"Alp14": scores}}
+    text = tables.markdown(results.combine([result("early", 2.65e6), result("late", 3.0)]))
+    assert "| early | far | far | 0.50 |" in text and "| late | 3.00 | 3.00 | 0.50 |" in text
+    assert "far: further than images of different factors" in text and "2650000" not in text
+    assert "Fréchet ↓" in text and "recall ↑" in text and "↓: 0 is best; ↑: 1 is best" in text
+    assert "far" not in tables.markdown(results.combine([result("late", 3.0)]))
 
 
 # ---------------------------------------------------------------------------------------------- errors

@@ -9,9 +9,9 @@ from PIL import Image
 from scipy import stats
 
 from biogans.core import trained
-from biogans.latent import reconstruct
+from biogans.latent import reconstruct, reconstruction_figures
 from biogans.latent.inversion import Reconstruction
-from conftest import train_small_networks, write_images
+from conftest import SMALL, train_small_networks, write_images
 from networks import FACTORS
 from test_inversion import error_between, gray
 
@@ -21,7 +21,7 @@ DCGAN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
 
 def test_likelihood_of_z():
     z = np.random.default_rng(0).standard_normal((4, 10)) * 2
-    np.testing.assert_allclose(reconstruct.negative_log_likelihood(z),
+    np.testing.assert_allclose(reconstruction_figures.negative_log_likelihood(z),
                                -stats.multivariate_normal(np.zeros(10)).logpdf(z))
 
 
@@ -82,7 +82,7 @@ def test_what_is_written(here, capsys):
         for file, image in zip(files, target):
             assert "LIN_test" in str(file)
             np.testing.assert_allclose(np.asarray(Image.open(file))[..., :2] / 255, image, atol=1e-6)
-    for name in ("reconstruction", "reconstruction_factors"):
+    for name in ("reconstruction", "reconstruction_factors", "reconstruction_likelihood"):
         assert np.asarray(Image.open(f"images/{name}.DCGAN-starshaped.WGAN-GP.png")).std() > 20
 
 
@@ -112,7 +112,65 @@ def test_independent_networks_reconstruct_one_factor(here, capsys):
         assert list(file["stack"].attrs["channel_names"]) == ["red Tea1", "Tea1"]
 
 
+def test_several_generators_reconstruct_the_same_images(here, capsys):
+    """One picture with all of them, one figure of likelihoods, and a table and a stack for each."""
+    command = ["-i", DCGAN, STAR, "-d", "data", "-n", "6", "--restarts", "1", "--iterations", "5"]
+    assert reconstruct.main(command) == 0
+    out = capsys.readouterr().out
+    titles = [line for line in out.splitlines() if line in ("DCGAN WGAN-GP", "DCGAN-starshaped WGAN-GP")]
+    assert titles == ["DCGAN WGAN-GP", "DCGAN-starshaped WGAN-GP"] and "red-first" not in out
+    targets, alone = [], []
+    for name in ("reconstructed2.joint.DCGAN", "reconstructed3.joint.DCGAN-starshaped"):
+        with h5py.File(f"images/{name}.WGAN-GP.h5") as file:
+            targets.append(file["target_file"][()].tolist())
+            alone.append(file["error"][()])
+    assert targets[0] == targets[1] and not np.array_equal(*alone)
+    for name in ("reconstruction", "reconstruction_likelihood"):
+        assert f"Output picture to file: images/{name}.comparison.png" in out
+        assert np.asarray(Image.open(f"images/{name}.comparison.png").convert("L")).std() > 20
+    reconstruct.main([*command[:1], STAR, *command[3:], "--order", "joint"])
+    with h5py.File("images/reconstructed3.joint.DCGAN-starshaped.WGAN-GP.h5") as file:
+        np.testing.assert_allclose(file["error"][()], alone[1], atol=1e-5)       # as if it had been the only one
+
+
+def test_the_factor_of_a_one_class_model_is_compared(here, capsys):
+    """With the tower of that factor in a star of more factors."""
+    from biogans.core import train
+    train.main([*SMALL, "-d", "data", "-p", "Tea1", "-m", "DCGAN", "-e", "2", "-c", "one"])
+    assert reconstruct.main(["-i", "one/weights.generator.DCGAN.WGAN-GP.1.h5", "-i", STAR, "-d", "data", "-n", "3",
+                             "--restarts", "1", "--iterations", "5"]) == 0
+    with h5py.File("images/reconstructed3.joint.DCGAN-starshaped.WGAN-GP.h5") as file:
+        assert {name.decode() for name in file["factor"]} == {"Tea1"}
+        np.testing.assert_allclose(error_between(file["stack"][()][..., [0, 2]], file["target"][()]),
+                                   file["error"][()], atol=1e-5)
+    train.main([*SMALL, "-d", "data", "-p", "Alp14", "-m", "DCGAN", "-e", "2", "-c", "other"])
+    capsys.readouterr()
+    assert reconstruct.main(["-i", "one/weights.generator.DCGAN.WGAN-GP.1.h5", "-d", "data",
+                             "-i", "other/weights.generator.DCGAN.WGAN-GP.1.h5"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "no factor in common" in line
+
+
+def test_the_figure_shows_errors_and_likelihoods():
+    """A cloud and its median for each generator, the level of random z, and the nearest neighbours."""
+    rng = np.random.default_rng(0)
+    found = {name: Reconstruction(rng.standard_normal((20, 10)), rng.uniform(0.1, 0.2, (20, 3)))
+             for name in ("one", "two")}
+    axes, = reconstruction_figures.likelihood_figure(found, np.full(20, 0.25)).axes
+    clouds = [points.get_offsets() for points in axes.collections if len(points.get_offsets()) == 20]
+    for best, cloud in zip(found.values(), clouds, strict=True):
+        np.testing.assert_allclose(cloud, np.transpose([
+            best.error, reconstruction_figures.negative_log_likelihood(best.z)]))
+    z = rng.standard_normal((20000, 10))
+    mean, deviation = reconstruction_figures.random_likelihood(10)
+    known = reconstruction_figures.negative_log_likelihood(z)
+    assert known.mean() == pytest.approx(mean, abs=0.1) and known.std() == pytest.approx(deviation, rel=0.03)
+    _, labels = axes.get_legend_handles_labels()
+    assert "nearest neighbours: median 0.250" in labels and "random z of 10 numbers: 14 ± 2" in labels
+
+
 @pytest.mark.parametrize("arguments, words", [
+    (("-i", STAR, STAR, "-d", "data"), ("one file twice",)),
     (("-i", DCGAN, "-d", "data", "--order", "red-first"), (DCGAN, "red and green together", "DCGAN-separable")),
     (("-i", STAR, "-d", "others"), ("others", "32x32", "16x24")),
     (("-i", STAR, "-d", "data", "-p", "Sid2"), ("Sid2", "Alp14, Tea1")),

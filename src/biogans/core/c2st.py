@@ -9,8 +9,9 @@ training half.
 
 import dataclasses
 import functools
+import itertools
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from ..system.errors import InputError
 from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
+from ..system.steps import shared_steps
 from ..system.workers import Team
 from . import dataloader, models
 from .gan import ALGORITHMS, Algorithm, optimizer
@@ -79,14 +81,19 @@ def fast(algorithm: str = "WGAN-GP") -> Critic:
 
 @dataclasses.dataclass(frozen=True)
 class Generated:
-    """Samples of a trained generator, for each factor that it separates."""
+    """Samples of a trained generator, for each factor that it separates.
+
+    only   some of these factors; all by default
+    """
 
     generator: TrainedGenerator
+    only: tuple[str, ...] = ()
 
     @property
     def factors(self) -> tuple[str, ...]:
         """The factors to score: those that the generator separates, or EVERYTHING."""
-        return self.generator.spec.separate_factors or (EVERYTHING,)
+        separate = self.generator.spec.separate_factors
+        return tuple(name for name in separate if not self.only or name in self.only) or (EVERYTHING,)
 
     def samples(self, training: int, held_out: int, split: Split) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """{factor: (`training` samples, `held_out` samples)}, uint8 (samples, height, width, channels).
@@ -94,9 +101,10 @@ class Generated:
         The factors share their cells: sample k of each factor shows the same cell.
         """
         cells = self.generator.cells(training + held_out, split.rng())
+        spec = self.generator.spec
         pairs = {name: cells[..., channels]
-                 for name, channels in zip(self.factors, self.generator.spec.factor_channels, strict=True)}
-        return {name: (pair[:training], pair[training:]) for name, pair in pairs.items()}
+                 for name, channels in zip(spec.separate_factors or (EVERYTHING,), spec.factor_channels, strict=True)}
+        return {name: (pairs[name][:training], pairs[name][training:]) for name in self.factors}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,15 +174,34 @@ def split_images(pixels: np.ndarray, split: Split, name: str) -> tuple[np.ndarra
     return mirrored(pixels[training]), mirrored(pixels[held_out])
 
 
-def two_sample(subject: Generated | Real, held_out: dataloader.Images, critic: Critic,
-               split: Split) -> Iterator[tuple[str, float, np.ndarray]]:
-    """Yield (factor, score, held-out samples) for each factor of the subject, compared with held-out images."""
+def num_steps(subject: Generated | Real, critic: Critic) -> int:
+    """Number of steps that `two_sample` takes: one for the samples, and one for each update of each critic."""
+    return 1 + len(subject.factors) * critic.iterations
+
+
+def two_sample(subject: Generated | Real, held_out: dataloader.Images, critic: Critic, split: Split,
+               steps: Iterator[Any] | None = None) -> Iterator[tuple[str, float, np.ndarray]]:
+    """Yield (factor, score, held-out samples) for each factor of the subject, compared with held-out images.
+
+    steps   the progress that is shown, such as steps.shared_steps; None for no progress
+    """
+    steps = steps or itertools.repeat(None)
     largest = max(len(of_factor(held_out, name)) for name in subject.factors)
+    next(steps)
     samples = subject.samples(critic.pool, 2 * largest, split)
     for name in subject.factors:
         real, real_held_out = split_images(of_factor(held_out, name), split, name)
-        yield (name, score(samples[name][0], real, samples[name][1], real_held_out, critic, split.number),
-               samples[name][1])
+        yield (name, score_halves((samples[name][0], real), (samples[name][1], real_held_out), critic, split.number,
+                                  steps), samples[name][1])
+
+
+def score_splits(subjects: Mapping[str, Generated | Real], held_out: dataloader.Images, critic: Critic,
+                 splits: Sequence[Split]) -> dict[str, list[dict[str, float]]]:
+    """{name: [{factor: score} in each of the splits]} of named subjects, with the progress of all of them."""
+    number = len(splits) * sum(num_steps(subject, critic) for subject in subjects.values())
+    with shared_steps("two-sample test", "step", number) as steps:
+        return {name: [{factor: value for factor, value, _ in two_sample(subject, held_out, critic, split, steps)}
+                       for split in splits] for name, subject in subjects.items()}
 
 
 def score(samples: np.ndarray, real: np.ndarray, held_out_samples: np.ndarray, held_out_real: np.ndarray,
@@ -190,6 +217,14 @@ def score(samples: np.ndarray, real: np.ndarray, held_out_samples: np.ndarray, h
     For GAN the score is log 4 minus the loss, so that 0 is chance; the original code omits this constant.
     Raises ValueError if a set is empty or the shapes of the images differ.
     """
+    return score_halves((samples, real), (held_out_samples, held_out_real), critic, seed)
+
+
+def score_halves(training: tuple[np.ndarray, np.ndarray], held_out: tuple[np.ndarray, np.ndarray], critic: Critic,
+                 seed: int, steps: Iterator[Any] | None = None) -> float:
+    """The `score` of two pairs (samples, real images); of `steps`, one is taken for each update of the critic."""
+    (samples, real), (held_out_samples, held_out_real) = training, held_out
+    steps = steps or itertools.repeat(None)
     sets = samples, real, held_out_samples, held_out_real
     if min(map(len, sets)) == 0 or len({images.shape[1:] for images in sets}) > 1:
         raise ValueError(f"four sets of images of one shape are needed, not {[images.shape for images in sets]}")
@@ -197,6 +232,7 @@ def score(samples: np.ndarray, real: np.ndarray, held_out_samples: np.ndarray, h
     trainer = _trainer(critic, *real.shape[1:])
     trainer.restart()
     for _ in range(critic.iterations):
+        next(steps)
         chosen = (images[rng.integers(len(images), size=critic.batch_size)] for images in (real, samples))
         trainer.update(*chosen, _alpha(rng, critic.batch_size))
     order = rng.permutation(len(held_out_real))

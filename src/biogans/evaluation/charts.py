@@ -5,6 +5,7 @@ import numpy as np
 from ..core.figures import DPI, PLAIN
 from . import joint
 from .results import OVERALL
+from .stages import scale_scores, training_chart
 from .tables import pairs_grid, plus_minus, scored_factors
 
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c4513",
@@ -14,6 +15,8 @@ COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#5
 def make_charts(combined):
     """{name: matplotlib figure} of results.Combined."""
     charts = {"c2st": _score_chart(combined)} if combined.rows else {}
+    if training := training_chart(combined):
+        charts["training"] = training
     if combined.pairs:
         charts["pairs"] = _pairs_chart(combined)
     if combined.joint:
@@ -41,10 +44,7 @@ def _score_chart(combined):
                       capsize=3, color=COLOURS[k % len(COLOURS)], label=name)
     axes.margins(y=0.1)
     axes.axhline(0, color="0.5", linewidth=0.8)
-    if axes.get_ylim()[1] > 20:
-        axes.set_yscale("symlog", linthresh=5)
-        ticks = [tick for tick in (-5, -2, 0, 2, 5, 10, 20, 50, 100, 200) if tick < axes.get_ylim()[1]]
-        axes.set_yticks(ticks, ticks)
+    scale_scores(axes)
     axes.axvline(len(factors) - 0.5, color="0.8", linewidth=0.8)
     axes.set_xticks(list(places.values()), list(places), **PLAIN)
     axes.set_ylabel("two-sample score (0 is best)")

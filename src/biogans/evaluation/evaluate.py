@@ -10,7 +10,8 @@ from ..core.gan import PAPER
 from ..core.options import add_checkpoints_dir
 from ..system import arguments, launch, pixels, provenance
 from ..system.errors import InputError
-from . import clusters, features, report, results, rows, tables
+from ..system.steps import shared_steps
+from . import clusters, features, report, results, rows, stages, tables
 from .json_files import to_json, write_json
 
 CLASSIFIER = "weights.classifier.h5"
@@ -27,6 +28,8 @@ EXAMPLES = """examples:
       also every factor against every other: how large a score can be
   biogans evaluate -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data --fast
       a model; the table has a row for everything that was evaluated in the folder evaluation
+  biogans evaluate -i checkpoints/weights.combined_model.DCGAN.WGAN-GP.1.*.h5 -d data --fast
+      the checkpoints of train.py --keep_every: the scores during a training, with samples
   for k in 0 1 2 3 4 5 6 7 8 9; do echo biogans evaluate -i FILE -d data --split $k; done > jobs
       the paper's critic, hours on a CPU, as ten jobs of a swarm; when they are done:
   biogans evaluate --combine --report
@@ -45,14 +48,14 @@ def parser():
 
 
 def _add_rows(group):
-    group.add_argument("-i", "--input_file", metavar="FILE",
-                       help="weights.generator, model.generator or weights.combined_model file; without it, training "
+    group.add_argument("-i", "--input_file", metavar="FILE", nargs="+", action="extend", default=[],
+                       help="weights.generator, model.generator or weights.combined_model files; without any, training "
                             "images take the place of samples")
     group.add_argument("-d", "--data", metavar="DATAROOT",
                        help="folder of real images: *_test has those to compare with, *_train those for the row of "
                             "real images and for the classifier whose features are compared")
     group.add_argument("-p", "--polarity_factors", type=arguments.comma_separated, default=(), metavar="A,B",
-                       help="factors for the row of real images and the table of pairs; default: all")
+                       help="factors to score; default: all of the images, or of the model")
     group.add_argument("--pairs", action="store_true",
                        help="also compare real images of each factor with those of every other")
     group.add_argument("--codes", action="store_true",
@@ -116,15 +119,19 @@ def compute_splits(options, folder):
     numbers = range(options.splits or (c2st.FAST_SPLITS if options.fast else c2st.SPLITS))
     splits = [c2st.Split(options.seed, number)
               for number in (numbers if options.split is None else [options.split])]
-    for row in load_rows(options):
+    for row in load_rows(options, folder):
         c2st.check_numbers(row.held_out)
         identity = describe_row(row, critic, options.seed)
         paths = {split: folder / f"{row.file_name}.split{split.number}.json" for split in splits}
         missing = {split: path for split, path in paths.items() if not is_done(path, identity)}
+        for path in sorted(folder.glob("*.split*.json")) if missing else []:
+            results.require_comparable(folder, results.read_result(path), identity)
+        stages.write_samples(folder / f"{row.file_name}{results.STRIP}", row, options.seed)
         classifier = find_classifier(folder, *row.classifier_images) if missing and row.classifier_images else None
-        for split, path in missing.items():
+        for number, (split, path) in enumerate(missing.items(), 1):
             start = time.monotonic()
-            scores = row.scores(critic, split, classifier)
+            with shared_steps(f"{row.name}, split {number} of {len(missing)}", "step", row.num_steps(critic)) as steps:
+                scores = row.scores(critic, split, classifier, steps)
             seconds = time.monotonic() - start
             write_json(path, {"format": results.FORMAT, "split": split.number} | identity | {
                 "command": provenance.command(), "versions": provenance.versions(),
@@ -132,19 +139,17 @@ def compute_splits(options, folder):
             print(f"{path}: {tables.score_line(scores)} ({seconds:.0f} s)", flush=True)
 
 
-def load_rows(options):
-    """The rows that the options ask for. Raises InputError."""
+def load_rows(options, folder):
+    """Yield the rows that the options ask for, for the table in `folder`. Raises InputError."""
     if not options.data:
         raise InputError("give the folder of real images with -d, or --combine to make tables of existing results")
     if options.pairs and options.input_file:
         raise InputError("--pairs compares real images: leave out -i")
-    if options.polarity_factors and options.input_file:
-        raise InputError("-p chooses among real images, and a model has its own factors: leave out -p")
-    if options.input_file:
-        generator = trained.load_generator(options.input_file, options.checkpoints_dir)
-        return [rows.GeneratorRow(generator, options.data, options.name, options.joint)]
-    real = rows.RealRow(options.data, options.polarity_factors, options.joint)
-    return [real, rows.PairsRow(real)] if options.pairs else [real]
+    if not options.input_file:
+        real = rows.RealRow(options, folder)
+        yield from [real, rows.PairsRow(real)] if options.pairs else [real]
+    for path in [trained.find(name, options.checkpoints_dir) for name in options.input_file]:
+        yield rows.GeneratorRow(trained.load_generator(path), options)
 
 
 def describe_row(row, critic, seed):
@@ -159,12 +164,23 @@ def is_done(path, identity):
     if not path.exists():
         return False
     stored = results.read_result(path)
-    different = [name for name, value in identity.items() if _comparable(stored.get(name)) != _comparable(value)]
+    different = [name.replace("held_out", "held-out images") for name, value in identity.items()
+                 if not (_comparable(stored.get(name)) == _comparable(value)
+                         or name == "held_out" and includes_factors(stored.get(name), value))]
     if different:
         raise InputError(f"{path} is of another evaluation (other {', '.join(different)}): choose another folder with "
                          f"-o, or another --name")
     print(f"{path}: exists already")
     return True
+
+
+def includes_factors(stored, wanted):
+    """Whether the digests of held-out images in a result file, {factor: digest}, include those of all factors wanted.
+
+    The file of all factors holds the scores of some of them.
+    """
+    factors = {name: digest for name, digest in wanted.items() if name != c2st.EVERYTHING}
+    return bool(factors) and isinstance(stored, dict) and factors.items() <= stored.items()
 
 
 def _comparable(value):
@@ -177,28 +193,33 @@ def _comparable(value):
 def find_classifier(folder, training, held_out):
     """The features.Classifier in `folder`, or a new one that is written there; None if there is only one factor.
 
-    Raises InputError if the stored one was trained on other images than `training`.
+    The stored one also serves other images, as long as it knows their factors: a table compares in one set of features.
+    Raises InputError if it does not fit the `training` images.
     """
+    path = folder / CLASSIFIER
+    if path.exists():
+        classifier = features.load_classifier(path)
+        if not classifier.fits(training):
+            raise InputError(f"{path} was trained on images of another shape, or of other factors, than those of -d: "
+                             f"choose another folder with -o")
+        if classifier.training_sha256 != training.fingerprint:
+            print(f"{path}: trained on other images than those of -d; its features serve for all rows of a table")
+        return classifier
     if len(training.factors) < 2:
         print(f"no features: their classifier needs several factors, and there is only {training.factors[0]}")
         return None
-    path = folder / CLASSIFIER
-    if not path.exists():
-        print("training a classifier of the factors, for its features", flush=True)
-        classifier = features.save_classifier(path, features.train_classifier(training), training, held_out)
-        print(f"{path}: recognises the factor of {classifier.accuracy:.1%} of {len(held_out.pixels)} held-out images")
-    classifier = features.load_classifier(path)
-    if classifier.training_sha256 != training.fingerprint:
-        raise InputError(f"{path} was trained on other images than those of -d: choose another folder with -o")
+    print("training a classifier of the factors, for its features", flush=True)
+    classifier = features.save_classifier(path, features.train_classifier(training), training, held_out)
+    print(f"{path}: recognises the factor of {classifier.accuracy:.1%} of {len(held_out.pixels)} held-out images")
     return classifier
 
 
 def evaluate_codes(options, folder):
     """Compare a model's codes with labels and features of held-out images; print and write FOLDER/codes.<name>.json."""
-    if not (options.input_file and options.data):
-        raise InputError("--codes compares codes with labels: give the generator's file with -i, and with -d a folder "
-                         "of images with one folder for each label")
-    generator = trained.load_generator(options.input_file, options.checkpoints_dir)
+    if not (len(options.input_file) == 1 and options.data):
+        raise InputError("--codes compares codes with labels: give the file of one generator with -i, and with -d a "
+                         "folder of images with one folder for each label")
+    generator = trained.load_generator(options.input_file[0], options.checkpoints_dir)
     spec, metadata = generator.spec, generator.metadata
     if not spec.codes:
         raise InputError(f"{generator.path} has no codes: only InfoGAN has them")

@@ -14,6 +14,7 @@ from ..system import hdf5
 from ..system.errors import InputError
 from ..system.lazy import keras
 from ..system.pixels import to_signed
+from ..system.progress import reading
 
 FEATURES = 32
 UPDATES, BATCH, SEED = 800, 64, 0
@@ -33,6 +34,10 @@ class Classifier:
     factors: tuple
     training_sha256: str
     accuracy: float
+
+    def fits(self, images):
+        """Whether it is for images of this shape, and knows all factors of these dataloader.Images."""
+        return self.network.input_shape[1:] == images.pixels.shape[1:] and {*images.factors} <= {*self.factors}
 
 
 def build_classifier(height, width, channels, factors):
@@ -68,7 +73,8 @@ def train_classifier(images, updates=UPDATES):
     rate = keras.optimizers.schedules.CosineDecay(2e-3, updates)
     logits.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=False,
                    loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    for pixels, labels in training_batches(images, updates, rng):
+    for _, (pixels, labels) in zip(reading("training a classifier", "update")(range(updates)),
+                                   training_batches(images, updates, rng), strict=True):
         logits.train_on_batch(to_signed(pixels), labels)
     return network
 

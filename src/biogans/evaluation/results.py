@@ -11,6 +11,7 @@ from ..system.errors import InputError
 FORMAT = 1
 REAL = "real images"                    # name of the row of training images
 OVERALL = "mean"                        # over the factors
+STRIP = ".samples.png"                  # end of the name of the picture of a row's samples, beside its result files
 
 
 class Combined(NamedTuple):
@@ -31,20 +32,33 @@ class Combined(NamedTuple):
 
 
 def read_results(folder):
-    """Contents of all result files in `folder`. Raises InputError if there is none, or they are not comparable."""
-    results = [read_result(path) for path in sorted(folder.glob("*.split*.json"))]
+    """Contents of all result files in `folder`, each with the path of the picture of the row's samples as "strip".
+
+    Raises InputError if there is none, or they are not comparable.
+    """
+    results = [read_result(path) | {"strip": path.with_name(path.name.rpartition(".split")[0] + STRIP)}
+               for path in sorted(folder.glob("*.split*.json"))]
     if not results:
         raise InputError(f"{folder}: no results here yet: make some with biogans evaluate -d data -o {folder}")
-    first = results[0]
-    for result in results:
-        for name in ("critic", "seed"):
-            if result[name] != first[name]:
-                raise InputError(f"{folder}: {result['name']} and {first['name']} were scored with another {name}: "
-                                 f"keep their files in separate folders")
-        if first["held_out"] | result["held_out"] != result["held_out"] | first["held_out"]:
-            raise InputError(f"{folder}: {result['name']} and {first['name']} were compared with different held-out "
-                             f"images: keep their files in separate folders")
+    for result in results[1:]:
+        require_comparable(folder, results[0], result)
     return results
+
+
+def require_comparable(folder, first, result):
+    """Raise InputError if a result can't be in one table with the `first` one of the folder."""
+    for name in ("critic", "seed"):
+        if result[name] != first[name]:
+            raise InputError(f"{folder}: {result['name']} and {first['name']} were scored with another {name}: "
+                             f"keep their files in separate folders")
+    if first["held_out"] | result["held_out"] != result["held_out"] | first["held_out"]:
+        raise InputError(f"{folder}: {result['name']} and {first['name']} were compared with different held-out "
+                         f"images: keep their files in separate folders")
+
+
+def compared_with_others(folder, factor, digest):
+    """Whether results in `folder` were compared with held-out images of `factor` other than those of this digest."""
+    return any(read_result(path)["held_out"].get(factor, digest) != digest for path in folder.glob("*.split*.json"))
 
 
 def read_result(path):

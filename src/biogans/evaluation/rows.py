@@ -9,15 +9,21 @@ A row has
     factors              those scored, or c2st.EVERYTHING
     joint                joint.JointCells, or None
     classifier_images    (training, held-out) images for the features' classifier, or None
+    examples(number, …)  some of its samples, each (height, width, channels) in [0, 1]; none for pairs
+    num_steps(critic)    steps of the progress that `scores` takes
     scores(…)            the part of a result file that holds the scores of one split
 """
 
 import functools
 import hashlib
+import itertools
 from pathlib import Path
+
+import numpy as np
 
 from ..core import c2st
 from ..system.errors import InputError
+from ..system.pixels import signed_to_bytes, to_unit
 from . import joint, results, scoring
 
 JOINT_FILE = "joint_test.h5"
@@ -26,29 +32,42 @@ JOINT_FILE = "joint_test.h5"
 class GeneratorRow:
     """A generator."""
 
-    def __init__(self, generator, dataroot, name=None, joint_file=None):
-        """Load images of the TrainedGenerator's factors. Raises InputError if they do not fit the generator."""
-        spec = generator.spec
+    def __init__(self, generator, options):
+        """Load images of the TrainedGenerator's factors, or of some of them, as the parsed options say.
+
+        Raises InputError if the images do not fit the generator.
+        """
+        spec, dataroot = generator.spec, options.data
         self.generator, self.dataroot = generator, dataroot
-        self.subject = c2st.Generated(generator)
-        self.held_out = c2st.load_real(dataroot, "test", generator.metadata, spec.factors)
-        self.name = name or default_name(generator)
+        self.subject = c2st.Generated(generator, separate_factors(generator, options.polarity_factors))
+        self.held_out = c2st.load_real(dataroot, "test", generator.metadata, self.subject.only or spec.factors)
+        self.name = options.name or default_name(generator)
         self.file_name = file_name(self.name, spec.factors)
         self.factors = self.subject.factors
         self.source = describe_source(generator)
-        self.joint = find_joint_cells(dataroot, joint_file, [spec.channel_names[k] for k in spec.cell_channels])
+        self.joint = find_joint_cells(dataroot, options.joint, [spec.channel_names[k] for k in spec.cell_channels])
 
     @functools.cached_property
     def classifier_images(self):
         """Images of all factors, also those that the generator does not generate."""
         return tuple(c2st.load_real(self.dataroot, split, self.generator.metadata) for split in ("train", "test"))
 
-    def scores(self, critic, split, classifier):
-        content = {"scores": scoring.score_split(self.subject, self.held_out, critic, split, classifier)}
+    def examples(self, number, seed):
+        """Samples of one factor after another. Rows of one length of z show the same z."""
+        cells = to_unit(signed_to_bytes(self.generator.generate(next(self.generator.latents(number, seed, number)))))
+        known = dict(zip(self.generator.spec.separate_factors or (c2st.EVERYTHING,),
+                         self.generator.spec.factor_channels, strict=True))
+        return [cell[..., known[name]] for cell, name in zip(cells, itertools.cycle(self.factors))]
+
+    def num_steps(self, critic):
+        return c2st.num_steps(self.subject, critic) + (critic.iterations if self.joint else 0)
+
+    def scores(self, critic, split, classifier, steps=None):
+        content = {"scores": scoring.score_split(self.subject, self.held_out, critic, split, classifier, steps)}
         if self.joint is not None:
             samples = scoring.joint_samples(self.generator, 2 * len(self.joint.pixels), split)
-            content |= {"joint_scores": {self.name: scoring.score_joint(samples, self.joint.pixels, critic, split)},
-                        "channels": self.joint.channel_names}
+            scores = scoring.score_joint(samples, self.joint.pixels, critic, split, steps)
+            content |= {"joint_scores": {self.name: scores}, "channels": self.joint.channel_names}
         return content
 
 
@@ -57,22 +76,43 @@ class RealRow:
 
     name, file_name, source = results.REAL, "real", None
 
-    def __init__(self, dataroot, factors=(), joint_file=None):
-        """Load the images of the factors, all by default. Raises InputError if none are held out."""
+    def __init__(self, options, folder):
+        """Load the images of the factors in the parsed options, all by default. Raises InputError if none are held out.
+
+        folder   of the results, which may have been compared with all images of more factors
+        """
+        dataroot, factors = options.data, options.polarity_factors
+        self.dataroot, self.chosen = dataroot, bool(factors)
         self.held_out = c2st.load_real(dataroot, "test", factors=factors)
         self.training = c2st.load_real(dataroot, "train", factors=factors)
         check_held_out(dataroot, self.training, self.held_out)
-        everything = (c2st.EVERYTHING,) if len(self.training.factors) > 1 else ()
-        self.factors = (*self.training.factors, *everything)
-        self.classifier_images = (self.training, self.held_out)
-        self.joint = find_joint_cells(dataroot, joint_file)
+        together = len(self.training.factors) > 1 and not (
+            self.chosen and results.compared_with_others(folder, c2st.EVERYTHING, sha256(self.held_out.pixels)))
+        self.factors = (*self.training.factors, *[c2st.EVERYTHING] * together)
+        self.subject = c2st.Real(self.training, self.factors)
+        self.joint = find_joint_cells(dataroot, options.joint)
 
-    def scores(self, critic, split, classifier):
-        subject = c2st.Real(self.training, self.factors)
-        content = {"scores": scoring.score_split(subject, self.held_out, critic, split, classifier)}
+    @functools.cached_property
+    def classifier_images(self):
+        """Images of all factors, also those that were not asked for: one classifier serves all rows of a table."""
+        if not self.chosen:
+            return self.training, self.held_out
+        return tuple(c2st.load_real(self.dataroot, split) for split in ("train", "test"))
+
+    def examples(self, number, seed):
+        """Random held-out images of one factor after another."""
+        rng, factors = np.random.default_rng(seed), itertools.cycle(self.held_out.factors)
+        return [to_unit(rng.choice(c2st.of_factor(self.held_out, next(factors)))) for _ in range(number)]
+
+    def num_steps(self, critic):
+        return c2st.num_steps(self.subject, critic) + (
+            len(scoring.JOINT_BASELINES) * critic.iterations if self.joint else 0)
+
+    def scores(self, critic, split, classifier, steps=None):
+        content = {"scores": scoring.score_split(self.subject, self.held_out, critic, split, classifier, steps)}
         if self.joint is not None:
             baselines = scoring.joint_baselines(self.joint.pixels, split)
-            content |= {"joint_scores": {name: scoring.score_joint(cells, self.joint.pixels, critic, split)
+            content |= {"joint_scores": {name: scoring.score_joint(cells, self.joint.pixels, critic, split, steps)
                                          for name, cells in baselines.items()},
                         "channels": self.joint.channel_names}
         return content
@@ -87,14 +127,36 @@ class PairsRow:
         """Use the images of a RealRow."""
         self.training, self.held_out, self.factors, self.joint = real.training, real.held_out, real.factors, real.joint
 
-    def scores(self, critic, split, classifier):
-        return {"pairs": scoring.score_pairs(self.training, self.held_out, critic, split)}
+    def examples(self, number, seed):
+        return []
+
+    def num_steps(self, critic):
+        return len(scoring.factor_pairs(self.training, self.held_out)) * critic.iterations
+
+    def scores(self, critic, split, classifier, steps=None):
+        return {"pairs": scoring.score_pairs(self.training, self.held_out, critic, split, steps)}
+
+
+def separate_factors(generator, factors):
+    """The `factors`, if the TrainedGenerator generates each of them separately. Raises InputError otherwise."""
+    for factor in factors:
+        generator.channels((factor,))
+    return tuple(factors)
 
 
 def default_name(generator):
     """Architecture, algorithm and iteration of a TrainedGenerator."""
     metadata = generator.metadata
     return f"{metadata.network.architecture} {metadata.training.algorithm} {metadata.iteration}"
+
+
+def distinct_names(generators):
+    """A name for each of several TrainedGenerators: architecture and algorithm, longer where they are the same."""
+    for names in ([generator.name.replace(".", " ", 1) for generator in generators],
+                  [default_name(generator) for generator in generators]):
+        if len({*names}) == len(names):
+            return names
+    return [str(generator.path) for generator in generators]
 
 
 def file_name(name, factors):

@@ -2,13 +2,13 @@
 
 from ..core import c2st
 from ..core.monitor import kernel_distance
-from ..system.progress import reading
 from . import features, joint, metrics
 
 JOINT_SAMPLES = 1                       # purpose of the random numbers of samples that are compared with joint cells
+JOINT_BASELINES = "true cells", "greens of cells of similar red", "greens of any cells"
 
 
-def score_split(subject, held_out, critic, split, classifier=None):
+def score_split(subject, held_out, critic, split, classifier=None, steps=None):
     """{factor: {metric: number}} of one split of the held-out images (dataloader.Images).
 
     subject      c2st.Generated or c2st.Real
@@ -16,9 +16,10 @@ def score_split(subject, held_out, critic, split, classifier=None):
     split        a c2st.Split
     classifier   a features.Classifier, for the distances between features: of all held-out images of a factor and as
                  many samples, chosen at random in every split
+    steps        of the progress, of which c2st.num_steps are taken, or None
     """
     scores = {}
-    for name, score, samples in reading("scoring", "critic")(c2st.two_sample(subject, held_out, critic, split)):
+    for name, score, samples in c2st.two_sample(subject, held_out, critic, split, steps):
         scores[name] = {"c2st": score}
         if classifier:
             real = c2st.of_factor(held_out, name)
@@ -38,16 +39,23 @@ def feature_scores(classifier, real, samples, name):
     return scores
 
 
-def score_pairs(training, held_out, critic, split):
-    """{A: {B: score}}: training images of factor A as samples, against held-out images of another factor B."""
+def score_pairs(training, held_out, critic, split, steps=None):
+    """{A: {B: score}}: training images of factor A as samples, against held-out images of another factor B.
+
+    steps   of the progress, one for each update of each critic, or None
+    """
     samples = c2st.Real(training, training.factors).samples(0, 0, split)
-    pairs = [(a, b) for a in training.factors for b in held_out.factors if a != b]
     scores = {}
-    for a, b in reading("scoring", "critic")(pairs):
+    for a, b in factor_pairs(training, held_out):
         real, real_held_out = c2st.split_images(c2st.of_factor(held_out, b), split, b)
-        scores.setdefault(a, {})[b] = c2st.score(samples[a][0], real, samples[a][1], real_held_out, critic,
-                                                 split.number)
+        scores.setdefault(a, {})[b] = c2st.score_halves((samples[a][0], real), (samples[a][1], real_held_out), critic,
+                                                        split.number, steps)
     return scores
+
+
+def factor_pairs(training, held_out):
+    """[(A, B)]: each factor of the training images with every other factor of the held-out ones."""
+    return [(a, b) for a in training.factors for b in held_out.factors if a != b]
 
 
 def halve_joint_cells(pixels, split):
@@ -56,16 +64,17 @@ def halve_joint_cells(pixels, split):
     return pixels[truth], pixels[others]
 
 
-def score_joint(samples, pixels, critic, split):
+def score_joint(samples, pixels, critic, split, steps=None):
     """{metric: number or array} of samples against the true half of joint cells.
 
     samples, pixels   uint8 (cells, height, width, channels), with the same channels
+    steps             of the progress, one for each update of the critic, or None
     """
     truth, _ = halve_joint_cells(pixels, split)
     half = len(samples) // 2
     real, real_held_out = c2st.split_images(truth, split, "true cells")
-    score = c2st.score(c2st.mirrored(samples[:half]), real, c2st.mirrored(samples[half:]), real_held_out, critic,
-                       split.number)
+    score = c2st.score_halves((c2st.mirrored(samples[:half]), real), (c2st.mirrored(samples[half:]), real_held_out),
+                              critic, split.number, steps)
     return {"c2st": score} | joint.compare_cells(joint.measure_cells(truth), joint.measure_cells(samples))
 
 
@@ -75,8 +84,8 @@ def joint_samples(generator, number, split):
 
 
 def joint_baselines(pixels, split):
-    """{name: cells} that give errors a scale: other true cells, and cells with borrowed greens."""
+    """{name in JOINT_BASELINES: cells} that give errors a scale: other true cells, and cells with borrowed greens."""
     _, others = halve_joint_cells(pixels, split)
     rng = split.rng()
-    return {"true cells": others, "greens of cells of similar red": joint.borrow_greens(others, 5, rng),
-            "greens of any cells": joint.borrow_greens(others, len(others), rng)}
+    cells = others, joint.borrow_greens(others, 5, rng), joint.borrow_greens(others, len(others), rng)
+    return dict(zip(JOINT_BASELINES, cells, strict=True))

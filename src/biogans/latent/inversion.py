@@ -8,6 +8,7 @@ import numpy as np
 from ..core import models
 from ..system.errors import InputError
 from ..system.pixels import to_signed
+from ..system.steps import shared_steps
 from .batched_lbfgs import minimize_batch
 
 MAX_TOGETHER = 64       # searches that run at the same time: more gain nothing on a CPU
@@ -56,43 +57,44 @@ class _Step(NamedTuple):
     free: slice
 
 
-def invert(generator, images, search):
+def invert(generator, images, search, title=""):
     """Minimise the squared error of generated images over z (Osokin et al. 2017, table 3); returns a Reconstruction.
 
     generator   trained.TrainedGenerator
     images      dataloader.Images; if the generator separates factors, each is compared in red and in its own factor
     search      Search
+    title       of the progress that is shown
     """
-    from tqdm import tqdm
-
     spec = generator.spec
+    images = relabelled(images, spec.separate_factors or images.factors)
     z = np.random.default_rng(search.seed).standard_normal((len(images.labels), search.starts, spec.nz))
     squared = np.empty(z.shape[:2])
     towers = images.labels if spec.separate_factors else np.zeros_like(images.labels)
-    with tqdm(total=squared.size * len(ORDERS[search.order]), desc=search.order, unit="search", disable=None,
-              leave=False) as bar:
+    number = squared.size * len(ORDERS[search.order])
+    with shared_steps(title or search.order, "search", 1 + number) as steps:
+        next(steps)
         for tower in np.unique(towers):
             rows = np.flatnonzero(towers == tower)
-            steps = {name: _step(generator, tower, name) for name in dict.fromkeys([*ORDERS[search.order], "pair"])}
+            parts = {name: _step(generator, tower, name) for name in dict.fromkeys([*ORDERS[search.order], "pair"])}
             targets = np.repeat(to_signed(images.pixels[rows]), search.starts, axis=0)
-            best, errors = _search_tower(steps, targets, z[rows].reshape(-1, spec.nz), search, bar.update)
+            best, errors = _search_tower(parts, targets, z[rows].reshape(-1, spec.nz), search, lambda: next(steps))
             z[rows], squared[rows] = best.reshape(z[rows].shape), errors.reshape(-1, search.starts)
     nearest = squared.argmin(axis=1)
     numbers = images.pixels[0].size
     return Reconstruction(z[np.arange(len(z)), nearest].astype("float32"), np.sqrt(squared / numbers) / 2)
 
 
-def _search_tower(steps, targets, starts, search, done):
+def _search_tower(parts, targets, starts, search, done):
     """(z (problems, nz), squared errors (problems,)) of targets that one tower generates.
 
-    steps   {name: _Step}
+    parts   {name: _Step}
     done    called after each search
     """
     z = starts.copy()
     for name in ORDERS[search.order]:
-        step = steps[name]
+        step = parts[name]
         z[:, step.free] = _minimize(step, targets[..., step.channels], z, search, done)
-    pair = steps["pair"].error_and_gradient
+    pair = parts["pair"].error_and_gradient
     return z, np.concatenate([pair(z[k:k + search.together], targets[k:k + search.together])[0]
                               for k in range(0, len(z), search.together)])
 
@@ -137,6 +139,12 @@ def balanced_sample(images, number, factors, seed):
     wanted = np.isin(images.labels, [k for k, name in enumerate(images.factors) if not factors or name in factors])
     order = np.lexsort((images.labels, rank))
     return subset(images, np.sort(order[wanted[order]][:number]))
+
+
+def relabelled(images, factors):
+    """The dataloader.Images with labels that refer to `factors`, to which all of their own belong."""
+    positions = np.array([factors.index(name) for name in images.factors])
+    return dataclasses.replace(images, labels=positions[images.labels], factors=tuple(factors))
 
 
 def subset(images, positions):

@@ -1,0 +1,208 @@
+"""Show mode collapse: many greens that a generator makes for the same red."""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..core import c2st, figures, models, options as command_line, trained
+from ..system import arguments, launch
+from ..system.errors import InputError
+from ..system.pixels import to_unit
+from ..system.progress import reading
+from . import joint, rows
+
+MEASURED = 64                           # reds whose greens are measured; the picture shows the first of them
+COLUMNS, SEPARATOR = 4, 2               # greens in a line of the picture, and pixels between images
+PANEL, LINE, TITLE = 4.2, 0.5, 0.6      # inches: width of a panel, least height of a line, height of the titles
+EPILOG = """Separable and star-shaped generators make red from the first part of z and green from all of it. With that
+part kept, red stays the same and green should vary as it does among real cells of similar red. After mode
+collapse it does not: the generator ignores the second part of z.
+
+The number is the standard deviation of green over the greens of one red, in a cell's pixels in [0, 1], mean over
+pixels and reds: the nearer to that of real cells the better, 0 is collapse. With -d the same is measured among real
+cells, each with those nearest to it in red (L2). Their reds differ a little, too; the table has both numbers.
+
+images/same_red.png    a panel for each generator: red alone, then its greens; real cells last
+
+examples, in the folder of the sample data:
+  biogans same_red -i checkpoints/weights.generator.DCGAN-separable.GAN.1.h5 \\
+                      checkpoints/weights.generator.DCGAN-separable.WGAN-GP.1.h5 -d data
+  biogans same_red -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data -p Tea1 -n 12"""
+
+
+class Cells(NamedTuple):
+    """Cells that share their red, or that have similar reds.
+
+    name     of the generator
+    images   {factor, or c2st.EVERYTHING: (reds, greens, height, width, channels) in [0, 1]}
+    """
+
+    name: str
+    images: dict
+
+
+def parser():
+    """The command line."""
+    p = arguments.Parser(prog="biogans same_red", description=__doc__, epilog=EPILOG)
+    p.add_argument("-i", "--input_file", metavar="FILE", nargs="+", action="extend", required=True,
+                   help="weights or model files of generators that separate red from green, required")
+    p.add_argument("-d", "--data", metavar="DATAROOT",
+                   help="folder of real images; *_train shows how much greens of similar red vary")
+    p.add_argument("-n", "--number", type=arguments.at_least_two, default=8, metavar="N",
+                   help="greens for each red; default=8")
+    p.add_argument("--reds", type=arguments.positive_int, default=3, metavar="N",
+                   help=f"reds in the picture, at most {MEASURED}; default=3")
+    command_line.add_factors(p)
+    p.add_argument("-s", "--seed", type=arguments.seed, default=1, metavar="N",
+                   help="random seed of the cells; default=1")
+    p.add_argument("-o", "--output", metavar="FILE.png", default=str(trained.IMAGES / "same_red.png"),
+                   help="the picture; default=images/same_red.png")
+    command_line.add_palette(p)
+    command_line.add_checkpoints_dir(p)
+    return p
+
+
+def same_red(options):
+    """Run the command with parsed options. Raises InputError."""
+    launch.announce()
+    if Path(options.output).suffix.lower() != ".png":
+        raise InputError(f"-o {options.output}: the picture is a PNG file: end its name with .png")
+    generators = [load_separable(name, options.checkpoints_dir) for name in options.input_file]
+    names = rows.distinct_names(generators)
+    shown = [generated_cells(generator, name, options)
+             for generator, name in reading("generating", "generator")(list(zip(generators, names, strict=True)))]
+    if options.data:
+        shown += real_cells(generators, options)
+    print(spread_table(shown))
+    figures.write_figure(options.output, same_red_figure(shown, options.reds, options.palette))
+    print(f"Output picture to file: {options.output}")
+
+
+def load_separable(name, folder):
+    """The trained.TrainedGenerator of a file. Raises InputError if it generates red and green together."""
+    generator = trained.load_generator(name, folder)
+    if not models.has_red_tower(generator.network):
+        raise InputError(f"{generator.path} generates red and green together, so no part of z keeps red: give "
+                         f"DCGAN-separable or DCGAN-starshaped generators")
+    return generator
+
+
+def same_red_latents(spec, reds, greens, seed):
+    """z (reds * greens, nz), float32: for each of the `reds` as many z as `greens`, which share the part that is red's.
+
+    spec   models.NetworkSpec
+    """
+    z = np.random.default_rng(seed).standard_normal((reds, greens, spec.nz), np.float32)
+    z[:, :, :spec.red_nz] = z[:, :1, :spec.red_nz]
+    return z.reshape(reds * greens, spec.nz)
+
+
+def generated_cells(generator, name, options):
+    """Cells of a TrainedGenerator, MEASURED reds with options.number greens each. Raises InputError."""
+    spec, only = generator.spec, rows.separate_factors(generator, options.polarity_factors)
+    images = (generator.generate(same_red_latents(spec, MEASURED, options.number, options.seed)) + 1) / 2
+    images = images.reshape(MEASURED, options.number, *images.shape[1:])
+    known = zip(spec.separate_factors or (c2st.EVERYTHING,), spec.factor_channels, strict=True)
+    return Cells(name, {factor: images[..., channels] for factor, channels in known if not only or factor in only})
+
+
+def real_cells(generators, options):
+    """[Cells] of real images: for each kind of generator, those that separate the factors and those that don't."""
+    found = {}
+    for generator in generators:
+        spec = generator.spec
+        factors = rows.separate_factors(generator, options.polarity_factors) or spec.separate_factors
+        if factors not in found:
+            real = c2st.load_real(options.data, "train", generator.metadata, factors or spec.factors)
+            found[factors] = Cells("real cells of similar red", {
+                factor: nearest_in_red(to_unit(c2st.of_factor(real, factor)), options.number, options.seed)
+                for factor in factors or (c2st.EVERYTHING,)})
+    return list(found.values())
+
+
+def nearest_in_red(images, number, seed):
+    """For each of MEASURED random images, itself and those nearest in red: (images, number, height, width, channels).
+
+    images   (images, height, width, channels) in [0, 1]
+    Raises InputError if there are fewer images than `number`.
+    """
+    from scipy.spatial.distance import cdist
+
+    if len(images) < number:
+        raise InputError(f"-n {number}: there are only {len(images)} real images to compare with")
+    chosen = np.random.default_rng(seed).permutation(len(images))[:MEASURED]
+    red = images[..., 0].reshape(len(images), -1)
+    return images[np.argsort(cdist(red[chosen], red), axis=1, kind="stable")[:, :number]]
+
+
+def spread(images):
+    """(of red, of green): standard deviation over the greens of one red, mean over the cell's pixels and the reds.
+
+    images   (reds, greens, height, width, channels) in [0, 1]
+    """
+    sums = []
+    for same in images:
+        inside = joint.cell_body(same.mean(axis=0))
+        if inside.any():
+            sums.append(same.std(axis=0, ddof=1)[inside].mean(axis=0))
+    deviations = np.mean(sums, axis=0) if sums else np.full(images.shape[-1], np.nan)
+    return float(deviations[0]), float(deviations[1:].mean())
+
+
+def _mean_spread(cells):
+    """The `spread` of Cells, mean over their factors."""
+    return np.mean([spread(images) for images in cells.images.values()], axis=0)
+
+
+def spread_table(shown):
+    """Table of the spreads of several Cells, as text."""
+    lines = ["standard deviation over the greens of one red, in the cell's pixels in [0, 1] (green: the nearer to real "
+             "cells the better; 0 is mode collapse)", f"{'':42}{'red':>8}{'green':>8}"]
+    return "\n".join(lines + ["{:42}{:8.3f}{:8.3f}".format(cells.name[:41], *_mean_spread(cells)) for cells in shown])
+
+
+def same_red_figure(shown, reds, palette="red-green"):
+    """Matplotlib figure: a panel of `reds` reds with their greens for each of several Cells."""
+    from matplotlib.figure import Figure
+
+    pictures = [_panel(next(iter(cells.images.values()))[:reds], palette) for cells in shown]
+    high = max(picture.shape[0] / picture.shape[1] for picture in pictures) * PANEL
+    figure = Figure(figsize=(len(shown) * (PANEL + 0.15) + 0.15, high + TITLE + 0.15), dpi=figures.DPI,
+                    facecolor="white")
+    width, height = figure.get_size_inches()
+    for k, (cells, picture) in enumerate(zip(shown, pictures)):
+        left = 0.15 + k * (PANEL + 0.15)
+        axes = figure.add_axes((left / width, 0.15 / height, PANEL / width, high / height), anchor="N")
+        axes.imshow(picture, interpolation="bilinear", aspect="equal")
+        axes.set_axis_off()
+        factor = next(iter(cells.images))
+        of_factor = "" if factor == c2st.EVERYTHING else f", {factor}"
+        title = f"{cells.name}{of_factor}\ngreens vary by {spread(cells.images[factor])[1]:.3f}"
+        figure.text(left / width, 1 - 0.08 / height, title, fontsize=10, va="top", **figures.PLAIN)
+    return figure
+
+
+def _panel(images, palette):
+    """RGB picture in [0, 1]: for each red a block, red alone at the left and its greens in lines of COLUMNS.
+
+    images   (reds, greens, height, width, channels) in [0, 1]
+    """
+    _, number, high, wide, _ = images.shape
+    lines = math.ceil(number / COLUMNS)
+    block = lines * (high + SEPARATOR) + SEPARATOR
+    picture = np.ones((len(images) * (block + SEPARATOR) - SEPARATOR, (COLUMNS + 1) * (wide + SEPARATOR), 3), "float32")
+    for k, same in enumerate(images):
+        red = figures.merge(same[0, ..., 0], np.zeros((high, wide)), palette)
+        pairs = [figures.merge(cell[..., 0], cell[..., 1], palette) for cell in same]
+        places = [(0, 0), *((n // COLUMNS, 1 + n % COLUMNS) for n in range(number))]
+        for (line, column), tile in zip(places, [red, *pairs], strict=True):
+            top, left = k * (block + SEPARATOR) + line * (high + SEPARATOR), column * (wide + SEPARATOR)
+            picture[top:top + high, left + (column > 0) * SEPARATOR:, :][:, :wide] = tile
+    return np.clip(picture, 0, 1)
+
+
+def main(arguments=None):
+    """Run the command; return its exit status."""
+    return launch.run(same_red, parser().parse_args(arguments))
