@@ -2,16 +2,19 @@
 
 import contextlib
 import fcntl
+import io
 import os
 import pty
 import re
 import struct
+import sys
 import termios
 import time
 
 import pytest
 
 from biogans.system import progress
+from biogans.system.progress import shared_steps
 from conftest import ROOT, SMALL
 
 
@@ -102,3 +105,23 @@ def test_durations(seconds, words):
 @pytest.mark.parametrize("distance, words", [(0.1234, "0.123"), (999.4, "999"), (2.65e6, "far (over 1000)")])
 def test_distances_that_say_nothing_are_not_shown_as_numbers(distance, words):
     assert progress.distance_text(distance) == words
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_functions_share_one_bar(monkeypatch):
+    """It counts the steps that all of them take, and is removed in the end."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with shared_steps("two-sample test", "step", 3) as steps:
+        assert [next(steps) for _ in range(3)] == [0, 1, 2]
+    assert "two-sample test" in sys.stderr.getvalue() and "/3" in sys.stderr.getvalue()
+    assert sys.stderr.getvalue().endswith("\r")
+
+
+def test_a_step_too_many_is_noticed():
+    with pytest.raises(StopIteration), shared_steps("work", "step", 1) as steps:
+        next(steps)
+        next(steps)

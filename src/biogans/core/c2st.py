@@ -19,7 +19,7 @@ import numpy as np
 from ..system.errors import InputError
 from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
-from ..system.steps import shared_steps
+from ..system.progress import shared_steps
 from ..system.workers import Team
 from . import dataloader, models
 from .gan import ALGORITHMS, Algorithm, optimizer

@@ -245,8 +245,7 @@ def evaluate(generated: c2st.Generated, held_out: Images, training: Images, seed
           f"evaluate has the full test and other metrics)\n{'':20}" + "".join(f"{name:>16}" for name in columns),
           flush=True)
     splits = [c2st.Split(seed, number) for number in range(c2st.FAST_SPLITS)]
-    scores = {name: [{factor: score for factor, score, _ in c2st.two_sample(subject, held_out, critic, split)}
-                     for split in splits] for name, subject in columns.items()}
+    scores = c2st.score_splits(columns, held_out, critic, splits)
     for factor in generated.factors:
         values = [[score[factor] for score in scores[name]] for name in columns]
         print(f"{factor:20}" + "".join(f"{np.mean(each):10.2f} ±{np.std(each, ddof=1):4.1f}" for each in values))

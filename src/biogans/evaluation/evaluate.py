@@ -10,7 +10,7 @@ from ..core.gan import PAPER
 from ..core.options import add_checkpoints_dir
 from ..system import arguments, launch, pixels, provenance
 from ..system.errors import InputError
-from ..system.steps import shared_steps
+from ..system.progress import shared_steps
 from . import clusters, features, report, results, rows, stages, tables
 from .json_files import to_json, write_json
 

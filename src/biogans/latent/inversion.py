@@ -8,7 +8,7 @@ import numpy as np
 from ..core import models
 from ..system.errors import InputError
 from ..system.pixels import to_signed
-from ..system.steps import shared_steps
+from ..system.progress import shared_steps
 from .batched_lbfgs import minimize_batch
 
 MAX_TOGETHER = 64       # searches that run at the same time: more gain nothing on a CPU

@@ -64,6 +64,17 @@ def reading(title: str, unit: str = "block") -> Callable[..., Iterator[Any]]:
     return wrapped
 
 
+@contextlib.contextmanager
+def shared_steps(title: str, unit: str, number: int) -> Iterator[Iterator[int]]:
+    """An iterator of `number` steps, whose progress is shown as that of `progress.reading`.
+
+    Functions that share the work take each of their steps with next() before they make it. One that takes more than
+    there are ends with StopIteration, so that a wrong number is noticed.
+    """
+    with contextlib.closing(iter(reading(title, unit)(range(number)))) as steps:
+        yield steps
+
+
 class _Reporter:
     """Refreshes a bar or, if it is disabled, prints a line now and then."""
 
