@@ -219,6 +219,7 @@ def report(options, planned, folders):
     from ..system.progress import reading
 
     output = Path(options.output)
+    print(f"measuring {len(planned)} runs by {options.number:,} images of each", flush=True)
     settings = planned[0].settings
     real = {label: run_measures.RealImages(folder.training, folder.held_out, settings.flips)
             for label, folder in folders.items()}
@@ -231,7 +232,8 @@ def report(options, planned, folders):
     comparison_page.write_page(output / "report.html", summaries, real, options.number)
     print(comparison_page.format_table(*comparison_page.ranking_table(summaries, options.number)))
     remarks = [f"{each.run.name}: {text}" for each, text in comparison_page.remarks(summaries)]
-    for line in [*comparison_page.undefined(summaries), *remarks, comparison_page.result_line(summaries)]:
+    for line in [comparison_page.reference_line(real), *comparison_page.undefined(summaries), *remarks,
+                 comparison_page.result_line(summaries)]:
         print(line)
     for name in ("report.html", "ranking.csv", "runs.csv", "losses.png", "samples.png"):
         print(f"Output: {output / name}")

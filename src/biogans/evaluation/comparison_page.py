@@ -67,11 +67,11 @@ $meaning
 </body></html>
 """)
 MEANING = (
-    ("distance", "unbiased kernel distance between generated and held-out images, in the features that train.py uses "
-     "for its held-out scores: 0 is best. Measured alike for all architectures, over all factors together. It is that "
-     "of the last generator, or of the best one that the run kept, if it is from the second half of the run and is "
-     "closer. The unit follows the variation of each data folder’s own images; compare with the training images’ own "
-     "distance. Differences smaller than the spread over seeds mean nothing."),
+    ("distance", "unbiased kernel distance between generated and held-out images, in features like those of train.py’s "
+     "held-out scores: 0 is best. Measured alike for all architectures, over all factors together. It is that of the "
+     "last generator, or of the best one that the run kept, if it is from the second half of the run and is closer. "
+     "The unit follows the variation of each data folder’s own images; compare it with the distance of the training "
+     "images, which a perfect generator has. Differences smaller than the spread over seeds mean nothing."),
     ("spread", "standard deviation over seeds."),
     ("fluctuation, seeds differ by", "standard deviation of the losses, relative to their root mean square, in the "
      "second half of the run: over time in each run, and over seeds at equal times. The losses are running means over "
@@ -83,7 +83,8 @@ MEANING = (
      "near-duplicates, the birthday estimate of their number (∞ if no two are near-duplicates), and near-duplicates of "
      "training images; by definition 5 % of held-out images are such copies."),
     ("collapsed", "the distance at the end exceeds 4 times the best one, or that of the training images if it is "
-     "larger; or the effective number is below 10, and below half of that of the training images."),
+     "larger; or the effective number is below 10, and below half of that of the training images. Early in a training "
+     "this is usual: blurred images are close to everything."),
     (NONE, "undefined, and not ranked; the reason is below the table."))
 
 
@@ -151,6 +152,12 @@ def undefined(summaries):
         lines += [f"{labels.combination(each.combination)}: no {', '.join(fields)}: {reason}"
                   for reason, fields in by_reason.items()]
     return lines
+
+
+def reference_line(real):
+    """The distances of the training images {label of a data folder: run_measures.RealImages}, in words."""
+    floors = (f"{data} {images.floor:.3g}" if len(real) > 1 else f"{images.floor:.3g}" for data, images in real.items())
+    return f"distance of the training images to the held-out ones: {', '.join(floors)}"
 
 
 def format_table(header, rows):
@@ -253,8 +260,7 @@ def _draw_panel(losses, distance, curves):
     keys += [Line2D([], [], color="0.4", linestyle=style, label=f"seed {seed}") for _, style, seed in curves]
     losses.legend(handles=keys, fontsize=8, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False,
                   borderaxespad=0.2, handlelength=1.6, columnspacing=1.2)
-    values = np.concatenate([line.get_ydata() for line in distance.lines] or [[1]])
-    distance.set_yscale("log" if len(values) and (values > 0).all() else "symlog")
+    _scale_distance(distance)
     losses.set_ylabel("loss", fontsize=9)
     distance.set_ylabel("distance", fontsize=9)
     distance.set_xlabel("minutes", fontsize=9)
@@ -263,11 +269,26 @@ def _draw_panel(losses, distance, curves):
         axes.tick_params(labelsize=8)
 
 
+def _scale_distance(axes):
+    """A logarithmic axis if the distances on it differ by more than a factor of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    values = np.concatenate([line.get_ydata() for line in axes.lines] or [[]])
+    if len(values) and values.min() > 0 and values.max() > 10 * values.min():
+        axes.set_yscale("log")
+        wide = values.max() > 100 * values.min()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    elif len(values):
+        axes.set_ylim(min(0, values.min()), 1.1 * values.max())
+
+
 def draw_samples(path, summaries, real):
     """Write the sheet of samples: for each data folder some held-out images, then those of each run."""
     labels, rows = Labels(summaries), {}
     for data, images in real.items():
-        rows[data if len(real) > 1 else "held-out"] = _evenly(images.held_out.pixels)
+        rows[f"{data}, held-out" if len(real) > 1 else "held-out"] = _evenly(images.held_out.pixels)
         rows |= {labels.run(run.training.run): run.samples for each in summaries if each.combination[0] == data
                  for run in each.runs if run.samples is not None}
     figures.real_grid(path, rows)
@@ -287,8 +308,7 @@ def write_page(path, summaries, real, number):
     number      of generated images of each run
     """
     labels, runs = Labels(summaries), [run for each in summaries for run in each.runs]
-    floors = "; ".join((f"{data}: " if len(real) > 1 else "") + f"{images.floor:.3g}" for data, images in real.items())
-    notes = [*undefined(summaries), f"distance of the training images themselves: {floors}"]
+    notes = [reference_line(real), *undefined(summaries)]
     made = [provenance.command(), provenance.cpu_model(),
             ", ".join(f"{name} {version}" for name, version in provenance.versions().items())]
     text = PAGE.substitute(

@@ -13,9 +13,11 @@ from ..core import dataloader, monitor, trained
 from ..system.errors import InputError
 from ..system.pixels import to_signed
 from . import diversity, neighbours
+from .rows import check_held_out
 from .trainings import read_log
 
 MOST = 1000                 # real images of a set, for the distance
+LEAST = 0.1                 # of the features' median standard deviation: the smallest that one is divided by
 LATE = 0.5                  # of a run: its end begins here
 POINTS = 100                # at which the losses of several seeds are compared
 WINDOW = 0.05               # of a run: the running mean of its losses
@@ -39,12 +41,13 @@ class RealImages:
         rng = np.random.default_rng(0)
         some = [_some(each.pixels) for each in (training, held_out)]
         own, others = (self._features(_mirrored_at_random(images, rng) if flips else images) for images in some)
-        self.mean, self.deviation = own.mean(axis=0), own.std(axis=0) + 1e-6
+        deviation = own.std(axis=0)         # a feature that hardly varies would dominate through a few odd images
+        self.mean, self.deviation = own.mean(axis=0), np.maximum(deviation, LEAST * np.median(deviation)) + 1e-6
         self.held_out_features = self._standardise(others)
         self.floor = abs(monitor.kernel_distance(self.held_out_features, self._standardise(own)))
 
     def distance(self, images):
-        """Unbiased kernel distance of uint8 images to the held-out ones, in the features of monitor.Monitor."""
+        """Unbiased kernel distance of uint8 images to the held-out ones (monitor.kernel_distance)."""
         return monitor.kernel_distance(self.held_out_features, self._standardise(self._features(images)))
 
     def mixture(self, generator, number, seed):
@@ -85,6 +88,7 @@ def load_real_images(options):
                                options.skip_bad_images)
     held_out = dataloader.load(options.data, options.polarity_factors, "test", training.channels,
                                options.skip_bad_images)
+    check_held_out(options.data, training, held_out)
     for images, what in ((training, "training"), (held_out, "held-out")):
         if len(images.pixels) < diversity.FEWEST:
             raise InputError(f"{options.data}: {len(images.pixels)} {what} images, and fewer than {diversity.FEWEST} "
