@@ -101,7 +101,8 @@ def compare(options):
 def train_and_report(options, planned, folders):
     """Train what is unfinished, then measure and report; returns the exit status."""
     ended = sum(bool(each.state) for each in planned)
-    print(f"{len(planned)} runs of {options.minutes:g} minutes each" + (f", {ended} of which have ended" * bool(ended)))
+    time = comparison_page.format_minutes(60 * options.minutes)
+    print(f"{len(planned)} runs of {time} each" + (f", {ended} of which have ended" if ended else ""), flush=True)
     with StopRequest() as stop:
         trainings.train_all(planned, options.jobs, stop)
     if stop.requested:
@@ -230,7 +231,7 @@ def report(options, planned, folders):
     comparison_page.write_losses(output / "losses.png", summaries)
     comparison_page.draw_samples(output / "samples.png", summaries, real)
     comparison_page.write_page(output / "report.html", summaries, real, options.number)
-    print(comparison_page.format_table(*comparison_page.ranking_table(summaries, options.number)))
+    print(comparison_page.format_table(*comparison_page.ranking_table(summaries)))
     remarks = [f"{each.run.name}: {text}" for each, text in comparison_page.remarks(summaries)]
     for line in [comparison_page.reference_line(real), *comparison_page.undefined(summaries), *remarks,
                  comparison_page.result_line(summaries)]:

@@ -38,7 +38,8 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.5rem; line-height: 1.25 } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem }
 .scroll { overflow-x: auto; margin: 1rem 0 } table { border-collapse: collapse; font-size: .92rem }
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
-th { vertical-align: bottom; white-space: normal; min-width: 4rem } th.text { text-align: left }
+th { vertical-align: bottom; white-space: normal; min-width: 4rem } th:first-child { min-width: 0 }
+th.text { text-align: left }
 th.name, td.name { text-align: left; position: sticky; left: 0; background: var(--paper); min-width: 7.5rem }
 td.text { text-align: left; white-space: normal; min-width: 12rem }
 tr.best td { background: var(--best) } .bad { color: var(--bad); font-weight: 600 }
@@ -73,7 +74,7 @@ MEANING = (
      "The unit follows the variation of each data folder’s own images; compare it with the distance of the training "
      "images, which a perfect generator has. Differences smaller than the spread over seeds mean nothing."),
     ("spread", "standard deviation over seeds."),
-    ("fluctuation, seeds differ by", "standard deviation of the losses, relative to their root mean square, in the "
+    ("fluctuation, seeds differ", "standard deviation of the losses, relative to their root mean square, in the "
      "second half of the run: over time in each run, and over seeds at equal times. The losses are running means over "
      "a twentieth of the run. 0 is steady; 1 is a loss that swings around 0 or differs altogether. Of GAN, hinge and "
      "R1 both losses count, of WGAN and WGAN-GP the critic’s: only differences of its scores matter, so the "
@@ -106,14 +107,14 @@ class Labels:
 
 # ---------------------------------------------------------------------------------------------- tables
 
-def ranking_table(summaries, number):
+def ranking_table(summaries):
     """(header, rows of texts) of the combinations."""
     labels = Labels(summaries)
-    header = ["rank", "combination", "distance", "spread", "runs", "collapsed", f"distinct of {number:,}", "copies",
-              "steadiness", "fluctuation", "seeds differ by", "iterations"]
+    header = ["rank", "combination", "distance", "spread", "runs", "collapsed", "distinct", "copies",
+              "steadiness", "fluctuation", "seeds differ", "iterations"]
     return header, [[
         _whole(each.rank), labels.combination(each.combination), _number(each.distance), _number(each.spread),
-        f"{len(each.done)} of {len(each.runs)}", str(each.collapsed) if each.done else NONE,
+        f"{len(each.done)}/{len(each.runs)}", str(each.collapsed) if each.done else NONE,
         _whole(each.mean("distinct")), _percent(each.mean("copies")), _whole(each.steadiness_rank),
         _number(each.fluctuation), _number(each.disagreement),
         _whole(np.mean([run.training.iteration for run in each.done]) if each.done else None)] for each in summaries]
@@ -123,7 +124,7 @@ def runs_table(summaries):
     """(header, rows of texts) of the runs."""
     labels = Labels(summaries)
     header = ["run", "iterations", "minutes", "distance", "of iteration", "distinct", "effective number",
-              "exact copies of others", "copies", "remarks"]
+              "exact copies", "copies", "remarks"]
     return header, [[
         labels.run(run.training.run), _whole(run.training.iteration), f"{run.training.used / 60:.1f}",
         _number(run.distance), _whole(run.from_iteration), _whole(run.distinct), _count(run.effective),
@@ -142,13 +143,20 @@ def remarks(summaries):
     return [(run.training, remark(run)) for each in summaries for run in each.runs if remark(run)]
 
 
+def collapses(summaries):
+    """["combination: so many runs collapsed"]."""
+    labels = Labels(summaries)
+    return [f"{labels.combination(each.combination)}: {each.collapsed} of {len(each.done)} runs collapsed"
+            for each in summaries if each.collapsed]
+
+
 def undefined(summaries):
     """["combination: numbers: reason"] of all numbers that are undefined."""
     labels, lines = Labels(summaries), []
     for each in summaries:
         by_reason = {}
         for field, reason in each.reasons.items():
-            by_reason.setdefault(reason, []).append("seeds differ by" if field == "disagreement" else field)
+            by_reason.setdefault(reason, []).append("seeds differ" if field == "disagreement" else field)
         lines += [f"{labels.combination(each.combination)}: no {', '.join(fields)}: {reason}"
                   for reason, fields in by_reason.items()]
     return lines
@@ -223,7 +231,7 @@ def draw_losses(summaries, labels):
     """Matplotlib figure of the losses and distances of the Summaries, a panel for each, the seeds in one panel."""
     from matplotlib.figure import Figure
 
-    columns = min(COLUMNS, len(summaries))
+    columns = min(COLUMNS, math.ceil(math.sqrt(len(summaries))))
     lines = math.ceil(len(summaries) / columns)
     figure = Figure(figsize=(4.6 * columns, 3.7 * lines), dpi=figures.DPI, layout="constrained")
     parts = np.atleast_1d(figure.subfigures(lines, columns)).ravel()
@@ -308,12 +316,13 @@ def write_page(path, summaries, real, number):
     number      of generated images of each run
     """
     labels, runs = Labels(summaries), [run for each in summaries for run in each.runs]
-    notes = [reference_line(real), *undefined(summaries)]
+    notes = [f"measured from {number:,} generated images of each run", reference_line(real), *collapses(summaries),
+             *undefined(summaries)]
     made = [provenance.command(), provenance.cpu_model(),
             ", ".join(f"{name} {version}" for name, version in provenance.versions().items())]
     text = PAGE.substitute(
         number=len(runs), title=html.escape(_title(summaries)), result=html.escape(result_line(summaries)),
-        ranking=_html_table(*ranking_table(summaries, number), "the ranking", summaries[0].rank is not None)
+        ranking=_html_table(*ranking_table(summaries), "the ranking", summaries[0].rank is not None)
         + _html_list(notes), runs=_html_table(*runs_table(summaries), "the runs"),
         losses="\n".join(_html_losses(each, labels) for each in summaries),
         samples="\n".join(_html_samples(data, images, summaries, len(real)) for data, images in real.items()),
@@ -324,8 +333,13 @@ def write_page(path, summaries, real, number):
 
 
 def _title(summaries):
-    minutes = summaries[0].runs[0].training.seconds / 60
-    return f"{sum(len(each.runs) for each in summaries)} trainings of {minutes:g} minutes each"
+    return (f"{sum(len(each.runs) for each in summaries)} trainings of "
+            f"{format_minutes(summaries[0].runs[0].training.seconds)} each")
+
+
+def format_minutes(seconds):
+    """"1 minute", "2.5 minutes"."""
+    return f"{seconds / 60:g} minute{'' if seconds == 60 else 's'}"
 
 
 def result_line(summaries):
