@@ -47,8 +47,7 @@ def test_combinations_are_trained_for_equal_times_and_ranked(here, capsys):
         [("plain", "1"), ("plain", "2"), ("masks", "1"), ("masks", "2")],
         [("masks", "1"), ("masks", "2"), ("plain", "1"), ("plain", "2")])
     for run in runs:
-        assert 0.05 <= float(run["minutes"]) < 0.08 and int(run["iterations"]) > 40 and run["remarks"] == "" or (
-            run["remarks"].startswith("collapsed"))
+        assert 0.05 <= float(run["minutes"]) < 0.08 and not run["remarks"].startswith(("failed", "unfinished"))
         folder = Path("compare/runs") / "{data}.DCGAN.WGAN-GP.{seed}".format(**run)
         log = read_csv(next(folder.glob("checkpoints/log.*.csv")))
         assert len(log) == int(run["iterations"])

@@ -29,7 +29,8 @@ from .json_files import write_json
 
 SCORES = 20                 # held-out scores in each training
 TRIAL = 0.05                # of the time, after which the speed is known …
-SHORTEST_TRIAL = 2          # … and seconds, at least
+SHORTEST_TRIAL = 2          # … and seconds, at least, …
+LONGEST_TRIAL = 0.25        # … and of the time, at most
 CHECKPOINTS = 5             # in a training: a kill loses a fifth of it at most
 POLL = 0.2                  # seconds
 SECONDS_BETWEEN_LINES = 30
@@ -147,7 +148,7 @@ class Training:
 
     @property
     def _trial(self):
-        return max(SHORTEST_TRIAL, TRIAL * self.seconds)
+        return min(max(SHORTEST_TRIAL, TRIAL * self.seconds), LONGEST_TRIAL * self.seconds)
 
     def _save(self):
         write_json(self.folder / "run.json", {"state": self.state, "reason": self.reason, "compiled": self.compiled,
