@@ -91,8 +91,9 @@ def test_undefined_numbers_have_a_reason_and_no_rank(page, summaries):
         ("WGAN-GP", "1", "2/2", "1"), ("GAN", "2", "1/2", "0"), ("hinge", "–", "0/2", "–")]
     assert table[1]["spread"] == table[1]["steadiness"] == table[2]["distance"] == table[2]["copies"] == "–"
     text = "".join(Checker(page.read_text(encoding="utf-8")).texts)
-    for reason in ("GAN: no spread, seeds differ: one seed", "hinge: no distance, spread, fluctuation, seeds differ: "
-                   "no run is done", "failed: out of memory", "collapsed: as various as 1.2 images", "0.0123"):
+    for reason in ("GAN: spread, seeds differ undefined: one seed", "hinge: distance, spread, fluctuation, "
+                   "seeds differ undefined: no run is done", "failed: out of memory",
+                   "collapsed: as various as 1.2 images", "0.0123"):
         assert reason in text
     assert "Closest to the held-out images: WGAN-GP (distance 0.5 ± 0.14, 2 of 2 runs, 1 of which collapsed)." in text
 

@@ -151,13 +151,13 @@ def collapses(summaries):
 
 
 def undefined(summaries):
-    """["combination: numbers: reason"] of all numbers that are undefined."""
+    """["combination: numbers undefined: reason"]."""
     labels, lines = Labels(summaries), []
     for each in summaries:
         by_reason = {}
         for field, reason in each.reasons.items():
             by_reason.setdefault(reason, []).append("seeds differ" if field == "disagreement" else field)
-        lines += [f"{labels.combination(each.combination)}: no {', '.join(fields)}: {reason}"
+        lines += [f"{labels.combination(each.combination)}: {', '.join(fields)} undefined: {reason}"
                   for reason, fields in by_reason.items()]
     return lines
 
@@ -293,11 +293,12 @@ def _scale_distance(axes):
 
 
 def draw_samples(path, summaries, real):
-    """Write the sheet of samples: for each data folder some held-out images, then those of each run."""
+    """Write the sheet of samples: for each data folder some held-out images, then those of each run, with its seed."""
     labels, rows = Labels(summaries), {}
     for data, images in real.items():
         rows[f"{data}, held-out" if len(real) > 1 else "held-out"] = _evenly(images.held_out.pixels)
-        rows |= {labels.run(run.training.run): run.samples for each in summaries if each.combination[0] == data
+        rows |= {f"{labels.combination(each.combination)} {run.training.run.seed}": run.samples
+                 for each in summaries if each.combination[0] == data
                  for run in each.runs if run.samples is not None}
     figures.real_grid(path, rows)
 

@@ -332,7 +332,7 @@ def _summary(combination, runs):
         reasons["fluctuation"] = reasons["disagreement"] = (
             f"fewer than {FEWEST_ITERATIONS} iterations in the second half of a run")
     if len(done) < 2:
-        reasons["spread"] = reasons["disagreement"] = "one seed"
+        reasons |= {"spread": "one seed", "disagreement": "one seed"}
     return Summary(combination, runs, float(np.mean(distances)),
                    float(np.std(distances, ddof=1)) if len(done) > 1 else None,
                    None if None in fluctuations else float(np.mean(fluctuations)),
