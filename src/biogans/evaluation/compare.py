@@ -1,4 +1,4 @@
-"""Compare preprocessings, architectures and algorithms: train each for equal minutes, rank them, write a report."""
+"""Compare preprocessings, architectures and algorithms by trainings of equal time; write a report."""
 
 import itertools
 import json
