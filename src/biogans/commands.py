@@ -33,6 +33,7 @@ GROUPS = {
         "saliency": "evaluation.saliency",
         "card": "evaluation.card",
         "collect": "evaluation.collect",
+        "compare": "evaluation.compare",
     },
     "look into the latent space": {
         "reconstruct": "latent.reconstruct",

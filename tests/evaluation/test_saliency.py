@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,8 +65,9 @@ def test_the_planted_feature_ranks_first(feature, much, little, measures):
     """
     critic = trained_critic(tubes(300, 0, **{feature: much}), tubes(300, 1, **{feature: little}))
     sets = {name: tubes(200, seed, **{feature: (little[0], much[1])}) for seed, name in ((2, "real"), (3, "generated"))}
-    rows = saliency.rank_measures({name: attribution.score_images(critic, images) for name, images in sets.items()},
-                         {name: geometry.measure_images(images[..., 0] / 255) for name, images in sets.items()})
+    rows, _ = saliency.rank_measures(
+        {name: attribution.score_images(critic, images) for name, images in sets.items()},
+        {name: geometry.measure_images(images[..., 0] / 255) for name, images in sets.items()})
     assert rows[0].measure in measures, [(row.measure, round(row.pooled, 2)) for row in rows]
     assert 0.5 < rows[0].low <= rows[0].pooled <= rows[0].high
     assert min(rows[0].real, rows[0].generated, rows[0].within) > 0.5
@@ -79,8 +81,9 @@ def test_correlations_from_their_definition():
     measured["real"]["length"][:70] = measured["generated"]["length"][:70] = np.nan         # too few are left
     measured["generated"]["solidity"][:] = np.nan
     measured["generated"]["width"][3] = np.nan
-    rows = {row.measure: row for row in saliency.rank_measures(scores, measured)}
-    assert "length" not in rows and list(rows)[0] == "area" and len(rows) == len(geometry.MEASURES) - 1
+    ranked, undefined = saliency.rank_measures(scores, measured)
+    rows = {row.measure: row for row in ranked}
+    assert list(undefined) == ["length"] and list(rows)[0] == "area" and len(rows) == len(geometry.MEASURES) - 1
     area = {each: values["area"] for each, values in measured.items()}
     both = [np.concatenate([each["real"], each["generated"]]) for each in (scores, area)]
     assert rows["area"].pooled == pytest.approx(spearmanr(*both).statistic)
@@ -91,6 +94,52 @@ def test_correlations_from_their_definition():
         assert (rows[name].real, rows[name].generated) == pytest.approx(each)
         assert rows[name].within == pytest.approx(np.average(each, weights=[80, known.sum()]))
     assert np.isnan(rows["solidity"].generated) and rows["solidity"].pooled == pytest.approx(rows["solidity"].real)
+    assert (rows["width"].real_images, rows["width"].generated_images) == (80, 79)
+
+
+def test_what_is_undefined_is_never_ranked():
+    rng = np.random.default_rng(0)
+    measured = {each: {name: rng.normal(size=60) for name in geometry.MEASURES} for each in ("real", "generated")}
+    scores = {each: rng.normal(size=60) for each in measured}
+    for each in measured:
+        measured[each]["regions"][:] = 1                        # the same in all images
+        measured[each]["beading"][:50] = np.nan                 # too few are left
+    measured["generated"]["branching"][:] = 0                   # the same in one set
+    rows, undefined = saliency.rank_measures(scores, measured)
+    assert undefined == {"regions": "it is the same in all images",
+                         "beading": "only 10 held-out and 10 generated images have a value, and 20 are needed"}
+    assert {row.measure for row in rows} == geometry.MEASURES.keys() - undefined.keys()
+    assert all(np.isfinite(row.pooled) for row in rows)
+    (branching,) = (row for row in rows if row.measure == "branching")
+    assert np.isnan(branching.generated) and branching.within == pytest.approx(branching.real)
+    rows, undefined = saliency.rank_measures({each: np.zeros(60) for each in scores}, measured)
+    assert not rows and undefined["area"] == "the critic gives all images the same score"
+
+
+def small_analysis(held_out, generated, **without_values):
+    """What the printed table needs of an Analysis with random scores; {measure: images} have no value."""
+    rng = np.random.default_rng(0)
+    numbers = {"real": held_out, "generated": generated}
+    scores = {each: rng.normal(size=number) for each, number in numbers.items()}
+    measured = {each: {name: rng.normal(size=number) for name in geometry.MEASURES} for each, number in numbers.items()}
+    for name, number in without_values.items():
+        for values in measured.values():
+            values[name][:number] = np.nan
+    rows, undefined = saliency.rank_measures(scores, measured)
+    return SimpleNamespace(scores=scores, correlations=rows, undefined=undefined,
+                           maps=SimpleNamespace(completeness=0.01, steps=32, agreement=None))
+
+
+def test_the_table_says_on_how_many_images_it_rests():
+    text = saliency.format_analysis("Tea1", small_analysis(36, 500, curvature=40, length=490))
+    assert "rests on 36 held-out and 500 generated images" in text
+    assert "warning: 36 held-out images are few" in text and "nan" not in text
+    assert "not ranked: length: only 0 held-out and 10 generated" in text
+    assert "curvature rests on 0 held-out and 460 generated images" in text
+    row = next(line for line in text.splitlines() if line[3:].startswith("curvature "))
+    assert row.count("–") == 2                                  # correlation and mean over held-out images
+    text = saliency.format_analysis("Tea1", small_analysis(100, 100))
+    assert "rests on 100 held-out and 100 generated images" in text and "warning" not in text
 
 
 def test_limits_contain_the_truth_as_often_as_they_should():
@@ -99,7 +148,7 @@ def test_limits_contain_the_truth_as_often_as_they_should():
     inside = []
     for seed in range(12):
         sets = {each: {name: rng.normal(size=60) for name in geometry.MEASURES} for each in ("real", "generated")}
-        rows = saliency.rank_measures({each: rng.normal(size=60) for each in sets}, sets, seed)
+        rows, _ = saliency.rank_measures({each: rng.normal(size=60) for each in sets}, sets, seed)
         inside += [row.low <= 0 <= row.high for row in rows]
     assert 0.88 < np.mean(inside) <= 1
 
@@ -191,6 +240,7 @@ def test_tables_and_figures(here, capsys):
     assert saliency.main(["-i", COMBINED.format("DCGAN", 1), "-d", "data", "-n", "40"]) == 0
     printed = capsys.readouterr().out
     assert "all images: scores real" in printed and "missing at most" in printed
+    assert "the ranking rests on 40 held-out and 40 generated images" in printed and "images are few" in printed
     with open("saliency/correlations.csv") as file:
         rows = list(csv.DictReader(file))
     strength = [abs(float(row["pooled"])) for row in rows]

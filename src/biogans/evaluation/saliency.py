@@ -16,7 +16,8 @@ from .attribution import Maps, score_images
 from .json_files import write_json
 
 RESAMPLES = 1000                        # of the bootstrap
-FEWEST = 20                             # images for a correlation
+FEWEST = 20                             # images of a set for a correlation
+FEW = 100                               # images of a set; with fewer, correlations are uncertain, which is reported
 DESCRIPTION = """
 
 Where: integrated gradients (Sundararajan et al. 2017), whose sum over the image is the difference between
@@ -122,6 +123,7 @@ class Analysis:
 
     scores, measured   {set: scores (images,)} and {set: {measure: (images,)}}
     correlations       Correlations, the strongest first
+    undefined          {measure: reason} of those that have no correlation
     maps               attribution.Maps
     """
 
@@ -131,7 +133,7 @@ class Analysis:
         self.scores = {each: score_images(critic, images) for each, images in sets.items()}
         # float64, unlike pixels.to_unit: Otsu's threshold would differ.
         self.measured = {each: geometry.measure_images(images[..., channel] / 255) for each, images in sets.items()}
-        self.correlations = rank_measures(self.scores, self.measured, seed)
+        self.correlations, self.undefined = rank_measures(self.scores, self.measured, seed)
         self.maps = Maps(critic, sets, self.scores)
 
     def captions(self):
@@ -141,8 +143,8 @@ class Analysis:
 
     def summary(self):
         """What summary.json holds of a factor."""
-        return {"correlations": [row._asdict() for row in self.correlations], "completeness": self.maps.completeness,
-                "steps": self.maps.steps, "agreement": self.maps.agreement}
+        return {"correlations": [row._asdict() for row in self.correlations], "undefined": self.undefined,
+                "completeness": self.maps.completeness, "steps": self.maps.steps, "agreement": self.maps.agreement}
 
 
 class Correlation(NamedTuple):
@@ -151,7 +153,10 @@ class Correlation(NamedTuple):
     pooled            over all of them; low and high are its 95 % limits
     within            mean of the correlations in each set, unaffected by a difference between the sets
     real, generated   in each set by itself
-    real_mean, generated_mean   of the measure
+    real_mean, generated_mean       of the measure
+    real_images, generated_images   that have a value of the measure
+
+    NaN stands for a number of a set that is undefined: fewer than FEWEST images have a value, or all have the same one.
     """
 
     measure: str
@@ -163,36 +168,57 @@ class Correlation(NamedTuple):
     generated: float
     real_mean: float
     generated_mean: float
+    real_images: int
+    generated_images: int
 
 
 def rank_measures(scores, measured, seed=0):
-    """Correlations, the strongest first, from {set: scores} and {set: {measure: values}} of the same images.
+    """(Correlations, the strongest first; {measure: reason} of those that are undefined).
 
-    Measures without values or variation are left out, and images without a value. A set with values of fewer than 20
-    images has NaN in its columns.
+    scores, measured   {set: scores} and {set: {measure: values}} of the same images; NaN where there is no value
     """
-    rows = [_correlate(name, scores, {each: values[name] for each, values in measured.items()}, seed)
-            for name in geometry.MEASURES]
-    return sorted((row for row in rows if row is not None), key=lambda row: -abs(row.pooled))
+    rows, undefined = [], {}
+    for name in geometry.MEASURES:
+        values = {each: of_set[name] for each, of_set in measured.items()}
+        reason = _why_undefined(scores, values)
+        if reason:
+            undefined[name] = reason
+        else:
+            rows.append(_correlate(name, scores, values, seed))
+    return sorted(rows, key=lambda row: -abs(row.pooled)), undefined
+
+
+def _known_pairs(scores, values):
+    """{set: (scores, values)} of the images with a value, for the sets that have at least FEWEST of them."""
+    known = {each: np.isfinite(of_set) for each, of_set in values.items()}
+    return {each: (scores[each][where], values[each][where]) for each, where in known.items() if where.sum() >= FEWEST}
+
+
+def _why_undefined(scores, values):
+    """Why scores and values have no correlation, in words; "" if they have one."""
+    pairs = _known_pairs(scores, values)
+    if not pairs:
+        counts = [int(np.isfinite(values[each]).sum()) for each in ("real", "generated")]
+        return f"only {counts[0]} held-out and {counts[1]} generated images have a value, and {FEWEST} are needed"
+    all_scores, all_values = (np.concatenate(both) for both in zip(*pairs.values()))
+    if np.ptp(all_values) == 0:
+        return "it is the same in all images"
+    return "the critic gives all images the same score" if np.ptp(all_scores) == 0 else ""
 
 
 def _correlate(name, scores, values, seed):
     from scipy.stats import rankdata
 
-    known = {each: np.isfinite(of_set) for each, of_set in values.items()}
-    pairs = {each: (scores[each][where], values[each][where]) for each, where in known.items() if where.sum() >= FEWEST}
-    if not pairs:
-        return None
+    pairs = _known_pairs(scores, values)
     score_ranks, value_ranks = (rankdata(np.concatenate(both)) for both in zip(*pairs.values()))
-    if np.ptp(value_ranks) == 0:
-        return None
-    counts = [len(of_set) for of_set, _ in pairs.values()]
-    low, high = _bootstrap_limits(score_ranks, value_ranks, counts, seed)
-    alone = {each: _pearson(*map(rankdata, pair)) for each, pair in pairs.items()}
+    low, high = _bootstrap_limits(score_ranks, value_ranks, [len(of_set) for of_set, _ in pairs.values()], seed)
+    alone = {each: _pearson(*map(rankdata, pair)) for each, pair in pairs.items() if all(map(np.ptp, pair))}
+    weights = [len(pairs[each][0]) for each in alone]
     means = {each: float(of_set.mean()) for each, (_, of_set) in pairs.items()}
     return Correlation(name, _pearson(score_ranks, value_ranks), low, high,
-                       float(np.average(list(alone.values()), weights=counts)),
-                       *(either.get(each, np.nan) for either in (alone, means) for each in ("real", "generated")))
+                       float(np.average(list(alone.values()), weights=weights)) if alone else np.nan,
+                       *(either.get(each, np.nan) for either in (alone, means) for each in ("real", "generated")),
+                       *(int(np.isfinite(values[each]).sum()) for each in ("real", "generated")))
 
 
 def _bootstrap_limits(x, y, counts, seed):
@@ -224,16 +250,39 @@ def format_analysis(name, analysis):
              f"integrated gradients: {maps.completeness:.1%} missing at most, {maps.steps} steps; "
              f"occlusion agrees: {'–' if maps.agreement is None else f'{maps.agreement:.2f}'}",
              "   correlation with the score   95 % limits   within      real generated   mean: real  generated"]
-    lines += [f"{k:2} {row.measure:14} {row.pooled:9.2f}  {row.low:6.2f} to {row.high:5.2f} {row.within:8.2f}"
-              f"{row.real:10.2f}{row.generated:10.2f}{row.real_mean:13.4g}{row.generated_mean:11.4g}"
-              for k, row in enumerate(analysis.correlations, 1)]
-    return "\n".join(lines)
+    for k, row in enumerate(analysis.correlations, 1):
+        numbers = ((row.within, 8, ".2f"), (row.real, 10, ".2f"), (row.generated, 10, ".2f"),
+                   (row.real_mean, 13, ".4g"), (row.generated_mean, 11, ".4g"))
+        lines.append(f"{k:2} {row.measure:14} {row.pooled:9.2f}  {row.low:6.2f} to {row.high:5.2f} "
+                     + "".join(_or_dash(*number) for number in numbers))
+    return "\n".join([*lines, *format_reliability(analysis)])
+
+
+def _or_dash(value, width, form):
+    """A number as text, a dash for NaN."""
+    return f"{value:{width}{form}}" if np.isfinite(value) else f"{'–':>{width}}"
+
+
+def format_reliability(analysis):
+    """Lines below the table: the images on which it rests, and the measures without a correlation."""
+    held_out, generated = (len(analysis.scores[each]) for each in ("real", "generated"))
+    lines = [f"the ranking rests on {held_out} held-out and {generated} generated images"]
+    few = [f"{number} {name}" for number, name in ((held_out, "held-out"), (generated, "generated")) if number < FEW]
+    if few:
+        lines.append(f"warning: {' and '.join(few)} images are few: with fewer than {FEW}, correlations are uncertain, "
+                     f"and so is their order")
+    lines += [f"{row.measure} rests on {row.real_images} held-out and {row.generated_images} generated images: the "
+              f"others have no value" for row in analysis.correlations
+              if row.real_images < min(FEW, held_out) or row.generated_images < min(FEW, generated)]
+    return lines + [f"not ranked: {name}: {reason}" for name, reason in analysis.undefined.items()]
 
 
 def write_analysis(folder, ending, name, analysis):
     """Write the table, its picture and the maps of a critic, in files whose names end with `ending`."""
     write_correlations(folder / f"correlations{ending}.csv", analysis.correlations)
-    draw_correlations(folder / f"correlations{ending}.png", analysis.correlations, name)
+    counts = " and ".join(f"{len(values)} {'held-out' if each == 'real' else each}"
+                          for each, values in analysis.scores.items())
+    draw_correlations(folder / f"correlations{ending}.png", analysis.correlations, f"{name}: {counts} images")
     analysis.maps.draw(folder / f"maps{ending}.png", analysis.channel, analysis.captions())
 
 
@@ -242,10 +291,11 @@ def write_correlations(path, rows):
     with replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(Correlation._fields)
-        writer.writerows([row.measure, *(f"{value:.6g}" for value in row[1:])] for row in rows)
+        writer.writerows([row.measure, *(f"{value:.6g}" if np.isfinite(value) else "" for value in row[1:])]
+                         for row in rows)
 
 
-def draw_correlations(path, rows, name):
+def draw_correlations(path, rows, title):
     """Write the ranked table as a picture: bars with their limits, and a mark for each set by itself."""
     from matplotlib.figure import Figure
 
@@ -263,7 +313,7 @@ def draw_correlations(path, rows, name):
     axes.set_xlim(-1, 1)
     axes.axvline(0, color="0.3", linewidth=0.8)
     axes.set_xlabel("rank correlation with the critic's score (to the right: looks more real)")
-    axes.set_title(name, fontsize=10, **figures.PLAIN)
+    axes.set_title(title, fontsize=10, **figures.PLAIN)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize=8, loc="lower right")
     figures.write_figure(path, figure)

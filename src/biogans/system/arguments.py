@@ -5,6 +5,7 @@ the text is not valid.
 """
 
 import argparse
+import difflib
 import shutil
 import sys
 import textwrap
@@ -109,10 +110,12 @@ def rare(action: argparse.Action) -> argparse.Action:
 def one_of(names: Iterable[str]) -> Callable[[str], str]:
     """A type: one of `names`, in upper or lower case."""
     def choose(text):
-        for name in names:
-            if name.lower() == text.lower():
-                return name
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}")
+        known = {name.lower(): name for name in names}
+        if text.lower() in known:
+            return known[text.lower()]
+        near = difflib.get_close_matches(text.lower(), known, n=1)
+        hint = f": did you mean {known[near[0]]}?" if near else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}{hint}")
     choose.names = tuple(names)         # type: ignore[attr-defined]    # Tab completion reads it
     return choose
 
