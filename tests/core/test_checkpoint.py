@@ -149,6 +149,50 @@ def test_names_with_the_image_size(star):
         find(paths.folder / "weights.generator.DCGAN.GAN.16_24.1.2.h5")
 
 
+def test_included_files_are_found_by_the_names_that_training_gives(star, tmp_path, capsys):
+    """The included files have the image size in their names; a file of one's own comes first."""
+    _, paths, _ = star
+    included = tmp_path / "weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"
+    shutil.copy(paths.generator, included)
+    assert find(tmp_path / paths.generator.name) == included
+    assert f"no such file: using {included.name}" in capsys.readouterr().out
+    shutil.copy(paths.generator, tmp_path)
+    assert find(tmp_path / paths.generator.name) == tmp_path / paths.generator.name
+    assert find(included) == included
+
+
+def test_a_file_for_another_image_size_is_never_substituted(star):
+    _, paths, _ = star
+    with pytest.raises(InputError, match=r"96_160.1.2.h5: no such file: .* generates images of 16x24 pixels"):
+        find(paths.folder / "weights.generator.DCGAN-starshaped.WGAN-GP.96_160.1.2.h5")
+
+
+def test_names_of_older_versions(star):
+    _, paths, _ = star
+    assert find(paths.folder / "weights.combined_model[0].DCGAN-starshaped.WGAN-GP.2.h5") == paths.combined
+
+
+@pytest.mark.parametrize("name, content, words", [
+    (".", None, "this is a folder"), ("cell.png", b"\x89PNG\r\n", "is an image, not a file of weights"),
+    ("stack.h5", "stack", "is an image stack, not a file of weights: visualize.py -i"),
+    ("notes.txt", b"text", "not a readable weights file"), ("other.pth", b"PK", "biogans import_torch"),
+    ("nothing.h5", None, "no such file")])
+def test_a_wrong_file_is_named_for_what_it_is(star, tmp_path, name, content, words):
+    """With a generator that is there, if there is one."""
+    _, paths, _ = star
+    shutil.copy(paths.generator, tmp_path)
+    if content == "stack":
+        with h5py.File(tmp_path / name, "w") as file:
+            file["stack"] = np.zeros((1, 8, 8, 2), np.float32)
+    elif content:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as mistake:
+        load_generator(tmp_path / name)
+    assert words in str(mistake.value)
+    if content is None:
+        assert f"such as {tmp_path / paths.generator.name}" in str(mistake.value)
+
+
 def test_other_settings_are_refused_with_the_differences(star):
     run, paths, _ = star
     other = Engine(run.spec, settings(lrD=0.5, batch_size=5))

@@ -262,7 +262,7 @@ def test_the_pairs_of_the_tests_cover_all_architectures():
 
 def test_the_estimate_counts_passes(monkeypatch):
     """Of the generator and of all critics, for each image of a batch; the generator's own update counts in part."""
-    monkeypatch.setattr("biogans.core.engine._seconds_per_image",
+    monkeypatch.setattr("biogans.core.engine.seconds_per_image",
                         lambda network: 1.0 if "generator" in network.name else 0.1)
     run = engine("DCGAN-starshaped", batch_size=8)
     assert run.estimated_seconds() == pytest.approx(8 * (1 + 10 * 0.2 + (3 + 3 * 0.2) / 2))

@@ -219,9 +219,17 @@ def test_checkpoints_to_keep():
 
 def test_options_of_predict_are_none_unless_given():
     """None does not contradict the file."""
-    given = vars(predict.parser().parse_args(["-i", "file"]))
-    assert {name: value for name, value in given.items() if value not in (None, False, ())} == {
+    options = vars(predict.parser().parse_args(["-i", "file"]))
+    assert options.pop("given") == {"input_file"}
+    assert {name: value for name, value in options.items() if value not in (None, False, ())} == {
         "input_file": "file", "number": 1, "format": "h5", "checkpoints_dir": "checkpoints"}
+
+
+def test_the_names_of_given_options():
+    """Also if the given value is the default, and whatever the spelling; defaults are as without this record."""
+    given = parsed("--batch-size", "64", "-w", "--seed=42").given
+    assert given == {"data", "batch_size", "use_pretrained_weights", "seed"}
+    assert parsed().given == {"data"} and parsed().epochs == 50000 and parsed().critic_bursts is None
 
 
 # ---------------------------------------------------------------------------------------------- --help
@@ -249,6 +257,7 @@ LONG_OPTIONS = {
     "simulate_videos": "output number frames size seed help",
     "diversity": "input_file data number seed output checkpoints_dir help",
     "same_red": "input_file data number reds polarity_factors seed output palette checkpoints_dir help",
+    "compare": "data network_models gan_algorithms minutes seeds output jobs help",
     "card": "input_file evaluation notes output checkpoints_dir help",
     "saliency": "input_file data polarity_factors channel number seed output checkpoints_dir help",
     "export": "input_file format output checkpoints_dir name author github license help",
@@ -258,7 +267,8 @@ LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visua
            "reconstruct": "idnpsbch", "interpolate": "idnpsoch", "collect": "dosh", "evaluate": "idpsoch",
            "explore": "ioch", "traverse": "insch", "pseudotime": "idsch", "get_data": "onpsh",
            "preprocess": "iosjh", "cells": "iosh", "simulate_videos": "onsh",
-           "diversity": "idnsoch", "same_red": "idnpsoch", "card": "ioch", "saliency": "idpnsoch", "export": "ifoch",
+           "diversity": "idnsoch", "same_red": "idnpsoch", "compare": "dmasoh", "card": "ioch", "saliency": "idpnsoch",
+           "export": "ifoch",
            "import_torch": "iapch"}
 
 

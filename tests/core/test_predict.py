@@ -1,7 +1,9 @@
 """predict.py: self-describing stacks in three formats, resumed commands, and the evaluation."""
 
+import dataclasses
 import errno
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +15,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from biogans.core import c2st, dataloader, predict, train
+from biogans.core import c2st, checkpoint, dataloader, predict, train
 from biogans.core.engine import generate
-from biogans.core.trained import load_generator
+from biogans.core.trained import TrainedGenerator, load_generator
 from biogans.system import stacks
 from conftest import SMALL, train_small_networks
+from rods import rod
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 STACK = "images/stack3.DCGAN-starshaped.WGAN-GP.h5"
@@ -163,6 +166,64 @@ def test_independent_networks_generate_one_factor_with_its_own_red(here, capsys)
     assert np.array_equal(cells, (load_generator(path).generate(z)[..., 2:] + 1) / 2)
 
 
+def test_many_greens_for_one_red(here, capsys):
+    """All cells share the red part of z, hence their red; generators that mix the channels are refused."""
+    assert predict.main(["-i", STAR, "--same_red", "5", "-s", "2"]) == 0
+    cells, _, z = stack()
+    assert len(cells) == 5 and (z[:, :3] == z[0, :3]).all() and (z[1:, 3:] != z[0, 3:]).all()
+    np.testing.assert_allclose(cells[..., 0], np.broadcast_to(cells[0, ..., 0], cells.shape[:3]), atol=1e-6)
+    assert predict.main(["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", "--same_red", "5"]) == 2
+    assert "choose a separable or star-shaped generator" in capsys.readouterr().err
+
+
+def test_a_generator_of_few_iterations_says_so_and_names_a_better_one(here, capsys, monkeypatch):
+    predict.main(["-i", STAR])
+    assert "trained for 2 of 2 iterations only" in capsys.readouterr().err
+    monkeypatch.setattr(predict, "FEW_ITERATIONS", 2)
+    predict.main(["-i", STAR])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(predict, "FEW_ITERATIONS", 3)
+    better = load_generator(STAR)
+    path = here / "checkpoints" / "replaced-1" / Path(STAR).name
+    path.parent.mkdir()
+    checkpoint.save_generator(path, better.network, dataclasses.replace(better.metadata, iteration=4000), False)
+    predict.main(["-i", STAR])
+    shutil.rmtree(path.parent)
+    assert f"{path.relative_to(here)} has 4,000" in capsys.readouterr().err
+
+
+def test_length_and_seed_of_a_cell(here, capsys, monkeypatch):
+    """Of rods of known length: the first is 30 pixels long, half of the others are shorter."""
+    lengths = iter([30.0, *np.resize([20.0, 40.0], predict.COMPARED)])
+    monkeypatch.setattr(TrainedGenerator, "generate", lambda generator, z, batch_size=64: 2 * np.stack(
+        [np.repeat(rod(next(lengths, 30.0), size=(16, 48), centre=(8, 24))[..., None], 3, -1) for _ in z]) - 1)
+    generator = load_generator(STAR)
+    assert re.fullmatch(r"cell: (29|30|31) pixels long, longer than 50% of this generator's cells\n",
+                        predict.stage(generator, 5, 0))
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    predict.main(["-i", STAR])
+    seed = re.search(r"seed: (\d+) \(-s (\d+) generates the same cell again\)", capsys.readouterr().out)
+    expected = stack()[0]
+    predict.main(["-i", STAR, "-s", seed[2]])
+    assert seed[1] == seed[2] and np.array_equal(stack()[0], expected)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("-i", STAR, "--ngf", "9"), ("-i", STAR, "-p", "tea1"), ("-i", STAR, "-e", "-d", "nowhere"), ("-i", STAR, "-e"),
+    ("-i", "images"), ("-i", "checkpoints/weights.critic[0].DCGAN-starshaped.WGAN-GP.2.h5")])
+def test_mistakes_are_reported_before_the_network_is_built(here, arguments, monkeypatch, capsys):
+    """And so before TensorFlow is imported, which takes seconds."""
+    monkeypatch.setattr("biogans.core.engine.float32_generator", lambda spec: 1 / 0)
+    assert predict.main([*arguments]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_options_without_effect_are_named(here, capsys):
+    predict.main(["-i", STAR, "-d", "data"])
+    assert "(-d data is not used: with -e," in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", [STAR, "checkpoints/model.generator.DCGAN-starshaped.WGAN-GP.2.h5",
                                   "checkpoints/weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5",
                                   "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.16_24.1.2.h5"])
@@ -174,7 +235,8 @@ def test_every_kind_of_file_with_a_generator(here, name):
 
 
 @pytest.mark.parametrize("option, value, stored", [
-    ("-a", "gan", "WGAN-GP"), ("-m", "DCGAN", "DCGAN-starshaped"), ("--ngf", "8", "4"), ("-z", "100", "6"),
+    ("-a", "gan", "WGAN-GP"), ("-p", "tea1", "did you mean Tea1?"), ("-m", "DCGAN", "DCGAN-starshaped"),
+    ("--ngf", "8", "4"), ("-z", "100", "6"),
     ("--lrD", "0.5", "0.0001"), ("-p", "Sid2", "Alp14, Tea1")])
 def test_contradictions_name_both_values(here, option, value, stored, capsys):
     assert predict.main(["-i", STAR, option, value]) == 2

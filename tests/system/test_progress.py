@@ -82,14 +82,16 @@ def test_short_work_prints_nothing(capsys):
 
 def test_a_long_iteration_is_reported(impatient, capsys, monkeypatch):
     """With the estimate of its duration."""
+    clock = [100.0]
+    monkeypatch.setattr(progress, "repeating", lambda function: contextlib.nullcontext())
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     meter = progress.Progress(7, 1000, pace=4.0)
     with meter.iteration(5):
-        begun = meter._begun
-        monkeypatch.setattr(progress.time, "monotonic", lambda: begun + 12)
-        meter._beat()
+        clock[0] += 12
+        meter.report_long_iteration()
         soon, loss = meter.outlook()
     meter.close()
-    assert capsys.readouterr().out.splitlines()[0] == "iteration 8/1000: 12 s of about 20 s so far"
+    assert capsys.readouterr().out == "iteration 8/1000: 12 s of about 20 s so far\n"
     assert (soon, loss) == ("after this iteration (about 8 s)", "1 iteration")
     meter.done = 1200
     assert meter.outlook()[1] == "1,194 iterations"

@@ -100,8 +100,8 @@ class Engine:
         It holds for CPUs. An update passes each critic 6 times, 10 times with a gradient penalty, and the generator
         once; the generator's own update adds 3 passes of it and 3 of the critics.
         """
-        generator = _seconds_per_image(self.generator)
-        critics = len(self.critics) * _seconds_per_image(self.critics[0])
+        generator = seconds_per_image(self.generator)
+        critics = len(self.critics) * seconds_per_image(self.critics[0])
         passes = 6 + 4 * (self.settings.algorithm in PENALISED)
         of_generator = (3 * generator + 3 * critics) / self.settings.num_D_iters
         return (generator + passes * critics + of_generator) * self.settings.batch_size
@@ -355,7 +355,7 @@ def generate(generator: Network, z: np.ndarray, batch_size: int = 64) -> np.ndar
     return np.concatenate([generator.predict_on_batch(z[start:start + batch_size]) for start in starts])
 
 
-def _seconds_per_image(network):
+def seconds_per_image(network: Network) -> float:
     """Seconds that a pass of a network takes for one more image: without what it takes for any number of them."""
     def shortest(images):
         inputs, times = np.zeros((images, *network.input_shape[1:]), np.float32), []

@@ -107,8 +107,7 @@ def _add_machine_and_files(group):
                                  "bits, weights stay float32); default=float32"))
     add_checkpoints_dir(group)
     group.add_argument("-w", "--use_pretrained_weights", action="store_true",
-                       help="resume from the stored checkpoint, up to -e iterations in total; options not given are "
-                            "the checkpoint's")
+                       help="resume the stored run; options that are not given are its own")
     group.add_argument("--resume", action="store_true",
                        help="like -w if there is a checkpoint, otherwise start a new run: for requeued jobs")
     group.add_argument("-M", "--monitor_progress", type=arguments.positive_int, default=500, metavar="N",

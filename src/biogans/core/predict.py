@@ -97,7 +97,7 @@ def predict(options: argparse.Namespace) -> None:
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
     check_expectations(generator, options)
     channels = generator.channels(options.polarity_factors)
-    describe(generator, options.debug or options.verbose)
+    print_generator(generator, options.debug or options.verbose)
     if not options.evaluate:
         write_cells(options, generator, channels)
         return
@@ -118,7 +118,7 @@ def check_options(options: argparse.Namespace) -> None:
         print(f"(-d {options.data} is not used: with -e, generated images are compared with the real ones there)")
 
 
-def describe(generator: TrainedGenerator, verbose: bool) -> None:
+def print_generator(generator: TrainedGenerator, verbose: bool) -> None:
     """Print what generates the cells, and a warning if it has learnt little yet."""
     metadata, path = generator.metadata, generator.path
     if verbose:

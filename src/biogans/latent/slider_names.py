@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..evaluation.clusters import measured
+from ..system.outline import measure_outline
 from ..system.pixels import signed_to_bytes
-from .cell_cycle import measure_cell
 
 SAMPLE = 512                # random cells; the standard error of a correlation is then at most 0.045
 CLEAR = 0.6                 # smallest correlation that names a slider: more than a third of the variance of the ranks
@@ -34,7 +34,7 @@ def quantities(cells, names):
     """
     pixels = signed_to_bytes(cells)
     first = (cells[..., 0] + 1) / 2
-    length, down, right, _, middle = np.array([measure_cell(image) for image in first]).T
+    length, down, right, _, middle = np.array([measure_outline(image) for image in first]).T
     of_channels = {}
     for key, values in measured(pixels).items():
         quantity, number = key.split()

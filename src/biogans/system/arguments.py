@@ -44,9 +44,9 @@ class Parser(argparse.ArgumentParser):
         words = list(sys.argv[1:] if args is None else args)
         end = words.index("--") if "--" in words else len(words)
         words = [*map(self._spelled, words[:end]), *words[end:]]
-        options, rest = super().parse_known_args(words, namespace)
-        options.given = self._given(words)
-        return options, rest
+        parsed, rest = super().parse_known_args(words, namespace)
+        parsed.given = self._given(words)
+        return parsed, rest
 
     def _given(self, words):
         """Names of the options in `words`: those that are still set if no option has a default."""

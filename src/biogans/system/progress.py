@@ -165,7 +165,7 @@ class Progress:
         self._begun, self._expected = 0.0, 0.0
         self.bar = tqdm(initial=done, total=total, unit="it", disable=None, dynamic_ncols=True, smoothing=0.05)
         self._ending = contextlib.ExitStack()
-        self._ending.enter_context(repeating(self._beat))
+        self._ending.enter_context(repeating(self.report_long_iteration))
 
     @contextlib.contextmanager
     def iteration(self, updates: int) -> Iterator[None]:
@@ -201,8 +201,8 @@ class Progress:
             print(f"iteration {done}/{self.total}  {self.text}  {rate:.3g} it/s  {left} left", flush=True)
             self.next_line = now + SECONDS_BETWEEN_LINES
 
-    def _beat(self):
-        """Report an iteration that takes long."""
+    def report_long_iteration(self) -> None:
+        """Report an iteration that takes longer than 5 s, on a bar each time, elsewhere if a line is due."""
         begun, now = self._begun, time.monotonic()
         spent = now - begun
         if not begun or spent < 5:
