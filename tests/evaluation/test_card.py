@@ -195,8 +195,9 @@ def test_the_commands_on_the_cards_of_other_architectures_work(here, architectur
 
 def test_the_trained_models_of_the_interface_exist():
     assert {str(path).removeprefix("checkpoints/").replace("weights.generator.", "") for path in WEIGHTS} == {
-        "DCGAN-starshaped.WGAN-GP.6.h5", "DCGAN-separable.WGAN-GP.1.h5", "DCGAN-separable.GAN.1.h5",
-        "DCGAN.WGAN-GP.1.h5", "InfoGAN.GAN.0.h5", "real_cells/DCGAN.WGAN-GP.1.h5"}
+        "DCGAN-starshaped.WGAN-GP.48_80.1.6.h5", "DCGAN-starshaped.GAN.48_80.1.6.h5",
+        "DCGAN-separable.WGAN-GP.48_80.1.1.h5", "DCGAN-separable.GAN.48_80.1.1.h5", "DCGAN.WGAN-GP.48_80.1.1.h5",
+        "InfoGAN.GAN.28_28.1.0.h5", "real_cells/InfoGAN.GAN.40_40.1.1.h5", "real_cells/DCGAN.WGAN-GP.40_40.1.1.h5"}
     assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 60e6
 
 
@@ -247,21 +248,18 @@ def test_the_documented_examples_work_without_training(copied, tmp_path):
     assert (tmp_path / "images/stack2.DCGAN-separable.GAN.png").is_file()
 
 
-def test_a_new_training_moves_the_trained_model_aside(copied, tmp_path):
-    """Its card moves with it, a line reports where, and the other models stay; -w has no checkpoint to resume from."""
+def test_a_new_training_touches_no_trained_model(copied, tmp_path):
+    """A name without the size means the user's own generator, once there is one; -w has no checkpoint to resume."""
     small = "--ngf 4 --ndf 4 -b 4 --num_D_iters 1 -e 1"
-    others = {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*.h5")}
-    weights = tmp_path / "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
-    earlier = others.pop(weights)
-    others = {path: content for path, content in others.items()
-              if not (path.name.startswith("model.generator.DCGAN.WGAN-GP") and path.parent == weights.parent)}
+    before = {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()}
+    own = "predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
+    done = copied(own)
+    assert "using weights.generator.DCGAN.WGAN-GP.48_80.1.1.h5, which is included" in done.stdout, done.stderr
     done = copied(f"train.py -d data -m DCGAN {small} -w")
-    assert done.returncode == 2 and "no such checkpoint" in done.stderr and weights.read_bytes() == earlier
+    assert done.returncode == 2 and "no such checkpoint" in done.stderr and "--start_from" in done.stderr
     done = copied(f"train.py -d data -m DCGAN {small}")
-    assert done.returncode == 0, done.stderr
-    aside = tmp_path / re.search(r"files of an earlier run moved to (.*)", done.stdout)[1]
-    assert (aside / weights.name).read_bytes() == earlier != weights.read_bytes()
-    assert (aside / "card.DCGAN.WGAN-GP.1.md").is_file() and (aside / "card.DCGAN.WGAN-GP.1.png").is_file()
-    assert not list(weights.parent.glob("card.DCGAN.WGAN-GP.1.*"))      # it describes other weights
-    assert all(path.read_bytes() == content for path, content in others.items())
-    assert copied(f"predict.py -i {aside / weights.name}").returncode == 0
+    assert done.returncode == 0 and "moved to" not in done.stdout, done.stderr
+    assert all(path.read_bytes() == content for path, content in before.items())
+    done = copied(own)
+    assert "which is included" not in done.stdout and "trained for 1 of 1 iterations only" in done.stderr
+    assert "checkpoints/weights.generator.DCGAN.WGAN-GP.48_80.1.1.h5 has 2,600" in done.stderr

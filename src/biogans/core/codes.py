@@ -152,7 +152,7 @@ def traversal(z: np.ndarray, code: Code, values: Sequence[float]) -> np.ndarray:
 
 def labels_path(generator: Any) -> Path:
     """The file of the labels of a trained.TrainedGenerator, beside its own file."""
-    return generator.path.with_name(f"codes.{generator.run_name}.json")
+    return generator.beside("codes", ".json")
 
 
 def labels_content(generator: Any, labels: Labels) -> dict[str, Any]:

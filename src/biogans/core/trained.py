@@ -56,6 +56,12 @@ class TrainedGenerator:
         """"<architecture>.<algorithm>.<greens>", part of the names of the training's files."""
         return f"{self.name}.{self.spec.greens}"
 
+    def beside(self, kind: str, suffix: str) -> Path:
+        """The file of this kind, such as "log" or "card", that belongs to this generator's: beside it."""
+        sized = SIZED.search(self.path.name)
+        run = re.sub(r"^[a-z]+\.[a-z_]+\.", "", self.path.stem) if sized else self.run_name
+        return self.path.with_name(f"{kind}.{run}{suffix}")
+
     def latents(self, number: int, seed: int, batch_size: int = 64, same_red: bool = False) -> Iterator[np.ndarray]:
         """Yield batches of z (cells, nz), float32, `number` cells in total, which depend on the seed alone.
 

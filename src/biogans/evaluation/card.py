@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ..core import figures, trained
-from ..core.checkpoint import RunPaths
 from ..core.options import add_checkpoints_dir
 from ..system import arguments, launch
 from ..system.errors import InputError
@@ -50,13 +49,12 @@ def card(options):
     """Run the command with parsed options. Raises InputError."""
     launch.announce()
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
-    paths = RunPaths(generator.path.parent, generator.spec, generator.metadata.training.algorithm)
-    target = Path(options.output or paths.folder / f"card.{paths.name}.md")
+    target = Path(options.output or generator.beside("card", ".md"))
     if target.suffix != ".md":
         raise InputError(f"-o {target}: a card is Markdown: end its name with .md")
     picture = target.with_suffix(".png")
-    lines = [*_head(generator, paths, picture), *_how_to_generate(generator), *_how_it_was_made(generator.metadata),
-             *_scores(options.evaluation, generator), *_notes(options.notes, paths.folder / f"notes.{paths.name}.md")]
+    lines = [*_head(generator, picture), *_how_to_generate(generator), *_how_it_was_made(generator.metadata),
+             *_scores(options.evaluation, generator), *_notes(options.notes, generator.beside("notes", ".md"))]
     figures.sample_grid(picture, generator.spec, first_cells(generator), COLUMNS)
     with replacing(target) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
@@ -76,11 +74,11 @@ def _cells(spec):
 
 # ---------------------------------------------------------------------------------------------- the parts of a card
 
-def _head(generator, paths, picture):
+def _head(generator, picture):
     """The title, the picture, and a table of what the files say about the generator."""
     path, spec, metadata = generator.path, generator.spec, generator.metadata
     training, images, made = metadata.training, metadata.images, _made(metadata)
-    log, weights = read_log(paths.log, metadata.iteration), generator.network.count_params()
+    log, weights = read_log(generator.beside("log", ".csv"), metadata.iteration), generator.network.count_params()
     channels = ", ".join(spec.channel_names) if spec.channels > 1 else "one channel"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     rows = {

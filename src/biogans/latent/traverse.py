@@ -53,7 +53,7 @@ def traverse(options):
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
     spec, run_name = generator.spec, generator.run_name
     if options.training:
-        log = generator.path.with_name(f"log.{run_name}.csv")
+        log = generator.beside("log", ".csv")
         print(f"Output movie to file: {write_training_movie(trained.IMAGES, run_name, log, options.fps)}")
         return
     if not spec.codes:
