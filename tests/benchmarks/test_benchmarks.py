@@ -93,6 +93,7 @@ def test_flop_are_those_of_the_compiled_iteration(architecture, algorithm, compi
     """With one critic update. Keras's leaky ReLU may return zeros as its second derivative, which are then propagated
     back through the critic's forward pass without effect: these operations are not counted."""
     engine = Engine(spec(architecture, algorithm), settings(algorithm, num_D_iters=1))
+    engine.compile()
     executed = 2 * sum(map(executed_multiply_adds, needed_operations(compiled[0].get_concrete_function().graph)))
     batch = engine.settings.batch_size
     counted = counting.iteration_flop(engine.generator, engine.critics, engine.algorithm, 1, batch)

@@ -94,7 +94,7 @@ def test_a_folder_without_train_and_test_serves_for_both(tmp_path):
 
 def test_mistakes_in_d_and_p(data):
     assert "no such folder" in refusal(data / "missing") and "no such folder" in refusal("")
-    assert "did you mean Alp14? It has Alp14, Tea1" in refusal(data, ("Alp15",))
+    assert "did you mean Alp14? it has Alp14, Tea1" in refusal(data, ("Alp15",))
     assert "no polarity factor Tea1" in refusal(data / "LIN_train" / "Alp14", ("Tea1",))
     (data / "empty").mkdir()
     assert "no images" in refusal(data / "empty")

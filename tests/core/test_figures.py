@@ -259,3 +259,11 @@ def test_huge_early_distances_do_not_squash_the_others(last, tmp_path, monkeypat
     assert axes.get_ylim()[1] < 100 and axes.get_ylim()[0] < last
     assert axes.get_yscale() == ("log" if last > 0 else "linear")
     assert "2 of 20 values lie outside this panel" in axes.texts[0].get_text()
+
+
+def test_a_single_wild_score_is_drawn(tmp_path):
+    """All values of a panel may lie outside of it: early critics distinguish nothing, and the ratio is random."""
+    (tmp_path / "log.DCGAN.GAN.1.csv").write_text(
+        "iteration,critic_loss,generator_loss,seconds,held_out_distance,critic_overfitting\n1,0.1,0.1,1,5000,40\n")
+    figures.loss_curves(tmp_path / "l.png", tmp_path / "log.DCGAN.GAN.1.csv")
+    assert np.asarray(Image.open(tmp_path / "l.png")).std() > 10

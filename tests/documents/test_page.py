@@ -86,7 +86,7 @@ def test_a_short_training_of_one_factor(shell):
     assert {"weights.generator.DCGAN.GAN.1.h5", "weights.discriminator.DCGAN.GAN.1.h5",
             "weights.combined_model.DCGAN.GAN.1.h5", "model.generator.DCGAN.GAN.1.h5"} <= {*names}
     few = shell("predict.py -i checkpoints/weights.generator.DCGAN.GAN.1.h5")
-    assert re.search(r"trained for \d+ of 50,000 iterations only", few.stderr)
+    assert re.search(r"trained for \d+ of 50,000 iterations only", few.stdout)
 
 
 def shown_cell(shell, line, stack):

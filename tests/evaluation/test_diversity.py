@@ -98,7 +98,7 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
     for arguments, words in ((["-i", "nothing", "-d", "data"], "no such file"),
                              (["-i", "learnt", "-d", "data/bars_test"], "held-out"),
                              (["-i", tmp_path / "other", "-d", "data"], "16x24"),
-                             (["-i", "learnt/image0000.png", "-d", "data"], "no stack of generated images"),
+                             (["-i", "learnt/image0000.png", "-d", "data"], "is an image, not a file of weights"),
                              (["-i", tmp_path / "few", "-d", "data"], "fewer than 20")):
         assert diversity.main(list(map(str, arguments))) == 2
         message = capsys.readouterr().err

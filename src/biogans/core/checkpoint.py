@@ -190,7 +190,7 @@ def save_best(paths: RunPaths, engine: "Engine", metadata: Metadata, scores: Sco
     """Write the current generator, with its distance to held-out images, as the best one. Raises files.NoRoom."""
     kind = _generator_kind(engine)
     _write_network(paths.best, engine.average, dataclasses.replace(
-        metadata, position=engine.position, held_out_distance=scores.held_out_distance, **kind))
+        metadata, position=engine.position, planned=None, held_out_distance=scores.held_out_distance, **kind))
 
 
 def save_generator(path: Path, generator: Network, metadata: Metadata, with_architecture: bool = True) -> None:

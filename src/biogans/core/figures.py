@@ -335,8 +335,8 @@ def _plot_scores(axes, iterations, values, is_distance):
     if outside:
         axes.set_ylim(bottom=low if values.min() < low else None, top=high if values.max() > high else None)
         if values.max() > high and axes.get_yscale() == "linear":
-            shown = values[values <= high]
-            axes.set_ylim(bottom=max(low, shown.min() - 0.1 * (high - shown.min())))
+            lowest = values[values <= high].min(initial=high)
+            axes.set_ylim(bottom=max(low, lowest - 0.1 * (high - lowest)) if lowest < high else low)
         _remark(axes, f"{outside} of {len(values)} values lie outside this panel; all range from {values.min():.3g} to "
                       f"{values.max():.3g}")
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import secrets
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -119,7 +118,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def print_generator(generator: TrainedGenerator, verbose: bool) -> None:
-    """Print what generates the cells, and a warning if it has learnt little yet."""
+    """Print what generates the cells, and a note if it has learnt little yet."""
     metadata, path = generator.metadata, generator.path
     if verbose:
         print(f"{path}: {json.dumps(metadata.to_json(), indent=1)}")
@@ -129,8 +128,8 @@ def print_generator(generator: TrainedGenerator, verbose: bool) -> None:
     planned = f" of {metadata.planned:,}" if metadata.planned else ""
     others = [other for other in trained.similar_files(path) if other.metadata.iteration >= FEW_ITERATIONS]
     better = "".join(f"; {other.path} has {other.metadata.iteration:,}" for other in others[:1])
-    print(f"warning: it has been trained for {metadata.iteration:,}{planned} iterations only, so expect shapes unlike "
-          f"cells: train.py -w goes on{better}", file=sys.stderr)
+    print(f"note: it has been trained for {metadata.iteration:,}{planned} iterations only, so expect shapes unlike "
+          f"cells: resume with train.py -w{better}")
 
 
 def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channels: Sequence[int]) -> int:

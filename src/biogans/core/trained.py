@@ -19,7 +19,7 @@ from .. import __version__
 from ..system import hdf5, pixels, stacks
 from ..system.errors import InputError, did_you_mean
 from ..system.files import replacing
-from ..system.lazy import Network, Variable
+from ..system.lazy import Network, Variable, backend
 from ..system.progress import say
 from . import codes, models
 from .settings import FORMAT, Metadata
@@ -215,6 +215,7 @@ def load_generator(name: str | Path, folder: str | Path = ".") -> TrainedGenerat
 
     Raises InputError if there is no such file, or if it is damaged or holds no generator.
     """
+    backend()               # reports a wrong choice first
     path = find(name, folder)
     arrays, metadata = read_weights(path)
     if metadata.holds not in ("", "generator"):
