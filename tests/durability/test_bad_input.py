@@ -64,7 +64,7 @@ def truncate(path):
 
 @pytest.mark.parametrize("arguments, words", [
     (("-d", "missing"), ("missing", "no such folder", "-d")),
-    (("-d", "data/LIN_train/Alp14/cell000.png"), ("cell000.png", "no such folder", "-d")),
+    (("-d", "data/LIN_train/Alp14/cell000.png"), ("cell000.png", "this is a file", "such as data/LIN_train/Alp14")),
     (("-d", ""), ("no such folder", "-d")),
     (("-d", "data", "-p", "Alp15"), ("Alp15", "did you mean Alp14?", "Tea1")),
     (("-d", "data", "--channels", "1,7"), ("--channels 1,7", "only 3")),

@@ -112,6 +112,8 @@ def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
     Raises InputError if a folder or its images are missing, or if a factor is unknown.
     """
     root = Path(dataroot)
+    if root.is_file():
+        raise InputError(f"{root}: this is a file: give -d a folder of images, such as {root.parent}")
     if not str(dataroot) or not root.is_dir():
         raise InputError(f"{dataroot or repr('')}: no such folder: give -d the folder of your images")
     root = _split_folder(root, split)

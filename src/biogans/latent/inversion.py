@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import models
-from ..system.errors import InputError
+from ..system.errors import InputError, did_you_mean
 from ..system.pixels import to_signed
 from ..system.progress import shared_steps
 from .batched_lbfgs import minimize_batch
@@ -130,7 +130,8 @@ def balanced_sample(images, number, factors, seed):
     Returns dataloader.Images. Raises InputError for a factor that the images don't have.
     """
     if unknown := [factor for factor in factors if factor not in images.factors]:
-        raise InputError(f"-p {unknown[0]}: the images are of {', '.join(images.factors)}: choose among these")
+        raise InputError(f"-p {unknown[0]}: {did_you_mean(unknown[0], images.factors)}the images are of "
+                         f"{', '.join(images.factors)}: choose among these")
     rng = np.random.default_rng(seed)
     rank = np.empty(len(images.labels))
     for label in range(len(images.factors)):
