@@ -188,7 +188,8 @@ LABELS = {"c0": [codes.Label("three", 0.96, 25), codes.Label("4", 0.45, 20), cod
 @pytest.fixture
 def generator(tmp_path):
     """A generator with codes and its file, as trained.load_generator returns it."""
-    return SimpleNamespace(path=tmp_path / "weights.generator.InfoGAN.GAN.1.h5", run_name="InfoGAN.GAN.1",
+    return SimpleNamespace(path=tmp_path / "weights.generator.InfoGAN.GAN.1.h5",
+                           beside=lambda kind, suffix: tmp_path / f"{kind}.InfoGAN.GAN.1{suffix}",
                            spec=info_spec(), network=models.build_generator(info_spec()))
 
 

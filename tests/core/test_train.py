@@ -331,6 +331,8 @@ def test_ctrl_c_is_answered_within_a_long_call(here):
 def test_a_second_ctrl_c_ends_the_process_at_once(here):
     """And the run can be resumed."""
     process = start(here, "-e", "100000", "--save_minutes", "0.00001")
+    while not list((here / "checkpoints").glob("weights.combined_model.*")):
+        assert process.poll() is None
     for _ in range(50):
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)

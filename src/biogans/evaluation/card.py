@@ -221,7 +221,7 @@ def duration(seconds):
 def _distance(log):
     """The monitor's distance in words."""
     if not log or log["best"] is None:
-        return UNKNOWN
+        return "not measured during the training"
     return (f"{log['last']:.3g}; best {log['best']:.3g}, in iteration {log['best_iteration']:,} (measured during "
             f"training)")
 
