@@ -154,7 +154,8 @@ def estimate(run: Run, engine: "Engine") -> float | None:
     pace = engine.estimated_seconds()
     iteration = pace * run.metadata.training.num_D_iters
     total, number = iteration * run.schedule.iterations, threads()
-    print(f"estimate: {duration(iteration)} an iteration, {duration(total)} for {run.schedule.iterations:,}, on "
+    each = duration(iteration) if iteration >= 10 else f"{iteration:.2g} s"
+    print(f"estimate: {each} an iteration, {duration(total)} for {run.schedule.iterations:,}, on "
           f"{number} CPU core{'s' * (number > 1)}" + ("" if total < LONG else "; --preset fast shows cells in minutes"),
           flush=True)
     return pace
