@@ -51,7 +51,6 @@ class Run:
     metadata            description of the run in these files: network, settings and images
     schedule            when the run ends, and what it reports and saves on the way
     team, stop          the tasks that train together, and the request to stop
-    pace                estimated seconds of an update of the critics, None if unknown
     """
 
     images: dataloader.Images
@@ -62,7 +61,6 @@ class Run:
     schedule: Schedule
     team: workers.Team
     stop: StopRequest
-    pace: float | None = None
 
 
 def train(options: argparse.Namespace) -> int:
@@ -140,25 +138,27 @@ def build_engine(run: Run, options: argparse.Namespace) -> "Engine":
             network.summary()
     if options.start_from and not options.use_pretrained_weights:
         engine.start_from(load_generator(options.start_from, options.checkpoints_dir).network)
-    with run.stop.at_once():
-        run.pace = estimate(run, engine)
-        with waiting("compiling"):
-            engine.compile()
     return engine
 
 
-def estimate(run: Run, engine: "Engine") -> float | None:
-    """Estimated seconds of an update of the critics, None on GPUs. Prints what that means for the whole run."""
-    if engine.on_gpu or run.team.number > 1:
-        return None
-    pace = engine.estimated_seconds()
-    iteration = pace * run.metadata.training.num_D_iters
-    total, number = iteration * run.schedule.iterations, threads()
-    each = duration(iteration) if iteration >= 10 else f"{iteration:.2g} s"
-    print(f"estimate: {each} an iteration, {duration(total)} for {run.schedule.iterations:,}, on "
-          f"{number} CPU core{'s' * (number > 1)}" + ("" if total < LONG else "; --preset fast shows cells in minutes"),
-          flush=True)
+def compile_engine(run: Run, engine: "Engine", done: int) -> float | None:
+    """Compile an iteration. Returns the estimated seconds of an update of the critics, None if they are unknown."""
+    with run.stop.at_once():
+        pace = None if engine.on_gpu or run.team.number > 1 else engine.estimated_seconds()
+        if pace is not None:
+            print_estimate(pace * run.metadata.training.num_D_iters, run.schedule.iterations - done)
+        with waiting("compiling"):
+            engine.compile()
     return pace
+
+
+def print_estimate(seconds: float, iterations: int) -> None:
+    """Print how long so many iterations of so many seconds will take and, if that is long, what to do instead."""
+    total, number = seconds * iterations, threads()
+    each = duration(seconds) if seconds >= 10 else f"{seconds:.2g} s"
+    cores = f"{number} CPU core{'s' * (number > 1)}"
+    hint = "; --preset fast shows cells in minutes" if total > LONG else ""
+    print(f"estimate: {each} an iteration, {duration(total)} for {iterations:,}, on {cores}{hint}", flush=True)
 
 
 def start_or_resume(run: Run, engine: "Engine", resumes: bool) -> int:
@@ -178,11 +178,12 @@ def start_or_resume(run: Run, engine: "Engine", resumes: bool) -> int:
 def training_loop(run: Run, engine: "Engine", done: int) -> int:
     """Iterate until all iterations are done or a stop is requested; returns the exit status."""
     paths, schedule = run.paths, run.schedule
+    pace = compile_engine(run, engine, done)
     draw_real_samples(IMAGES / f"real_samples.{paths.name}.png", run.images)
     meter = None
     if run.held_out:
         meter = monitor.Monitor(engine, run.images, run.held_out, checkpoint.read_best(paths, run.metadata))
-    log, progress = Log(paths.log, paths.tensorboard, done), Progress(done, schedule.iterations, run.pace)
+    log, progress = Log(paths.log, paths.tensorboard, done), Progress(done, schedule.iterations, pace)
     last_save, stopping = time.monotonic(), False
     run.stop.outlook = progress.outlook
     try:
@@ -274,6 +275,7 @@ def saving_without_room(run: Run, engine: "Engine", done: int) -> Iterator[None]
         yield
     except NoRoom:
         checkpoint.save(run.paths, engine, run.metadata, done)
+        run.paths.publish()
         raise
 
 
