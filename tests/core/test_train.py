@@ -163,6 +163,9 @@ def test_the_run_to_resume(here, capsys):
     assert train.main(["-d", "data", "-w", "-e", "2"]) == 0
     path = here / "checkpoints" / "weights.combined_model.DCGAN-starshaped.WGAN-GP.2.h5"
     assert read_weights(path)[1].iteration == 2
+    run_train("-m", "DCGAN", "-a", "GAN", "--channels", "1", "-e", 1)
+    for channels, iteration in (("1,2", 3), ("1", 2)):
+        assert train.main(["-d", "data", "-w", "-m", "DCGAN", "--channels", channels, "-e", str(iteration)]) == 0
 
 
 def test_a_generator_alone_can_not_be_resumed_but_begins_a_new_run(here, capsys):
@@ -186,7 +189,7 @@ def test_a_generator_alone_can_not_be_resumed_but_begins_a_new_run(here, capsys)
 def test_a_long_training_is_estimated_before_it_begins(here, capsys, monkeypatch):
     monkeypatch.setattr(Engine, "estimated_seconds", lambda engine: 20.0)
     run_train("-m", "DCGAN", "-e", 2, "--num_D_iters", 5)
-    assert "estimate: 100 s an iteration, 3 min for 2, on" in capsys.readouterr().out
+    assert "estimate: about 100 s an iteration, 3 min for 2, on" in capsys.readouterr().out
 
 
 def test_equivalent_ways_to_name_the_images(here):

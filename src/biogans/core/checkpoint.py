@@ -269,7 +269,7 @@ def _write_network(path, network, metadata, with_architecture=False):
 # ---------------------------------------------------------------------------------------------- resuming
 
 def find_run(options: argparse.Namespace) -> tuple[Path, Metadata]:
-    """The combined file of the run that train.py's options -w, -c, -m, -a and -p name, and its metadata.
+    """The combined file of the run that train.py's options -w, -c, -m, -a, -p and --channels name, and its metadata.
 
     Without -m and -a it is the run of the default ones or, failing that, the only one in the folder. Raises InputError
     if there is no such run, or more than one.
@@ -284,11 +284,13 @@ def find_run(options: argparse.Namespace) -> tuple[Path, Metadata]:
     found = [(path, _metadata_of_run(path)) for path in runs.values()]
     if len(found) > 1 and options.polarity_factors:
         found = [each for each in found if {*each[1].network.factors} == {*options.polarity_factors}]
+    if len(found) > 1 and options.channels:
+        found = [each for each in found if tuple(each[1].images["channels"]) == options.channels]
     if not found:
         raise InputError(_nothing_to_resume(folder, options))
     if len(found) > 1:
         names = ", ".join(path.name for path, _ in found)
-        raise InputError(f"{folder} has several runs ({names}): choose one with -m, -a and -p")
+        raise InputError(f"{folder} has several runs ({names}): choose one with -m, -a, -p or --channels")
     return found[0]
 
 

@@ -241,10 +241,10 @@ def evaluate(generated: c2st.Generated, held_out: Images, training: Images, seed
         columns["real"] = c2st.Real(training, generated.factors)
     print(f"two-sample test (C2ST) against {len(held_out.pixels)} held-out images, fast mode: {c2st.FAST_SPLITS} "
           f"splits, critics with {critic.iterations} updates\n(about 0: indistinguishable from real images; biogans "
-          f"evaluate has the full test and other metrics)\n{'':20}" + "".join(f"{name:>16}" for name in columns),
-          flush=True)
+          f"evaluate has the full test and other metrics)", flush=True)
     splits = [c2st.Split(seed, number) for number in range(c2st.FAST_SPLITS)]
     scores = c2st.score_splits(columns, held_out, critic, splits)
+    print(f"{'':20}" + "".join(f"{name:>16}" for name in columns))
     for factor in generated.factors:
         values = [[score[factor] for score in scores[name]] for name in columns]
         print(f"{factor:20}" + "".join(f"{np.mean(each):10.2f} ±{np.std(each, ddof=1):4.1f}" for each in values))

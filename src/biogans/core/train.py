@@ -158,7 +158,7 @@ def print_estimate(seconds: float, iterations: int) -> None:
     each = duration(seconds) if seconds >= 10 else f"{seconds:.2g} s"
     cores = f"{number} CPU core{'s' * (number > 1)}"
     hint = "; --preset fast shows cells in minutes" if total > LONG else ""
-    print(f"estimate: {each} an iteration, {duration(total)} for {iterations:,}, on {cores}{hint}", flush=True)
+    print(f"estimate: about {each} an iteration, {duration(total)} for {iterations:,}, on {cores}{hint}", flush=True)
 
 
 def start_or_resume(run: Run, engine: "Engine", resumes: bool) -> int:
