@@ -51,7 +51,7 @@ def test_in_a_batch_job(built, cluster, work):
               ROOT / "hpc/train.sbatch", "apptainer", "run", "-u", "--bind", work, "--pwd", work, built,
               "train.py", "-d", "data", "-m", "DCGAN", "--ngf", "4", "--ndf", "4", "-b", "4",
               "--num_D_iters", "1", "-e", "400")
-    job.wait_for_log("iteration ")
+    job.wait_for_log("it/s")
     job.run("scancel", "--batch", "--signal=USR1", job.number)
     assert job.wait() == "COMPLETED", job.log
     show("a container in a batch job:", job.log)

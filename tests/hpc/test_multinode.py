@@ -56,7 +56,7 @@ def test_two_nodes_learn_what_one_process_does(cluster, work):
 def test_stopped_and_lost_tasks(cluster, work):
     """A signal as before the time limit, then a killed task: each time the job is requeued and resumes."""
     job = Job(cluster, work, *MULTINODE, *ENDLESS, "--save_minutes", "0.05")
-    job.wait_for_log("iteration ")
+    job.wait_for_log("it/s")
     job.run("scancel", "--batch", "--signal=USR1", job.number)
     job.wait_for_log("resuming from")
     job.wait_for_log("stopped by SIGUSR1")

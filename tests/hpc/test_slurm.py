@@ -65,7 +65,7 @@ def test_time_limit(cluster, work, seconds_per_iteration):
 def test_preemption(cluster, work):
     """A job of higher priority takes the node; the training saves, waits and resumes."""
     job = Job(cluster, work, *SBATCH, "--partition=quick", "--nodelist=n1", f"--mem={MEMORY}", *TRAIN, *ENDLESS)
-    job.wait_for_log("iteration ")
+    job.wait_for_log("it/s")
     other = Job(cluster, work, "sbatch", "--parsable", "--nodelist=n1", f"--mem={MEMORY}", "--wrap=sleep 3",
                 "-o", "other.out")
     job.wait_for_log("stopped by SIGTERM")
@@ -80,7 +80,7 @@ def test_preemption(cluster, work):
 def test_scancel(cluster, work):
     """A cancelled job saves a checkpoint, and is not requeued."""
     job = Job(cluster, work, *SBATCH, *TRAIN, *ENDLESS)
-    job.wait_for_log("iteration ")
+    job.wait_for_log("it/s")
     job.run("scancel", job.number)
     assert job.wait() == "CANCELLED"
     job.wait_for_log("stopped by SIGTERM")
@@ -91,7 +91,7 @@ def test_scancel(cluster, work):
 
 def test_restarts_are_capped(cluster, work):
     job = Job(cluster | {"BG_MAX_RESTARTS": "0"}, work, *SBATCH, *TRAIN, *ENDLESS)
-    job.wait_for_log("iteration ")
+    job.wait_for_log("it/s")
     job.run("scancel", "--batch", "--signal=USR1", job.number)
     assert job.wait() == "FAILED"
     assert "stopped after 0 restarts" in job.log and "back to the queue" not in job.log
@@ -126,7 +126,7 @@ def test_data_on_local_scratch(cluster, work):
     assert read_weights(work / COMBINED)[1].iteration == 1
     assert not list((work / "data").rglob("*.h5.partial"))
     job = Job(cluster | {"SLURM_TMPDIR": str(scratch)}, work, *SBATCH, *TRAIN, *ENDLESS, "-w")
-    job.wait_for_log("iteration ")
+    job.wait_for_log("it/s")
     job.run("scancel", job.number)
     job.wait_for_log("stopped by SIGTERM")
     assert "to resume: train.py -d data -m DCGAN " in job.log
@@ -144,7 +144,7 @@ mkdir -p runs/2 && cd runs/2 && \\
 echo "$SLURM_ARRAY_TASK_ID is the last"; exit 3
 """)
     swarm = Job(cluster, work, ROOT / "hpc/swarm-array", "-f", "test.swarm", "-t", "1", "-g", "1", log="swarm_{}_1.o")
-    swarm.wait_for_log("iteration ")
+    swarm.wait_for_log("it/s")
     swarm.run("scancel", "--batch", "--signal=USR1", f"{swarm.number}_1")
     swarm.wait()
     first, last = ((work / f"swarm_{swarm.number}_{k}.o").read_text() for k in (0, 2))
