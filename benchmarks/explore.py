@@ -4,6 +4,7 @@
 48x80 pixels, 64 filters, six factors, He initialisation (the times do not depend on the weights).
 """
 
+import functools
 import sys
 import tempfile
 import time
@@ -52,7 +53,7 @@ def untrained(architecture, path):
     spec = models.NetworkSpec(architecture, 48, 80, 2, FACTORS, init="he")
     path.touch()
     metadata = Metadata(spec, default_settings("WGAN-GP"), {"channels": [1, 2]}, pixel_size_um=0.1)
-    return TrainedGenerator(path, float32_generator(spec), metadata)
+    return TrainedGenerator(path, functools.partial(float32_generator, spec), metadata)
 
 
 def measure(browser, architecture, folder):

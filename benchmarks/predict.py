@@ -23,8 +23,8 @@ SHAPE, FACTORS = (48, 80, 2), ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 def untrained(spec):
     """An untrained trained.TrainedGenerator; the times do not depend on its weights."""
     keras.utils.set_random_seed(0)
-    metadata = Metadata(spec, default_settings("WGAN-GP"), {})
-    return trained.TrainedGenerator(Path("untrained"), models.build_generator(spec), metadata)
+    network, metadata = models.build_generator(spec), Metadata(spec, default_settings("WGAN-GP"), {})
+    return trained.TrainedGenerator(Path("untrained"), lambda: network, metadata)
 
 
 def rates(architecture, ngf, batch_sizes, seconds):

@@ -114,7 +114,7 @@ def measure(scorer, dataroot, variant, seed, seconds):
 
 def as_trained(engine, network):
     """A trained.TrainedGenerator of a generator of the engine."""
-    return TrainedGenerator(Path("in memory"), network, Metadata(engine.spec, engine.settings, {}))
+    return TrainedGenerator(Path("in memory"), lambda: network, Metadata(engine.spec, engine.settings, {}))
 
 
 def last_weights(engine):

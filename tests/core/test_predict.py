@@ -1,5 +1,6 @@
 """predict.py: self-describing stacks in three formats, resumed commands, and the evaluation."""
 
+import csv
 import dataclasses
 import errno
 import json
@@ -18,8 +19,10 @@ from PIL import Image
 from biogans.core import c2st, checkpoint, dataloader, predict, train
 from biogans.core.engine import generate
 from biogans.core.trained import TrainedGenerator, load_generator
+from biogans.data.yeast import PIXEL
 from biogans.system import stacks
-from conftest import SMALL, train_small_networks
+from biogans.system.outline import measure_outline
+from conftest import ROOT, SMALL, train_small_networks
 from rods import rod
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
@@ -198,8 +201,8 @@ def test_length_and_seed_of_a_cell(here, capsys, monkeypatch):
     monkeypatch.setattr(TrainedGenerator, "generate", lambda generator, z, batch_size=64: 2 * np.stack(
         [np.repeat(rod(next(lengths, 30.0), size=(16, 48), centre=(8, 24))[..., None], 3, -1) for _ in z]) - 1)
     generator = load_generator(STAR)
-    assert re.fullmatch(r"cell: (29|30|31) pixels long, longer than 50% of this generator's cells\n",
-                        predict.stage(generator, 5, 0))
+    assert re.fullmatch(r"cell: (29|30|31) pixels long, longer than 50% of this generator's cells",
+                        predict.growth_line(generator, 5, 0))
     monkeypatch.undo()
     monkeypatch.chdir(here)
     predict.main(["-i", STAR])
@@ -207,6 +210,19 @@ def test_length_and_seed_of_a_cell(here, capsys, monkeypatch):
     expected = stack()[0]
     predict.main(["-i", STAR, "-s", seed[2]])
     assert seed[1] == seed[2] and np.array_equal(stack()[0], expected)
+
+
+def test_lengths_and_septa_of_the_sample_data():
+    """Measured in the images, and as the manifest knows them: lengths to half a micrometre, and no false septum."""
+    folder = ROOT / "data_48-80" / "data" / "LIN_Normalized_WT_size-48-80_test"
+    with open(folder / "manifest.csv") as file:
+        cells = list(csv.DictReader(file))
+    reds = (np.asarray(Image.open(folder / cell["file"]))[..., 0] / 255 for cell in cells)
+    measured = np.array([measure_outline(red) for red in reds])
+    lengths, septa = (np.array([float(cell[name]) for cell in cells]) for name in ("length_um", "septum"))
+    assert np.abs(measured[:, 0] * PIXEL - lengths).max() < 0.5
+    found = measured[:, 4] > predict.SEPTUM
+    assert found[septa > 0].mean() > 0.85 and not found[septa == 0].any()
 
 
 @pytest.mark.parametrize("arguments", [

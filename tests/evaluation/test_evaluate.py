@@ -1,6 +1,7 @@
 """biogans evaluate: rows of models and real images, splits as jobs of their own, tables, figures, the page."""
 
 import contextlib
+import functools
 import itertools
 import json
 import re
@@ -112,7 +113,7 @@ def test_samples_of_a_factor_have_its_own_red():
     for architecture, own in (("DCGAN-independent", True), ("DCGAN-starshaped", False)):
         shape = spec(architecture)
         levels = np.linspace(-1, 1, len(shape.channel_names))
-        generator = TrainedGenerator(Path("flat.h5"), Flat(levels), Metadata(shape, None, {}))
+        generator = TrainedGenerator(Path("flat.h5"), functools.partial(Flat, levels), Metadata(shape, None, {}))
         samples = c2st.Generated(generator).samples(3, 2, c2st.Split(0, 0))
         bright = np.rint((levels + 1) * 127.5)
         for k, (name, (training, held_out)) in enumerate(samples.items()):

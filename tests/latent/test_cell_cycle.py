@@ -33,7 +33,7 @@ class Rods:
 
 def trained(network, shape=None):
     """The TrainedGenerator of a network."""
-    return TrainedGenerator(Path("rods.h5"), network, SimpleNamespace(network=shape or SimpleNamespace(nz=8)))
+    return TrainedGenerator(Path("rods.h5"), lambda: network, SimpleNamespace(network=shape or SimpleNamespace(nz=8)))
 
 
 def test_the_cell_cycle_grows_one_cell():

@@ -580,8 +580,7 @@ def test_names_are_escaped(here, chromium):
     """The name of a folder can look like a part of the page."""
     generator, name = trained.load_generator(STAR), "</script><b>$facts"
     metadata = replace(generator.metadata, network=replace(generator.spec, factors=(name, "é")))
-    renamed = trained.TrainedGenerator(generator.path, generator.network, metadata)
-    Path("names.html").write_bytes(explore.page_of(renamed))
+    Path("names.html").write_bytes(explore.page_of(replace(generator, metadata=metadata)))
     page = chromium.new_page()
     page.goto((here / "names.html").as_uri())
     page.wait_for_selector("html[data-ready]", timeout=120000)

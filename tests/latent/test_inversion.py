@@ -19,7 +19,8 @@ def untrained(architecture="DCGAN-starshaped", seed=1):
     """A TrainedGenerator of random weights; the images of different z differ by much more than rounding."""
     keras.utils.set_random_seed(seed)
     shape = spec(architecture, init="he", ngf=8)
-    return TrainedGenerator(Path("untrained.h5"), models.build_generator(shape), SimpleNamespace(network=shape))
+    network = models.build_generator(shape)
+    return TrainedGenerator(Path("untrained.h5"), lambda: network, SimpleNamespace(network=shape))
 
 
 def generated_images(generator, labels, seed=0):

@@ -183,7 +183,7 @@ def two_sample(subject: Generated | Real, held_out: dataloader.Images, critic: C
                steps: Iterator[Any] | None = None) -> Iterator[tuple[str, float, np.ndarray]]:
     """Yield (factor, score, held-out samples) for each factor of the subject, compared with held-out images.
 
-    steps   the progress that is shown, such as steps.shared_steps; None for no progress
+    steps   the progress that is shown, such as progress.shared_steps; None for no progress
     """
     steps = steps or itertools.repeat(None)
     largest = max(len(of_factor(held_out, name)) for name in subject.factors)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..system import image_files
-from ..system.errors import InputError, did_you_mean
+from ..system.arguments import did_you_mean
+from ..system.errors import InputError
 from ..system.files import replacing
 from ..system.progress import reading
 from .models import Architecture

@@ -22,7 +22,6 @@ device_name, input_gradient, latent_gradient = backend.device_name, backend.inpu
 
 # Purposes of random numbers. They are a function of (seed, purpose, position), so a run has no random state to save.
 FEW = 8                             # images in a pass that is timed
-PENALISED = ("WGAN-GP", "R1")       # algorithms that differentiate the critic's gradient
 
 _LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
@@ -97,14 +96,13 @@ class Engine:
     def estimated_seconds(self) -> float:
         """Rough estimate of the seconds that an update of the critics takes, from passes of the networks.
 
-        It holds for CPUs. An update passes each critic 6 times, 10 times with a gradient penalty, and the generator
-        once; the generator's own update adds 3 passes of it and 3 of the critics.
+        It holds for CPUs. An update passes each critic as often as the algorithm says, and the generator once; the
+        generator's own update adds 3 passes of it and 3 of the critics.
         """
         generator = seconds_per_image(self.generator)
         critics = len(self.critics) * seconds_per_image(self.critics[0])
-        passes = 6 + 4 * (self.settings.algorithm in PENALISED)
         of_generator = (3 * generator + 3 * critics) / self.settings.num_D_iters
-        return (generator + passes * critics + of_generator) * self.settings.batch_size
+        return (generator + self.algorithm.passes * critics + of_generator) * self.settings.batch_size
 
     @property
     def on_gpu(self) -> bool:
@@ -312,8 +310,7 @@ class Engine:
     def grid_latents(self, groups: int, group_size: int) -> np.ndarray:
         """z (groups * group_size, nz), the same in every call. The cells of a group share the red part of z."""
         z = self._random(_GRID).standard_normal((groups, group_size, self.spec.nz), np.float32)
-        z[:, :, :self.spec.red_nz] = z[:, :1, :self.spec.red_nz]
-        return codes.from_normal(z.reshape(groups * group_size, -1), self.spec.codes)
+        return codes.from_normal(self.spec.share_red(z).reshape(groups * group_size, -1), self.spec.codes)
 
 
 class CriticWithRecognizer:

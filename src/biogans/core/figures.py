@@ -26,6 +26,7 @@ LARGEST_PICTURE = 4000                  # the same for a picture of many cells
 
 # The colours of Okabe and Ito, brightened for a black background.
 HUES = ((1, .62, .1), (.35, .72, 1), (.1, .8, .5), (1, .95, .3), (1, .35, .2), (.9, .5, .85))
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")     # of curves; Okabe and Ito, too
 
 
 def merge(red: np.ndarray, green: np.ndarray, palette: str = "red-green") -> np.ndarray:

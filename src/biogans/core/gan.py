@@ -45,6 +45,7 @@ class Algorithm(abc.ABC):
 
     critic_name = "critic"
     defaults: Defaults
+    passes = 6              # of the critic in one of its updates, about: forward and twice backward for real and fake
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
@@ -126,6 +127,8 @@ class WGAN(Algorithm):
 class WGANGP(Algorithm):
     """Wasserstein GAN with gradient penalty (Gulrajani et al. 2017, eq. 3), which keeps f Lipschitz by its slope."""
 
+    passes = 10             # the penalty's gradient is differentiated once more
+
     defaults = Defaults(optimizer="adam", lr_d=1e-4, beta_1=0.0, beta_2=0.9, critic_updates=5, critic_batch_norm=False)
 
     def critic_loss(self, critic, real, fake, alpha, input_gradient):
@@ -167,6 +170,8 @@ class R1(GAN):
 
     Adam as in their largest experiment. No batch normalisation, because the penalty applies to each image by itself.
     """
+
+    passes = 10
 
     defaults = Defaults(optimizer="adam", lr_d=1e-4, beta_1=0.0, beta_2=0.99, critic_updates=1, critic_batch_norm=False)
 

@@ -12,6 +12,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from ..system.errors import InputError
 from ..system.lazy import Network, Tensor, keras
 from .codes import Code
@@ -105,6 +107,11 @@ class NetworkSpec:
     def red_nz(self) -> int:
         """Length of the first part of z, which belongs to red where red and green are separate."""
         return self.red_part(self.nz)
+
+    def share_red(self, z: np.ndarray) -> np.ndarray:
+        """z (groups, cells, nz) with the red part of each group's first cell in all of its cells."""
+        return np.concatenate([np.broadcast_to(z[:, :1, :self.red_nz], (*z.shape[:2], self.red_nz)),
+                               z[:, :, self.red_nz:]], axis=-1)
 
     def red_part(self, features: int) -> int:
         """How many of the `features` are red: half, or for composites one channel's share (1/7 in the paper's code)."""

@@ -26,7 +26,7 @@ from .models import NetworkSpec
 from .trained import IMAGES, TrainedGenerator
 
 COMPARED = 100              # cells with whose lengths that of a new cell is compared
-SEPTUM = 1.5                # times the brightness of the cell: the brightness of its middle from which it has a septum
+SEPTUM = 1.1                # times the brightness of the cell: that of its middle if it has a septum
 FEW_ITERATIONS = 300        # with fewer, no preset shows cells
 # Options of train.py that state what the file is expected to contain.
 EXPECTED = ("network_model", "gan_algorithm", "nz", "ngf", "ndf", "optimizer", "lrD", "lrG", "wgan_clip_value",
@@ -165,16 +165,18 @@ def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channe
         trained.fill(kind(path, content, resumes=bool(done)), generator,
                      (codes.with_values(batch, chosen) for batch in z), channels,
                      trained.Position(number, done, lambda end: output.write_note(end, seed)))
-    if number == 1 and given is None and not chosen:
-        print(stage(generator, seed, channels[0]), end="")
+    if number == 1 and given is None and not chosen and (growth := growth_line(generator, seed, channels[0])):
+        print(growth)
     if given is None:
         print(f"seed: {seed} (-s {seed} generates the same {'cells' if number > 1 else 'cell'} again)")
     print(f"{kind.announcement}: {target}")
     return seed
 
 
-def stage(generator: TrainedGenerator, seed: int, red: int) -> str:
-    """Length and stage of growth of the cell of a seed, in a line; "" if the images show no cell on a dark background.
+def growth_line(generator: TrainedGenerator, seed: int, red: int) -> str:
+    """How far the cell of a seed has grown: its length, and whether it has a septum, in words.
+
+    "" if the image shows no cell on a dark background.
 
     red   position of the channel in which cells are measured
     """
@@ -190,7 +192,7 @@ def stage(generator: TrainedGenerator, seed: int, red: int) -> str:
     size = f"{length * pixel:.1f} µm" if pixel else f"{length:.0f} pixels"
     longer = np.mean([length > other for other, *_ in others])
     septum = ", with a septum" if middle > SEPTUM else ""
-    return f"cell: {size} long, longer than {longer:.0%} of this generator's cells{septum}\n"
+    return f"cell: {size} long, longer than {longer:.0%} of this generator's cells{septum}"
 
 
 def check_expectations(generator: TrainedGenerator, options: argparse.Namespace) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 
 from .. import __version__
 from ..system import hdf5, pixels, stacks
-from ..system.errors import InputError, did_you_mean
+from ..system.arguments import did_you_mean
+from ..system.errors import InputError
 from ..system.files import replacing
 from ..system.lazy import Network, Variable, backend
 from ..system.progress import say
@@ -33,13 +34,21 @@ class TrainedGenerator:
     """A generator and its file.
 
     path        the weights.generator, model.generator or weights.combined_model file
-    network     Keras model: z (batch, nz) -> images (batch, height, width, channels) in [-1, 1]
+    build       a function that returns the `network`, and raises InputError if the file does not fit it
     metadata    everything that the file states about itself
     """
 
     path: Path
-    network: Network
+    build: Callable[[], Network]
     metadata: Metadata
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """Keras model: z (batch, nz) -> images (batch, height, width, channels) in [-1, 1].
+
+        It is built when it is first used, so that mistakes are reported before Keras is imported.
+        """
+        return self.build()
 
     @property
     def spec(self) -> models.NetworkSpec:
@@ -112,32 +121,6 @@ class TrainedGenerator:
                 "source": str(self.path), "iteration": self.metadata.iteration, "architecture": self.spec.architecture,
                 "algorithm": self.metadata.training.algorithm, "biogans_version": __version__
                 } | ({"pixel_size_um": self.metadata.pixel_size_um} if self.metadata.pixel_size_um else {})
-
-
-class StoredGenerator(TrainedGenerator):
-    """A generator whose network is built when it is first used: mistakes are reported before Keras is imported.
-
-    arrays   {name: array} of the file
-    """
-
-    def __init__(self, path: Path, arrays: dict[str, np.ndarray], metadata: Metadata) -> None:
-        super().__init__(path, None, metadata)
-        vars(self)["arrays"] = arrays
-        del vars(self)["network"]
-
-    @functools.cached_property
-    def network(self) -> Network:
-        """Keras model: z (batch, nz) -> images (batch, height, width, channels) in [-1, 1]. Raises InputError."""
-        from .engine import float32_generator
-
-        network, arrays = float32_generator(self.spec), vars(self).pop("arrays")
-        if self.metadata.holds:
-            variables = layer_variables(network)
-        else:
-            arrays = {name: array for name, array in arrays.items() if name.startswith("average/")}
-            variables = [(f"average/{k:04d}", variable) for k, variable in enumerate(network.weights)]
-        hdf5.assign(self.path, arrays, variables)
-        return network
 
 
 def normal_latents(number: int, nz: int, seed: int, batch_size: int) -> Iterator[np.ndarray]:
@@ -221,7 +204,20 @@ def load_generator(name: str | Path, folder: str | Path = ".") -> TrainedGenerat
     if metadata.holds not in ("", "generator"):
         raise InputError(f"{path} holds the weights of {metadata.holds}, which generates nothing: "
                          f"{_advice(path, Path(folder))}")
-    return StoredGenerator(path, arrays, metadata)
+    if not metadata.holds:
+        arrays = {name: array for name, array in arrays.items() if name.startswith("average/")}
+    return TrainedGenerator(path, functools.partial(_build_generator, path, arrays, metadata), metadata)
+
+
+def _build_generator(path, arrays, metadata):
+    """The generator of a file with these arrays, {name: array}. Raises InputError if its layers are others."""
+    from .engine import float32_generator
+
+    network = float32_generator(metadata.network)
+    variables = layer_variables(network) if metadata.holds else [
+        (f"average/{k:04d}", variable) for k, variable in enumerate(network.weights)]
+    hdf5.assign(path, arrays, variables)
+    return network
 
 
 class File(NamedTuple):

@@ -1,6 +1,5 @@
 """Write the model card of a trained generator."""
 
-import csv
 import dataclasses
 import hashlib
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..core.options import add_checkpoints_dir
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import replacing
+from ..system.progress import read_log
 from . import clusters, results, tables
 from .json_files import to_json
 
@@ -78,7 +78,7 @@ def _head(generator, picture):
     """The title, the picture, and a table of what the files say about the generator."""
     path, spec, metadata = generator.path, generator.spec, generator.metadata
     training, images, made = metadata.training, metadata.images, _made(metadata)
-    log, weights = read_log(generator.beside("log", ".csv"), metadata.iteration), generator.network.count_params()
+    log, weights = summary_of_log(generator.beside("log", ".csv"), metadata.iteration), generator.network.count_params()
     channels = ", ".join(spec.channel_names) if spec.channels > 1 else "one channel"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     rows = {
@@ -156,24 +156,24 @@ def _notes(given, beside):
 
 # ---------------------------------------------------------------------------------------------- reading files
 
-def read_log(path, iteration):
+def summary_of_log(path, iteration):
     """{seconds, last, best, best_iteration} of a training's log up to the `iteration`; {} if the log ends before it.
 
     `last` and `best` are distances to held-out images, None if they were not measured.
     """
     try:
-        with open(path, newline="", encoding="utf-8", errors="replace") as file:
-            rows = [row for row in csv.DictReader(file) if (row.get("iteration") or "").isdecimal()]
-        rows = [row for row in rows if int(row["iteration"]) <= iteration]
-        if not rows or int(rows[-1]["iteration"]) != iteration:
-            return {}
-        measured = [(float(row["held_out_distance"]), int(row["iteration"])) for row in rows
-                    if row.get("held_out_distance")]
-        best, at = min(measured, default=(None, None))
-        return {"seconds": float(rows[-1]["seconds"]), "last": measured[-1][0] if measured else None, "best": best,
-                "best_iteration": at}
-    except (OSError, csv.Error, KeyError, TypeError, ValueError):
+        columns = read_log(path)
+    except InputError:
         return {}
+    iterations, seconds = columns["iteration"].astype(int).tolist(), columns.get("seconds")
+    if iteration not in iterations or seconds is None or not np.isfinite(seconds[iterations.index(iteration)]):
+        return {}
+    end = iterations.index(iteration) + 1
+    distances = columns.get("held_out_distance", np.full(len(iterations), np.nan))[:end].tolist()
+    measured = [(distance, at) for distance, at in zip(distances, iterations) if np.isfinite(distance)]
+    best, at = min(measured, default=(None, None))
+    return {"seconds": float(seconds[end - 1]), "last": measured[-1][0] if measured else None, "best": best,
+            "best_iteration": at}
 
 
 def matching_results(folder, generator):

@@ -21,7 +21,7 @@ from .diversity import FEWEST
 from .json_files import write_json
 
 NUMBER = 1000               # generated images of each run
-OWN = ("data", "network_model", "gan_algorithm", "seed", "epochs", "monitor_progress", "save_minutes",
+OWN = ("network_model", "gan_algorithm", "seed", "epochs", "monitor_progress", "save_minutes",
        "checkpoints_dir", "use_pretrained_weights", "resume", "cache")        # options of train.py set here
 DESCRIPTION = """
 
@@ -117,9 +117,8 @@ def train_and_report(options, planned, folders):
 
 def check_train_options(words):
     """Raise InputError if these options of train.py contradict those of the comparison."""
-    train = command_line.parser()
-    given = train.parse_args(["-d", "", *words])
-    wrong = [name for name in OWN if getattr(given, name) != ("" if name == "data" else train.get_default(name))]
+    options = command_line.parser().parse_args(["-d", "", *words])
+    wrong = ["data"] * bool(options.data) + [name for name in OWN if name in options.given]
     if wrong:
         raise InputError(f"-- {shlex.join(words)}: compare itself sets {', '.join(wrong)}: leave "
                          f"{'it' if len(wrong) == 1 else 'them'} out (biogans compare -h explains the options)")

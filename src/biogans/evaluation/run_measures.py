@@ -12,9 +12,9 @@ import numpy as np
 from ..core import dataloader, monitor, trained
 from ..system.errors import InputError
 from ..system.pixels import to_signed
+from ..system.progress import read_log
 from . import diversity, neighbours
 from .rows import check_held_out
-from .trainings import read_log
 
 MOST = 1000                 # real images of a set, for the distance
 LEAST = 0.1                 # of the features' median standard deviation: the smallest that one is divided by
@@ -123,6 +123,7 @@ class Measured:
     collapsed: str = ""
     samples: np.ndarray | None = None
 
+
 def measure_run(training, real, number):
     """The Measured of a training, from `number` generated images and RealImages."""
     curve = read_curve(training)
@@ -206,8 +207,9 @@ def read_curve(training):
     """The Curve of a training, None if it has none."""
     if not training.log:
         return None
-    rows = read_log(training.log)
-    if rows.dtype.names is None or not len(rows) or "seconds" not in rows.dtype.names:
+    try:
+        rows = read_log(training.log)
+    except InputError:                  # it ended before its first iteration
         return None
     seconds = rows["seconds"].copy()
     for iteration, compiling in training.compiled.items():

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import c2st, figures, models, options as command_line, trained
+from ..core import c2st, figures, options as command_line, trained
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.pixels import to_unit
@@ -83,7 +83,7 @@ def same_red(options):
 def load_separable(name, folder):
     """The trained.TrainedGenerator of a file. Raises InputError if it generates red and green together."""
     generator = trained.load_generator(name, folder)
-    if not models.has_red_tower(generator.network):
+    if not generator.spec.separates_red:
         raise InputError(f"{generator.path} generates red and green together, so no part of z keeps red: give "
                          f"DCGAN-separable or DCGAN-starshaped generators")
     return generator
@@ -95,8 +95,7 @@ def same_red_latents(spec, reds, greens, seed):
     spec   models.NetworkSpec
     """
     z = np.random.default_rng(seed).standard_normal((reds, greens, spec.nz), np.float32)
-    z[:, :, :spec.red_nz] = z[:, :1, :spec.red_nz]
-    return z.reshape(reds * greens, spec.nz)
+    return spec.share_red(z).reshape(reds * greens, spec.nz)
 
 
 def generated_cells(generator, name, options):

@@ -7,14 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.c2st import EVERYTHING
-from ..core.figures import DPI, PLAIN, tile, write_picture
+from ..core.figures import DPI, PLAIN, SERIES, tile, write_picture
 from ..system.pixels import unit_to_bytes
 from .results import OVERALL, REAL
 from .tables import plus_minus
 
 COLUMNS, SEPARATOR = 6, 2               # samples in a strip, and pixels between them
 MOST_STAGES = 5                         # of a training of which samples are shown
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 WIDTH, CURVE, LEFT = 9.5, 3.0, 0.8      # inches: of the figure, of the height of its curves, of their left margin
 LINE, STRIP_LEFT = 0.62, 2.9            # inches: height of a line of samples, and where they begin
 
@@ -102,7 +101,7 @@ def _real_score(combined, trainings):
 
 def _draw_curves(axes, combined, trainings):
     """Scores with their errors by iteration, and the band of real images."""
-    for (name, rows), colour in zip(trainings.items(), COLOURS * len(trainings)):
+    for (name, rows), colour in zip(trainings.items(), SERIES * len(trainings)):
         means, errors = np.transpose([combined.rows[row][OVERALL]["c2st"] for row in rows.values()])
         axes.errorbar([*rows], means, np.nan_to_num(errors), fmt="o-", ms=5, capsize=3, color=colour, label=name)
     if REAL in combined.rows:

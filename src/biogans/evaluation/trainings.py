@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from ..core import trained
 from ..core.gan import ALGORITHMS
 from ..system import launch
 from ..system.errors import InputError
+from ..system.progress import read_log
 from .json_files import write_json
 
 SCORES = 20                 # held-out scores in each training
@@ -208,18 +208,11 @@ def checkpoint_iteration(folder):
     """The iteration of the newest checkpoint of the run in `folder`, 0 if there is none."""
     for path in sorted(folder.glob("checkpoints/weights.combined_model.*.h5"), key=lambda path: len(path.name)):
         with contextlib.suppress(InputError):           # damaged: train.py resumes from the one before it
-            return trained.read_weights(path)[1].iteration
+            return trained.read_metadata(path).iteration
     return 0
 
 
 # ---------------------------------------------------------------------------------------------- logs
-
-def read_log(path):
-    """The complete rows of a log, a structured array with a field for each column; NaN where there is no score."""
-    with warnings.catch_warnings():                     # a killed process leaves an incomplete row
-        warnings.simplefilter("ignore")
-        return np.atleast_1d(np.genfromtxt(path, delimiter=",", names=True, invalid_raise=False))
-
 
 def _last_row(path):
     """(iteration, seconds) of the last complete row of a log, None if it has no rows yet."""

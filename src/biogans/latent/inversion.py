@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core import models
-from ..system.errors import InputError, did_you_mean
+from ..system.arguments import did_you_mean
+from ..system.errors import InputError
 from ..system.pixels import to_signed
 from ..system.progress import shared_steps
 from .batched_lbfgs import minimize_batch

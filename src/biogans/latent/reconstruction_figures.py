@@ -4,7 +4,6 @@ import numpy as np
 
 from ..core import figures
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 TILE = 180                  # screen pixels: about the width of an image
 GAP, CAPTION, HEADER, NAMES = 8, 18, 40, 84     # screen pixels: between images, below each, above all, left of all
 
@@ -61,7 +60,7 @@ def likelihood_figure(found, distances):
 
     figure = Figure(figsize=(7.5, 5), dpi=figures.DPI, layout="constrained", facecolor="white")
     axes = figure.subplots()
-    for (name, best), colour in zip(found.items(), COLOURS * len(found)):
+    for (name, best), colour in zip(found.items(), figures.SERIES * len(found)):
         likelihood = negative_log_likelihood(best.z)
         axes.scatter(best.error, likelihood, s=14, color=colour, alpha=0.35, linewidths=0)
         axes.scatter(np.median(best.error), np.median(likelihood), s=110, color=colour, edgecolors="black", zorder=3,

@@ -110,11 +110,10 @@ def rare(action: argparse.Action) -> argparse.Action:
 def one_of(names: Iterable[str]) -> Callable[[str], str]:
     """A type: one of `names`, in upper or lower case."""
     def choose(text):
-        known = {name.lower(): name for name in names}
-        if text.lower() in known:
-            return known[text.lower()]
-        near = difflib.get_close_matches(text.lower(), known, n=1)
-        hint = f": did you mean {known[near[0]]}?" if near else ""
+        for name in names:
+            if name.lower() == text.lower():
+                return name
+        hint = f": {near.strip()}" if (near := did_you_mean(text, names)) else ""
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(names)}{hint}")
     choose.names = tuple(names)         # type: ignore[attr-defined]    # Tab completion reads it
     return choose
@@ -148,6 +147,13 @@ index = checked(int, lambda number: 0 <= number < 2**31, "a whole number, 0 or m
 at_least_two = checked(int, lambda number: 2 <= number < 2**31, "a whole number above 1")
 positive_float = checked(float, lambda number: 0 < number < float("inf"), "a number above 0")
 decay = checked(float, lambda number: 0 <= number < 1, "a number from 0 up to, but not including, 1")
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """"did you mean Alp14? " for a name that is similar to one of the `names`, otherwise ""."""
+    spelled = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
+    return f"did you mean {spelled[near[0]]}? " if near else ""
 
 
 def comma_separated(text: str) -> tuple[str, ...]:

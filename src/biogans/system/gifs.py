@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import InputError
 from .files import replacing
-from .progress import read_losses
+from .progress import distance_text, read_losses
 
 MOST_FRAMES = 60                    # of the movie of a training
 LARGEST_FILE = 6_000_000            # bytes; above, the next of these is tried:
@@ -78,7 +78,7 @@ def training_pictures(folder: Path, run: str, log: Path) -> list[tuple[Path, str
     found = [(iteration, file) for iteration, file in found if iteration in logged
              and (np.isfinite(logged[iteration]) if scored else file.stat().st_mtime >= begun)]
     chosen = np.linspace(0, len(found) - 1, min(len(found), MOST_FRAMES)).round().astype(int)
-    return [(file, f"iteration {iteration:,}" + (f"    held-out distance {logged[iteration]:.3g}" if scored else ""))
+    return [(file, f"iteration {iteration:,}" + f"    held-out distance {distance_text(logged[iteration])}" * scored)
             for iteration, file in (found[k] for k in chosen)]
 
 

@@ -283,29 +283,33 @@ class Log:
         self.events.close()
 
 
-def read_losses(path: str | Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """(iterations, {column: losses or scores}) of a Log's CSV file; NaN where a value is missing.
+def read_log(path: str | Path) -> dict[str, np.ndarray]:
+    """{column: numbers (rows,)} of a Log's CSV file; NaN where there is none.
 
-    Incomplete rows are ignored. Raises InputError if there are no losses.
+    Incomplete rows, which a killed job leaves, are ignored. Raises InputError if there are no losses.
     """
     try:
         with open(path, newline="", encoding="utf-8", errors="replace") as file:
             table = csv.DictReader(file, strict=False)
-            names = [name for name in table.fieldnames or [] if name.endswith("_loss")]
+            names = list(table.fieldnames or [])
+            losses = [name for name in names if name.endswith("_loss")]
             lines = [line for line in table if np.isfinite(_number(line.get("iteration")))
-                     and all(line.get(name) is not None for name in names)]
+                     and None not in line.values()]
     except (OSError, csv.Error) as problem:
         raise InputError(f"{path}: can't read this log of losses ({problem}): give the CSV file that train.py "
                          f"writes") from None
-    if not names or not lines:
+    if not losses or not lines:
         raise InputError(f"{path}: no losses in this file yet: give the CSV file that train.py writes, with columns "
                          f"iteration and ..._loss")
-    values = {name: np.array([_number(line[name]) for line in lines]) for name in names}
-    for name in Scores._fields:
-        scores = np.array([_number(line.get(name)) for line in lines])
-        if np.isfinite(scores).any():
-            values[name] = scores
-    return np.array([_number(line["iteration"]) for line in lines]), values
+    return {name: np.array([_number(line.get(name)) for line in lines]) for name in names}
+
+
+def read_losses(path: str | Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(iterations, {column: losses or, if measured, scores}) of a Log's CSV file. Raises as `read_log` does."""
+    columns = read_log(path)
+    shown = [name for name in columns if name.endswith("_loss")]
+    shown += [name for name in Scores._fields if name in columns and np.isfinite(columns[name]).any()]
+    return columns["iteration"], {name: columns[name] for name in shown}
 
 
 def _number(text):
