@@ -253,11 +253,11 @@ def test_each_panel_states_which_way_is_better(name, critic, tmp_path, monkeypat
 
 @pytest.mark.parametrize("last", [0.1, -0.01])
 def test_huge_early_distances_do_not_squash_the_others(last, tmp_path, monkeypatch):
-    """On a logarithmic axis, and on a linear one, which an estimate below 0 needs."""
+    """On a logarithmic axis, which is linear around 0 if an estimate is below it."""
     distances = [1e9, 1e6, *np.linspace(0.5, 0.1, 17), last]
     axes = curves(tmp_path, monkeypatch, distances)[2]
     assert axes.get_ylim()[1] < 100 and axes.get_ylim()[0] < last
-    assert axes.get_yscale() == ("log" if last > 0 else "linear")
+    assert axes.get_yscale() == ("log" if last > 0 else "symlog")
     assert "2 of 20 values lie outside this panel" in axes.texts[0].get_text()
 
 

@@ -32,7 +32,7 @@ def here(folder, monkeypatch):
 
 def numbers(out):
     """{name: (red, green)} of the printed table."""
-    lines = [line.rsplit(maxsplit=2) for line in out.splitlines() if line.startswith(("DCGAN", "real"))]
+    lines = [line.rsplit(maxsplit=2) for line in out.splitlines() if line.startswith(("DCGAN", "training"))]
     return {name: (float(red), float(green)) for name, red, green in lines}
 
 
@@ -82,9 +82,9 @@ def test_several_generators_beside_real_cells(here, capsys):
     assert same_red.main(["-i", SEPARABLE, "-i", STAR, "-d", "data", "-n", "5", "--reds", "2"]) == 0
     out = capsys.readouterr().out
     found = numbers(out)
-    assert [*found] == ["DCGAN-separable WGAN-GP", "DCGAN-starshaped WGAN-GP", "real cells of similar red"]
-    assert found["DCGAN-separable WGAN-GP"][0] == 0 and found["real cells of similar red"][0] > 0
-    assert out.count("real cells of similar red") == 2
+    assert [*found] == ["DCGAN-separable WGAN-GP", "DCGAN-starshaped WGAN-GP", "training cells of similar red"]
+    assert found["DCGAN-separable WGAN-GP"][0] == 0 and found["training cells of similar red"][0] > 0
+    assert out.count("training cells of similar red") == 2
     picture = Image.open("images/same_red.png")
     assert picture.width > 4 * 400 and np.asarray(picture.convert("L")).std() > 20
     assert "Output picture to file: images/same_red.png" in out

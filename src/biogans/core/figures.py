@@ -318,6 +318,7 @@ def _meaning(column, log):
 
 
 MOST_TIMES = 100                        # largest distance that is shown, as a multiple of those in the second half
+AROUND_0 = 0.01                         # distances below it are chance: there the axis is linear
 OVERFITTING = -1.0, 2.0                 # a ratio, which is random while its denominator is near 0
 
 
@@ -328,10 +329,9 @@ def _plot_scores(axes, iterations, values, is_distance):
     axes.plot(iterations, values, "o-", color="#08519c", markersize=4, linewidth=1)
     low, high = OVERFITTING
     if is_distance:
-        positive = (values > 0).all()
-        axes.set_yscale("log" if positive else "linear")
-        largest = values[len(values) // 2:].max()
-        low, high = -np.inf, MOST_TIMES * largest if positive else 3 * largest if largest > 0 else np.inf
+        scale: dict[str, Any] = {"value": "log"} if (values > 0).all() else {"value": "symlog", "linthresh": AROUND_0}
+        axes.set_yscale(**scale)
+        low, high = -np.inf, MOST_TIMES * np.abs(values[len(values) // 2:]).max()
     outside = np.sum((values < low) | (values > high))
     if outside:
         axes.set_ylim(bottom=low if values.min() < low else None, top=high if values.max() > high else None)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import figures, trained
 from ..core.options import add_checkpoints_dir
-from ..system import arguments, launch
+from ..system import arguments, captions, launch
 from ..system.errors import InputError
 from ..system.files import replacing
 from ..system.progress import read_log
@@ -55,7 +55,10 @@ def card(options):
     picture = target.with_suffix(".png")
     lines = [*_head(generator, picture), *_how_to_generate(generator), *_how_it_was_made(generator.metadata),
              *_scores(options.evaluation, generator), *_notes(options.notes, generator.beside("notes", ".md"))]
-    figures.sample_grid(picture, generator.spec, first_cells(generator), COLUMNS)
+    origin = captions.origin_of_cells({"architecture": generator.spec.architecture, "seed": SEED,
+                                       "algorithm": generator.metadata.training.algorithm,
+                                       "iteration": generator.metadata.iteration})
+    figures.sample_grid(picture, generator.spec, first_cells(generator), COLUMNS, origin)
     with replacing(target) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print(f"Output card: {target}\nOutput picture: {picture}")

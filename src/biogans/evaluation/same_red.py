@@ -115,7 +115,7 @@ def real_cells(generators, options):
         factors = rows.separate_factors(generator, options.polarity_factors) or spec.separate_factors
         if factors not in found:
             real = c2st.load_real(options.data, "train", generator.metadata, factors or spec.factors)
-            found[factors] = Cells("real cells of similar red", {
+            found[factors] = Cells("training cells of similar red", {
                 factor: nearest_in_red(to_unit(c2st.of_factor(real, factor)), options.number, options.seed)
                 for factor in factors or (c2st.EVERYTHING,)})
     return list(found.values())

@@ -254,7 +254,7 @@ def write_pictures(methods, found, targets, nearest, palette):
         cells = shown_pairs(methods[label][0], best.z[chosen], subset(targets, chosen))
         columns.append([(cell, f"{error:.3f}") for cell, error in zip(cells, best.error[chosen])])
     names = [targets.factors[label] for label in targets.labels[chosen]]
-    pictures = {"reconstruction": cells_figure(list(zip(*columns)), ["real", "nearest neighbour", *found], names,
+    pictures = {"reconstruction": cells_figure(list(zip(*columns)), ["held-out", "nearest neighbour", *found], names,
                                                palette),
                 "reconstruction_likelihood": likelihood_figure(found, nearest.distances)}
     for kind, figure in pictures.items():
@@ -285,7 +285,7 @@ def write_factors(generator, name, targets, best, palette):
         figures.write_picture(path, figures.table(
             [[image, *(cell[..., [0, k]] for k in range(1, cell.shape[-1]))]
              for image, cell in zip(to_unit(targets.pixels[chosen]), cells)],
-            ["real", *spec.factors], [targets.factors[label] for label in targets.labels[chosen]], palette))
+            ["held-out", *spec.factors], [targets.factors[label] for label in targets.labels[chosen]], palette))
         print(f"Output picture to file: {path}")
 
 
