@@ -184,6 +184,17 @@ def test_a_generator_alone_can_not_be_resumed_but_begins_a_new_run(here, capsys)
     assert kernels and all(np.abs(new[name] - old[name]).max() < 0.05 for name in kernels)
     assert train.main(["-d", "data", "--start_from", str(weights), "--ngf", "7"]) == 2
     assert "--ngf 7 (not 4)" in capsys.readouterr().err
+    assert train.main(["-d", "data", "-p", "Tea1", "-b", "4", "--start_from", str(weights)]) == 2
+    assert re.search(r"generates images of 16x24 pixels with 3 channels.*do not fit", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("own, preset", [("he", ()), ("paper", ("--preset", "fast")), ("he", ("--preset", "infogan"))])
+def test_a_run_begins_with_a_generator_of_any_initial_weights(here, own, preset):
+    """They give networks another layer, so they are the file's, whatever the preset of the new run."""
+    run_train("-m", "DCGAN", "-e", 1, "-c", "first", "--init", own)
+    weights = "first/weights.generator.DCGAN.WGAN-GP.1.h5"
+    assert train.main(["-d", "data", "-a", "GAN", *preset, "-b", "4", "--start_from", weights, "-e", "1"]) == 0
+    assert state(here / "checkpoints")[1].network.init == own
 
 
 def test_a_long_training_is_estimated_before_it_begins(here, capsys, monkeypatch):

@@ -304,7 +304,8 @@ def _metadata_of_run(combined):
 
 def _nothing_to_resume(folder, options):
     """Why there is no checkpoint to resume, and what to do instead."""
-    generators = sorted(folder.glob(f"weights.generator.{options.network_model}.*.h5"))
+    run = f"{options.network_model}.{options.gan_algorithm or 'WGAN-GP'}"
+    generators = sorted(folder.glob(f"weights.generator.{run}.*.h5"))
     if not generators:
         return f"{folder}: no such checkpoint to resume: leave out -w to start a new run"
     return (f"{folder}: no such checkpoint to resume: {generators[0].name} is a generator without its critics and "

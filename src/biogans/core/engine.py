@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -109,10 +110,15 @@ class Engine:
         """Whether the networks run on GPUs."""
         return backend.available()[0] == "GPU"
 
-    def start_from(self, generator: Network) -> None:
-        """Begin with the weights of a `generator` of the same shape."""
+    def start_from(self, path: Path, generator: Network) -> None:
+        """Begin with the weights of the `generator` in the file `path`. Raises InputError if its shape is another."""
+        weights = generator.get_weights()
+        if [each.shape for each in weights] != [tuple(variable.shape) for variable in self.generator.weights]:
+            _, height, width, channels = generator.output_shape
+            raise InputError(f"{path} generates images of {height}x{width} pixels with {channels} channels, by layers "
+                             f"that do not fit these images: begin with another generator, or without --start_from")
         for network in (self.generator, self.average):
-            network.set_weights(generator.get_weights())
+            network.set_weights(weights)
 
     @property
     def critic_weights(self) -> list[Variable]:

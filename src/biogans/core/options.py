@@ -61,8 +61,8 @@ def _add_networks(group):
                             help="initial weights: paper (normal, 0.02) | he (variance preserved from layer to layer, "
                                  "images start at the background; learns faster); default=paper"))
     rare(group.add_argument("--start_from", metavar="FILE", default=None,
-                            help="begin a new run with the generator in this file, and with new critics; sizes not "
-                                 "given are the file's"))
+                            help="begin a new run with the generator in this file, and with new critics; options "
+                                 "of the model that are not given are the file's"))
     rare(group.add_argument("--categorical", type=arguments.category_counts, default=None, metavar="K,K",
                             help="InfoGAN: number of categories of each categorical code, 0 for none; default=10"))
     rare(group.add_argument("--continuous", type=arguments.index, default=None, metavar="N",

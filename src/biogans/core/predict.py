@@ -198,7 +198,7 @@ def growth_line(generator: TrainedGenerator, seed: int, red: int) -> str:
 def check_expectations(generator: TrainedGenerator, options: argparse.Namespace) -> None:
     """Raise InputError if given options contradict the metadata of the generator's file."""
     stored = {name: value for name, value in settings.stored_options(generator.metadata).items() if name in EXPECTED}
-    different = settings.contradictions(options, stored)
+    different = settings.contradictions(options, stored, {})
     if different:
         raise InputError(f"{generator.path} was trained differently: {', '.join(different)}: leave these options out")
 

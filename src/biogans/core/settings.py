@@ -6,6 +6,7 @@ The paper's defaults are part of each algorithm (gan.py); the presets below repl
 import argparse
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ INFOGAN: dict[str, Any] = {"ngf": 32, "ndf": 32, "lrG": 1e-3, "average": 0.998, 
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
 PRECISIONS = ("float32", "tf32", "bfloat16")
 FORMAT = 1                      # version of the metadata in weights files
-SIZES = ("network_model", "ngf", "ndf", "nz", "categorical", "continuous")      # options that shape the networks
+SHAPING = ("network_model", "ngf", "ndf", "nz", "init", "categorical", "continuous")    # options that shape networks
 LARGEST_NUMBER = 1 << 16        # filters, latent variables or pixels per side that a file may ask for
 
 
@@ -244,7 +245,7 @@ def stored_options(metadata: Metadata) -> dict[str, Any]:
 
 
 def completed(options: argparse.Namespace, path: str | Path, stored: Metadata) -> argparse.Namespace:
-    """Options of train.py, with those that are not given taken from a file: all of a run to resume, or only SIZES.
+    """Options of train.py, with those that are not given taken from a file: all of a run to resume, or only SHAPING.
 
     path, stored   the checkpoint of -w, or the generator of --start_from, and its metadata
 
@@ -252,8 +253,8 @@ def completed(options: argparse.Namespace, path: str | Path, stored: Metadata) -
     """
     resumes, values = options.use_pretrained_weights, stored_options(stored)
     if not resumes:
-        values = {name: values[name] for name in SIZES}
-    different = contradictions(options, values)
+        values = {name: values[name] for name in SHAPING}
+    different = contradictions(options, values, preset_of(options) if resumes and "preset" in options.given else {})
     if different:
         remedy = "leave these options out" + ", or start a new run without -w" * resumes
         raise InputError(f"{path} was trained differently: {', '.join(different)}: {remedy}")
@@ -263,12 +264,11 @@ def completed(options: argparse.Namespace, path: str | Path, stored: Metadata) -
     return argparse.Namespace(**vars(options) | missing)
 
 
-def contradictions(options: argparse.Namespace, stored: dict[str, Any]) -> list[str]:
-    """Given options that differ from the `stored` ones, "--ngf 16 (not 32)"; a given preset gives its options."""
-    given = {name: getattr(options, name) for name in options.given & stored.keys()}
-    if "preset" in options.given:
-        sizes = ("ngf", "ndf")          # which multichannel networks multiply
-        given = {name: value for name, value in preset_of(options).items() if name not in sizes} | given
+def contradictions(options: argparse.Namespace, stored: dict[str, Any], preset: Mapping[str, Any]) -> list[str]:
+    """Options that differ from the `stored` ones, "--ngf 16 (not 32)": the given ones, and those of a given preset."""
+    multiplied = ("ngf", "ndf")         # by multichannel networks
+    given = {name: value for name, value in preset.items() if name not in multiplied}
+    given |= {name: getattr(options, name) for name in options.given & stored.keys()}
     if "polarity_factors" in given:
         given["polarity_factors"] = tuple(sorted(given["polarity_factors"]))
     return [f"--{name} {_as_typed(value)} (not {_as_typed(stored[name])})" for name, value in given.items()

@@ -137,7 +137,8 @@ def build_engine(run: Run, options: argparse.Namespace) -> "Engine":
         for network in (engine.generator, engine.critics[0]):
             network.summary()
     if options.start_from and not options.use_pretrained_weights:
-        engine.start_from(load_generator(options.start_from, options.checkpoints_dir).network)
+        given = load_generator(options.start_from, options.checkpoints_dir)
+        engine.start_from(given.path, given.network)
     return engine
 
 
