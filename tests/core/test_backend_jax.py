@@ -17,7 +17,7 @@ from biogans.core.trained import load_generator
 from biogans.system import lazy
 from biogans.system.errors import InputError
 from conftest import SMALL, TEST_MODULES
-from networks import PAIRS, batches, images, settings, spec
+from networks import PAIRS, SCHEDULE, batches, images, settings, spec
 from test_engine import TWO_DEVICES
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
@@ -40,8 +40,8 @@ def algorithms(architecture):
 
 
 def built(architecture, algorithm, folder):
-    changes = {"num_G_iters": 2, "augment": ("color", "affine", "cutout")} if algorithm == "GAN" else {}
-    run = Engine(spec(architecture, algorithm), settings(algorithm, **changes))
+    changes = {"GAN": {"num_G_iters": 2, "augment": ("color", "affine", "cutout")}, "RpGAN": SCHEDULE}
+    run = Engine(spec(architecture, algorithm), settings(algorithm, **changes.get(algorithm, {})))
     metadata = checkpoint.run_metadata(run.spec, run.settings, images())
     return run, checkpoint.RunPaths(folder, run.spec, algorithm), metadata
 
@@ -110,16 +110,17 @@ def test_each_backend_resumes_from_checkpoints_of_the_other(architecture, tmp_pa
 
 def test_the_engine_behaves_the_same_on_jax():
     """Tests of test_engine.py that the one above does not repeat."""
-    chosen = "average or flips or its_own_green or precision or bfloat16 or more_devices"
+    chosen = "average or schedule or flips or its_own_green or precision or bfloat16 or more_devices"
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_engine.py", "-k",
                            chosen], cwd=Path(__file__).parent, capture_output=True, text=True, env=JAX)
-    assert done.returncode == 0 and "7 passed" in done.stdout, done.stdout
+    assert done.returncode == 0 and "9 passed" in done.stdout, done.stdout
 
 
 def test_two_devices_of_jax_learn_what_one_does():
     """With statistics of batch normalisation over both devices."""
     two = "--xla_force_host_platform_device_count=2"
-    assert float(child(TWO_DEVICES, "DCGAN-separable", "GAN", "affine", XLA_FLAGS=two)) < 1e-5
+    for arguments in (("DCGAN-separable", "GAN", "affine"), ("DCGAN", "RpGAN")):
+        assert float(child(TWO_DEVICES, *arguments, XLA_FLAGS=two)) < 1e-5
 
 
 COMMANDS = """

@@ -17,7 +17,7 @@ from biogans.core.engine import Engine, generate
 from biogans.core.trained import earlier_checkpoints, find, load_generator, read_weights
 from biogans.system import hdf5, seal
 from biogans.system.errors import InputError
-from networks import EVERY_PAIR, batches, images, settings, spec
+from networks import EVERY_PAIR, SCHEDULE, batches, images, settings, spec
 
 
 def trained(architecture, algorithm, iterations, folder=None, **changes):
@@ -54,10 +54,12 @@ def test_two_halves_equal_one_run(architecture, algorithm, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
 
 
-def test_two_halves_with_augmentation_equal_one_run(tmp_path):
-    whole, _, _ = trained("DCGAN", "WGAN-GP", 4, augment=("affine",))
-    _, paths, metadata = trained("DCGAN", "WGAN-GP", 2, tmp_path, augment=("affine",))
-    rest = Engine(spec(), settings(augment=("affine",)))
+@pytest.mark.parametrize("algorithm, changes", [
+    ("WGAN-GP", {"augment": ("affine",)}), ("RpGAN", SCHEDULE), ("GAN", SCHEDULE)])
+def test_two_halves_with_augmentation_or_a_schedule_equal_one_run(tmp_path, algorithm, changes):
+    whole, _, _ = trained("DCGAN", algorithm, 4, **changes)
+    _, paths, metadata = trained("DCGAN", algorithm, 2, tmp_path, **changes)
+    rest = Engine(spec(algorithm=algorithm), settings(algorithm, **changes))
     for iteration in range(checkpoint.restore(paths.combined, rest, metadata), 29):
         rest.iterate(iteration, batches("DCGAN", rest.settings))
     assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))

@@ -73,13 +73,39 @@ def test_the_moving_average():
         np.testing.assert_allclose(weight.numpy(), mean, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("algorithm", ["WGAN-GP", "RpGAN"])
+def test_learning_rates_follow_the_schedule(algorithm):
+    """A run whose rates fall equals one whose rates are set by hand; when they are 0, no trainable weight changes."""
+    run, by_hand = (engine(algorithm=algorithm, lr_schedule=name, horizon=4, average=0.0) for name in
+                    ("linear", "constant"))
+    data = batches("DCGAN", run.settings)
+    for iteration, factor in enumerate((1, 1, 1, 0.5, 0)):
+        before = copies(run.generator.trainable_variables + run.critic_weights)
+        for network, rate in (("generator", run.settings.lrG), ("critic", run.settings.lrD)):
+            by_hand.optimizers[network].learning_rate = factor * rate
+        assert run.iterate(iteration, data) == by_hand.iterate(iteration, data)
+        after = copies(run.generator.trainable_variables + run.critic_weights)
+        assert all(np.array_equal(a, b) for a, b in zip(
+            after, copies(by_hand.generator.trainable_variables + by_hand.critic_weights)))
+        assert all(np.array_equal(a, b) == (factor == 0) for a, b in zip(before, after))
+
+
+def test_the_weight_of_the_penalty_falls_with_the_learning_rates():
+    """From 1 to 0.1: after a quarter of a linear fall, the first loss is that of a run with a weight of 0.775."""
+    falling = engine(algorithm="RpGAN", lr_schedule="linear", lr_hold=0.0, horizon=40, r1_gamma=1.0, r1_gamma_last=0.1,
+                     num_D_iters=1)
+    constant = engine(algorithm="RpGAN", r1_gamma=0.775, num_D_iters=1)
+    (first, _), (second, _) = (run.iterate(10, batches("DCGAN", run.settings)) for run in (falling, constant))
+    assert first == pytest.approx(second, rel=1e-6) and float(falling.algorithm.gamma(None)) == pytest.approx(0.775)
+
+
 def test_without_average_cells_are_generated_with_the_last_weights():
     run = engine(average=0.0)
     run.iterate(0, batches("DCGAN", run.settings))
     assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(run.average.weights, run.generator.weights))
 
 
-@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP", "R1"])
+@pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP", "R1", "RpGAN"])
 def test_critics_without_second_derivative_learn_the_same(algorithm):
     """Loss and gradients with respect to every weight equal those of the plain critic."""
     run = engine(algorithm=algorithm)
@@ -185,7 +211,7 @@ import sys
 import numpy as np
 from biogans.system.lazy import keras, tensorflow as tf
 from biogans.core.engine import Engine
-from networks import batches, settings, spec
+from networks import SCHEDULE, batches, settings, spec
 if keras.backend.backend() == "tensorflow":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -193,7 +219,9 @@ architecture, algorithm, *policies = sys.argv[1:]
 weights = []
 codes = {"nz": 12, "categorical": (3,), "continuous": 1} if architecture == "InfoGAN" else {}
 for devices in (1, 2):
-    run = Engine(spec(architecture, algorithm, **codes), settings(algorithm, augment=tuple(policies)), devices)
+    changes = dict(SCHEDULE if algorithm == "RpGAN" else {})
+    changes["augment"] = tuple(policies)
+    run = Engine(spec(architecture, algorithm, **codes), settings(algorithm, **changes), devices)
     data = batches(architecture, run.settings)
     for iteration in range(30, 33):
         losses = run.iterate(iteration, data)
@@ -207,7 +235,7 @@ print(max(abs(one - two).max() for one, two in zip(*weights)))
 
 @pytest.mark.parametrize("architecture, algorithm, policies", [
     ("DCGAN", "GAN", ()), ("DCGAN-starshaped", "WGAN-GP", ("affine", "cutout")), ("DCGAN-separable", "WGAN", ()),
-    ("InfoGAN", "GAN", ())])
+    ("InfoGAN", "GAN", ()), ("DCGAN", "RpGAN", ())])
 def test_two_devices_learn_what_one_does(architecture, algorithm, policies):
     """Including running averages of batch normalisation, with statistics over both devices, and generated cells."""
     result = subprocess.run([sys.executable, "-c", TWO_DEVICES, architecture, algorithm, *policies],

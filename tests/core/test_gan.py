@@ -5,7 +5,7 @@ import pytest
 
 from biogans.core import models
 from biogans.core.engine import input_gradient
-from biogans.core.gan import ALGORITHMS, GAN, PAPER, R1, WGAN, WGANGP, Hinge
+from biogans.core.gan import ALGORITHMS, GAN, PAPER, R1, WGAN, WGANGP, Hinge, RpGAN, default_gamma
 from biogans.system.lazy import keras, tensorflow as tf
 from networks import settings, spec
 
@@ -136,6 +136,34 @@ def test_r1_penalty_against_numerical_derivatives(critic):
               for one in (plain, penalised)]
     assert losses[1] - losses[0] == pytest.approx(1.5 * np.mean(squares), rel=1e-7)
     assert float(penalised.generator_loss(critic(fake))) == float(plain.generator_loss(critic(fake)))
+
+
+def test_rpgan_against_the_formula_and_numerical_derivatives(critic):
+    """Pairs of scores; gamma / 2 of both mean squared slopes, at real and at generated images."""
+    real, fake = noise(3, 12, 12, 2), noise(3, 12, 12, 2, seed=1)
+    of_real, of_fake = critic(real).numpy(), critic(fake).numpy()
+    slopes = [np.mean([np.square(numerical_gradient(critic, image)).sum() for image in some]) for some in (real, fake)]
+    algorithm = RpGAN(settings("RpGAN", r1_gamma=3.0))
+    loss = float(algorithm.critic_loss(critic, tf.constant(real), tf.constant(fake), None, input_gradient))
+    assert loss == pytest.approx(np.log(1 + np.exp(of_fake - of_real)).mean() + 1.5 * sum(slopes), rel=1e-7)
+    of_generator = float(algorithm.generator_loss(critic(fake), critic(real)))
+    assert of_generator == pytest.approx(np.log(1 + np.exp(of_real - of_fake)).mean(), rel=1e-9)
+
+
+def test_only_differences_of_scores_matter_to_rpgan():
+    """Unlike a discriminator's, its losses stay the same if all scores rise by 7; equal scores cost ln 2."""
+    algorithm, scores = RpGAN(settings("RpGAN")), tf.constant([0.3, -1.0])
+    losses = [float(algorithm.generator_loss(scores + rise, scores[::-1] + rise)) for rise in (0, 7)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    assert float(algorithm.generator_loss(scores, scores)) == pytest.approx(np.log(2))
+
+
+def test_the_default_weight_of_r1_follows_pixels_and_batch():
+    """Karras et al. (2020): 0.0002 times the number of pixels, divided by the batch size."""
+    assert default_gamma(48, 80, 8) == pytest.approx(0.096) and default_gamma(256, 256, 16) == pytest.approx(0.8192)
+    images = tf.zeros((5, 48, 80, 2))
+    assert R1(settings("R1", batch_size=8)).gamma(images) == pytest.approx(0.096)
+    assert R1(settings("R1", r1_gamma=10.0)).gamma(images) == 10
 
 
 def test_the_papers_defaults():

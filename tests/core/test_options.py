@@ -13,8 +13,9 @@ from hypothesis import given, strategies as st
 from biogans import commands
 from biogans.core import models, options, predict
 from biogans.core.gan import ALGORITHMS
-from biogans.core.settings import preset_value, resolve_settings, resolve_sizes
+from biogans.core.settings import average_decay, fade, preset_value, resolve_settings, resolve_sizes
 from biogans.system import arguments
+from biogans.system.errors import InputError
 from conftest import typed
 
 PROGRAMS = [*(f"{name}.py" for name in commands.GROUPS["train and generate"]),
@@ -92,7 +93,7 @@ def test_updates_of_the_critic_in_an_iteration(iteration, updates):
 def test_critics_with_batch_normalisation():
     """All but those with a gradient penalty."""
     assert {name: algorithm.defaults.critic_batch_norm for name, algorithm in ALGORITHMS.items()} == {
-        "GAN": True, "WGAN": True, "WGAN-GP": False, "hinge": True, "R1": False}
+        "GAN": True, "WGAN": True, "WGAN-GP": False, "hinge": True, "R1": False, "RpGAN": False}
 
 
 def test_given_options_override_the_fast_preset():
@@ -111,7 +112,9 @@ def test_given_options_override_the_fast_preset():
     ("-b", 32, "batch_size"), ("--lrD", 0.1, "lrD"), ("--lrG", 0.1, "lrG"), ("--num_D_iters", 3, "num_D_iters"),
     ("--num_G_iters", 2, "num_G_iters"), ("--wgan_clip_value", 0.5, "wgan_clip_value"),
     ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("--r1_gamma", 2.5, "r1_gamma"), ("-s", 0, "seed"),
-    ("--average", 0, "average"), ("--precision", "tf32", "precision")])
+    ("--average", 0, "average"), ("--average_window", 0.05, "average_window"), ("--lr_hold", 0.25, "lr_hold"),
+    ("--r1_gamma_last", 0.5, "r1_gamma_last"), ("--lr_schedule", "cosine", "lr_schedule"),
+    ("--precision", "tf32", "precision")])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_given_options_become_settings(algorithm, option, value, name):
     assert getattr(training("-a", algorithm, option, value), name) == value
@@ -148,11 +151,40 @@ def test_lists():
 
 # ---------------------------------------------------------------------------------------------- invalid values
 
+def test_the_schedule_of_the_learning_rates():
+    """Constant for half of the run by default; then along a straight line or half a cosine, to 0 at its end."""
+    constant, linear, cosine, no_hold = (training("-e", 1000, *words) for words in (
+        (), ("--lr_schedule", "linear"), ("--lr_schedule", "cosine"), ("--lr_schedule", "cosine", "--lr_hold", 0)))
+    at = (0, 499, 500, 750, 999, 1000, 5000)
+    assert [fade(constant, k) for k in at] == [1] * 7
+    assert [fade(linear, k) for k in at] == pytest.approx([1, 1, 1, 0.5, 0.002, 0, 0])
+    assert [fade(cosine, k) for k in at] == pytest.approx([1, 1, 1, 0.5, 9.8696e-6, 0, 0], abs=1e-9)
+    assert [fade(no_hold, k) for k in (0, 250, 500)] == pytest.approx([1, 0.853553, 0.5], rel=1e-5)
+
+
+def test_no_iteration_without_learning():
+    """The horizon is the end of the run unless a longer one is given; a run beyond it is refused with the remedy."""
+    assert training("-e", 1000).horizon == 0
+    assert training("-e", 1000, "--lr_schedule", "linear").horizon == 1000
+    assert training("-e", 1000, "--lr_schedule", "linear", "--horizon", 4000).horizon == 4000
+    with pytest.raises(InputError, match="-e 5000: .* after 4000 iterations .*--start_from"):
+        training("-e", 5000, "--lr_schedule", "linear", "--horizon", 4000)
+
+
+def test_the_window_of_the_average():
+    """A constant decay of 0.99 averages 100 iterations; a window of 5 % averages 50 of 1,000 and 500 of 10,000."""
+    constant, window = training(), training("--average_window", 0.05)
+    assert [average_decay(constant, k) for k in (0, 5000)] == pytest.approx([0.1, 0.99])
+    assert [1 / (1 - average_decay(window, k)) for k in (999, 9999)] == pytest.approx([51, 501])
+    assert average_decay(training("--average", 0), 100) == 0
+
+
 INVALID = [(option, value) for option, values in {
     "-b": (-1, 0, "nan", 1.5, "x", 10**20, ""), "-z": (0, -5, "nan"), "-e": (0, -1, "1e3"), "-g": (0, -1), "-M": (0,),
     "--ngf": (0,), "--ndf": (-3,), "--num_D_iters": (0,), "--num_G_iters": (0,), "-s": (-1, 2**31, "x"),
     "--lrD": (0, -1e-4, "nan", "inf", "x"), "--lrG": ("nan", "-inf"), "--wgan_clip_value": (0, -1, "nan"),
     "--wgangp_lambda": (-1, "nan"), "--r1_gamma": (0, "nan"), "--average": (1, -0.1, "nan"),
+    "--average_window": (1, -0.1), "--lr_hold": (1, "nan"), "--horizon": (0, 1.5), "--lr_schedule": ("step",),
     "--channels": ("0,1", "a", "1.5"), "-a": ("WGANGP", ""), "-m": ("DCGAN-star",), "-o": ("sgd",),
     "--preset": ("slow",), "--save_minutes": (0, "nan"),
     "--keep": (0, -1, "x"), "--augment": ("rotation", "x,affine"), "--keep_every": (0, "nan"),

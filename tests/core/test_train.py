@@ -71,6 +71,19 @@ def test_a_resumed_run_equals_an_uninterrupted_one(here, capsys):
     assert same(state(here / "halves")[0], halves)
 
 
+def test_a_run_with_a_schedule_is_resumed_within_its_horizon(here, run):
+    """The horizon is part of the run: 2 iterations and 2 more equal 4; a longer -e is refused in one line."""
+    falling = ("-a", "RpGAN", "--lr_schedule", "linear", "--horizon", 4)
+    run_train(*falling, "-e", 4, "-c", "whole")
+    run_train(*falling, "-e", 2, "-c", "halves")
+    assert train.main(["-d", "data", "-w", "-e", "4", "-c", "halves"]) == 0
+    name = "weights.combined_model.DCGAN-starshaped.RpGAN.2.h5"
+    (whole, metadata), (halves, _) = (read_weights(here / folder / name) for folder in ("whole", "halves"))
+    assert same(whole, halves) and metadata.training.horizon == 4
+    done = run("train.py", "-d", "data", "-w", "-e", "9", "-c", "halves")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "-e 9: the learning rates become 0" in done.stderr
+
+
 @pytest.mark.parametrize("arguments, command", [
     ("-d data -e 5", "train.py -d data -e 5 -w"), ("--data /scratch/cells -w", "train.py --data cells -w")])
 def test_the_command_that_resumes(monkeypatch, arguments, command):

@@ -12,12 +12,16 @@ FACTORS = ("Alp14", "Tea1")
 NINE = [(architecture, algorithm) for architecture in ("DCGAN", "DCGAN-separable", "DCGAN-starshaped")
         for algorithm in PAPER]
 PAIRS = [*NINE, *((architecture, "WGAN-GP") for architecture in models.ARCHITECTURES
-                  if architecture not in dict(NINE)), ("DCGAN", "hinge"), ("DCGAN", "R1")]
+                  if architecture not in dict(NINE)),
+         ("DCGAN", "hinge"), ("DCGAN", "R1"), ("DCGAN", "RpGAN")]
 
 # `make test` has these pairs, `make test-slow` the others.
-QUICK = {("DCGAN", "WGAN-GP"), ("DCGAN", "hinge"), ("DCGAN", "R1"), ("DCGAN-separable", "WGAN"),
-         ("DCGAN-starshaped", "GAN"), ("DCGAN-multichannel", "WGAN-GP"), ("DCGAN-separable-independent", "WGAN-GP"),
+QUICK = {("DCGAN", "WGAN-GP"), ("DCGAN", "hinge"), ("DCGAN", "R1"), ("DCGAN", "RpGAN"),
+         ("DCGAN-separable", "WGAN"), ("DCGAN-starshaped", "GAN"), ("DCGAN-multichannel", "WGAN-GP"), ("DCGAN-separable-independent", "WGAN-GP"),
          ("InfoGAN", "WGAN-GP")}
+# Everything that changes in the course of a run; iterations 25 to 45 are in the falling part.
+SCHEDULE = {"lr_schedule": "cosine", "lr_hold": 0.2, "horizon": 60, "r1_gamma": 1.0, "r1_gamma_last": 0.1,
+            "average_window": 0.1}
 EVERY_PAIR = [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS]
 
 

@@ -16,7 +16,7 @@ from . import augment, backend_jax, backend_tensorflow, codes, models
 from .dataloader import Batches
 from .gan import ALGORITHMS, information_loss, optimizer
 from .models import NetworkSpec
-from .settings import TrainingSettings
+from .settings import TrainingSettings, average_decay, fade
 
 backend = {"tensorflow": backend_tensorflow, "jax": backend_jax}[lazy.backend()]
 device_name, input_gradient, latent_gradient = backend.device_name, backend.input_gradient, backend.latent_gradient
@@ -59,7 +59,6 @@ class Engine:
         team = team or Team()
         self.spec, self.settings = spec, settings
         self._part = team.part(settings.batch_size)
-        self.algorithm = ALGORITHMS[settings.algorithm](settings)
         self.position = 0
         keras.utils.set_random_seed(settings.seed)
         keras.config.set_dtype_policy("mixed_bfloat16" if settings.precision == "bfloat16" else "float32")
@@ -78,6 +77,8 @@ class Engine:
             self.optimizers = {"generator": self._optimizer(settings.lrG), "critic": self._optimizer(settings.lrD)}
             self.optimizers["generator"].build(self.generator.trainable_variables)
             self.optimizers["critic"].build(self.critic_weights + self.head_weights)
+            self._fade = keras.Variable(1.0, trainable=False, name="fade")
+        self.algorithm = ALGORITHMS[settings.algorithm](settings, self._fade)
         self._distributed = devices * team.number > 1
         self._local_copies: dict[Network, Network] = {}
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
@@ -144,8 +145,8 @@ class Engine:
 
     @property
     def state(self) -> list[Variable]:
-        """All `variables` in one list: everything that an iteration can assign to."""
-        return [variable for part in self.variables.values() for variable in part]
+        """All variables that an iteration reads or assigns to, in one list."""
+        return [variable for part in self.variables.values() for variable in part] + [self._fade]
 
     def _optimizer(self, learning_rate):
         return optimizer(self.settings.optimizer, learning_rate, self.settings.beta_1, self.settings.beta_2)
@@ -157,10 +158,17 @@ class Engine:
         """
         compiled, updates = self.compile(), self.updates(iteration)
         inputs, more = self.random_inputs(batches.take(self.position, updates, self._part))
-        decay = min(self.settings.average, (1 + iteration) / (10 + iteration)) if self.settings.average else 0.0
-        critic_loss, generator_loss = compiled(inputs, more, np.float32(decay))
+        self._set_fade(fade(self.settings, iteration))
+        critic_loss, generator_loss = compiled(inputs, more, np.float32(average_decay(self.settings, iteration)))
         self.position += updates
         return float(critic_loss), float(generator_loss)
+
+    def _set_fade(self, factor):
+        """Multiply the learning rates by the `factor`, and let the algorithm know it."""
+        if self.settings.lr_schedule != "constant":
+            self._fade.assign(factor)
+            self.optimizers["critic"].learning_rate = self.settings.lrD * factor
+            self.optimizers["generator"].learning_rate = self.settings.lrG * factor
 
     def updates(self, iteration: int) -> int:
         """Number of updates of the critics in this iteration, counted from 0."""
@@ -207,7 +215,7 @@ class Engine:
         def losses():
             fake = self.augment_fake(self.generator(inputs.latent, training=True), inputs)
             critic_loss = self._update_critics(inputs, keras.ops.stop_gradient(fake))
-            return self._generator_loss(fake, inputs.latent), critic_loss
+            return self._generator_loss(fake, inputs.latent, inputs), critic_loss
         generator_loss, critic_loss, gradients = self._devices.gradients(losses, weights, self.state)
         self.optimizers["generator"].apply(gradients, weights)
         for k in range(self.settings.num_G_iters - 1):
@@ -218,8 +226,7 @@ class Engine:
 
     def _update_critics(self, inputs, fake):
         """Update all critics once against the images `fake`; returns their mean loss."""
-        real = self.augment_real(self.mirror_and_scale(inputs.real, inputs.mirrored), inputs.changes[:, 0])
-        weights = self.critic_weights
+        real, weights = self.real_images(inputs), self.critic_weights
 
         def losses():
             critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self._scoring
@@ -236,15 +243,20 @@ class Engine:
         weights = self.generator.trainable_variables
 
         def losses():
-            return self._generator_loss(self.augment_fake(self.generator(latent, training=True), inputs), latent), ()
+            fake = self.augment_fake(self.generator(latent, training=True), inputs)
+            return self._generator_loss(fake, latent, inputs), ()
         loss, _, gradients = self._devices.gradients(losses, weights, self.state)
         self.optimizers["generator"].apply(gradients, weights)
         return loss
 
-    def _generator_loss(self, fake, latent):
+    def _generator_loss(self, fake, latent, inputs):
         critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self.critics
-        loss = _mean(self.algorithm.generator_loss(critic(pair, training=True))
-                     for critic, pair in zip(critics, self.critic_inputs(fake), strict=True))
+        of_real = [None] * len(critics)
+        if self.algorithm.paired:
+            real = self.real_images(inputs)
+            of_real = [critic(real[k], training=True) for k, critic in enumerate(critics)]
+        loss = _mean(self.algorithm.generator_loss(critic(pair, training=True), scores)
+                     for critic, pair, scores in zip(critics, self.critic_inputs(fake), of_real, strict=True))
         return self.add_information_loss(loss, critics, fake, latent)
 
     def add_information_loss(self, loss: Tensor, critics: Sequence[Any], fake: Tensor, latent: Tensor) -> Tensor:
@@ -264,6 +276,10 @@ class Engine:
             return [images]
         return [keras.ops.concatenate([images[..., red:red + 1], images[..., greens[0]:greens[-1] + 1]], axis=-1)
                 for red, *greens in self.spec.factor_channels]
+
+    def real_images(self, inputs: CriticBatch) -> Tensor:
+        """The real images (critics, batch, height, width, channels) in [-1, 1], mirrored and augmented."""
+        return self.augment_real(self.mirror_and_scale(inputs.real, inputs.mirrored), inputs.changes[:, 0])
 
     def mirror_and_scale(self, real: Tensor, mirrored: Tensor) -> Tensor:
         """uint8 (critics, batch, height, width, channels) -> float32 in [-1, 1], mirrored by (critics, batch, 2)."""

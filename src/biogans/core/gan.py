@@ -41,14 +41,16 @@ class Algorithm(abc.ABC):
     """Base class of all algorithms.
 
     settings   settings.TrainingSettings of the run, or the c2st.Critic of a two-sample test
+    fade       falls from 1 to 0 in the course of a run with a schedule (settings.fade): a number, or a Keras variable
     """
 
     critic_name = "critic"
     defaults: Defaults
     passes = 6              # of the critic in one of its updates, about: forward and twice backward for real and fake
+    paired = False          # whether the generator's loss compares its images with real ones
 
-    def __init__(self, settings: Any) -> None:
-        self.settings = settings
+    def __init__(self, settings: Any, fade: Any = 1.0) -> None:
+        self.settings, self.fade = settings, fade
 
     @abc.abstractmethod
     def critic_loss(self, critic: Critic, real: Tensor, fake: Tensor, alpha: Tensor,
@@ -62,8 +64,11 @@ class Algorithm(abc.ABC):
         """
 
     @abc.abstractmethod
-    def generator_loss(self, fake_scores: Tensor) -> Tensor:
-        """The scalar that the generator minimises, given the critic's scores (batch,) of its images."""
+    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+        """The scalar that the generator minimises, given the critic's scores (batch,) of its images.
+
+        real_scores   of as many real images, for algorithms that are `paired`
+        """
 
     def critic_updates(self, iteration: int) -> int:
         """Number of updates of the critic in this iteration (counted from 0)."""
@@ -88,7 +93,7 @@ class GAN(Algorithm):
         log_not_d_fake = -keras.ops.softplus(critic(fake, training=True))
         return -keras.ops.mean(log_d_real) - keras.ops.mean(log_not_d_fake)
 
-    def generator_loss(self, fake_scores):
+    def generator_loss(self, fake_scores, real_scores=None):
         """-E log D(G(z))."""
         return keras.ops.mean(keras.ops.softplus(-fake_scores))
 
@@ -105,7 +110,7 @@ class WGAN(Algorithm):
         """E f(G(z)) - E f(x)."""
         return keras.ops.mean(critic(fake, training=True)) - keras.ops.mean(critic(real, training=True))
 
-    def generator_loss(self, fake_scores):
+    def generator_loss(self, fake_scores, real_scores=None):
         """-E f(G(z))."""
         return -keras.ops.mean(fake_scores)
 
@@ -141,7 +146,7 @@ class WGANGP(Algorithm):
         penalty = keras.ops.mean(keras.ops.square(slope - 1))
         return keras.ops.mean(fake_scores) - keras.ops.mean(real_scores) + self.settings.wgangp_lambda * penalty
 
-    def generator_loss(self, fake_scores):
+    def generator_loss(self, fake_scores, real_scores=None):
         """-E f(G(z))."""
         return -keras.ops.mean(fake_scores)
 
@@ -160,7 +165,7 @@ class Hinge(Algorithm):
         return (keras.ops.mean(keras.ops.relu(1 - critic(real, training=True)))
                 + keras.ops.mean(keras.ops.relu(1 + critic(fake, training=True))))
 
-    def generator_loss(self, fake_scores):
+    def generator_loss(self, fake_scores, real_scores=None):
         """-E f(G(z))."""
         return -keras.ops.mean(fake_scores)
 
@@ -177,9 +182,53 @@ class R1(GAN):
 
     def critic_loss(self, critic, real, fake, alpha, input_gradient):
         """-E log D(x) - E log(1 - D(G(z))) + gamma / 2 E |grad D(x)|^2, where grad D is the gradient of the score."""
-        slopes = keras.ops.sum(keras.ops.square(input_gradient(critic, real)), axis=(1, 2, 3))
-        penalty = self.settings.r1_gamma / 2 * keras.ops.mean(slopes)
+        penalty = self.gamma(real) / 2 * _squared_slope(input_gradient(critic, real))
         return super().critic_loss(critic, real, fake, alpha, input_gradient) + penalty
+
+    def gamma(self, images: Tensor) -> Any:
+        """The penalty's weight for a batch of images: as given, on its way to its last value, or by default_gamma."""
+        first, last = self.settings.r1_gamma, self.settings.r1_gamma_last
+        if first is None:
+            height, width = images.shape[1:3]
+            return default_gamma(height, width, self.settings.batch_size)
+        return first if last is None else last + (first - last) * self.fade
+
+
+class RpGAN(R1):
+    """Relativistic pairing with R1 and R2: a real image should look more real than the generated one of its pair.
+
+    Jolicoeur-Martineau (2018) compares the images of a pair; Huang et al. (2024, "The GAN is dead; long live the GAN!",
+    eq. 2 to 4) penalise the critic's slope at real and at generated images, which makes the game converge. The scores
+    have no zero, so the critic is no discriminator.
+    """
+
+    critic_name = "critic"
+    paired = True
+
+    def critic_loss(self, critic, real, fake, alpha, input_gradient):
+        """E log(1 + exp(f(G(z)) - f(x))) + gamma / 2 (E |grad f(x)|^2 + E |grad f(G(z))|^2)."""
+        images = keras.ops.concatenate([real, fake])
+        real_scores, fake_scores = keras.ops.split(critic(images, training=True), 2)
+        # A mean over all images is half the sum of both means.
+        penalty = self.gamma(real) * _squared_slope(input_gradient(critic, images))
+        return keras.ops.mean(keras.ops.softplus(fake_scores - real_scores)) + penalty
+
+    def generator_loss(self, fake_scores, real_scores=None):
+        """E log(1 + exp(f(x) - f(G(z))))."""
+        return keras.ops.mean(keras.ops.softplus(real_scores - fake_scores))
+
+
+def default_gamma(height: int, width: int, batch_size: int) -> float:
+    """Weight of R1's penalty for images of this size: 0.0002 pixels / batch size (Karras et al. 2020, appendix C).
+
+    The slope with respect to all pixels grows with their number; small batches need a smoother critic.
+    """
+    return 2e-4 * height * width / batch_size
+
+
+def _squared_slope(gradient):
+    """Mean over a batch of the squared norm of each image's gradient."""
+    return keras.ops.mean(keras.ops.sum(keras.ops.square(gradient), axis=(1, 2, 3)))
 
 
 def information_loss(answers: Tensor, z: Tensor, codes: Sequence[Code], settings: Any) -> Tensor:
@@ -202,5 +251,6 @@ def information_loss(answers: Tensor, z: Tensor, codes: Sequence[Code], settings
     return loss
 
 
-ALGORITHMS: dict[str, type[Algorithm]] = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP, "hinge": Hinge, "R1": R1}
+ALGORITHMS: dict[str, type[Algorithm]] = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP, "hinge": Hinge, "R1": R1,
+                                          "RpGAN": RpGAN}
 PAPER = ("GAN", "WGAN", "WGAN-GP")          # the algorithms that Osokin et al. compare

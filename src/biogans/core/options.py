@@ -10,7 +10,7 @@ from . import settings
 from .augment import POLICIES
 from .gan import ALGORITHMS
 from .models import ARCHITECTURES, INITIALIZERS
-from .settings import PRECISIONS, PRESETS
+from .settings import FADES, PRECISIONS, PRESETS
 
 Group = Any             # for type hints: a parser of argparse, or a group of its options
 
@@ -76,12 +76,16 @@ def _add_training(group):
     group.add_argument("--preset", type=arguments.one_of(PRESETS), default="paper", metavar="NAME",
                        help="defaults of options not given: paper | fast (for CPUs) | infogan; default=paper")
     add_learning(group)
-    rare(group.add_argument("--r1_gamma", type=arguments.positive_float, default=10.0, metavar="G",
-                            help="weight of R1's gradient penalty; default=10"))
+    _add_schedule(group)
+    rare(group.add_argument("--r1_gamma", type=arguments.positive_float, default=None, metavar="G",
+                            help="weight of the gradient penalty of R1 and RpGAN; default: 0.0002 pixels / batch size, "
+                                 "0.096 for 48x80 pixels and batches of 8"))
+    rare(group.add_argument("--r1_gamma_last", type=arguments.positive_float, default=None, metavar="G",
+                            help="let --r1_gamma move to this value as the learning rates fall (--lr_schedule)"))
     rare(group.add_argument("--num_D_iters", type=arguments.positive_int, default=None, metavar="N",
-                            help="updates of the discriminator/critic per iteration; default: 1 for GAN and R1, 5 for "
-                                 "WGAN, WGAN-GP and hinge (WGAN: 100 in each of the first 25 iterations and in every "
-                                 "500th, unless this option is given)"))
+                            help="updates of the discriminator/critic per iteration; default: 1 for GAN, R1 and "
+                                 "RpGAN, 5 for WGAN, WGAN-GP and hinge (WGAN: 100 in each of the first 25 iterations "
+                                 "and in every 500th, unless this option is given)"))
     rare(group.add_argument("--num_G_iters", type=arguments.positive_int, default=1, metavar="N",
                             help="updates of the generator per iteration; default=1"))
     rare(group.add_argument("--categorical_weight", type=arguments.positive_float, default=1.0, metavar="L",
@@ -92,9 +96,12 @@ def _add_training(group):
                        help=f"augmentation for hundreds of images or fewer: {', '.join(POLICIES)}; default: none")
     rare(group.add_argument("--no_flips", action="store_true",
                             help="disable random mirroring: for digits and other images with a definite orientation"))
-    rare(group.add_argument("--average", type=arguments.decay, default=None, metavar="DECAY",
+    rare(group.add_argument("--average", type=arguments.below_one, default=None, metavar="DECAY",
                             help="decay of the moving average of the generator's weights, from which samples and "
                                  "weights.generator come; 0 for the current weights; default=0.99"))
+    rare(group.add_argument("--average_window", type=arguments.below_one, default=None, metavar="PART",
+                            help="average over about this part of the iterations so far, for example 0.05, so that the "
+                                 "average follows the training early and is steady late; instead of --average"))
     group.add_argument("-s", "--seed", type=arguments.seed, default=42, metavar="N",
                        help="random seed; default=42, the answer to the ultimate question")
 
@@ -166,6 +173,17 @@ def add_algorithm(group: Group, mark: Callable = lambda action: action) -> None:
     """-a; `mark` is applied to it, for example arguments.rare."""
     mark(group.add_argument("-a", "--gan_algorithm", type=arguments.one_of(ALGORITHMS), default=None, metavar="NAME",
                             help=f"training algorithm: {' | '.join(ALGORITHMS)}; default=WGAN-GP"))
+
+
+def _add_schedule(group):
+    rare(group.add_argument("--lr_schedule", type=arguments.one_of(FADES), default=None, metavar="NAME",
+                            help="constant | linear | cosine: how the learning rates fall to 0 at the end of the run; "
+                                 "default=constant"))
+    rare(group.add_argument("--lr_hold", type=arguments.below_one, default=None, metavar="PART",
+                            help="part of the run during which they stay constant first; default=0.5"))
+    rare(group.add_argument("--horizon", type=arguments.positive_int, default=None, metavar="N",
+                            help="iteration in which they become 0; default: the last (-e). It is stored with the run: "
+                                 "to resume with a longer -e, begin with a horizon beyond it"))
 
 
 def add_learning(group: Group) -> None:

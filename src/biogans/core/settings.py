@@ -6,7 +6,8 @@ The paper's defaults are part of each algorithm (gan.py); the presets below repl
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +47,15 @@ class TrainingSettings:
     wgan_clip_value           WGAN: bound of the critic's weights
     wgangp_lambda             WGAN-GP: weight of the gradient penalty
     average                   decay of the moving average of the generator's weights, 0 for none
+    average_window            the same as a part of the iterations so far, instead of `average`; 0: constant decay
+    lr_schedule               a name in FADES: how the learning rates end
+    lr_hold                   part of the horizon during which they are constant
+    horizon                   iterations after which they, and the algorithm's fade, have become 0
     seed                      of everything random
     precision                 a name in PRECISIONS
     augment                   names in augment.POLICIES
-    r1_gamma                  R1: weight of the gradient penalty
+    r1_gamma                  R1, RpGAN: weight of the gradient penalty; None: gan.default_gamma
+    r1_gamma_last             its value when the learning rates have become 0; None: r1_gamma
     flips                     whether images are mirrored at random
     categorical_weight,
     continuous_weight         InfoGAN: lambda of each kind of code
@@ -71,11 +77,47 @@ class TrainingSettings:
     precision: str
     # Older checkpoints lack the settings with a default and were trained with it.
     augment: tuple[str, ...] = ()
-    r1_gamma: float = 10.0
+    r1_gamma: float | None = 10.0
+    r1_gamma_last: float | None = None
     flips: bool = True
     categorical_weight: float = 1.0
     continuous_weight: float = 0.5
     critic_bursts: bool = True
+    lr_schedule: str = "constant"
+    lr_hold: float = 0.5
+    horizon: int = 0
+    average_window: float = 0.0
+
+
+# Learning rates as functions of the part of a run that has passed since they began to fall.
+FADES: dict[str, Callable[[float], float]] = {
+    "constant": lambda part: 1.0,
+    "linear": lambda part: 1 - part,
+    "cosine": lambda part: (1 + math.cos(math.pi * part)) / 2,
+}
+
+
+def fade(settings: TrainingSettings, iteration: int) -> float:
+    """Factor of the learning rates in an iteration, counted from 0: 1 at first, and 0 from the horizon on.
+
+    It depends on nothing else, so a resumed run continues exactly. The cosine is that of Loshchilov & Hutter (2017,
+    eq. 5).
+    """
+    start = settings.lr_hold * settings.horizon
+    part = min(max(0.0, iteration - start) / max(settings.horizon - start, 1), 1.0)
+    return FADES[settings.lr_schedule](part)
+
+
+def average_decay(settings: TrainingSettings, iteration: int) -> float:
+    """Decay of the moving average of the generator's weights in an iteration, counted from 0.
+
+    It is constant after some start, or keeps a window of the same part of the iterations so far, as in the averages of
+    Karras et al. (2024, sec. 3.1), so that it may grow with the run: early weights are forgotten, late ones averaged.
+    """
+    if settings.average_window:
+        window = settings.average_window * (1 + iteration)
+        return window / (1 + window)
+    return min(settings.average, (1 + iteration) / (10 + iteration)) if settings.average else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,10 +230,19 @@ def stored_network(path: str | Path, stored: dict[str, Any]) -> models.NetworkSp
 # ---------------------------------------------------------------------------------------------- from options
 
 def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
-    """The TrainingSettings of train.py's options: as given, else from the preset, else the algorithm's defaults."""
+    """The TrainingSettings of train.py's options: as given, else from the preset, else the algorithm's defaults.
+
+    Raises InputError if iterations are left in which the learning rates are 0.
+    """
     algorithm = options.gan_algorithm or "WGAN-GP"
     defaults = ALGORITHMS[algorithm].defaults
     optimizer = defaults.optimizer if options.optimizer in (None, "default") else options.optimizer
+    schedule = preset_value(options, "lr_schedule", "constant")
+    horizon = 0 if schedule == "constant" else options.horizon or options.epochs
+    if horizon and options.epochs > horizon:
+        raise InputError(f"-e {options.epochs}: the learning rates become 0 after {horizon} iterations (--horizon), "
+                         f"and nothing is learnt after that: leave out -e, or begin a new run, with --start_from "
+                         f"FILE for this generator")
     lr_d = defaults.lr_d if optimizer == defaults.optimizer else {"adam": 1e-4, "rmsprop": 5e-5}[optimizer]
     return TrainingSettings(
         algorithm=algorithm, optimizer=optimizer, beta_1=defaults.beta_1, beta_2=defaults.beta_2,
@@ -200,7 +251,10 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
         num_D_iters=preset_value(options, "num_D_iters", defaults.critic_updates), num_G_iters=options.num_G_iters,
         wgan_clip_value=options.wgan_clip_value, wgangp_lambda=options.wgangp_lambda,
         average=preset_value(options, "average", 0.99), seed=options.seed, precision=options.precision,
-        r1_gamma=options.r1_gamma, augment=preset_value(options, "augment", ()), flips=not options.no_flips,
+        lr_schedule=schedule, lr_hold=preset_value(options, "lr_hold", 0.5), horizon=horizon,
+        average_window=preset_value(options, "average_window", 0.0),
+        r1_gamma=options.r1_gamma, r1_gamma_last=options.r1_gamma_last,
+        augment=preset_value(options, "augment", ()), flips=not options.no_flips,
         categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight,
         critic_bursts=options.num_D_iters is None if options.critic_bursts is None else options.critic_bursts)
 

@@ -230,6 +230,8 @@ def _distance(log):
 
 
 def _in_words(value):
+    if value is None:
+        return "by default"
     return ",".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else str(value)
 
 

@@ -146,7 +146,7 @@ seed = checked(int, lambda number: 0 <= number < 2**31, "a whole number from 0 t
 index = checked(int, lambda number: 0 <= number < 2**31, "a whole number, 0 or more")
 at_least_two = checked(int, lambda number: 2 <= number < 2**31, "a whole number above 1")
 positive_float = checked(float, lambda number: 0 < number < float("inf"), "a number above 0")
-decay = checked(float, lambda number: 0 <= number < 1, "a number from 0 up to, but not including, 1")
+below_one = checked(float, lambda number: 0 <= number < 1, "a number from 0 up to, but not including, 1")
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

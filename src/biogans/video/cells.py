@@ -228,7 +228,7 @@ def parser():
     p.add_argument("--pixel_size", type=arguments.positive_float, default=None, metavar="µm",
                    help="µm per pixel")
     p.add_argument("--name", default="", metavar="NAME", help="name of the data set; default: that of the folder")
-    p.add_argument("--test", type=arguments.decay, default=0.2, metavar="FRACTION",
+    p.add_argument("--test", type=arguments.below_one, default=0.2, metavar="FRACTION",
                    help="fraction of the fields of each class to hold out for testing; default=0.2")
     p.add_argument("-s", "--seed", type=arguments.seed, default=42, metavar="N",
                    help="random seed for the choice of these fields; default=42")

@@ -90,9 +90,9 @@ def _add_crops(group):
                        help="average NxN pixels into one at the end; default=1")
     group.add_argument("--crops", choices=("structures", "grid"), default="structures",
                        help="crops around the densest structures, or side by side; default=structures")
-    group.add_argument("--least", type=arguments.decay, default=0.05, metavar="FRACTION",
+    group.add_argument("--least", type=arguments.below_one, default=0.05, metavar="FRACTION",
                        help="smallest fraction of a crop that structures must cover; default=0.05")
-    group.add_argument("--focus", type=arguments.decay, default=0.6, metavar="FRACTION",
+    group.add_argument("--focus", type=arguments.below_one, default=0.6, metavar="FRACTION",
                        help="smallest sharpness of a crop, relative to what is typical of its video; 0 keeps blurred "
                             "ones; default=0.6")
 
@@ -100,7 +100,7 @@ def _add_crops(group):
 def _add_files(group):
     group.add_argument("-o", "--output", metavar="DATA", required=True, help="data folder, required")
     group.add_argument("--name", default="", metavar="NAME", help="name of the data set; default: that of the folder")
-    group.add_argument("--test", type=arguments.decay, default=0.2, metavar="FRACTION",
+    group.add_argument("--test", type=arguments.below_one, default=0.2, metavar="FRACTION",
                        help="fraction of the videos of each class to hold out for testing; default=0.2")
     group.add_argument("-s", "--seed", type=arguments.seed, default=42, metavar="N",
                        help="random seed for the choice of these videos; default=42")
