@@ -157,6 +157,27 @@ def test_each_critic_receives_red_and_its_own_green():
     assert np.array_equal(pairs[0], cells[..., [0, 1]]) and np.array_equal(pairs[1], cells[..., [0, 2]])
 
 
+def test_variety_compares_cells_of_one_red():
+    """Latents come in pairs that share the red part; the term lets greens of one red differ more than without it."""
+    changes = {"variety": 100.0, "green_variance": (0.05, 0.05)}
+    run, plain = engine("DCGAN-starshaped", **changes), engine("DCGAN-starshaped")
+    latent = run.random_inputs(batches("DCGAN-starshaped", run.settings).take(0, 1))[0].latent[0]
+    assert np.array_equal(latent[0, :3], latent[1, :3]) and not np.array_equal(latent[0, 3:], latent[1, 3:])
+    assert not np.array_equal(latent[1, :3], latent[2, :3])
+    spread = []
+    for one in (run, plain):
+        for iteration in range(20):
+            one.iterate(iteration, batches("DCGAN-starshaped", one.settings))
+        cells = one.generate(one.grid_latents(4, 8)).reshape(4, 8, *plain.generator.output_shape[1:])
+        spread.append(cells.std(axis=1).mean(axis=(0, 1, 2)))
+    assert spread[0][0] == pytest.approx(0, abs=1e-6) and (spread[0][1:] > 1.2 * spread[1][1:]).all()
+
+
+def test_a_batch_without_pairs():
+    with pytest.raises(InputError, match="--variety compares pairs.*multiple of 2"):
+        engine("DCGAN-starshaped", variety=1.0, batch_size=5)
+
+
 def test_random_numbers_are_a_function_of_the_position():
     """They differ between positions and between purposes, but not between iterations; so runs can be resumed."""
     run = engine(num_G_iters=3)

@@ -5,7 +5,7 @@ import pytest
 
 from biogans.core import models
 from biogans.core.engine import input_gradient
-from biogans.core.gan import ALGORITHMS, GAN, PAPER, R1, WGAN, WGANGP, Hinge, RpGAN, default_gamma
+from biogans.core.gan import ALGORITHMS, GAN, PAPER, R1, WGAN, WGANGP, Hinge, RpGAN, default_gamma, pair_variance, variety_loss
 from biogans.system.lazy import keras, tensorflow as tf
 from networks import settings, spec
 
@@ -164,6 +164,25 @@ def test_the_default_weight_of_r1_follows_pixels_and_batch():
     images = tf.zeros((5, 48, 80, 2))
     assert R1(settings("R1", batch_size=8)).gamma(images) == pytest.approx(0.096)
     assert R1(settings("R1", r1_gamma=10.0)).gamma(images) == 10
+
+
+def test_the_variance_between_two_images_of_a_pair():
+    """Noise of standard deviation 0.1 inside bright cells has a variance of 0.01; the background does not count."""
+    rng, inside = np.random.default_rng(0), np.zeros((40, 24, 24, 1))
+    inside[:, 4:20, 4:20] = 1
+    pixels = inside * (0.6 + np.array([0, 0.1, 0.05]) * rng.standard_normal((40, 24, 24, 3)))
+    variance = pair_variance(2 * pixels[:20] - 1, 2 * pixels[20:] - 1)
+    assert np.array(variance) == pytest.approx([0, 0.01, 0.0025], rel=0.05)
+
+
+def test_variety_is_rewarded_up_to_what_is_wanted():
+    """0 for greens that vary enough; 1 for greens that a red determines; half way in between."""
+    red, greens = np.full((6, 8, 8, 1), 0.5), np.zeros((6, 8, 8, 2))
+    greens[1::2, ..., 0], greens[1::2, ..., 1] = 0.4, 0.2       # variances 0.4^2 / 8 and 0.2^2 / 8 in each pair
+    cells = np.concatenate([red, greens], axis=-1)
+    for wanted, expected in (((0.02, 0.005), 0), ((0.01, 0.001), 0), ((0.04, 0.01), 0.5), ((0.02, 0.01), 0.25)):
+        assert float(variety_loss(cells, (1, 2), wanted)) == pytest.approx(expected)
+    assert float(variety_loss(np.repeat(cells[::2], 2, axis=0), (1, 2), (0.02, 0.005))) == 1
 
 
 def test_the_papers_defaults():

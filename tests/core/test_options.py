@@ -7,13 +7,14 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from biogans import commands
-from biogans.core import models, options, predict
+from biogans.core import dataloader, models, options, predict
 from biogans.core.gan import ALGORITHMS
-from biogans.core.settings import average_decay, fade, preset_value, resolve_settings, resolve_sizes
+from biogans.core.settings import average_decay, fade, preset_value, resolve_settings, resolve_sizes, with_variances
 from biogans.system import arguments
 from biogans.system.errors import InputError
 from conftest import typed
@@ -177,6 +178,25 @@ def test_the_window_of_the_average():
     assert [average_decay(constant, k) for k in (0, 5000)] == pytest.approx([0.1, 0.99])
     assert [1 / (1 - average_decay(window, k)) for k in (999, 9999)] == pytest.approx([51, 501])
     assert average_decay(training("--average", 0), 100) == 0
+
+
+def test_variety_is_for_networks_that_separate_red():
+    assert training("--variety", 2).variety == 2 and training().variety == 0
+    with pytest.raises(InputError, match="DCGAN generates red and green together"):
+        training("-m", "DCGAN", "--variety", 2)
+
+
+def test_the_variety_of_neighbours_in_red():
+    """Of cells in pairs of nearly equal red, whose greens differ by noise of standard deviation 0.1: 0.8 of 0.01."""
+    rng = np.random.default_rng(0)
+    red = np.repeat(rng.uniform(0.2, 1, (50, 16, 16, 1)), 2, axis=0) + rng.normal(0, 0.01, (100, 16, 16, 1))
+    green = 0.5 + rng.normal(0, 0.1, (100, 16, 16, 1))
+    pixels = np.clip(np.concatenate([red, green], axis=-1) * 255, 0, 255).astype(np.uint8)[rng.permutation(100)]
+    images = dataloader.Images(pixels, np.zeros(100, int), ("Tea1",))
+    spec = models.NetworkSpec("DCGAN-separable", 16, 16, 2, ("Tea1",))
+    settings = with_variances(training("-m", "DCGAN-separable", "--variety", 1), spec, images)
+    assert settings.green_variance == pytest.approx([0.008], rel=0.05)
+    assert with_variances(training(), spec, images).green_variance == ()
 
 
 INVALID = [(option, value) for option, values in {

@@ -1,7 +1,7 @@
 """One iteration of a training: its inputs, its losses and the variables it updates; see also backend_<name>.py."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from ..system.pixels import to_signed
 from ..system.workers import Team
 from . import augment, backend_jax, backend_tensorflow, codes, models
 from .dataloader import Batches
-from .gan import ALGORITHMS, information_loss, optimizer
+from .gan import ALGORITHMS, information_loss, mean, optimizer, variety_loss
 from .models import NetworkSpec
 from .settings import TrainingSettings, average_decay, fade
 
@@ -58,6 +58,9 @@ class Engine:
         """
         team = team or Team()
         self.spec, self.settings = spec, settings
+        if settings.variety and settings.batch_size % (2 * devices * team.number):
+            raise InputError(f"--variety compares pairs of cells, and {settings.batch_size} is no multiple of "
+                             f"{2 * devices * team.number}: choose another --batch_size")
         self._part = team.part(settings.batch_size)
         self.position = 0
         keras.utils.set_random_seed(settings.seed)
@@ -193,7 +196,11 @@ class Engine:
         return CriticBatch(real, *map(np.array, (mirrored, latent, alpha, changes))), more
 
     def _latents(self, shape, *purpose):
-        return codes.from_normal(self._random(*purpose).standard_normal(shape, np.float32), self.spec.codes)
+        z = self._random(*purpose).standard_normal(shape, np.float32)
+        if self.settings.variety:       # pairs of cells with the same red
+            pairs = z.reshape(-1, 2, self.spec.nz)
+            z = self.spec.share_red(pairs).reshape(shape)
+        return codes.from_normal(z, self.spec.codes)
 
     def _random(self, *purpose):
         return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=purpose))
@@ -213,9 +220,10 @@ class Engine:
         weights = self.generator.trainable_variables
 
         def losses():
-            fake = self.augment_fake(self.generator(inputs.latent, training=True), inputs)
+            cells = self.generator(inputs.latent, training=True)
+            fake = self.augment_fake(cells, inputs)
             critic_loss = self._update_critics(inputs, keras.ops.stop_gradient(fake))
-            return self._generator_loss(fake, inputs.latent, inputs), critic_loss
+            return self._generator_loss(cells, fake, inputs.latent, inputs), critic_loss
         generator_loss, critic_loss, gradients = self._devices.gradients(losses, weights, self.state)
         self.optimizers["generator"].apply(gradients, weights)
         for k in range(self.settings.num_G_iters - 1):
@@ -230,8 +238,8 @@ class Engine:
 
         def losses():
             critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self._scoring
-            loss = _mean(self.algorithm.critic_loss(critic, real[k], pair, inputs.alpha[k], input_gradient)
-                         for k, (critic, pair) in enumerate(zip(critics, self.critic_inputs(fake), strict=True)))
+            loss = mean(self.algorithm.critic_loss(critic, real[k], pair, inputs.alpha[k], input_gradient)
+                        for k, (critic, pair) in enumerate(zip(critics, self.critic_inputs(fake), strict=True)))
             return self.add_information_loss(loss, critics, fake, inputs.latent), ()
         loss, _, gradients = self._devices.gradients(losses, weights + self.head_weights, self.state)
         self.optimizers["critic"].apply(gradients, weights + self.head_weights)
@@ -243,20 +251,24 @@ class Engine:
         weights = self.generator.trainable_variables
 
         def losses():
-            fake = self.augment_fake(self.generator(latent, training=True), inputs)
-            return self._generator_loss(fake, latent, inputs), ()
+            cells = self.generator(latent, training=True)
+            return self._generator_loss(cells, self.augment_fake(cells, inputs), latent, inputs), ()
         loss, _, gradients = self._devices.gradients(losses, weights, self.state)
         self.optimizers["generator"].apply(gradients, weights)
         return loss
 
-    def _generator_loss(self, fake, latent, inputs):
+    def _generator_loss(self, cells, fake, latent, inputs):
+        """The generator's loss for `cells` from `latent`; `fake` are the same cells, augmented."""
         critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self.critics
         of_real = [None] * len(critics)
         if self.algorithm.paired:
             real = self.real_images(inputs)
             of_real = [critic(real[k], training=True) for k, critic in enumerate(critics)]
-        loss = _mean(self.algorithm.generator_loss(critic(pair, training=True), scores)
-                     for critic, pair, scores in zip(critics, self.critic_inputs(fake), of_real, strict=True))
+        loss = mean(self.algorithm.generator_loss(critic(pair, training=True), scores)
+                    for critic, pair, scores in zip(critics, self.critic_inputs(fake), of_real, strict=True))
+        if self.settings.variety:
+            greens = [green for _, *own in self.spec.factor_channels for green in own]
+            loss += self.settings.variety * variety_loss(cells, greens, self.settings.green_variance)
         return self.add_information_loss(loss, critics, fake, latent)
 
     def add_information_loss(self, loss: Tensor, critics: Sequence[Any], fake: Tensor, latent: Tensor) -> Tensor:
@@ -385,11 +397,6 @@ def seconds_per_image(network: Network) -> float:
         return min(times)
 
     return max(0.0, shortest(FEW) - shortest(1)) / (FEW - 1)
-
-
-def _mean(losses: Iterable[Any]) -> Any:
-    losses = list(losses)
-    return sum(losses) / len(losses)
 
 
 def _check_devices(devices, batch_size):

@@ -6,11 +6,13 @@ class and register it in ALGORITHMS; devices, files and options are handled else
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..system.lazy import Tensor, Variable, keras
 from .codes import Code
+
+BODY = 0.1                              # brightness, mean over the channels, above which a pixel belongs to the cell
 
 Critic = Callable[..., Tensor]          # critic(images, training=…) -> scores
 
@@ -231,6 +233,32 @@ def _squared_slope(gradient):
     return keras.ops.mean(keras.ops.sum(keras.ops.square(gradient), axis=(1, 2, 3)))
 
 
+def variety_loss(cells: Tensor, greens: Sequence[int], wanted: Sequence[float]) -> Tensor:
+    """The generator's term against mode collapse given red: mean over greens of max(0, 1 - variance / wanted variance).
+
+    Nothing else asks for it: a critic sees one green for each red, so a green that is a function of its red can look
+    right. Yang et al. (2019, eq. 4) also reward the difference between two images of one condition, up to a bound.
+
+    cells    (batch, height, width, channels) in [-1, 1]; each cell of even number has the red of the next one
+    greens   positions of the greens among the channels
+    wanted   the variance of each green, as of pair_variance
+    """
+    variance = pair_variance(cells[0::2], cells[1::2])
+    return mean(keras.ops.relu(1 - variance[green] / bound) for green, bound in zip(greens, wanted, strict=True))
+
+
+def pair_variance(first: Tensor, second: Tensor) -> Tensor:
+    """Variance of each channel (channels,) between the two images of a pair, mean over the pixels inside the cells.
+
+    first, second   images (pairs, height, width, channels) in [-1, 1]; variances are of pixels in [0, 1]
+    """
+    ops = keras.ops
+    brightness = ops.mean(first + second, axis=-1, keepdims=True) / 4 + 0.5
+    inside = ops.stop_gradient(ops.cast(brightness > BODY, first.dtype))
+    squares = ops.square(first - second) / 8            # (a - b)^2 / 2 is unbiased; [-1, 1] is twice as wide as [0, 1]
+    return ops.sum(inside * squares, axis=(0, 1, 2)) / ops.maximum(ops.sum(inside), 1)
+
+
 def information_loss(answers: Tensor, z: Tensor, codes: Sequence[Code], settings: Any) -> Tensor:
     """InfoGAN's term in the loss of both networks: minus the information that Q recovers (Chen et al. 2016, eq. 6).
 
@@ -249,6 +277,12 @@ def information_loss(answers: Tensor, z: Tensor, codes: Sequence[Code], settings
         else:
             loss += settings.continuous_weight * ops.mean(ops.square(truth - answer))
     return loss
+
+
+def mean(losses: Iterable[Any]) -> Any:
+    """Mean of several scalars."""
+    losses = list(losses)
+    return sum(losses) / len(losses)
 
 
 ALGORITHMS: dict[str, type[Algorithm]] = {"GAN": GAN, "WGAN": WGAN, "WGAN-GP": WGANGP, "hinge": Hinge, "R1": R1,

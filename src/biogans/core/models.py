@@ -101,7 +101,7 @@ class NetworkSpec:
     @property
     def separates_red(self) -> bool:
         """Whether red has its own part of z and of every layer."""
-        return ARCHITECTURES[self.architecture].generator in (dcgan_starshaped, dcgan_separable_independent)
+        return ARCHITECTURES[self.architecture].separates_red
 
     @property
     def red_nz(self) -> int:
@@ -233,6 +233,11 @@ class Architecture(NamedTuple):
     composites: bool = False
     own_reds: bool = False
     has_codes: bool = False
+
+    @property
+    def separates_red(self) -> bool:
+        """Whether red has its own part of z and of every layer."""
+        return self.generator in (dcgan_starshaped, dcgan_separable_independent)
 
 
 ARCHITECTURES = {

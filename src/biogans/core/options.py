@@ -92,6 +92,9 @@ def _add_training(group):
                             help="InfoGAN: weight of the categorical codes in both losses; default=1"))
     rare(group.add_argument("--continuous_weight", type=arguments.positive_float, default=0.5, metavar="L",
                             help="InfoGAN: weight of the continuous codes in both losses; default=0.5"))
+    rare(group.add_argument("--variety", type=arguments.positive_float, default=None, metavar="W",
+                            help="separable and star-shaped networks: weight of a term that lets the greens of one red "
+                                 "vary as among training cells of similar red; default: none"))
     group.add_argument("--augment", type=arguments.some_of(POLICIES), default=None, metavar="NAME,NAME",
                        help=f"augmentation for hundreds of images or fewer: {', '.join(POLICIES)}; default: none")
     rare(group.add_argument("--no_flips", action="store_true",

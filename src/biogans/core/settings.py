@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import __version__
 from ..system.errors import InputError
+from ..system.lazy import keras
+from ..system.pixels import to_signed
 from . import codes, models
-from .gan import ALGORITHMS
+from .gan import ALGORITHMS, pair_variance
 
 if TYPE_CHECKING:               # it imports Pillow, which no parser needs
     from .dataloader import Images
@@ -28,6 +32,8 @@ FAST_GAN: dict[str, Any] = {"ngf": 16, "ndf": 16, "batch_size": 8, "lrG": 1e-3, 
 INFOGAN: dict[str, Any] = {"ngf": 32, "ndf": 32, "lrG": 1e-3, "average": 0.998, "augment": ("affine",)}
 PRESETS: dict[str, dict[str, Any]] = {"paper": {}, "fast": FAST, "infogan": INFOGAN}
 PRECISIONS = ("float32", "tf32", "bfloat16")
+SAMPLE, CANDIDATES = 256, 4096  # images whose neighbours in red are sought, and images that can be neighbours
+OWN_PART = 0.8                  # of the variance among neighbours; their reds differ a little, which adds the rest
 FORMAT = 1                      # version of the metadata in weights files
 SHAPING = ("network_model", "ngf", "ndf", "nz", "init", "categorical", "continuous")    # options that shape networks
 LARGEST_NUMBER = 1 << 16        # filters, latent variables or pixels per side that a file may ask for
@@ -47,6 +53,8 @@ class TrainingSettings:
     wgan_clip_value           WGAN: bound of the critic's weights
     wgangp_lambda             WGAN-GP: weight of the gradient penalty
     average                   decay of the moving average of the generator's weights, 0 for none
+    variety                   weight of gan.variety_loss, for networks that separate red
+    green_variance            variance of each green that it asks for
     average_window            the same as a part of the iterations so far, instead of `average`; 0: constant decay
     lr_schedule               a name in FADES: how the learning rates end
     lr_hold                   part of the horizon during which they are constant
@@ -87,6 +95,8 @@ class TrainingSettings:
     lr_hold: float = 0.5
     horizon: int = 0
     average_window: float = 0.0
+    variety: float = 0.0
+    green_variance: tuple[float, ...] = ()
 
 
 # Learning rates as functions of the part of a run that has passed since they began to fall.
@@ -188,7 +198,8 @@ class Metadata:
                  and training.get("algorithm") in list(ALGORITHMS) and isinstance(images.get("channels"), list)
                  and all(type(channel) is int and 0 < channel <= 4 for channel in images["channels"]))
         try:
-            settings = TrainingSettings(**training | {"augment": tuple(training.get("augment", ()))}) if valid else None
+            lists = {name: tuple(training.get(name, ())) for name in ("augment", "green_variance")} if valid else {}
+            settings = TrainingSettings(**training | lists) if valid else None
         except TypeError:
             settings = None
         if settings is None:
@@ -243,6 +254,10 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
         raise InputError(f"-e {options.epochs}: the learning rates become 0 after {horizon} iterations (--horizon), "
                          f"and nothing is learnt after that: leave out -e, or begin a new run, with --start_from "
                          f"FILE for this generator")
+    separates_red = models.ARCHITECTURES[options.network_model].separates_red
+    if options.variety and not separates_red:
+        raise InputError(f"--variety: {options.network_model} generates red and green together: leave it out, or use "
+                         f"-m DCGAN-separable or DCGAN-starshaped")
     lr_d = defaults.lr_d if optimizer == defaults.optimizer else {"adam": 1e-4, "rmsprop": 5e-5}[optimizer]
     return TrainingSettings(
         algorithm=algorithm, optimizer=optimizer, beta_1=defaults.beta_1, beta_2=defaults.beta_2,
@@ -253,6 +268,7 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
         average=preset_value(options, "average", 0.99), seed=options.seed, precision=options.precision,
         lr_schedule=schedule, lr_hold=preset_value(options, "lr_hold", 0.5), horizon=horizon,
         average_window=preset_value(options, "average_window", 0.0),
+        variety=preset_value(options, "variety", 0.0) * separates_red,
         r1_gamma=options.r1_gamma, r1_gamma_last=options.r1_gamma_last,
         augment=preset_value(options, "augment", ()), flips=not options.no_flips,
         categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight,
@@ -280,6 +296,30 @@ def resolve_sizes(options: argparse.Namespace, widening: float) -> dict[str, Any
             for name, default in (("nz", 100), ("ngf", 64), ("ndf", 64))}
 
 
+def with_variances(settings: TrainingSettings, spec: models.NetworkSpec, images: "Images") -> TrainingSettings:
+    """The settings with the green_variance that --variety asks for, from the training images."""
+    if not settings.variety:
+        return settings
+    groups = [images.pixels[images.labels == images.factors.index(name)] for name in spec.separate_factors]
+    variances = [variance for pixels in groups or [images.pixels] for variance in variances_of_neighbours(pixels)]
+    # Few digits, because the settings of a resumed run must be the same on every machine.
+    return dataclasses.replace(settings, green_variance=tuple(float(f"{each:.3g}") for each in variances))
+
+
+def variances_of_neighbours(pixels: np.ndarray) -> np.ndarray:
+    """How much the greens of cells of similar red vary: OWN_PART of gan.pair_variance (greens,).
+
+    pixels   uint8 (images, height, width, channels), of which up to SAMPLE are compared with the nearest in red (L2)
+    """
+    candidates = pixels[np.linspace(0, len(pixels), min(CANDIDATES, len(pixels)), endpoint=False).astype(int)]
+    own = np.linspace(0, len(candidates), min(SAMPLE, len(candidates)), endpoint=False).astype(int)
+    red = candidates[..., 0].reshape(len(candidates), -1).astype(np.float64)
+    distance = np.square(red).sum(axis=1) - 2 * red[own] @ red.T        # minus the square that is constant in a row
+    distance[np.arange(len(own)), own] = np.inf
+    nearest = candidates[np.argmin(distance, axis=1)]
+    return OWN_PART * keras.ops.convert_to_numpy(pair_variance(to_signed(candidates[own]), to_signed(nearest)))[1:]
+
+
 def resolve_schedule(options: argparse.Namespace) -> Schedule:
     """The Schedule of train.py's options."""
     return Schedule(options.epochs, options.monitor_progress, options.save_minutes, options.keep_every or 0)
@@ -295,7 +335,7 @@ def stored_options(metadata: Metadata) -> dict[str, Any]:
                "no_flips": not training.pop("flips"), "polarity_factors": tuple(sorted(spec.factors)),
                "channels": tuple(metadata.images["channels"])}
     return options | network | {name: value for name, value in training.items()
-                                if name not in ("beta_1", "beta_2")}
+                                if name not in ("beta_1", "beta_2", "green_variance")}
 
 
 def completed(options: argparse.Namespace, path: str | Path, stored: Metadata) -> argparse.Namespace:

@@ -29,7 +29,7 @@ from ..system.pixels import to_signed
 from ..system.progress import Log, Progress, Scores, distance_text, duration, say, waiting
 from ..system.stop import StopRequest
 from . import checkpoint, codes, dataloader, figures, models, monitor, options as command_line
-from .settings import Metadata, Schedule, completed, resolve_network, resolve_schedule, resolve_settings
+from .settings import Metadata, Schedule, completed, resolve_network, resolve_schedule, resolve_settings, with_variances
 from .trained import IMAGES, find, load_generator, read_metadata
 
 if TYPE_CHECKING:           # importing it chooses the backend, which `train` does first
@@ -117,6 +117,7 @@ def prepare_run(options: argparse.Namespace, stop: StopRequest, team: workers.Te
         architecture = models.ARCHITECTURES[spec.architecture]
         batches = dataloader.batches(images, settings.batch_size, settings.seed, architecture)
     paths = checkpoint.RunPaths(options.checkpoints_dir, spec, settings.algorithm, options.keep, schedule.save_every)
+    settings = with_variances(settings, spec, images)
     metadata = dataclasses.replace(checkpoint.run_metadata(spec, settings, images), planned=schedule.iterations)
     check_agreement(team, metadata)
     return Run(images, held_out, batches, paths, metadata, schedule, team, stop)
