@@ -106,7 +106,7 @@ def _profile_chart(combined):
     lines = {"truth": (truth["true_profiles"], truth["true_spots"])}
     lines |= {name: (scores["profiles"], scores["spots"]) for name, scores in combined.joint.items()}
     bins, channels = lines["truth"][0].shape[:2]
-    figure = _new_figure(1.2 * channels + 0.9, 1.4 * (bins + 1) + 0.7)
+    figure = _new_figure(max(6, 1.2 * channels + 0.9), 1.4 * (bins + 1) + 0.7)
     panels = figure.subplots(bins + 1, channels, sharey="row", squeeze=False)
     for channel, name in enumerate(combined.channels):
         _draw_channel(panels[:, channel], channel, lines)
