@@ -16,17 +16,22 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
+from biogans.core import figures, trained
 from biogans.core.gan import PAPER
 from biogans.core.settings import PRESETS
+from biogans.core.train import GRID, STAR_GRID
 from biogans.system import arguments, launch
 from biogans.system.errors import InputError
 from biogans.system.files import replacing
+from biogans.system.lattice import label_font, legible
 
-MARGIN, LABEL, TITLE = 12, 26, 36           # pixels
+MARGIN, LABEL, TITLE = 12, 40, 50           # pixels
+SEED = 1                                    # of the cells in the picture
 BACKGROUND, INK = "white", "black"
 HEADER = (f"{'architecture':<17}{'algorithm':<10}{'seconds':>9}{'ms/iteration':>14}"
           f"{'critic loss':>22}{'generator loss':>24}")
@@ -62,12 +67,20 @@ def train(architecture, algorithm, options):
         if result.returncode:
             raise InputError(f"{name} ended with status {result.returncode}: {result.stderr[-2000:]}")
         losses, milliseconds = read_log(only_file(folder, f"checkpoints/log.{architecture}.{algorithm}.*.csv"))
-        grid = only_file(folder, f"images/fake_samples.{architecture}.{algorithm}.*.{options.epochs}.png")
-        with Image.open(grid) as file:
-            samples = file.convert("RGB")
+        samples = draw_samples(only_file(folder, f"checkpoints/weights.generator.{architecture}.{algorithm}.*.h5"))
     if len(losses) != options.epochs or not all(math.isfinite(loss) for pair in losses for loss in pair):
         raise InputError(f"{name} logged {len(losses)} of {options.epochs} iterations, or losses that are not finite")
     return Run(architecture, algorithm, seconds, milliseconds, losses[0], losses[-1], samples)
+
+
+def draw_samples(weights):
+    """Pillow image of cells of the generator in the file `weights`; the cells of a group share the red part of z."""
+    generator = trained.load_generator(weights)
+    groups, size = STAR_GRID if len(generator.spec.separate_factors) > 1 else GRID
+    z = np.random.default_rng(SEED).standard_normal((groups, size, generator.spec.nz), np.float32)
+    cells = generator.generate(generator.spec.share_red(z).reshape(groups * size, -1))
+    picture = weights.with_name("samples.png")
+    return Image.fromarray(figures.sample_grid(picture, generator.spec, cells, size, palette="magenta-green"))
 
 
 def read_log(path):
@@ -104,7 +117,7 @@ def sheet(runs, title):
     heights = [max(grid.height for (name, _), grid in grids.items() if name == row) for row in architectures]
     step = [LABEL + height + MARGIN for height in heights]
     picture = Image.new("RGB", (MARGIN + len(algorithms) * (width + MARGIN), TITLE + sum(step)), BACKGROUND)
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=16)
+    pen, font = ImageDraw.Draw(picture), label_font(legible(picture.width))
     pen.text((MARGIN, TITLE // 2), title, INK, font, anchor="lm")
     for (architecture, algorithm), grid in grids.items():
         left = MARGIN + algorithms.index(algorithm) * (width + MARGIN)

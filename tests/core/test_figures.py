@@ -31,11 +31,75 @@ def stack(greens, high=48, wide=80):
     return rng.uniform(0, 0.2, (1 + greens, high, wide)).astype("float32")
 
 
-def test_merge_colours():
-    red, green = np.array([[1.0, 0.0, 0.5]]), np.array([[0.0, 1.0, 0.5]])
-    assert figures.merge(red, green).tolist() == [[[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]]
-    assert figures.merge(red, green, "magenta-green").tolist() == [[[1, 0, 1], [0, 1, 0], [0.5, 0.5, 0.5]]]
-    assert figures.merge(np.zeros((2, 3, 4, 5)), np.zeros((2, 3, 4, 5))).shape == (2, 3, 4, 5, 3)
+def brightfield(count, channels=2):
+    """Images in [-1, 1] of dark rings on gray; the second channel shines within the ring, the others are dark."""
+    y, x = np.mgrid[:24, :24] - 11.5
+    images = np.full((count, 24, 24, channels), -1, "float32")
+    images[..., 0] = np.where(np.abs(np.hypot(y, x) - 8) < 1.5, -0.8, 0)
+    images[..., 1] = np.where(np.hypot(y, x) < 5, 1, -1)
+    return images
+
+
+def test_tile_colours():
+    cell = np.array([[[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]])
+    assert figures.tile(cell).tolist() == [[[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]]
+    assert figures.tile(cell, "magenta-green").tolist() == [[[1, 0, 1], [0, 1, 0], [0.5, 0.5, 0.5]]]
+
+
+def light_and_tint(picture):
+    """(median gray level of the pixels with equal R, G and B, number of tinted pixels, their mean R, G, B)."""
+    body = picture[picture.shape[0] // 10:]                             # below the labels
+    tinted = coloured(body)
+    return np.median(body[~tinted]), tinted.sum(), body[tinted].mean(axis=0).round().tolist()
+
+
+@pytest.mark.parametrize("palette", ["red-green", "magenta-green"])
+def test_brightfield_is_gray_with_its_stain_in_the_colour_of_the_factor(tmp_path, palette):
+    """In every picture of cells: gray levels in place of the marker's colour, and the stain above them."""
+    images = brightfield(8)
+    unit = (images + 1) / 2
+    pictures = [figures.sample_picture(images, palette=palette),
+                figures.real_picture({"G1": (255 * unit).astype("uint8")}, palette),
+                figures.table([list(unit)], [str(k) for k in range(8)], palette=palette),
+                figures.sample_grid(tmp_path / "grid.png", spec("DCGAN"), images, palette=palette)]
+    for picture in pictures:
+        light, number, tint = light_and_tint(picture)
+        assert light in (127, 128) and number > 1000 and tint == [0, 255, 0]
+
+
+def test_brightfield_among_several_channels():
+    """Over brightfield the second of three channels is green, the third magenta; alone each panel has its colour."""
+    images = brightfield(4, 3)
+    images[:, 3:6, 3:6, 2] = 1
+    picture = figures.sample_picture(images, palette="magenta-green")
+    assert {tuple(pixel) for pixel in picture[coloured(picture)]} == {(0, 255, 0), (255, 0, 255)}
+    assert (figures.sample_picture(cells(4, 3, (0,)))[5, 5] == (255, 0, 0)).all()               # R, G and B as before
+    figure = figures.cell_figure((np.moveaxis(images[0], -1, 0) + 1) / 2, ["red", "DNA", "SSC"])
+    panels = {axes.get_title(): np.asarray(axes.images[0].get_array()) for axes in figure.axes}
+    assert np.ptp(panels["transmitted light"], axis=2).max() == 0 and panels["transmitted light"].max() == 0.5
+    assert panels["DNA"][..., [0, 2]].max() == 0 and panels["DNA"][..., 1].max() == 1
+    assert panels["transmitted light + DNA"][12, 12].tolist() == [0, 1, 0]
+    assert panels["transmitted light + DNA"][0, 0].tolist() == [0.5, 0.5, 0.5]
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["DNA", "SSC"]
+
+
+def test_transmitted_light_among_the_greens_is_in_no_composite():
+    stack = (np.moveaxis(brightfield(1, 3)[0][..., [1, 2, 0]], -1, 0) + 1) / 2
+    figure = figures.cell_figure(stack, ["red", "GFP", "brightfield"])
+    panels = {axes.get_title(): np.asarray(axes.images[0].get_array()) for axes in figure.axes}
+    assert list(panels) == ["red", "GFP", "brightfield", "red + GFP", "red + brightfield"]
+    assert panels["red + brightfield"][12, 12].tolist() == [1, 0, 0]
+    assert panels["brightfield"][0, 0].tolist() == panels["red + brightfield"][0, 0].tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("greens", [1, 2, 6])
+@pytest.mark.parametrize("wide", [24, 80])
+def test_labels_are_legible_where_a_figure_is_as_wide_as_a_page(greens, wide):
+    names = ["red"] + [f"F{k}" for k in range(1, greens + 1)]
+    figure = figures.cell_figure(stack(greens, 24, wide), names, 0.1, heading=Heading("what", "file"))
+    shown = min(1, 830 / figure.bbox.width) * figures.DPI / 72          # screen pixels per point
+    texts = [*figure.texts, *(axes.title for axes in figure.axes), *figure.axes[0].texts]
+    assert min(text.get_fontsize() for text in texts if text.get_text()) * shown >= 11
 
 
 @pytest.mark.parametrize("lit, colour", [((0,), (255, 0, 0)), ((1,), (0, 255, 0)), ((0, 1), (255, 255, 0))])
@@ -153,7 +217,7 @@ def test_a_panel_shows_each_pixel_as_a_square(tmp_path):
     box = figure.axes[2].get_window_extent()
     top, left, scale = round(picture.shape[0] - box.y1), round(box.x0), round(box.width / 80)
     panel = picture[top:top + 48 * scale, left:left + 80 * scale]
-    expected = figures.merge(cell[0], cell[1]).repeat(scale, axis=0).repeat(scale, axis=1) * 255
+    expected = figures.tile(np.moveaxis(cell, 0, -1)).repeat(scale, axis=0).repeat(scale, axis=1) * 255
     assert np.abs(panel - expected).max() <= 1
 
 

@@ -308,7 +308,7 @@ LONG_OPTIONS = {
     "cells": "input output teach filter channels find threshold smallest size face help",
     "simulate_videos": "output number frames size seed help",
     "diversity": "input_file data number seed output checkpoints_dir help",
-    "same_red": "input_file data number reds polarity_factors seed output palette checkpoints_dir help",
+    "same_red": "input_file data number reds polarity_factors seed output palette transmitted checkpoints_dir help",
     "compare": "data network_models gan_algorithms minutes seeds output jobs help",
     "card": "input_file evaluation notes output checkpoints_dir help",
     "saliency": "input_file data polarity_factors channel number seed output checkpoints_dir help",

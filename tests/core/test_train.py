@@ -232,7 +232,7 @@ def test_the_sample_grid_of_a_run(here, monkeypatch):
     """Ten cells in groups of two that share the red part of z, and so the red channel."""
     grids = []
 
-    def sample_grid(path, spec, cells, columns, title):
+    def sample_grid(path, spec, cells, columns, title, palette):
         grids.append((spec.factors, cells, columns, title))
         return np.zeros((4, 4, 3), np.uint8)
     monkeypatch.setattr(figures, "sample_grid", sample_grid)

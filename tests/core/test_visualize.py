@@ -193,6 +193,40 @@ def written(capsys, *arguments):
     return capsys.readouterr().out.removeprefix("Output picture to file: images/").strip()
 
 
+def brightfield(channels):
+    """An image file of a dark ring on gray, with a bright spot in its second channel."""
+    y, x = np.mgrid[:24, :24] - 11.5
+    image = np.zeros((24, 24, 3), "uint8")
+    image[..., 0] = np.where(np.abs(np.hypot(y, x) - 8) < 1.5, 30, 128)
+    image[..., 1] = np.where(np.hypot(y, x) < 5, 255, 0)
+    image[3, 3, 2] = 100 * (channels > 2)
+    Image.fromarray(image).save("cell.png")
+
+
+@pytest.mark.parametrize("channels, first, options, expected", [
+    (2, "transmitted light", [], (128, 128, 128)), (2, "red", ["--transmitted", "none"], (128, 0, 0)),
+    (2, "red", ["--transmitted", "2"], (128, 0, 0)), (3, "R", [], (128, 128, 128)),
+    (3, "", ["--transmitted", "none"], (128, 0, 0))])
+def test_brightfield_is_gray_unless_the_user_says_otherwise(drawn, channels, first, options, expected):
+    brightfield(channels)
+    assert visualize.main(["-i", "cell.png", "-o", "a.png", *options]) == 0
+    axes = drawn[0].axes[0]
+    picture = np.asarray(axes.images[0].get_array())
+    shown = np.rint(255 * picture[0, 0]) if picture.dtype.kind == "f" else picture[0, 0]
+    assert axes.get_title() == first and shown.tolist() == [*expected]
+
+
+@pytest.mark.parametrize("number, remark", [("3", "--transmitted 3: the images have 2 channels"),
+                                            ("0", "'0' is not a whole number above 0"), ("all", "'all' is not")])
+def test_channels_that_are_not_there(capsys, number, remark):
+    brightfield(2)
+    try:
+        assert visualize.main(["-i", "cell.png", "--transmitted", number]) == 2
+    except SystemExit as ended:
+        assert ended.code == 2
+    assert remark in capsys.readouterr().err
+
+
 def test_pictures_of_different_things_get_different_names(capsys):
     """Files of the same name in two folders, and different cells of a file; repeating a command replaces its picture.
     """

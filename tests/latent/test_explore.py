@@ -22,6 +22,7 @@ from biogans.evaluation import clusters
 from biogans.latent import explore, slider_names
 from biogans.latent.paths import slerp
 from biogans.system.lazy import keras
+from biogans.system.palettes import Palette, merge
 from biogans.system.pixels import to_unit
 from conftest import ROOT, SMALL, write_images
 
@@ -285,6 +286,24 @@ def test_channels_and_palettes(opened):
     np.testing.assert_allclose(pixels(page)[..., 1], np.minimum(2.0 * second, 255), atol=2)
     label = page.get_attribute("#cell", "aria-label")
     assert "Tea1" in label and "Alp14" not in label
+
+
+def test_transmitted_light_is_gray(here, opened):
+    """With every palette, as in pictures: the stain is drawn over it, and stays when the light is hidden."""
+    file = str(ROOT / "data_48-80/checkpoints/real_cells/weights.generator.DCGAN.WGAN-GP.40_40.1.1.h5")
+    assert explore.main(["-i", file, "-o", "brightfield.html"]) == 0
+    page, cell = opened("brightfield"), expected(file, numbered(file, 0)) / 255
+    picture = merge(cell, Palette("magenta-green", (0,)))
+    for palette in ("magenta, green", "red, green"):
+        page.select_option("#palette", palette)
+        np.testing.assert_allclose(pixels(page), 255 * picture, atol=2)
+    assert np.ptp(pixels(page, "strip0"), axis=2).max() == 0 and np.median(pixels(page, "strip0")) > 100
+    page.keyboard.press("1")
+    np.testing.assert_allclose(pixels(page)[..., 1], 255 * cell[..., 1], atol=1)
+    assert pixels(page)[..., [0, 2]].max() == 0
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    np.testing.assert_allclose(pixels(page), 255 * cell[..., [0, 0, 0]], atol=1)
 
 
 def test_every_factor_has_its_hue_when_several_are_shown(opened):

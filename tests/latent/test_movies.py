@@ -25,13 +25,24 @@ def test_frames_are_even_and_enlarged(movie):
     assert movie[0].shape[1] >= movie.columns * 22 * 3 and movie[0].shape[0] >= movie.rows * 14 * 3
     for names in (NAMES[:1], NAMES[:2]):
         small = movies.Movie(movie.cells[..., :len(names)], names, scale=1)
-        assert len(movies.cell_panels(small.cells[0], names)) == len(names) and small[0].any()
+        assert len(small.panels(0)) == len(names) and small[0].any()
 
 
 def test_colours_are_those_of_the_other_figures(movie):
-    panels = {name: image for name, image, _ in movies.cell_panels(movie.cells[0], NAMES)}
+    panels = {name: image for name, image, _ in movie.panels(0)}
     assert list(panels) == ["red", "Alp14", "Tea1", "all factors"]
-    assert np.array_equal(panels["Tea1"], movie.cells[0][..., [0, 2]]) and not panels["red"][..., 1].any()
+    assert np.allclose(panels["Tea1"][..., :2], movie.cells[0][..., [0, 2]]) and not panels["red"][..., 1:].any()
+
+
+def test_brightfield_is_gray():
+    """The stain is green above it, in the movie and on its strip."""
+    y, x = np.mgrid[:24, :24] - 11.5
+    light = np.where(np.abs(np.hypot(y, x) - 8) < 1.5, 0.1, 0.5)
+    cells = np.repeat(np.stack([light, np.hypot(y, x) < 4], axis=-1)[None], 3, axis=0)
+    movie = movies.Movie(cells, ["red", "DNA"], scale=4)
+    (name, alone, _), (_, merged, _) = movie.panels(1)
+    assert name == "transmitted light" and np.allclose(alone, np.repeat(light[..., None], 3, axis=-1))
+    assert merged[0, 0].tolist() == [0.5, 0.5, 0.5] and merged[12, 12].tolist() == [0, 1, 0]
 
 
 def test_an_mp4_has_all_frames(movie, tmp_path):

@@ -23,7 +23,7 @@ def test_cells_in_order(in_infogan_folder, capsys):
     assert len(rows) == len(list(in_infogan_folder.glob("data/*_test/*/*.png")))
     assert [float(row["answer"]) for row in rows] == sorted(float(row["answer"]) for row in rows)
     with Image.open("images/pseudotime.InfoGAN.GAN.1.gif") as movie:
-        assert movie.size == (240, 480)
+        assert movie.size == (240, 240)
 
 
 def test_the_code_that_follows_the_light_is_chosen_in_its_direction():

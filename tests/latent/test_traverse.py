@@ -38,6 +38,16 @@ def test_a_traversal_shows_what_the_generator_makes(in_infogan_folder, monkeypat
         np.testing.assert_allclose(seen[0][:, column], expected, atol=1e-5)
 
 
+def test_brightfield_is_never_drawn_red(in_infogan_folder):
+    """Not even in samples of an untrained network, whose images alone don't show what light it was."""
+    assert traverse.main(["-i", MODEL, "-n", "2", "--steps", "3", "--code", "c0=1,u0=0", "--transmitted", "1"]) == 0
+    for name in ("real_samples.InfoGAN.GAN.1", "fake_samples.InfoGAN.GAN.1.2", "fake_samples.DCGAN.WGAN-GP.1.2",
+                 "traversal.u1.InfoGAN.GAN.1"):
+        with Image.open(f"images/{name}.png") as picture:
+            red, green, blue = np.moveaxis(np.asarray(picture).astype(int), -1, 0)
+        assert np.array_equal(red, blue) and (red < green).any()
+
+
 def test_the_movie_of_a_training(in_infogan_folder, capsys):
     """The training wrote it; the command makes it again."""
     movie = in_infogan_folder / "images/training.InfoGAN.GAN.1.gif"

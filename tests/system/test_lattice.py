@@ -44,3 +44,19 @@ def test_names_stay_in_their_places():
     picture = lattice([[TILE] * 4], ["a very long name of a column"] * 4, ["row\n1"])
     left = picture.shape[1] - lattice([[TILE] * 4]).shape[1]
     assert left > 20 and (picture[:LABEL, -SEPARATOR:] == PAPER).all() and one_line("row\n1") == "row 1"
+
+
+@pytest.mark.parametrize("columns", [4, 8, 24])
+@pytest.mark.parametrize("names", [(), ["real", "generated"]])
+def test_letters_are_legible_where_a_picture_is_as_wide_as_a_page(columns, names):
+    """The ink of "Mg" is as high as that of letters of 11 pixels when a picture is shown 830 pixels wide."""
+    header = lattice([[np.zeros((80, 80, 3))] * columns] * 2, ["Mg"] * columns, names)
+    plain = lattice([[np.zeros((80, 80, 3))] * columns] * 2, [], names)
+    above = header[:header.shape[0] - plain.shape[0]]
+    ink = np.ptp(np.flatnonzero((above.max(axis=2) > 100).any(axis=1))) + 1
+    assert ink * min(1, 830 / header.shape[1]) >= label_font(11).getmask("Mg").size[1] - 1
+
+
+def test_a_long_name_of_a_column_has_two_lines():
+    one, two = (lattice([[TILE] * 8] * 2, [name] * 8) for name in ("c0=3", "category c0=3 (three)"))
+    assert two.shape[0] - one.shape[0] == LABEL and two.shape[1] == one.shape[1]

@@ -15,8 +15,9 @@ from PIL import Image
 
 from ..system.files import replacing
 from ..system.lattice import lattice, one_line
+from ..system.palettes import Palette, fitted, merge
 from ..system.panels import DPI, NARROWEST_SLOT, NO_HEADING, PLAIN, Heading, draw_panels, scale_bar
-from ..system.pixels import PALETTES, to_unit
+from ..system.pixels import to_unit
 from ..system.progress import read_losses
 from .models import NetworkSpec
 
@@ -29,34 +30,31 @@ HUES = ((1, .62, .1), (.35, .72, 1), (.1, .8, .5), (1, .95, .3), (1, .35, .2), (
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")     # of curves; Okabe and Ito, too
 
 
-def merge(red: np.ndarray, green: np.ndarray, palette: str = "red-green") -> np.ndarray:
-    """RGB image (…, height, width, 3) in [0, 1] of two channels (…, height, width) in [0, 1]."""
-    of_red, of_green = np.array(PALETTES[palette], "float32")
-    return np.clip(np.asarray(red)[..., None] * of_red + np.asarray(green)[..., None] * of_green, 0, 1)
-
-
 # ---------------------------------------------------------------------------------------------- grids of many cells
 
-def sample_grid(path: str | Path, spec: NetworkSpec, cells: np.ndarray, columns: int = 8,
-                title: str = "") -> np.ndarray:
+def sample_grid(path: str | Path, spec: NetworkSpec, cells: np.ndarray, columns: int = 8, title: str = "",
+                palette: str | Palette = "red-green") -> np.ndarray:
     """Write a picture of cells, float (cells, height, width, channels) in [-1, 1], from a generator of this `spec`.
 
     Returns the picture: that of `sample_picture` or, if each factor has its own red, a table with a column per factor.
     """
     if len(spec.channel_names) > len(spec.cell_channels):
-        tiles = [[tile(cell[..., channels]) for channels in spec.factor_channels] for cell in (cells + 1) / 2]
+        palette = fitted(palette, (cells + 1) / 2)
+        tiles = [[tile(cell[..., channels], palette.of(channels)) for channels in spec.factor_channels]
+                 for cell in (cells + 1) / 2]
         return write_picture(path, lattice(tiles, spec.separate_factors, title=title))
     names = spec.channel_names[1:] if len(spec.channel_names) == 1 + len(spec.factor_channels) else ()
-    return write_picture(path, sample_picture(cells, names, columns, title=title))
+    return write_picture(path, sample_picture(cells, names, columns, palette, title))
 
 
 def sample_picture(images: np.ndarray, factors: Sequence[str] = (), columns: int = 8,
-                   palette: str = "red-green", title: str = "") -> np.ndarray:
+                   palette: str | Palette = "red-green", title: str = "") -> np.ndarray:
     """Picture of generated images, float (cells, height, width, channels) in [-1, 1].
 
     factors   two or more names, those of the greens: one row per cell, with red alone and its merge with each factor,
               under a header of names; one name or none: a grid of cells as `tile` shows them
     columns   cells per row of the grid; the cells of a row share the red part of z
+    palette   one of PALETTES, or a Palette that also lists the channels of transmitted light
     title     a line above the picture, to which the name of a single factor is added
 
     Pixels that are NaN are black. Raises ValueError if names and channels don't match.
@@ -64,37 +62,41 @@ def sample_picture(images: np.ndarray, factors: Sequence[str] = (), columns: int
     images = np.clip((np.nan_to_num(np.asarray(images, "float32"), nan=-1) + 1) / 2, 0, 1)
     if factors and len(factors) != images.shape[-1] - 1:
         raise ValueError(f"{len(factors)} factors for images of {images.shape[-1]} channels")
+    palette = fitted(palette, images)
+    marker = marker_name("red", palette)
     if len(factors) > 1:
-        return lattice([_star_row(image, palette) for image in images], header=["red", *factors], title=title)
+        return lattice([marker_and_merges(image, palette) for image in images], header=[marker, *factors], title=title)
     tiles = [tile(image, palette) for image in images]
     rows = [tiles[start:start + columns] for start in range(0, len(tiles), columns)]
-    shown = [f"red + {name}" for name in factors]
+    shown = [f"{marker} + {name}" for name in factors]
     return lattice(rows, title=": ".join(filter(None, [title, *shown])))
 
 
-def real_grid(path: str | Path, examples: Mapping[str, np.ndarray], palette: str = "red-green",
+def real_grid(path: str | Path, examples: Mapping[str, np.ndarray], palette: str | Palette = "red-green",
               title: str = "") -> np.ndarray:
     """Write the picture of `real_picture` as a PNG file, and return it."""
     return write_picture(path, real_picture(examples, palette, title))
 
 
-def real_picture(examples: Mapping[str, np.ndarray], palette: str = "red-green", title: str = "") -> np.ndarray:
+def real_picture(examples: Mapping[str, np.ndarray], palette: str | Palette = "red-green",
+                 title: str = "") -> np.ndarray:
     """Picture of images from files: one row per factor, named on the left, and one column per example.
 
     examples   {factor: uint8 images (cells, height, width, channels)}
     title      a line above the picture
     """
-    rows = [[tile(to_unit(image), palette) for image in images] for images in examples.values()]
-    return lattice(rows, names=list(examples), title=title)
+    rows = [[to_unit(image) for image in images] for images in examples.values()]
+    return table(rows, (), list(examples), palette, title)
 
 
 def table(rows: Sequence[Sequence[np.ndarray]], header: Sequence[str], names: Sequence[str] = (),
-          palette: str = "red-green", title: str = "") -> np.ndarray:
+          palette: str | Palette = "red-green", title: str = "") -> np.ndarray:
     """Picture of rows of images, each (height, width, channels) in [0, 1] and shown as `tile` does.
 
     header, names   names of the columns, and optionally of the rows
     title           a line above everything
     """
+    palette = fitted(palette, [image for row in rows for image in row])
     return lattice([[tile(image, palette) for image in row] for row in rows], header, names, title)
 
 
@@ -105,29 +107,46 @@ def write_picture(path: str | Path, picture: np.ndarray) -> np.ndarray:
     return picture
 
 
-def tile(image: np.ndarray, palette: str = "red-green") -> np.ndarray:
+def tile(image: np.ndarray, palette: str | Palette = "red-green") -> np.ndarray:
     """RGB image in [0, 1] of one image (height, width, channels) in [0, 1].
 
     One channel is gray, two are the red marker and a green, three are R, G, B; four or more are gray, side by side.
+    Transmitted light is gray below the others.
     """
-    channels = image.shape[-1]
-    if channels == 2:
-        return merge(image[..., 0], image[..., 1], palette)
+    channels, palette = image.shape[-1], fitted(palette, [image])
+    if channels == 2 or channels == 3 and palette.transmitted:
+        return merge(image, palette)
     if channels == 3:
         return image
     return gray(np.concatenate(np.moveaxis(image, -1, 0), axis=1))
 
 
-def _star_row(image, palette):
-    """Red alone, and merged with each green."""
-    red = image[..., 0]
-    return [merge(red, green, palette) for green in [np.zeros_like(red), *np.moveaxis(image[..., 1:], -1, 0)]]
+def marker_and_merges(image: np.ndarray, palette: Palette) -> list[np.ndarray]:
+    """RGB images of a cell (height, width, channels) in [0, 1]: the marker alone, and merged with each green."""
+    return [_pair(image, 1, palette, (1, 0)), *(_pair(image, k, palette) for k in range(1, image.shape[-1]))]
+
+
+def _pair(image, k, palette, lit=(1, 1)):
+    """RGB image of the marker and the k-th channel; the one that is not `lit` is dark."""
+    return merge(image[..., [0, k]] * np.float32(lit), palette.of([0, k]))
+
+
+def shown_names(names: Sequence[str], palette: Palette) -> list[str]:
+    """The names of the channels of an image; a single channel is called image."""
+    return ["image"] if len(names) == 1 else [marker_name(names[0], palette), *names[1:]]
+
+
+def marker_name(name: str, palette: Palette) -> str:
+    """The name of the first channel in a picture: "red" only if it is drawn red."""
+    if name == "red" and 0 in (palette.transmitted or ()):
+        return "transmitted light"
+    return "marker" if name == "red" and palette.name != "red-green" else name
 
 
 # ---------------------------------------------------------------------------------------------- one cell in detail
 
 def cell_figure(stack: np.ndarray, names: Sequence[str], pixel_size_um: float | None = None,
-                palette: str = "red-green", heading: Heading = NO_HEADING, figure: Any = None) -> Any:
+                palette: str | Palette = "red-green", heading: Heading = NO_HEADING, figure: Any = None) -> Any:
     """Matplotlib figure of one cell: each channel alone, and the red marker merged with each green.
 
     stack           (channels, height, width) in [0, 1], the red marker first; a single channel is gray
@@ -139,18 +158,21 @@ def cell_figure(stack: np.ndarray, names: Sequence[str], pixel_size_um: float | 
     Two or more greens get a composite as well. Every pixel becomes a square of whole screen pixels.
     """
     stack = np.asarray(stack, "float32")
+    palette = fitted(palette, [np.moveaxis(stack, 0, -1)])
     size = 1 if len(stack) > 2 else 2                       # a few panels can be twice as large
     stack, shrink = _shrunk(stack, size * LARGEST_PANEL)
     scale = max(1, size * PANEL // max(stack.shape[1:]))
     room = max(scale * stack.shape[2], NARROWEST_SLOT) // 8                 # letters above a panel
-    names = [_shortened(name, (room - 3) // 2) for name in names]
+    greens = [_shortened(name, (room - 3) // 2) for name in names[1:]]
+    names = [_shortened(marker_name(names[0], palette), room - 3 - max(map(len, greens), default=0)), *greens]
     red, greens, merges = _panels(stack, names, palette)
+    shining, legend = shining_greens(len(stack), palette), []
     if len(stack) <= 2:
         rows = [_row(red + greens + merges, scale)]
     else:
-        everything = ("all factors, where each stands out", composite(stack[1:]))
-        rows = [_row(red + [everything], 2 * scale), *_rows_of_greens(greens, merges, scale)]
-    legend = list(zip(names[1:], hues(len(names) - 1), strict=True)) if len(stack) > 2 else []
+        everything = [("all factors, where each stands out", composite(stack[shining]))] if shining else []
+        rows = [_row(red + everything, 2 * scale), *_rows_of_greens(greens, merges, scale)]
+        legend = list(zip([names[k] for k in shining], hues(len(shining)), strict=True))
     axes = draw_panels(rows, legend, _heading(heading, shrink), figure)
     scale_bar(axes[0], stack.shape[2], pixel_size_um and pixel_size_um * shrink, shrink)
     return axes[0].figure
@@ -207,12 +229,17 @@ def _panels(stack, names, palette):
     """Three lists of (name, RGB image): the red marker (or the only channel, gray), the greens, the merges."""
     if len(stack) == 1:
         return [(names[0], gray(stack[0]))], [], []
-    none = np.zeros_like(stack[0])
-    red = [(names[0], merge(stack[0], none, palette))]
-    named = list(zip(names[1:], stack[1:], strict=True))
-    greens = [(name, merge(none, green, palette)) for name, green in named]
-    merges = [(f"{names[0]} + {name}", merge(stack[0], green, palette)) for name, green in named]
-    return red, greens, merges
+    image = np.moveaxis(stack, 0, -1)
+    several = range(1, len(stack))
+    return ([(names[0], _pair(image, 1, palette, (1, 0)))],
+            [(names[k], _pair(image, k, palette, (0, 1))) for k in several],
+            [(f"{names[0]} + {names[k]}", _pair(image, k, palette)) for k in several])
+
+
+def shining_greens(channels: int, palette: Palette) -> list[int]:
+    """Positions of the greens among the channels that a `composite` shows: no transmitted light, two or more."""
+    greens = [k for k in range(1, channels) if k not in (palette.transmitted or ())]
+    return greens if len(greens) > 1 else []
 
 
 def _rows_of_greens(greens, merges, scale):

@@ -1,11 +1,12 @@
 """The options of train.py, and the options that several commands share."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
 from ..system import arguments
 from ..system.arguments import rare
-from ..system.pixels import PALETTES
+from ..system.palettes import PALETTES, Palette
 from . import settings
 from .augment import POLICIES
 from .gan import ALGORITHMS
@@ -141,9 +142,18 @@ def add_generator(group: Group) -> None:
 
 
 def add_palette(group: Group) -> None:
-    """--palette: the colours of merges."""
+    """--palette and --transmitted: the colours of channels, see `palette_of`."""
     group.add_argument("--palette", choices=PALETTES, default="red-green",
                        help="colours of marker and factor; magenta-green suits colour-blind viewers; default=red-green")
+    group.add_argument("--transmitted", type=arguments.channel_numbers, default=None, metavar="N,N",
+                       help="channels of transmitted light, counted from 1, which are drawn grey, or none; default: "
+                            "those with a bright background")
+
+
+def palette_of(options: Namespace) -> Palette:
+    """The Palette that the options of `add_palette` choose."""
+    chosen = options.transmitted
+    return Palette(options.palette, None if chosen is None else tuple(number - 1 for number in chosen))
 
 
 def add_factors(group: Group) -> None:

@@ -25,7 +25,8 @@ from ..system import captions, gifs, launch, provenance, workers
 from ..system.errors import InputError
 from ..system.files import NoRoom, make_writable, shared_lock
 from ..system.lazy import backend, threads
-from ..system.pixels import to_signed
+from ..system.palettes import Palette, fitted
+from ..system.pixels import to_signed, to_unit
 from ..system.progress import Log, Progress, Scores, distance_text, duration, say, waiting
 from ..system.stop import StopRequest
 from . import checkpoint, codes, dataloader, figures, models, monitor, options as command_line
@@ -182,6 +183,7 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
     paths, schedule = run.paths, run.schedule
     pace = compile_engine(run, engine, done)
     draw_real_samples(IMAGES / f"real_samples.{paths.name}.png", run.images)
+    palette = fitted("red-green", to_unit(evenly_spaced(run.images)))       # early images don't show it
     meter = None
     if run.held_out:
         meter = monitor.Monitor(engine, run.images, run.held_out, checkpoint.read_best(paths, run.metadata))
@@ -203,7 +205,7 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
                 if meter and scores:
                     progress.warn(meter.warnings(scores))
                 if picture_is_due:
-                    log.picture(done, draw_samples(IMAGES / f"fake_samples.{paths.name}.{done}.png", engine))
+                    log.picture(done, draw_samples(IMAGES / f"fake_samples.{paths.name}.{done}.png", engine, palette))
                     if engine.recognizer:
                         log.codes(done, diagnose(engine, run.images))
             save_is_due = (time.monotonic() - last_save > 60 * schedule.save_minutes
@@ -304,10 +306,11 @@ def draw_real_samples(path: Path, images: dataloader.Images) -> None:
     figures.real_grid(path, examples, title=captions.origin_of_training_images(files))
 
 
-def draw_samples(path: Path, engine: "Engine") -> np.ndarray:
+def draw_samples(path: Path, engine: "Engine", palette: str | Palette = "red-green") -> np.ndarray:
     """Write a picture of cells generated from latents that are the same in every iteration; returns the picture.
 
-    path   its name may end in .<iteration>.png, which the caption then states
+    path      its name may end in .<iteration>.png, which the caption then states
+    palette   with the channels of transmitted light
 
     With codes, each row has a different value of the first code, and each column has the same noise.
     """
@@ -322,15 +325,20 @@ def draw_samples(path: Path, engine: "Engine") -> np.ndarray:
         cells = (engine.generate(codes.traversal(z[::group_size], code, values)) + 1) / 2
         rows = [list(cells[start:start + groups]) for start in range(0, len(cells), groups)]
         names = [f"noise {k + 1}" for k in range(groups)], codes.value_names(code, values)
-        return figures.write_picture(path, figures.table(rows, *names, title=title))
-    return figures.sample_grid(path, spec, engine.generate(z), group_size, title)
+        return figures.write_picture(path, figures.table(rows, *names, palette, title))
+    return figures.sample_grid(path, spec, engine.generate(z), group_size, title, palette)
 
 
 def diagnose(engine: "Engine", images: dataloader.Images) -> dict[str, float]:
     """How well the codes are learnt (codes.diagnosis), from the same latents and real images in every iteration."""
     z = engine.grid_latents(DIAGNOSED, 1)
-    real = to_signed(images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)])
+    real = to_signed(evenly_spaced(images))
     return codes.diagnosis(engine.local_copy(engine.recognizer), engine.spec.codes, z, engine.generate(z), real)
+
+
+def evenly_spaced(images: dataloader.Images) -> np.ndarray:
+    """DIAGNOSED images, uint8, evenly spaced among all; with repeats if there are fewer."""
+    return images.pixels[np.linspace(0, len(images.pixels) - 1, DIAGNOSED).astype(int)]
 
 
 def resume_command() -> str:

@@ -22,7 +22,7 @@ from ..system.captions import brief
 from ..system.drawings import Drawing, is_hdf5, is_pixel_size, read_drawing
 from ..system.errors import InputError
 from ..system.pixels import unit_to_bytes
-from .options import add_palette
+from .options import add_palette, palette_of
 
 MOST_CELLS = 256
 TOOLKITS = ("_tkinter", "PyQt6", "PySide6", "PyQt5", "PySide2", "gi", "wx")     # with which Matplotlib opens windows
@@ -91,18 +91,20 @@ def visualize(options: argparse.Namespace) -> None:
 
 def draw_figure(drawing: Drawing, source: Path, options: argparse.Namespace, figure: Any = None) -> Any:
     """The Matplotlib figure of a drawing from the file `source`; drawn on `figure`, or on a new one."""
+    from ..system.palettes import fitted
     from ..system.panels import Heading
     from . import figures
 
-    cells, names = drawing.cells, drawing.names
+    cells, palette = drawing.cells, fitted(palette_of(options), drawing.cells)
+    names = drawing.names or (["R", "G", "B"] if palette.transmitted else [])
     heading = Heading(drawing.caption, brief("/".join(source.parts[-2:])))
     if not names:
         return figures.picture_figure(unit_to_bytes(cells[0]), heading, figure)
     if len(cells) > 1:
-        picture = figures.sample_picture(2 * cells - 1, names[1:], palette=options.palette)
+        picture = figures.sample_picture(2 * cells - 1, names[1:], palette=palette)
         return figures.picture_figure(picture, heading, figure)
     pixel_size_um = options.pixel_size or drawing.pixel_size_um
-    return figures.cell_figure(cells[0].transpose(2, 0, 1), names, pixel_size_um, options.palette, heading, figure)
+    return figures.cell_figure(cells[0].transpose(2, 0, 1), names, pixel_size_um, palette, heading, figure)
 
 
 def new_window() -> Any:

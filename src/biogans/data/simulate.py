@@ -8,6 +8,8 @@ from .. import __version__
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import replacing
+from ..system.palettes import Palette, merge
+from ..system.pixels import to_unit, unit_to_bytes
 from . import yeast
 from .data_folder import check_output, filling, write_manifest
 from .yeast import CHANNELS, COLUMNS, FACTORS, PIXEL, ROWS
@@ -100,30 +102,31 @@ def write_joint(target, count, seed, meter):
 
 
 def draw_cell_cycle(target, seed, ages=(0.05, 0.2, 0.36, 0.5, 0.65, 0.76, 0.82, 0.95), zoom=2):
-    """Draw a PNG of one cell of each age (columns): red, then each factor merged with red and alone (rows)."""
+    """Draw a PNG of one cell of each age (columns): the marker, then each factor merged with it and alone (rows)."""
     from PIL import Image, ImageDraw
 
-    from ..system.lattice import label_font
+    from ..system.lattice import label_font, legible
     left, top, rows = 90, 36, slice(10, ROWS - 10)
     height, width = zoom * (rows.stop - rows.start), zoom * COLUMNS
     lines = [("Bgs4", None)] + [pair for factor in FACTORS for pair in (("Bgs4", factor), (None, factor))]
     sheet = Image.new("RGB", (left + width * len(ages), top + height * len(lines) + 30))
-    pen, font = ImageDraw.Draw(sheet), label_font(14)
+    pen, font = ImageDraw.Draw(sheet), label_font(legible(sheet.width))
     for column, t in enumerate(ages):
         rng = yeast.cell_rng(seed, JOINT, column)
         cell = yeast.sample_cell(rng, t)
         stack = dict(zip(CHANNELS, np.moveaxis(yeast.render(cell, CHANNELS, rng)[rows], -1, 0)))
         pen.text((left + width * column + width // 2, 8), f"t = {t}", "white", font, anchor="ma")
         for line, (red, green) in enumerate(lines):
-            colours = [stack[name] if name else np.zeros_like(stack["Bgs4"]) for name in (red, green, None)]
-            tile = Image.fromarray(np.stack(colours, axis=-1)).resize((width, height), Image.Resampling.NEAREST)
+            pair = [to_unit(stack[name]) if name else np.zeros(stack["Bgs4"].shape) for name in (red, green)]
+            colours = unit_to_bytes(merge(np.stack(pair, axis=-1), Palette("magenta-green", ())))
+            tile = Image.fromarray(colours).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(tile, (left + width * column, top + height * line))
     for line, (red, green) in enumerate(lines):
-        colour = "red" if not green else "yellow" if red else "lime"
+        colour = "magenta" if not green else "white" if red else "lime"
         pen.text((8, top + height * line + height // 2), green or red, colour, font, anchor="lm")
     end = left + round(5 / PIXEL * zoom)
-    pen.line((left, sheet.height - 14, end, sheet.height - 14), "white", 3)
-    pen.text((end + 10, sheet.height - 14), "5 µm; simulated cells, not photographs", "white", font, anchor="lm")
+    pen.line((left, sheet.height - 16, end, sheet.height - 16), "white", 3)
+    pen.text((end + 10, sheet.height - 16), "5 µm; simulated cells, not photographs", "white", font, anchor="lm")
     with replacing(target) as partial:
         sheet.save(partial, format="PNG", optimize=True)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..core import figures
 from ..system.lazy import keras
+from ..system.palettes import fitted
 from ..system.pixels import to_signed, to_unit
 from . import geometry
 
@@ -132,14 +133,16 @@ class Maps:
 
         height, width = self.images.shape[1:3]
         gradients, falls = self.attributions.sum(axis=-1), spread_over_pixels(self.falls, height, width)
-        figure = Figure(figsize=(13, 0.35 + (0.1 + 2.6 * height / width) * len(self.images)), dpi=figures.DPI,
+        figure = Figure(figsize=(9.4, 0.35 + (0.1 + 1.8 * height / width) * len(self.images)), dpi=figures.DPI,
                         layout="constrained")
         panels = figure.subplots(len(self.images), 4, squeeze=False)
         for axes, title in zip(panels[0], ("image", "outline and skeleton", "integrated gradients", "occlusion")):
             axes.set_title(title, fontsize=10)
+        images = to_unit(self.images)
+        palette = fitted("red-green", images)
         for k, (name, _) in enumerate(self.places):
-            image = to_unit(self.images[k])
-            panels[k, 0].imshow(figures.tile(image))
+            image = images[k]
+            panels[k, 0].imshow(figures.tile(image, palette))
             _draw_outline(panels[k, 1], image[..., channel])
             for axes, values in zip(panels[k, 2:], (gradients[k], falls[k])):
                 _draw_map(axes, image[..., channel], values)

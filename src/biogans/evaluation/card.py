@@ -58,7 +58,7 @@ def card(options):
     origin = captions.origin_of_cells({"architecture": generator.spec.architecture, "seed": SEED,
                                        "algorithm": generator.metadata.training.algorithm,
                                        "iteration": generator.metadata.iteration})
-    figures.sample_grid(picture, generator.spec, first_cells(generator), COLUMNS, origin)
+    figures.sample_grid(picture, generator.spec, first_cells(generator), COLUMNS, origin, "magenta-green")
     with replacing(target) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print(f"Output card: {target}\nOutput picture: {picture}")

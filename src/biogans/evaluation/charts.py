@@ -34,7 +34,7 @@ def _score_chart(combined):
     """Two-sample scores: a column for each factor, a mark with its error for each row of the table."""
     factors = scored_factors(combined)
     places = {factor: k for k, factor in enumerate([*factors, OVERALL])}
-    figure = _new_figure(max(6, 1.1 * len(places) + 2), 4)
+    figure = _new_figure(max(6, 0.9 * len(places) + 2), 4)
     axes = figure.subplots()
     for k, (name, row) in enumerate(combined.rows.items()):
         offset = 0.6 * ((k + 0.5) / len(combined.rows) - 0.5)
@@ -76,9 +76,9 @@ def _pairs_chart(combined):
 def _correlation_chart(combined):
     """Correlations between the channels of true cells, and the difference to them of each row of the table."""
     truth = next(iter(combined.joint.values()))["true_correlations"]
-    columns = min(3, 1 + len(combined.joint))
+    columns = min(2, 1 + len(combined.joint))
     lines = -(-(1 + len(combined.joint)) // columns)
-    figure = _new_figure(4.2 * columns, 3.9 * lines)
+    figure = _new_figure(4.6 * columns, 4.3 * lines)
     panels = figure.subplots(lines, columns, squeeze=False).flat
     _draw_matrix(next(panels), truth, combined.channels, "true cells: correlation between channels")
     for name, scores in combined.joint.items():
@@ -93,10 +93,10 @@ def _draw_matrix(axes, values, names, title):
     for y in range(len(names)):
         for x in range(len(names)):
             if x != y:
-                axes.text(x, y, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=7,
+                axes.text(x, y, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=9,
                           color="white" if abs(values[y, x]) > 0.6 else "black")
-    axes.set_xticks(range(len(names)), names, rotation=45, fontsize=8, **PLAIN)
-    axes.set_yticks(range(len(names)), names, fontsize=8, **PLAIN)
+    axes.set_xticks(range(len(names)), names, rotation=45, fontsize=9, **PLAIN)
+    axes.set_yticks(range(len(names)), names, fontsize=9, **PLAIN)
     axes.set_title(title, fontsize=9, **PLAIN)
 
 
@@ -106,19 +106,21 @@ def _profile_chart(combined):
     lines = {"truth": (truth["true_profiles"], truth["true_spots"])}
     lines |= {name: (scores["profiles"], scores["spots"]) for name, scores in combined.joint.items()}
     bins, channels = lines["truth"][0].shape[:2]
-    figure = _new_figure(1.9 * channels + 0.6, 1.7 * (bins + 1) + 0.7)
+    figure = _new_figure(max(6, 1.2 * channels + 0.9), 1.4 * (bins + 1) + 0.7)
     panels = figure.subplots(bins + 1, channels, sharey="row", squeeze=False)
     for channel, name in enumerate(combined.channels):
         _draw_channel(panels[:, channel], channel, lines)
         panels[0, channel].set_title(name, fontsize=10, **PLAIN)
-        panels[bins - 1, channel].set_xlabel("position along cell", fontsize=8)
         panels[bins, channel].set_xticks([])
+        for axes in panels[:bins, channel]:
+            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    panels[bins - 1, channels // 2].set_xlabel("position along cell", fontsize=9)
     for row, word in enumerate(["short", *["medium"] * (bins - 2), "long"]):
-        panels[row, 0].set_ylabel(f"{word} cells:\nbrightness", fontsize=8)
-    panels[bins, 0].set_ylabel("spots in a cell", fontsize=8)
+        panels[row, 0].set_ylabel(f"{word} cells:\nbrightness", fontsize=9)
+    panels[bins, 0].set_ylabel("spots in a cell", fontsize=9)
     panels[bins, 0].set_ylim(0, 2 * max(1, truth["true_spots"].max()))      # early in a training cells are all spots
     for axes in panels.flat:
-        axes.tick_params(labelsize=7)
+        axes.tick_params(labelsize=9)
         axes.grid(alpha=0.3)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False,
                   fontsize=9)

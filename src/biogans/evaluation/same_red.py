@@ -9,13 +9,15 @@ import numpy as np
 from ..core import c2st, figures, options as command_line, trained
 from ..system import arguments, launch
 from ..system.errors import InputError
+from ..system.palettes import fitted
+from ..system.panels import growth_of_letters
 from ..system.pixels import to_unit
 from ..system.progress import reading
 from . import joint, rows
 
 MEASURED = 64                           # reds whose greens are measured; the picture shows the first of them
 COLUMNS, SEPARATOR = 4, 2               # greens in a line of the picture, and pixels between images
-PANEL, LINE, TITLE = 4.2, 0.5, 0.6      # inches: width of a panel, least height of a line, height of the titles
+PANEL, TITLE = 4.2, 0.6                 # inches: width of a panel, height of the titles in a narrow figure
 EPILOG = """Separable and star-shaped generators make red from the first part of z and green from all of it. With that
 part kept, red stays the same and green should vary as it does among real cells of similar red. After mode
 collapse it does not: the generator ignores the second part of z.
@@ -76,7 +78,7 @@ def same_red(options):
     if options.data:
         shown += real_cells(generators, options)
     print(spread_table(shown))
-    figures.write_figure(options.output, same_red_figure(shown, options.reds, options.palette))
+    figures.write_figure(options.output, same_red_figure(shown, options.reds, command_line.palette_of(options)))
     print(f"Output picture to file: {options.output}")
 
 
@@ -168,7 +170,9 @@ def same_red_figure(shown, reds, palette="red-green"):
 
     pictures = [_panel(next(iter(cells.images.values()))[:reds], palette) for cells in shown]
     high = max(picture.shape[0] / picture.shape[1] for picture in pictures) * PANEL
-    figure = Figure(figsize=(len(shown) * (PANEL + 0.15) + 0.15, high + TITLE + 0.15), dpi=figures.DPI,
+    wide = len(shown) * (PANEL + 0.15) + 0.15
+    growth = growth_of_letters(wide * figures.DPI)
+    figure = Figure(figsize=(wide, high + TITLE * growth + 0.15), dpi=figures.DPI,
                     facecolor="white")
     width, height = figure.get_size_inches()
     for k, (cells, picture) in enumerate(zip(shown, pictures)):
@@ -179,7 +183,7 @@ def same_red_figure(shown, reds, palette="red-green"):
         factor = next(iter(cells.images))
         of_factor = "" if factor == c2st.EVERYTHING else f", {factor}"
         title = f"{cells.name}{of_factor}\ngreens vary by {spread(cells.images[factor])[1]:.3f}"
-        figure.text(left / width, 1 - 0.08 / height, title, fontsize=10, va="top", **figures.PLAIN)
+        figure.text(left / width, 1 - 0.08 / height, title, fontsize=10 * growth, va="top", **figures.PLAIN)
     return figure
 
 
@@ -188,13 +192,14 @@ def _panel(images, palette):
 
     images   (reds, greens, height, width, channels) in [0, 1]
     """
-    _, number, high, wide, _ = images.shape
+    _, number, high, wide, channels = images.shape
+    palette = fitted(palette, images.reshape(-1, high, wide, channels))
     lines = math.ceil(number / COLUMNS)
     block = lines * (high + SEPARATOR) + SEPARATOR
     picture = np.ones((len(images) * (block + SEPARATOR) - SEPARATOR, (COLUMNS + 1) * (wide + SEPARATOR), 3), "float32")
     for k, same in enumerate(images):
-        red = figures.merge(same[0, ..., 0], np.zeros((high, wide)), palette)
-        pairs = [figures.merge(cell[..., 0], cell[..., 1], palette) for cell in same]
+        red = figures.marker_and_merges(same[0, ..., :2], palette)[0]
+        pairs = [figures.merge(cell[..., :2], palette) for cell in same]
         places = [(0, 0), *((n // COLUMNS, 1 + n % COLUMNS) for n in range(number))]
         for (line, column), tile in zip(places, [red, *pairs], strict=True):
             top, left = k * (block + SEPARATOR) + line * (high + SEPARATOR), column * (wide + SEPARATOR)

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..core.c2st import EVERYTHING
 from ..core.figures import DPI, PLAIN, SERIES, tile, write_picture
-from ..system.pixels import unit_to_bytes
+from ..system.palettes import fitted
+from ..system.pixels import to_unit, unit_to_bytes
 from .results import OVERALL, REAL
 from .tables import plus_minus
 
@@ -31,7 +32,8 @@ def write_samples(path, row, seed):
     """Write a picture of some samples of a row (rows.py), side by side, unless it exists or the row has none."""
     images = [] if path.exists() else row.examples(COLUMNS, seed)
     if images:
-        tiles = [np.pad(unit_to_bytes(tile(image)), ((0, 0), (0, SEPARATOR), (0, 0)), constant_values=255)
+        palette = fitted("red-green", to_unit(row.held_out.pixels))    # images of an early stage may not show it
+        tiles = [np.pad(unit_to_bytes(tile(image, palette)), ((0, 0), (0, SEPARATOR), (0, 0)), constant_values=255)
                  for image in images]
         write_picture(path, np.concatenate(tiles, axis=1)[:, :-SEPARATOR])
 

@@ -13,18 +13,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import codes, models, options as command_line, trained
+from ..core import codes, figures, models, options as command_line, trained
 from ..exchange import onnx_graph
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import write
+from ..system.palettes import fitted
 from ..system.progress import reading
 from .slider_names import SAMPLE, measured_meanings
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("explore_network", "explore_latent", "explore_view", "explore_gif", "explore")  # in the order of the page
 NUMBERED = 1000             # random cells that have a number on the page: those of predict.py -s 0 to 999
-CELLS = 16                  # cells at which directions are measured
+CELLS = 16                  # cells at which directions are measured, and transmitted light is recognised
 STEP = 0.1                  # of each latent variable, for the differences that approximate derivatives
 PORT = 8000
 
@@ -169,14 +170,15 @@ def described_codes(generator, meanings):
 def page_of(generator):
     """The page of a trained.TrainedGenerator: the bytes of one HTML file."""
     spec, metadata = generator.spec, generator.metadata
-    groups = groups_of(generator.network, spec)
+    groups, numbered = groups_of(generator.network, spec), numbered_latents(generator).astype("<f4")
+    palette = fitted("red-green", (generator.generate(numbered[:CELLS]) + 1) / 2)
     found, meanings, of_codes = named_directions(generator, groups)
     facts = {
         "network": {"file": str(generator.path), "sha256": hashlib.sha256(generator.path.read_bytes()).hexdigest(),
                     "architecture": spec.architecture, "algorithm": metadata.training.algorithm,
                     "iteration": metadata.iteration},
         "size": {"height": spec.height, "width": spec.width, "pixel_size_um": metadata.pixel_size_um},
-        "channels": ["image"] if len(spec.channel_names) == 1 else list(spec.channel_names),
+        "channels": figures.shown_names(spec.channel_names, palette), "transmitted": palette.transmitted,
         "nz": spec.nz, "numbered": NUMBERED, "measured": SAMPLE, "codes": described_codes(generator, of_codes),
         "groups": [group._asdict() | {"strengths": np.round(strengths, 3).tolist(),
                                       "meanings": [meaning and meaning._asdict() for meaning in each]}
@@ -184,7 +186,7 @@ def page_of(generator):
     }
     data = {
         "directions": np.concatenate([rows.ravel() for rows, _ in found]).astype("<f4").tobytes(),
-        "numbered": numbered_latents(generator).astype("<f4").tobytes(),
+        "numbered": numbered.tobytes(),
         "network": gzip.compress(onnx_graph.serialize(generator.network), mtime=0),
         "runtime": (PAGE / "onnxruntime-web.mjs").read_bytes(),
         "runtime-wasm": (PAGE / "onnxruntime-web.wasm.gz").read_bytes(),

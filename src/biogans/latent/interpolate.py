@@ -112,8 +112,8 @@ def write_movie(output, generator, keys, channels, options):
     """Write `output`.gif, .mp4 and .png, the movie through the KeyFrames and a strip of it."""
     path = latent_path(keys.z, options.frames, keys.closed, generator.spec.codes).astype("float32")
     cells = ((generator.generate(path) + 1) / 2)[..., channels]
-    names = [generator.spec.channel_names[k] for k in channels] if len(channels) > 1 else ["image"]
-    movie = movies.Movie(cells, names, options.scale, options.palette)
+    names = [generator.spec.channel_names[k] for k in channels]
+    movie = movies.Movie(cells, names, options.scale, command_line.palette_of(options))
     for suffix, write in ((".gif", write_gif), (".mp4", movies.write_mp4)):
         file = output.with_name(output.name + suffix)
         write(file, movie, options.fps)

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..core import figures
 from ..system.files import replacing
-from ..system.lattice import INK, label_font
+from ..system.lattice import INK, label_font, lattice
+from ..system.palettes import fitted
 from ..system.pixels import to_unit, unit_to_bytes
 
 TILE = 240                  # screen pixels: approximate width of a panel of a movie
@@ -23,12 +24,17 @@ class Movie:
     """
 
     def __init__(self, cells, names, scale=None, palette="red-green"):
-        self.cells, self.names, self.palette = cells, names, palette
+        self.cells, self.palette = cells, fitted(palette, cells)
+        self.names = figures.shown_names(names, self.palette)
         high, wide = cells.shape[1:3]
         self.scale = scale or max(1, round(TILE / wide))
-        panels = len(cell_panels(cells[0], names))
+        panels = len(self.panels(0))
         rows = max(1, int(math.sqrt(panels * wide / high * 9 / 16)))
         self.rows, self.columns = rows, math.ceil(panels / rows)
+
+    def panels(self, k):
+        """The `cell_panels` of frame k."""
+        return cell_panels(self.cells[k], self.names, self.palette)
 
     def __len__(self):
         return len(self.cells)
@@ -36,8 +42,7 @@ class Movie:
     def __getitem__(self, k):
         from PIL import Image, ImageDraw
 
-        panels = [(name, _enlarged(image, self.scale, self.palette), hue)
-                  for name, image, hue in cell_panels(self.cells[k], self.names)]
+        panels = [(name, _enlarged(image, self.scale), hue) for name, image, hue in self.panels(k)]
         wide, high = panels[0][1].width + GAP, panels[0][1].height + LABEL
         picture = Image.new("RGB", [-(-side // 2) * 2 for side in (self.columns * wide, self.rows * high)])
         pen, font = ImageDraw.Draw(picture), label_font(13)
@@ -48,21 +53,19 @@ class Movie:
         return np.asarray(picture)
 
 
-def cell_panels(cell, names):
-    """[(name, image, colour of the name)] of a `cell` (H, W, channels): red, its merge with each green, all greens.
+def cell_panels(cell, names, palette):
+    """[(name, RGB image, colour of the name)] of a `cell` (H, W, channels): red, its merge with each green, all greens.
 
-    A name has the colour of its factor in the panel of all greens. Images have two channels, or three for RGB.
+    A name has the colour of its factor in the panel of all greens. `palette` is fitted to the cells.
     """
-    ink = INK
     if len(names) == 1:
-        return [(names[0], cell, ink)]
-    red, greens = cell[..., 0], np.moveaxis(cell[..., 1:], -1, 0)
-    several = len(greens) > 1
-    hues = [tuple(hue) for hue in unit_to_bytes(figures.hues(len(greens))).tolist()]
-    panels = [(names[0], np.stack([red, np.zeros_like(red)], axis=-1), ink)]
-    panels += [(name, np.stack([red, green], axis=-1), hue if several else ink)
-               for name, green, hue in zip(names[1:], greens, hues)]
-    return panels + ([("all factors", figures.composite(greens), ink)] if several else [])
+        return [(names[0], figures.tile(cell, palette), INK)]
+    shining = figures.shining_greens(len(names), palette)
+    hues = dict(zip(shining, map(tuple, unit_to_bytes(figures.hues(len(shining))).tolist())))
+    panels = [(name, image, hues.get(k, INK))
+              for k, (name, image) in enumerate(zip(names, figures.marker_and_merges(cell, palette), strict=True))]
+    everything = [("all factors", figures.composite(np.moveaxis(cell[..., shining], -1, 0)), INK)] if shining else []
+    return panels + everything
 
 
 def write_mp4(path, frames, fps):
@@ -77,15 +80,15 @@ def write_mp4(path, frames, fps):
 
 def write_strip(path, movie, titles):
     """Write a PNG of some frames of a Movie: `titles`, {frame: title}, names the columns; panels are the rows."""
-    columns = [cell_panels(movie.cells[frame], movie.names) for frame in titles]
+    columns = [movie.panels(frame) for frame in titles]
     scale = max(1, round(STRIP_TILE / movie.cells.shape[2]))
-    rows = [[to_unit(_enlarged(image, scale, movie.palette)) for _, image, _ in row] for row in zip(*columns)]
-    figures.write_picture(path, figures.table(rows, list(titles.values()), [name for name, _, _ in columns[0]]))
+    rows = [[to_unit(_enlarged(image, scale)) for _, image, _ in row] for row in zip(*columns)]
+    figures.write_picture(path, lattice(rows, list(titles.values()), [name for name, _, _ in columns[0]]))
 
 
-def _enlarged(image, scale, palette):
-    """Pillow picture of an `image` (H, W, channels) in [0, 1], each side `scale` times as long."""
+def _enlarged(image, scale):
+    """Pillow picture of an RGB `image` (H, W, 3) in [0, 1], each side `scale` times as long."""
     from PIL import Image
 
-    tile = Image.fromarray(unit_to_bytes(figures.tile(image, palette)))
+    tile = Image.fromarray(unit_to_bytes(image))
     return tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.BICUBIC)

@@ -11,6 +11,7 @@ from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import replacing
 from ..system.gifs import write_gif
+from ..system.palettes import fitted
 from ..system.pixels import to_signed, to_unit, unit_to_bytes
 
 FRAMES, STRIP = 48, 9                   # of the movie, and cells in the strip
@@ -67,7 +68,8 @@ def pseudotime(options):
     write_order(Path(stem + ".csv"), held_out, answer)
     z = codes.with_values(next(generator.latents(1, options.seed)), fixed)
     frames = progression(generator, z, code, direction, answer)
-    write_order_strip(Path(stem + ".png"), held_out, ranks(answer), frames, options.palette)
+    write_order_strip(Path(stem + ".png"), held_out, ranks(answer), frames,
+                      command_line.palette_of(options))
     write_progression(Path(stem + ".gif"), frames, options)
 
 
@@ -143,23 +145,18 @@ def write_order_strip(path, held_out, order, frames, palette):
     wanted = np.linspace(0, 1, STRIP)
     nearest = [int(np.argmin(np.abs(order - moment))) for moment in wanted]
     rows = [to_unit(held_out.pixels[nearest]), frames[np.linspace(0, FRAMES - 1, STRIP).astype(int)]]
-    tiles = [[_stacked_channels(image) for image in row] for row in rows]
-    figures.write_picture(path, figures.table(tiles, [f"{moment:.2f}" for moment in wanted], ["real", "generated"],
+    figures.write_picture(path, figures.table(rows, [f"{moment:.2f}" for moment in wanted], ["real", "generated"],
                                               palette))
     print(f"Output picture to file: {path}")
 
 
 def write_progression(path, frames, options):
     """Write the generated cell along the code as a GIF."""
-    pictures = [unit_to_bytes(figures.tile(_stacked_channels(image), options.palette))
+    palette = fitted(command_line.palette_of(options), frames)
+    pictures = [unit_to_bytes(figures.tile(image, palette))
                 .repeat(MAGNIFICATION, axis=0).repeat(MAGNIFICATION, axis=1) for image in frames]
     write_gif(path, pictures, options.fps, last=0.5)
     print(f"Output movie to file: {path}")
-
-
-def _stacked_channels(image):
-    """Channels one above the other, gray: brightfield has no colour, and a merge would hide it."""
-    return np.concatenate(np.moveaxis(image, -1, 0), axis=0)[..., None]
 
 
 def main(arguments=None):

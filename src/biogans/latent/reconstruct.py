@@ -89,15 +89,15 @@ def reconstruct(options):
         found[label] = invert(generator, targets, search, label)
         print(f"{label}: {len(targets.pixels)} images, {options.restarts} starts each, "
               f"{time.monotonic() - start:.0f} s", flush=True)
-    neighbours = subset(training, nearest)
+    neighbours, palette = subset(training, nearest), command_line.palette_of(options)
     for name, generator in names.items():
         own = {order: found[label] for label, (other, order) in methods.items() if other is generator}
         print(f"\n{name}\n" * (len(names) > 1) + error_table(targets, distances, own))
         for order, best in own.items():
             write_reconstructions(options, generator, name, order, best,
                                   stack_datasets(targets, neighbours, distances, best))
-        write_factors(generator, name, targets, next(iter(own.values())), options.palette)
-    write_pictures(methods, found, targets, Nearest(neighbours, distances), options.palette)
+        write_factors(generator, name, targets, next(iter(own.values())), palette)
+    write_pictures(methods, found, targets, Nearest(neighbours, distances), palette)
 
 
 class Nearest(NamedTuple):

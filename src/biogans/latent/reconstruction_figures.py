@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..core import figures
+from ..system.palettes import fitted
 
 TILE = 180                  # screen pixels: about the width of an image
 GAP, CAPTION, HEADER, NAMES = 8, 18, 40, 84     # screen pixels: between images, below each, above all, left of all
@@ -27,6 +28,7 @@ def cells_figure(rows, header, names, palette="red-green"):
     """
     from matplotlib.figure import Figure
 
+    palette = fitted(palette, [image for row in rows for image, _ in row])
     tiles = [[(figures.tile(image, palette), caption) for image, caption in row] for row in rows]
     high, wide = tiles[0][0][0].shape[:2]
     scale = max(1, round(TILE / wide))

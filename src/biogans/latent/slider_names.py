@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core import figures
 from ..evaluation.clusters import measured
 from ..system.outline import measure_outline
+from ..system.palettes import fitted
 from ..system.pixels import signed_to_bytes
 
 SAMPLE = 512                # random cells; the standard error of a correlation is then at most 0.045
@@ -68,8 +70,8 @@ def measured_meanings(generator, directions, seed=0):
     """
     spec = generator.spec
     z = next(generator.latents(SAMPLE, seed, SAMPLE))
-    names = ["image"] if len(spec.channel_names) == 1 else spec.channel_names
-    values = quantities(generator.generate(z), names)
+    cells = generator.generate(z)
+    values = quantities(cells, figures.shown_names(spec.channel_names, fitted("red-green", (cells + 1) / 2)))
     continuous = [code for code in spec.codes if not code.is_categorical]
     sliders = np.concatenate([z @ np.asarray(directions, float).T, *(z[:, code.indices] for code in continuous)],
                              axis=1)

@@ -7,6 +7,7 @@ from ..core import codes, figures, options as command_line, trained
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.gifs import write_gif, write_training_movie
+from ..system.palettes import fitted
 from ..system.pixels import unit_to_bytes
 
 MARGIN = 2                              # pixels between the cells of a movie
@@ -82,14 +83,17 @@ def write_traversal_picture(path, generator, z, code, options):
     values = code_values(code, options.steps, options.reach)
     cells = traversal_cells(generator, z, code, values)
     header = codes.value_names(code, values, codes.read_labels(generator))
-    figures.write_picture(path, figures.table(np.moveaxis(cells, 1, 0), header, [""] * len(z), options.palette))
+    figures.write_picture(path, figures.table(np.moveaxis(cells, 1, 0), header, [""] * len(z),
+                                              command_line.palette_of(options)))
     print(f"Output picture to file: {path}")
 
 
 def write_traversal_movie(path, generator, z, code, options):
     """Write a GIF of the cells of z, side by side, as the code takes its values; a continuous one back and forth."""
     values = code_values(code, 2 * options.steps, options.reach)
-    frames = [_side_by_side(row, options.palette) for row in traversal_cells(generator, z, code, values)]
+    cells = traversal_cells(generator, z, code, values)
+    palette = fitted(command_line.palette_of(options), cells.reshape(-1, *cells.shape[2:]))
+    frames = [_side_by_side(row, palette) for row in cells]
     repeats = max(1, round(options.fps / 2)) if code.is_categorical else 1
     frames = [frame for frame in frames for _ in range(repeats)]
     write_gif(path, frames if code.is_categorical else frames + frames[-2:0:-1], options.fps)

@@ -166,6 +166,11 @@ def several(convert: Callable[[str], Any]) -> Callable[[str], tuple]:
     return lambda text: tuple(convert(part) for part in comma_separated(text))
 
 
+def channel_numbers(text: str) -> tuple[int, ...]:
+    """A type: channels, counted from 1; () for "none"."""
+    return () if text.strip().lower() == "none" else several(positive_int)(text)
+
+
 def category_counts(text: str) -> tuple[int, ...]:
     """A type: the number of categories of each categorical code; () for "0"."""
     return () if text.strip() == "0" else several(at_least_two)(text)

@@ -356,7 +356,7 @@ def _channels(pages: Sequence[np.ndarray]) -> tuple[np.ndarray, list[str], str]:
         return page[..., :1], ["gray"], "drawn: gray, as R, G and B are the same"
     if not blue.any():
         return page[..., :2], ["red", "green"], "drawn: R and G as the red marker and the green factor, as B is empty"
-    return page, [], "drawn: an ordinary RGB picture, as B is not empty"
+    return page, [], "drawn: an ordinary RGB picture, as B is not empty, unless a channel is transmitted light"
 
 
 def _to_one(page):

@@ -13,7 +13,9 @@ from .pixels import unit_to_bytes
 SEPARATOR = 2                           # pixels between the tiles
 SMALLEST_WIDTH = 600                    # pixels of a picture; smaller ones are magnified by a whole number
 LINE, PAPER, INK = (96, 96, 96), (24, 24, 24), (235, 235, 235)
-LABEL = 22                              # pixels: height of the title, and of the header
+LABEL = 22                              # pixels: least height of the title, and of each line of the header
+PAGE, LEGIBLE = 830, 11                 # pixels: width of a picture on a web page, and least size of its letters there
+MOST_NAMES = 160                        # pixels: largest width of the names of rows, in letters of 14 pixels
 
 
 def lattice(rows: Sequence[Sequence[np.ndarray]], header: Sequence[str] = (), names: Sequence[str] = (),
@@ -22,15 +24,20 @@ def lattice(rows: Sequence[Sequence[np.ndarray]], header: Sequence[str] = (), na
 
     header, names   names of the columns, and of the rows
     title           a line above everything, in a smaller font if necessary
+
+    Letters are large enough for a picture that is shown PAGE wide.
     """
     high, wide = rows[0][0].shape[:2]
     columns = max(len(row) for row in rows)
     scale = math.ceil(((SMALLEST_WIDTH - SEPARATOR) / columns - SEPARATOR) / wide)
     scale = max(1, min(scale, 2 * SMALLEST_WIDTH // high))
     high, wide = high * scale, wide * scale
-    font = label_font(min(14, max(10, wide // 9)))
-    top = LABEL * (bool(title) + bool(header))
-    left = min(160, max(math.ceil(font.getlength(one_line(name))) for name in names) + 12) if names else 0
+    size = max(min(14, wide // 9), legible(columns * (wide + SEPARATOR) + MOST_NAMES * bool(names)))
+    font, line = label_font(size), max(LABEL, 3 * size // 2)
+    left = min(MOST_NAMES * size // 14, max(math.ceil(font.getlength(one_line(name))) for name in names) + 12
+               ) if names else 0
+    header = [_in_lines(name, font, wide) for name in header]
+    top = line * (bool(title) + max((1 + name.count("\n") for name in header), default=0))
     body = np.full((SEPARATOR + len(rows) * (high + SEPARATOR), SEPARATOR + columns * (wide + SEPARATOR), 3), LINE,
                    "uint8")
     for y, row in enumerate(rows):
@@ -42,11 +49,11 @@ def lattice(rows: Sequence[Sequence[np.ndarray]], header: Sequence[str] = (), na
     picture.paste(Image.fromarray(body), (left, top))
     pen = ImageDraw.Draw(picture)
     if title:
-        line, title_font = _in_a_fitting_font(title, picture.width - 12)
-        pen.text((6, LABEL // 2), line, INK, title_font, anchor="lm")
+        text, title_font = _in_a_fitting_font(title, picture.width - 12)
+        pen.text((6, line // 2), text, INK, title_font, anchor="lm")
     for x, name in enumerate(header):
         centre = left + SEPARATOR + x * (wide + SEPARATOR) + wide // 2
-        pen.text((centre, top - LABEL // 2), _fitting(name, font, wide), INK, font, anchor="mm")
+        pen.text((centre, top - line * (1 + name.count("\n")) // 2), name, INK, font, anchor="mm", align="center")
     for y, name in enumerate(names):
         centre = top + SEPARATOR + y * (high + SEPARATOR) + high // 2
         pen.text((6, centre), _fitting(name, font, left - 8), INK, font, anchor="lm")
@@ -62,6 +69,11 @@ def label_font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
+def legible(width: int) -> int:
+    """Size in pixels of letters in a picture of this width that have LEGIBLE pixels where it is shown PAGE wide."""
+    return math.ceil(LEGIBLE * max(1, width / PAGE))
+
+
 def one_line(name: str) -> str:
     """`name` without line breaks."""
     return " ".join(str(name).split())
@@ -69,11 +81,22 @@ def one_line(name: str) -> str:
 
 def _in_a_fitting_font(line, width):
     """(line, font) such that the line fits into `width` pixels: smaller if it is long, and shortened in the end."""
-    for size in range(13, 8, -1):
+    least = legible(width)
+    for size in range(max(13, least), least - 1, -1):
         font = label_font(size)
         if font.getlength(one_line(line)) <= width:
             break
     return _fitting(line, font, width), font
+
+
+def _in_lines(name, font, width):
+    """`name` in one line or, if it is too long and has a space, in two, as far as they fit."""
+    name = one_line(name)
+    spaces = [k for k, letter in enumerate(name) if letter == " "]
+    if font.getlength(name) <= width or not spaces:
+        return _fitting(name, font, width)
+    middle = min(spaces, key=lambda k: max(font.getlength(name[:k]), font.getlength(name[k + 1:])))
+    return "\n".join(_fitting(part, font, width) for part in (name[:middle], name[middle + 1:]))
 
 
 def _fitting(name, font, width):

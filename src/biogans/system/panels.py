@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .lattice import one_line
+from .lattice import legible, one_line
 
 NARROWEST_SLOT = 130                    # screen pixels, so that a label fits above the narrowest image
 NARROWEST_HEADING = 480                 # screen pixels for the lines of a long heading, at least
@@ -37,6 +37,7 @@ class _Line(NamedTuple):
 
 
 BOLD, SMALL = ({"fontsize": 11, "weight": "bold"}, 21), ({"fontsize": 9, "color": "0.35"}, 17)
+TITLE = {"fontsize": 10}
 MOST_LINES = 3                          # of each part of a heading
 
 
@@ -45,20 +46,23 @@ def draw_panels(rows: Sequence[Sequence[Panel]], legend: Sequence[tuple[str, Any
     """Draw rows of panels on a figure, by default a new one; returns their axes, row by row.
 
     legend   (name, colour) of what the last panel of the first row shows
+
+    In a wide figure letters are larger, so that they are legible where it is shown as wide as a page.
     """
     from matplotlib.figure import Figure
 
     high = [max(image.shape[0] * scale for _, image, scale in row) for row in rows]
     slots = [max(max(image.shape[1] * scale for _, image, scale in row), NARROWEST_SLOT) for row in rows]
-    lines = max(1, max(high[0], 120) // 21)
+    wide = [len(row) * (slot + GAP) - GAP for row, slot in zip(rows, slots, strict=True)]
+    growth = growth_of_letters(max(wide) + 150 * bool(legend))
+    lines = max(1, int(max(high[0], 120) / (21 * growth)))
     legend_columns = math.ceil(len(legend) / lines)
     high[0] = max(high[0], 120) if legend else high[0]
-    wide = [len(row) * (slot + GAP) - GAP for row, slot in zip(rows, slots, strict=True)]
-    wide[0] += 150 * legend_columns
-    above = _heading_lines(heading, max([*wide, NARROWEST_HEADING]))
+    wide[0] += math.ceil(150 * growth) * legend_columns
+    above = _heading_lines(heading, max([*wide, NARROWEST_HEADING]), growth)
     width = 2 * MARGIN + max([*wide, *(math.ceil(text_width(line)) for line in above)])
     top = MARGIN + sum(line.height for line in above) + (8 if above else 0)
-    labels = [LABEL if any(name for name, _, _ in row) else 0 for row in rows]
+    labels = [math.ceil(LABEL * growth) if any(name for name, _, _ in row) else 0 for row in rows]
     height = top + MARGIN + sum(high) + sum(labels) + GAP * (len(rows) - 1)
     figure = Figure() if figure is None else figure
     figure.set_dpi(DPI)
@@ -71,10 +75,18 @@ def draw_panels(rows: Sequence[Sequence[Panel]], legend: Sequence[tuple[str, Any
         for column, (name, image, scale) in enumerate(row):
             left = MARGIN + column * (slot + GAP) + (slot - image.shape[1] * scale) // 2
             axes.append(_panel(figure, (name, image, scale), (left, height - top), width, height))
+            if name:
+                size = TITLE["fontsize"] * min(growth, max(1, slot / text_width(_Line(name, TITLE, LABEL))))
+                axes[-1].set_title(name, fontsize=size, pad=4, **PLAIN)
         top += row_high + GAP
     if legend:
-        _legend(axes[len(rows[0]) - 1], legend, legend_columns)
+        _legend(axes[len(rows[0]) - 1], legend, legend_columns, 9 * growth)
     return axes
+
+
+def growth_of_letters(width: float) -> float:
+    """Factor, at least 1, by which letters of 9 points must grow to be legible in a figure of `width` pixels."""
+    return max(1, legible(width) / (9 * DPI / 72))
 
 
 def text_width(line: _Line) -> float:
@@ -86,9 +98,11 @@ def text_width(line: _Line) -> float:
     return text_to_path.get_text_width_height_descent(line.text, font, ismath=False)[0] * DPI / 72
 
 
-def _heading_lines(heading, width):
-    """The _Lines of a heading, wrapped to `width` screen pixels."""
-    return [_Line(text, *style) for part, style in zip(heading, (BOLD, SMALL), strict=True)
+def _heading_lines(heading, width, growth):
+    """The _Lines of a heading, wrapped to `width` screen pixels, in letters that are larger by the factor `growth`."""
+    styles = [({**font, "fontsize": font["fontsize"] * growth}, math.ceil(high * growth))
+              for font, high in (BOLD, SMALL)]
+    return [_Line(text, *style) for part, style in zip(heading, styles, strict=True)
             for text in _wrapped(part, style, width)]
 
 
@@ -136,23 +150,24 @@ def _panel(figure, panel, corner, width, height):
     axes = figure.add_axes([left / width, (top - high) / height, wide / width, high / height], label=name)
     axes.imshow(image, interpolation="nearest", origin="upper", aspect="auto")
     axes.set_axis_off()
-    axes.set_title(name, fontsize=10, pad=4, **PLAIN)
     return axes
 
 
-def _legend(axes, legend, columns):
-    """List the names and colours of a legend beside a panel."""
+def _legend(axes, legend, columns, size):
+    """List the names and colours of a legend beside a panel, in letters of this size (points)."""
     from matplotlib.patches import Patch
 
     handles = [Patch(facecolor=colour, edgecolor="0.4", linewidth=0.5) for _, colour in legend]
     drawn = axes.legend(handles, [name for name, _ in legend], loc="upper left", bbox_to_anchor=(1, 1), ncols=columns,
-                        frameon=False, fontsize=9, borderaxespad=0.3, handlelength=1.2, columnspacing=1)
+                        frameon=False, fontsize=size, borderaxespad=0.3, handlelength=1.2, columnspacing=1)
     for text in drawn.get_texts():
         text.set(**PLAIN)
 
 
 def scale_bar(axes: Any, wide: int, pixel_size_um: float | None, shrink: int) -> None:
     """Draw a bar of a round length, at most a fifth of the image's width (`wide` pixels), in its lower right corner.
+
+    It is white, but black where the image is bright.
 
     pixel_size_um   side of a pixel in micrometres; None for a bar in pixels, of which `shrink` are one of the image
     """
@@ -165,10 +180,15 @@ def scale_bar(axes: Any, wide: int, pixel_size_um: float | None, shrink: int) ->
     bar = length / pixel
     screen = wide / axes.get_window_extent().width             # image pixels per screen pixel
     right, bottom = wide - 0.5 - 10 * screen, axes.get_ylim()[0] - 10 * screen
-    axes.add_patch(Rectangle((right - bar, bottom - 4 * screen), bar, 4 * screen, facecolor="white", edgecolor="none",
+    shown = axes.images[0].get_array()
+    behind = shown[-max(1, len(shown) // 8):, -max(1, shown.shape[1] // 4):].mean()
+    colour = "black" if behind > 0.6 else "white"
+    growth = growth_of_letters(axes.figure.bbox.width)
+    high = 4 * growth * screen
+    axes.add_patch(Rectangle((right - bar, bottom - high), bar, high, facecolor=colour, edgecolor="none",
                              label="scale bar"))
-    axes.text(right - bar / 2, bottom - 6 * screen, f"{length:g} {unit}", color="white", fontsize=9, ha="center",
-              va="bottom", **PLAIN)
+    axes.text(right - bar / 2, bottom - 1.5 * high, f"{length:g} {unit}", color=colour, fontsize=9 * growth,
+              ha="center", va="bottom", **PLAIN)
 
 
 def _round_below(value):

@@ -4,11 +4,6 @@ from typing import Any
 
 import numpy as np
 
-PALETTES = {                            # RGB colours of the red marker and of the green factor in a merge
-    "red-green": ((1, 0, 0), (0, 1, 0)),
-    "magenta-green": ((1, 0, 1), (0, 1, 0)),
-}
-
 
 def to_signed(pixels: Any) -> Any:
     """float32 in [-1, 1] from uint8 pixels of any shape, or from a float32 tensor with values from 0 to 255."""

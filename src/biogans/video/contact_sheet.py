@@ -4,6 +4,7 @@ import numpy as np
 
 from ..core import figures
 from ..system.files import replacing
+from ..system.lattice import lattice
 from ..system.pixels import to_unit
 from . import frame_filters
 from .crops import find_crops
@@ -86,4 +87,4 @@ def write_contact_sheet(path, strips):
             header = titles
             rows.append(np.split(pixels, len(titles), axis=1))
             names.append(name)
-    figures.write_picture(path, figures.table(rows, header, names))
+    figures.write_picture(path, lattice(rows, header, names))

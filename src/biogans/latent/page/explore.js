@@ -40,9 +40,9 @@ function complain(problem) {
 // ------------------------------------------------------------------------------------------------ drawing
 
 const shown = () => channels.map((_, k) => $$(`channel${k}`)?.checked ?? true);
-const colours = () => coloursOf(shown(), $$("palette").value);
+const colours = () => coloursOf(shown(), $$("palette").value, facts.transmitted);
 const paintAs = (canvas, pixels) => paint(canvas, pixels, size, colours(), Number($$("gain").value),
-                                          areMany(shown(), $$("palette").value));
+                                          areMany(shown(), $$("palette").value, facts.transmitted));
 
 /* Show the cell `next` ({z, number, name}). If a later change overtakes this one, its pixels are not shown. */
 async function show(next) {
@@ -564,15 +564,6 @@ function build() {
     showKept();
 }
 
-/* Show a marker with a bright background, as in transmitted light, in gray: magenta or red would flood the picture. */
-function choosePalette() {
-    const marker = cell.pixels.slice(0, size.height * size.width).sort();
-    if (marker[marker.length >> 1] > -0.5) {
-        $$("palette").value = "gray, green";
-        viewChanged();
-    }
-}
-
 function listen() {
     const onClick = {random, keep, undo, average, play: walk, png: savePng, "strip-png": saveStrip, gif: saveGif,
                      help: KEYS["?"], json: () => save(new Blob([JSON.stringify(exported(), null, 1)],
@@ -612,7 +603,6 @@ try {
     numbered = floatsOf("numbered");
     draw = await openNetwork();
     await show(numberedCell(0));
-    choosePalette();
     $$("loading").hidden = true;
     listen();
     document.documentElement.dataset.ready = "";

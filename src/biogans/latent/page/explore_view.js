@@ -13,14 +13,17 @@ const PALETTES = {
 /* Colours of several factors shown together: Okabe and Ito's, brightened for a black background, as in figures.py. */
 const HUES = [[255, 158, 26], [89, 184, 255], [26, 204, 128], [255, 242, 77], [255, 89, 51], [230, 128, 217]];
 const MARKER_AMONG_MANY = [255, 255, 255];
+const TRANSMITTED = [255, 255, 255];        // a constant that `paint` recognises
 
 /* Whether several factors are shown, each in its own hue. */
-const areMany = (shown, palette) => palette !== "gray" && shown.slice(1).filter(Boolean).length > 1;
+const areMany = (shown, palette, transmitted) => palette !== "gray"
+    && shown.filter((visible, k) => visible && k && !transmitted.includes(k)).length > 1;
 
-/* The colour of each channel; null for hidden ones. */
-function coloursOf(shown, palette) {
-    const [marker, factor] = PALETTES[palette], many = areMany(shown, palette);
+/* The colour of each channel; null for hidden ones. `transmitted` are the positions of the channels of that light. */
+function coloursOf(shown, palette, transmitted) {
+    const [marker, factor] = PALETTES[palette], many = areMany(shown, palette, transmitted);
     return shown.map((visible, k) => !visible ? null
+        : transmitted.includes(k) ? TRANSMITTED
         : shown.length === 1 ? [255, 255, 255]
         : k === 0 ? many ? MARKER_AMONG_MANY : marker
         : many ? HUES[(k - 1) % HUES.length] : factor);
@@ -28,21 +31,26 @@ function coloursOf(shown, palette) {
 
 /* Paint pixels (channels * height * width, in [-1, 1]) onto a canvas, which takes the size of the image.
 
-The light of all channels that have a colour is added; with `many`, channels compete for each pixel. */
+The light of all channels that have a colour is added; with `many`, channels compete for each pixel. They cover
+transmitted light: the brighter, the more opaque, as in `merge` of palettes.py. */
 function paint(canvas, pixels, size, colours, gain, many = false) {
     const {height, width} = size, area = height * width;
     Object.assign(canvas, {width, height});
     const image = new ImageData(width, height);
     const lit = colours.map((colour, k) => colour && {colour, light: pixels.subarray(k * area, (k + 1) * area).map(
         value => (value + 1) / 2)}).filter(Boolean);
-    const mixed = many ? standingOut(lit, area) : lit;
+    const background = lit.filter(({colour}) => colour === TRANSMITTED);
+    const above = lit.filter(({colour}) => colour !== TRANSMITTED), mixed = many ? standingOut(above, area) : above;
     for (let at = 0; at < area; at++) {
-        let [red, green, blue] = [0, 0, 0];
+        let [red, green, blue] = [0, 0, 0], cover = 0;
         for (const {colour, light} of mixed) {
             red += light[at] * colour[0];
             green += light[at] * colour[1];
             blue += light[at] * colour[2];
+            cover = Math.max(cover, light[at]);
         }
+        const gray = 255 * (1 - cover) * background.reduce((most, {light}) => Math.max(most, light[at]), 0);
+        [red, green, blue] = [red + gray, green + gray, blue + gray];
         image.data.set([gain * red, gain * green, gain * blue, 255], 4 * at);   // its type rounds and clips
     }
     canvas.getContext("2d").putImageData(image, 0, 0);
