@@ -5,7 +5,19 @@ import pytest
 
 from biogans.core import models
 from biogans.core.engine import input_gradient
-from biogans.core.gan import ALGORITHMS, GAN, PAPER, R1, WGAN, WGANGP, Hinge, RpGAN, default_gamma, pair_variance, variety_loss
+from biogans.core.gan import (
+    ALGORITHMS,
+    GAN,
+    PAPER,
+    R1,
+    WGAN,
+    WGANGP,
+    Hinge,
+    RpGAN,
+    default_gamma,
+    pair_variance,
+    variety_loss,
+)
 from biogans.system.lazy import keras, tensorflow as tf
 from networks import settings, spec
 
