@@ -7,6 +7,7 @@ import pytest
 
 from biogans.core import models
 from biogans.core.engine import float32_generator
+from biogans.latent.channels import restricted_to
 from biogans.system.errors import InputError
 from networks import spec
 
@@ -119,6 +120,52 @@ def test_the_images_of_independent_generators_share_nothing():
         assert not np.allclose(before[..., 2], after[..., 2]) and not np.allclose(before[..., 3], after[..., 3])
 
 
+NOISY = [name for name in models.ARCHITECTURES if not models.ARCHITECTURES[name].has_codes]
+
+
+def noisy(architecture, dense):
+    """A spec with noise and `dense` further latent variables."""
+    shape = spec(architecture, noise=True)
+    return dataclasses.replace(shape, nz=dense + shape.total_noise)
+
+
+@pytest.mark.parametrize("architecture", NOISY)
+def test_noise_at_every_level(architecture):
+    """Each pixel of noise changes the image around it, and no pixel farther away than the convolutions reach.
+
+    Images of 16x24 pixels have maps of 4x6 and 8x12 pixels for red and, where it is separate, for green.
+    """
+    shape = noisy(architecture, 6)
+    assert shape.noise_size == 4 * 6 + 8 * 12 and shape.total_noise == shape.noise_size * (1 + shape.separates_red)
+    generator, z = float32_generator(shape), np.random.default_rng(0).standard_normal((1, shape.nz)).astype("float32")
+    last_map = shape.nz - 8 * 12
+    moved = z.repeat(3, axis=0)
+    moved[1, last_map] += 1                         # the corner of the largest map
+    moved[2, last_map - 4 * 6] += 1                 # and of the smallest
+    before, after = (generator(each, training=False).numpy() for each in (z, moved))
+    unmoved, large, small = np.abs(after - before).max(axis=-1) > 1e-7
+    assert not unmoved.any() and large[:2, :2].any() and not large[4:].any() and not large[:, 4:].any()
+    assert small[:4, :4].any() and not small[12:].any() and small.sum() > large.sum()
+
+
+def test_red_has_noise_of_its_own():
+    """The noise at the end of z is green's: it leaves red alone. That at the end of the red part changes both."""
+    shape = noisy("DCGAN-starshaped", 6)
+    generator, z = float32_generator(shape), np.zeros((3, shape.nz), "float32")
+    assert shape.red_nz == 3 + shape.noise_size
+    z[1, -1], z[2, shape.red_nz - 1] = 1, 1
+    plain, green, red = generator(z, training=False).numpy()
+    assert np.array_equal(plain[..., 0], green[..., 0]) and not np.array_equal(plain[..., 1], green[..., 1])
+    assert not np.array_equal(plain[..., 0], red[..., 0])
+
+
+def test_noise_that_does_not_fit():
+    with pytest.raises(InputError, match="InfoGAN has no noise maps: leave out --noise"):
+        spec("InfoGAN", noise=True, categorical=(3,), nz=12).check()
+    with pytest.raises(InputError, match="the noise takes 240 latent variables and z has 100"):
+        spec("DCGAN-starshaped", noise=True, nz=100).check()
+
+
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 def test_a_generator_restricted_to_some_of_its_channels(architecture):
     shape = spec(architecture)
@@ -126,7 +173,7 @@ def test_a_generator_restricted_to_some_of_its_channels(architecture):
     z = np.random.default_rng(0).standard_normal((3, 6)).astype("float32")
     whole = generator(z, training=False).numpy()
     for channels in (*shape.factor_channels, [shape.factor_channels[-1][1]], shape.cell_channels):
-        part = models.restricted_to(generator, channels)(z, training=False).numpy()
+        part = restricted_to(generator, channels)(z, training=False).numpy()
         np.testing.assert_allclose(part, whole[..., channels], atol=1e-6)
 
 

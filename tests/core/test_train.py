@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,6 +70,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(here, capsys):
     assert run_train("-e", 4, "-c", "halves", "-w") == 0
     assert "nothing left to do" in capsys.readouterr().out
     assert same(state(here / "halves")[0], halves)
+
+
+def test_a_star_with_noise_and_variety_is_resumed_and_generates(here, capsys):
+    """Without its options, which are stored: 2 iterations and 2 more equal 4. z has numbers for the noise."""
+    options = ("--noise", "--variety", 1)
+    run_train(*options, "-e", 4, "-c", "whole")
+    run_train(*options, "-e", 2, "-c", "halves")
+    assert train.main(["-d", "data", "-w", "-e", "4", "-c", "halves"]) == 0
+    (whole, metadata), (halves, _) = state(here / "whole"), state(here / "halves")
+    wanted = metadata.training.green_variance
+    assert same(whole, halves) and len(wanted) == 2 and min(wanted) > 0
+    assert predict.main(["-i", "whole/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "-n", "2"]) == 0
+    with h5py.File(here / "images/stack3.DCGAN-starshaped.WGAN-GP.h5") as file:
+        assert file["z"].shape == (2, metadata.network.nz) and metadata.network.nz > metadata.network.total_noise > 0
 
 
 def test_a_run_with_a_schedule_is_resumed_within_its_horizon(here, run):

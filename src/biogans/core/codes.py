@@ -1,4 +1,4 @@
-"""Codes: the part of InfoGAN's latent vector that acquires a meaning (Chen et al. 2016), and how Q reads it.
+"""Parts of a latent vector z: noise maps, and the codes of InfoGAN, which acquire a meaning (Chen et al. 2016).
 
 The codes are the last part of z. A categorical code c0, c1, … with K categories takes K components: one of them is 1,
 the others are 0. A continuous code u0, u1, … takes one component, uniform in [-1, 1]. For an image, the recognizer Q
@@ -14,12 +14,60 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..system.errors import InputError
-from ..system.lazy import Network
+from ..system.lazy import Network, Tensor, keras
 
 VARIANCE = 1 / 3                # of a number that is uniform in [-1, 1]
 LARGEST = 10.0                  # value of a continuous code that a user may set; beyond 1 a generator extrapolates
 LABELS_FORMAT = 1               # of the files of labels
 MOSTLY = 0.5                    # smallest share of images with one label for which a category is named after it
+
+
+class Latents(NamedTuple):
+    """What a tower reads of z, or of features computed from it.
+
+    vector   (batch, any), for the smallest map
+    noise    one map (batch, height, width, 1) for each level, the smallest first; empty without noise
+    """
+
+    vector: Tensor
+    noise: list[Tensor]
+
+
+def latents(z: Tensor, spec: Any) -> list[Latents]:
+    """The Latents of all of z or, if red has a part of its own, [those of green, those of red].
+
+    z      (batch, spec.nz), of a models.NetworkSpec
+
+    Noise maps are the last numbers of a part, as the noise of Karras et al. (2019, sec. 3.2). Green's vector is all of
+    z but the noise, as in the code of Osokin et al. (2017).
+    """
+    red, size = spec.red_nz * spec.separates_red, spec.noise_size
+    own = _cut(z, red, spec.nz - size)
+    if not red:
+        return [Latents(own, _noise_maps(z, spec.nz - size, spec))]
+    of_red = _cut(z, 0, red - size)
+    everything = keras.layers.Concatenate(name="z_vector")([of_red, own]) if size else z
+    return [Latents(everything, _noise_maps(z, spec.nz - size, spec)),
+            Latents(of_red, _noise_maps(z, red - size, spec))]
+
+
+def _cut(z, start, end):
+    """Components `start` to `end` of z."""
+    if (start, end) == (0, z.shape[1]):
+        return z
+    column = keras.layers.Cropping1D((start, z.shape[1] - end))(keras.layers.Reshape((z.shape[1], 1))(z))
+    return keras.layers.Reshape((end - start,))(column)
+
+
+def _noise_maps(z, start, spec):
+    """The maps of all levels that z has from component `start` on."""
+    height, width, n = spec.halvings
+    maps = []
+    for level in range(n if spec.noise else 0):
+        shape = height << level, width << level, 1
+        maps.append(keras.layers.Reshape(shape)(_cut(z, start, start + shape[0] * shape[1])))
+        start += shape[0] * shape[1]
+    return maps
 
 
 class Code(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..system import lazy
 from ..system.errors import InputError
-from ..system.lazy import Network, Tensor, Variable, keras
+from ..system.lazy import Network, Tensor, Variable, float32, keras
 from ..system.pixels import to_signed
 from ..system.workers import Team
 from . import augment, backend_jax, backend_tensorflow, codes, models
@@ -187,20 +187,21 @@ class Engine:
         critics, batch, nz = real.shape[1], self.settings.batch_size, self.spec.nz
         mirrored = [self._random(_MIRRORING, k).random((critics, batch, 2))[:, part] < 0.5 * self.settings.flips
                     for k in positions]
-        latent = [self._latents((batch, nz), _LATENT, k)[part] for k in positions]
+        latent = [self._training_latents((batch, nz), _LATENT, k)[part] for k in positions]
         alpha = [self._random(_INTERPOLATION, k).random((critics, batch, 1, 1, 1), np.float32)[:, part]
                  for k in positions]
         numbers = augment.how_many(self.settings.augment)
         changes = [self._random(_AUGMENTATION, k).random((batch, 2, numbers), np.float32)[part] for k in positions]
-        more = self._latents((self.settings.num_G_iters - 1, batch, nz), _MORE_LATENTS, positions[-1])[:, part]
+        more = self._training_latents((self.settings.num_G_iters - 1, batch, nz), _MORE_LATENTS, positions[-1])[:, part]
         return CriticBatch(real, *map(np.array, (mirrored, latent, alpha, changes))), more
 
     def _latents(self, shape, *purpose):
-        z = self._random(*purpose).standard_normal(shape, np.float32)
-        if self.settings.variety:       # pairs of cells with the same red
-            pairs = z.reshape(-1, 2, self.spec.nz)
-            z = self.spec.share_red(pairs).reshape(shape)
-        return codes.from_normal(z, self.spec.codes)
+        return codes.from_normal(self._random(*purpose).standard_normal(shape, np.float32), self.spec.codes)
+
+    def _training_latents(self, shape, *purpose):
+        """The latents (…, batch, nz) of an update; for --variety, pairs that share the red part."""
+        z = self._latents(shape, *purpose)
+        return self.spec.share_red(z.reshape(-1, 2, self.spec.nz)).reshape(shape) if self.settings.variety else z
 
     def _random(self, *purpose):
         return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=purpose))
@@ -376,7 +377,7 @@ class CriticWithRecognizer:
 
 def float32_generator(spec: NetworkSpec) -> Network:
     """A new generator in float32, whatever the precision of the training."""
-    with models.float32():
+    with float32():
         return models.build_generator(spec)
 
 

@@ -7,16 +7,15 @@ separate red from green give red half of z and half of the features of every lay
 To add an architecture, write a function (spec) -> generator and register it in ARCHITECTURES.
 """
 
-import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..system.errors import InputError
 from ..system.lazy import Network, Tensor, keras
-from .codes import Code
+from .codes import Code, Latents, latents
 
 RECOGNIZER_WIDTH = 128          # features of the layer that only Q has (Chen et al. 2016, table 1)
 
@@ -35,6 +34,7 @@ class NetworkSpec:
     init                a name in INITIALIZERS
     categorical         InfoGAN: number of categories of each categorical code
     continuous          InfoGAN: number of continuous codes
+    noise               whether the generator reads noise at every level; z then ends, in each of its parts, with it
     """
 
     architecture: str
@@ -49,6 +49,7 @@ class NetworkSpec:
     init: str = "paper"
     categorical: tuple[int, ...] = ()
     continuous: int = 0
+    noise: bool = False
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -106,7 +107,18 @@ class NetworkSpec:
     @property
     def red_nz(self) -> int:
         """Length of the first part of z, which belongs to red where red and green are separate."""
-        return self.red_part(self.nz)
+        return self.red_part(self.nz - self.total_noise) + self.separates_red * self.noise_size
+
+    @property
+    def noise_size(self) -> int:
+        """Number of latent variables that are noise maps, one map for each level of a tower; 0 without noise."""
+        height, width, n = self.halvings
+        return self.noise * sum(height * width << 2 * level for level in range(n))
+
+    @property
+    def total_noise(self) -> int:
+        """The same for all of z: red and green have their own maps where they are separate."""
+        return (1 + self.separates_red) * self.noise_size
 
     def share_red(self, z: np.ndarray) -> np.ndarray:
         """z (groups, cells, nz) with the red part of each group's first cell in all of its cells."""
@@ -152,8 +164,11 @@ class NetworkSpec:
         if self.channels < 2 and (self.separates_red or known.composites or known.per_factor):
             raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
                              f"-m DCGAN")
+        if self.noise and (known.has_codes or self.nz <= self.total_noise):
+            raise InputError(f"{self.architecture} has no noise maps: leave out --noise" if known.has_codes else
+                             f"the noise takes {self.total_noise} latent variables and z has {self.nz}: none is left")
         least = self.critic_channels if known.composites else 2
-        if self.separates_red and min(self.nz, self.ngf) < least:
+        if self.separates_red and min(self.nz - self.total_noise, self.ngf) < least:
             raise InputError(f"{self.architecture} gives red a part of z and of the filters: --nz and --ngf must be at "
                              f"least {least}")
         if self.codes and not known.has_codes:
@@ -172,7 +187,7 @@ def dcgan(spec: NetworkSpec) -> Network:
     Radford et al. (2016): a dense layer to the smallest feature map, then 4x4 transposed convolutions with stride 2.
     """
     z = keras.Input((spec.nz,), name="z")
-    return keras.Model(z, single_tower(z, spec, "all"), name="generator")
+    return keras.Model(z, single_tower(latents(z, spec)[0], spec, "all"), name="generator")
 
 
 def infogan(spec: NetworkSpec) -> Network:
@@ -184,7 +199,8 @@ def infogan(spec: NetworkSpec) -> Network:
     z = keras.Input((spec.nz,), name="z")
     hidden = keras.layers.Dense(8 * spec.ngf, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                                 name="hidden_projection")(z)
-    return keras.Model(z, single_tower(_activated(hidden, spec, "hidden"), spec, "all"), name="generator")
+    hidden = Latents(_activated(hidden, spec, "hidden"), [])
+    return keras.Model(z, single_tower(hidden, spec, "all"), name="generator")
 
 
 def dcgan_starshaped(spec: NetworkSpec) -> Network:
@@ -195,7 +211,7 @@ def dcgan_starshaped(spec: NetworkSpec) -> Network:
     image shows two of them. With a single green tower this is the separable generator (sec. 3.1).
     """
     z = keras.Input((spec.nz,), name="z")
-    channels = separate_towers(z, _red_latents(z, spec), spec, "red", [f"green{k}" for k in range(spec.num_critics)])
+    channels = separate_towers(latents(z, spec), spec, "red", [f"green{k}" for k in range(spec.num_critics)])
     return keras.Model(z, _side_by_side(channels), name="generator")
 
 
@@ -205,16 +221,16 @@ def dcgan_independent(spec: NetworkSpec) -> Network:
     All of them read the same z, as in the paper's code, but nothing makes their red channels agree.
     """
     z = keras.Input((spec.nz,), name="z")
-    images = [single_tower(z, spec, f"factor{k}") for k in range(spec.num_critics)]
+    images = [single_tower(latents(z, spec)[0], spec, f"factor{k}") for k in range(spec.num_critics)]
     return keras.Model(z, _side_by_side(images), name="generator")
 
 
 def dcgan_separable_independent(spec: NetworkSpec) -> Network:
     """Like `dcgan_independent`, with a separable network for each factor."""
     z = keras.Input((spec.nz,), name="z")
-    z_red = _red_latents(z, spec)
+    parts = latents(z, spec)
     images = [image for k in range(spec.num_critics)
-              for image in separate_towers(z, z_red, spec, f"red{k}", [f"green{k}"])]
+              for image in separate_towers(parts, spec, f"red{k}", [f"green{k}"])]
     return keras.Model(z, _side_by_side(images), name="generator")
 
 
@@ -255,25 +271,6 @@ ARCHITECTURES = {
 def build_generator(spec: NetworkSpec) -> Network:
     """Build the generator: z (batch, nz) -> images (batch, height, width, len(spec.channel_names)) in [-1, 1]."""
     return ARCHITECTURES[spec.architecture].generator(spec)
-
-
-def has_red_tower(generator: Network) -> bool:
-    """Whether red has layers of its own, which read nothing of green, as in separable and star-shaped networks."""
-    return any(layer.name.startswith("red") for layer in generator.layers)
-
-
-def restricted_to(generator: Network, channels: Sequence[int]) -> Network:
-    """The same generator, with the same weights, that produces only these `channels` (positions, ascending).
-
-    Towers that none of them needs are not computed.
-    """
-    joined = [layer for layer in generator.layers if layer.name == "image"]
-    parts, start = [], 0
-    for image in joined[0].input if joined else [generator.output]:
-        wanted = [channel - start for channel in channels if start <= channel < start + image.shape[-1]]
-        parts += [image] if len(wanted) == image.shape[-1] else [image[..., k:k + 1] for k in wanted]
-        start += image.shape[-1]
-    return keras.Model(generator.input, _side_by_side(parts) if len(parts) > 1 else parts[0], name="generator")
 
 
 # ---------------------------------------------------------------------------------------------- critics
@@ -347,46 +344,48 @@ def _widest(spec):
     return spec.ngf << (spec.halvings[2] - 1)
 
 
-def single_tower(z: Tensor, spec: NetworkSpec, name: str) -> Tensor:
-    """An image (batch, height, width, critic_channels) from z, or from features (batch, any) computed from it.
+def _with_noise(features, noise, level):
+    """The features of a level beside its noise map, so that the next convolution reads both."""
+    return keras.layers.Concatenate()([features, noise[level]]) if noise else features
+
+
+def single_tower(source: Latents, spec: NetworkSpec, name: str) -> Tensor:
+    """An image (batch, height, width, critic_channels).
 
     name   prefix of the names of the layers
     """
-    features = _activated(_project(z, spec, _widest(spec), name), spec, f"{name}_0")
+    features = _activated(_project(source.vector, spec, _widest(spec), name), spec, f"{name}_0")
     for level in range(1, spec.halvings[2]):
+        features = _with_noise(features, source.noise, level - 1)
         features = _activated(_upsample(features, _widest(spec) >> level, spec, f"{name}_{level}"), spec,
                               f"{name}_{level}")
-    return _to_image(features, spec.critic_channels, spec, name)
+    return _to_image(_with_noise(features, source.noise, -1), spec.critic_channels, spec, name)
 
 
-def separate_towers(z: Tensor, z_red: Tensor, spec: NetworkSpec, red_tower: str, towers: Sequence[str]) -> list[Tensor]:
-    """[red, greens of each of `towers`], images (batch, height, width, …) from z and from its red part.
+def separate_towers(parts: Sequence[Latents], spec: NetworkSpec, red_tower: str, towers: Sequence[str]) -> list[Tensor]:
+    """[red, greens of each of `towers`], images (batch, height, width, …) from the Latents of green and of red.
 
     red_tower, towers   prefixes of the names of the layers
     """
+    of_green, of_red = parts
     red_width = spec.red_part(_widest(spec))
-    red = _activated(_project(z_red, spec, red_width, red_tower), spec, f"{red_tower}_0")
-    greens = [_activated(_project(z, spec, _widest(spec) - red_width, tower), spec, f"{tower}_0") for tower in towers]
+    red = _activated(_project(of_red.vector, spec, red_width, red_tower), spec, f"{red_tower}_0")
+    greens = [_activated(_project(of_green.vector, spec, _widest(spec) - red_width, tower), spec, f"{tower}_0")
+              for tower in towers]
     for level in range(1, spec.halvings[2]):
         width = _widest(spec) >> level
         red_width = spec.red_part(width)
-        both = [keras.layers.Concatenate(name=f"{tower}_{level}_input")([red, green])
-                for tower, green in zip(towers, greens, strict=True)]
-        red = _activated(_upsample(red, red_width, spec, f"{red_tower}_{level}"), spec, f"{red_tower}_{level}")
+        both = [_with_noise(keras.layers.Concatenate(name=f"{tower}_{level}_input")([red, green]), of_green.noise,
+                            level - 1) for tower, green in zip(towers, greens, strict=True)]
+        red = _activated(_upsample(_with_noise(red, of_red.noise, level - 1), red_width, spec, f"{red_tower}_{level}"),
+                         spec, f"{red_tower}_{level}")
         greens = [_activated(_upsample(pair, width - red_width, spec, f"{tower}_{level}"), spec, f"{tower}_{level}")
                   for tower, pair in zip(towers, both, strict=True)]
-    both = [keras.layers.Concatenate(name=f"{tower}_image_input")([red, green])
+    both = [_with_noise(keras.layers.Concatenate(name=f"{tower}_image_input")([red, green]), of_green.noise, -1)
             for tower, green in zip(towers, greens, strict=True)]
-    return [_to_image(red, 1, spec, red_tower),
+    return [_to_image(_with_noise(red, of_red.noise, -1), 1, spec, red_tower),
             *(_to_image(pair, spec.critic_channels - 1, spec, tower)
               for tower, pair in zip(towers, both, strict=True))]
-
-
-def _red_latents(z, spec):
-    """The first part of z, which belongs to red."""
-    z_red = keras.layers.Reshape((spec.nz, 1), name="z_column")(z)
-    z_red = keras.layers.Cropping1D((0, spec.nz - spec.red_nz), name="z_red_column")(z_red)
-    return keras.layers.Reshape((spec.red_nz,), name="z_red")(z_red)
 
 
 def _side_by_side(images):
@@ -428,17 +427,6 @@ def _normalized(features, name):
     """Batch normalisation with the constants of the original code."""
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalization",
                                            gamma_initializer=keras.initializers.RandomNormal(1.0, 0.02))(features)
-
-
-@contextlib.contextmanager
-def float32() -> Iterator[None]:
-    """Build networks that compute in float32, whatever the precision of a training in this process."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def _full_precision():

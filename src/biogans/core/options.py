@@ -61,6 +61,9 @@ def _add_networks(group):
     rare(group.add_argument("--init", type=arguments.one_of(INITIALIZERS), default=None, metavar="NAME",
                             help="initial weights: paper (normal, 0.02) | he (variance preserved from layer to layer, "
                                  "images start at the background; learns faster); default=paper"))
+    rare(group.add_argument("--noise", action="store_true", default=None,
+                            help="let the generator read noise at every level: z, and its red part, end with maps of "
+                                 "independent numbers, from which it can make texture"))
     rare(group.add_argument("--start_from", metavar="FILE", default=None,
                             help="begin a new run with the generator in this file, and with new critics; options "
                                  "of the model that are not given are the file's"))
@@ -179,7 +182,8 @@ def add_model(group: Group, mark: Callable = lambda action: action) -> None:
     rare(group.add_argument("--ndf", type=arguments.positive_int, default=None, metavar="N",
                             help="discriminator filters; default=64 or, likewise, 224"))
     rare(group.add_argument("-z", "--nz", type=arguments.positive_int, default=None, metavar="N",
-                            help="size of the latent vector z, including codes; default=100 or, likewise, 350"))
+                            help="size of the latent vector z, with codes and without noise; default=100 or, likewise, "
+                                 "350"))
 
 
 def add_algorithm(group: Group, mark: Callable = lambda action: action) -> None:

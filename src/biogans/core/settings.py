@@ -35,7 +35,8 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 SAMPLE, CANDIDATES = 256, 4096  # images whose neighbours in red are sought, and images that can be neighbours
 OWN_PART = 0.8                  # of the variance among neighbours; their reds differ a little, which adds the rest
 FORMAT = 1                      # version of the metadata in weights files
-SHAPING = ("network_model", "ngf", "ndf", "nz", "init", "categorical", "continuous")    # options that shape networks
+SHAPING = ("network_model", "ngf", "ndf", "nz", "init", "categorical", "continuous",
+           "noise")              # options that shape networks
 LARGEST_NUMBER = 1 << 16        # filters, latent variables or pixels per side that a file may ask for
 
 
@@ -284,8 +285,11 @@ def resolve_network(options: argparse.Namespace, images: "Images") -> models.Net
         options.network_model, height, width, channels, images.factors,
         categorical=(10,) * has_codes if options.categorical is None else options.categorical,
         continuous=2 * has_codes if options.continuous is None else options.continuous,
-        critic_batch_norm=algorithm.defaults.critic_batch_norm, init=preset_value(options, "init", "paper"))
-    spec = dataclasses.replace(spec, **resolve_sizes(options, spec.critic_channels / channels))
+        critic_batch_norm=algorithm.defaults.critic_batch_norm, init=preset_value(options, "init", "paper"),
+        noise=preset_value(options, "noise", False) and not has_codes)
+    sizes = resolve_sizes(options, spec.critic_channels / channels)
+    sizes["nz"] += spec.total_noise
+    spec = dataclasses.replace(spec, **sizes)
     spec.check()
     return spec
 
@@ -330,7 +334,8 @@ def resolve_schedule(options: argparse.Namespace) -> Schedule:
 def stored_options(metadata: Metadata) -> dict[str, Any]:
     """{option of train.py: its value} of the run that a weights file describes."""
     spec, training = metadata.network, dataclasses.asdict(metadata.training)
-    network = {name: getattr(spec, name) for name in ("ngf", "ndf", "nz", "init", "categorical", "continuous")}
+    network = {name: getattr(spec, name) for name in ("ngf", "ndf", "init", "categorical", "continuous", "noise")}
+    network["nz"] = spec.nz - spec.total_noise
     options = {"network_model": spec.architecture, "gan_algorithm": training.pop("algorithm"),
                "no_flips": not training.pop("flips"), "polarity_factors": tuple(sorted(spec.factors)),
                "channels": tuple(metadata.images["channels"])}

@@ -20,7 +20,7 @@ from ..system import hdf5, pixels, stacks
 from ..system.arguments import did_you_mean
 from ..system.errors import InputError
 from ..system.files import replacing
-from ..system.lazy import Network, Variable, backend
+from ..system.lazy import Network, Variable, backend, float32
 from ..system.progress import say
 from . import codes, models
 from .settings import FORMAT, Metadata
@@ -250,7 +250,7 @@ def load_recognizer(path: str | Path) -> Network:
     arrays, metadata = read_weights(beside)
     if metadata.holds != "recognizer":
         raise InputError(f"{beside} holds no recognizer: give the file of an InfoGAN's generator")
-    with models.float32():
+    with float32():
         recognizer = models.build_recognizer(metadata.network, models.critic(metadata.network, "critic"))
     hdf5.assign(beside, arrays, layer_variables(recognizer))
     return recognizer
@@ -262,7 +262,7 @@ def load_critics(path: str | Path) -> tuple[list[Network], Metadata]:
     if metadata.holds:
         raise InputError(f"{path} holds one network: give the weights.combined_model file of the same folder, which "
                          f"holds the critics and the generator")
-    with models.float32():
+    with float32():
         critics = models.build_critics(metadata.network)
     for k, critic in enumerate(critics):
         prefix = f"critic{k}/"

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ..core import models
 from ..system.errors import InputError
 from ..system.outline import measure_outline
+from .channels import has_red_tower, restricted_to
 
 SAMPLE = 2048               # random cells from which the direction of growth is estimated
 WALKS = 48                  # cells that are made to grow; the steadiest is shown
@@ -23,8 +23,8 @@ def cell_cycle(generator, number, seed, red=0):
     Raises InputError if the generator makes no cells that can be measured, or none that grows.
     """
     network, nz = generator.network, generator.spec.nz
-    if red or models.has_red_tower(network):
-        network = models.restricted_to(network, [red])
+    if red or has_red_tower(network):
+        network = restricted_to(network, [red])
     z = np.random.default_rng(seed).standard_normal((SAMPLE, nz))
     lengths = measure_cells(network, z)[:, 0]
     found = np.isfinite(lengths)

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import codes, figures, models, options as command_line, trained
+from ..core import codes, figures, options as command_line, trained
 from ..exchange import onnx_graph
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import write
 from ..system.palettes import fitted
 from ..system.progress import reading
+from .channels import has_red_tower
 from .slider_names import SAMPLE, measured_meanings
 
 PAGE = Path(__file__).parent / "page"
@@ -90,15 +91,15 @@ def explore(options):
 # ---------------------------------------------------------------------------------------------- directions of z
 
 def groups_of(network, spec):
-    """The Groups of a generator's noise: z without the codes of an InfoGAN, which come last in it."""
-    noise = spec.codes[0].start if spec.codes else spec.nz
-    if not models.has_red_tower(network):
+    """The Groups of directions: all of z but the codes of an InfoGAN, which come last in it, and noise maps."""
+    noise = spec.codes[0].start if spec.codes else spec.nz - spec.noise_size
+    if not has_red_tower(network):
         note = "directions of z, strongest first"
         return [Group("Noise", "noise", f"all of z but the codes: {note}", 0, noise) if spec.codes else
                 Group("Directions", "direction", note, 0, noise)]
-    red, order = spec.red_nz, "strongest directions first"
-    return [Group("Red half", "red", f"determines the growth marker, and with it the factors; {order}", 0, red),
-            Group("Green half", "green", f"determines the factors only; {order}", red, spec.nz - red)]
+    red, size, order = spec.red_nz, spec.noise_size, "strongest directions first"
+    return [Group("Red half", "red", f"determines the growth marker, and with it the factors; {order}", 0, red - size),
+            Group("Green half", "green", f"determines the factors only; {order}", red, spec.nz - red - size)]
 
 
 def directions(network, groups, seed=0):
@@ -113,12 +114,13 @@ def directions(network, groups, seed=0):
     from ..core.engine import generate
 
     nz = network.input_shape[1]
+    moves = STEP * np.eye(nz, dtype=np.float32)
+    moves = np.concatenate([moves[group.start:group.start + group.size] for group in groups])
     means = [np.zeros((group.size, group.size)) for group in groups]
     for z in reading("directions", "cell")(np.random.default_rng(seed).standard_normal((CELLS, nz), np.float32)):
-        moved = generate(network, np.concatenate([z[None], z + STEP * np.eye(nz, dtype=np.float32)]))
-        derivatives = (moved[1:] - moved[0]).reshape(nz, -1) / STEP * 127.5
-        for mean, group in zip(means, groups):
-            part = derivatives[group.start:group.start + group.size]
+        moved = generate(network, np.concatenate([z[None], z + moves]))
+        derivatives = (moved[1:] - moved[0]).reshape(len(moves), -1) / STEP * 127.5
+        for mean, part in zip(means, np.split(derivatives, np.cumsum([group.size for group in groups[:-1]]))):
             mean += part @ part.T / part.shape[1] / CELLS
     return [_strongest_first(mean) for mean in means]
 

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import models
 from ..system.arguments import did_you_mean
 from ..system.errors import InputError
 from ..system.pixels import to_signed
 from ..system.progress import shared_steps
 from .batched_lbfgs import minimize_batch
+from .channels import restricted_to
 
 MAX_TOGETHER = 64       # searches that run at the same time: more gain nothing on a CPU
 ORDERS = {"joint": ("pair",), "red-first": ("red", "green")}       # the steps of a search
@@ -106,7 +106,7 @@ def _step(generator, tower, name):
     spec = generator.spec
     channels, free = {"pair": (slice(None), slice(None)), "red": (slice(0, 1), slice(0, spec.red_nz)),
                       "green": (slice(1, None), slice(spec.red_nz, None))}[name]
-    part = models.restricted_to(generator.network, spec.factor_channels[tower][channels])
+    part = restricted_to(generator.network, spec.factor_channels[tower][channels])
     return _Step(latent_gradient(part), channels, free)
 
 

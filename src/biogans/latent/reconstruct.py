@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import c2st, codes, figures, models, options as command_line, trained
+from ..core import c2st, codes, figures, options as command_line, trained
 from ..evaluation import rows
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.pixels import to_unit
 from ..system.progress import reading
+from .channels import has_red_tower
 from .inversion import MAX_TOGETHER, ORDERS, Search, balanced_sample, invert, relabelled, subset
 from .reconstruction_figures import cells_figure, likelihood_figure, negative_log_likelihood, random_likelihood
 
@@ -164,7 +165,7 @@ def write_reconstructions(options, generator, name, order, best, datasets):
 
 def search_orders(generator, order):
     """The orders of inversion.ORDERS that an --order means. Raises InputError for what the generator can't do."""
-    if models.has_red_tower(generator.network):
+    if has_red_tower(generator.network):
         return tuple(ORDERS) if order == "both" else (order,)
     if order == "red-first":
         raise InputError(f"{generator.path} generates red and green together, so red can't come first: leave out "

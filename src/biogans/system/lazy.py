@@ -80,6 +80,17 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
+@contextlib.contextmanager
+def float32() -> Iterator[None]:
+    """Build networks that compute in float32, whatever the precision of a training in this process."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
 def threads() -> int:
     """Number of threads that compute: as many as the job was given, else one for each core this process may use."""
     return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or len(os.sched_getaffinity(0))

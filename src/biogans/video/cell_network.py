@@ -4,11 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.models import float32
 from ..core.trained import layer_variables
 from ..system import hdf5
 from ..system.errors import InputError
-from ..system.lazy import keras
+from ..system.lazy import float32, keras
 from ..system.pixels import to_unit
 from ..system.progress import reading
 from .cell_filter import folds
