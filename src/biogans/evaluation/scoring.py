@@ -1,10 +1,11 @@
-"""Scores of one split beyond the two-sample test of each factor: features, pairs of factors, joint cells."""
+"""Scores of one split beyond the two-sample test: features, torn cells, pairs of factors, joint cells."""
 
 from ..core import c2st
 from ..core.monitor import kernel_distance
-from . import features, joint, metrics
+from . import features, joint, metrics, outlines
 
-JOINT_SAMPLES = 1                       # purpose of the random numbers of samples that are compared with joint cells
+JOINT_SAMPLES, TORN_SAMPLES = 1, 2      # purposes of random numbers: of cells for joint_samples, and for torn_cells
+MEASURED = 1000                         # cells of a red channel that are searched for torn ones
 JOINT_BASELINES = "true cells", "greens of cells of similar red", "greens of any cells"
 
 
@@ -37,6 +38,24 @@ def feature_scores(classifier, real, samples, name):
     if name in classifier.factors:
         scores["right_factor"] = float((guess == classifier.factors.index(name)).mean())
     return scores
+
+
+def torn_cells(subject, true, split):
+    """{factor: percentage of torn cells} of 1,000 samples, or of up to 1,000 real images, chosen in each split.
+
+    subject   c2st.Generated or c2st.Real
+    true      outlines.TrueOutlines
+    """
+    rng = split.rng(TORN_SAMPLES)
+    if isinstance(subject, c2st.Real):
+        reds = {name: c2st.of_factor(subject.images, name)[..., 0] for name in subject.factors}
+        return {name: outlines.percent_torn(red[rng.permutation(len(red))[:MEASURED]], true)
+                for name, red in reds.items()}
+    spec, cells = subject.generator.spec, subject.generator.cells(MEASURED, rng)
+    red_of = dict(zip(spec.separate_factors or (c2st.EVERYTHING,), (channels[0] for channels in spec.factor_channels),
+                      strict=True))
+    torn = {red: outlines.percent_torn(cells[..., red], true) for red in {red_of[name] for name in subject.factors}}
+    return {name: torn[red_of[name]] for name in subject.factors}
 
 
 def score_pairs(training, held_out, critic, split, steps=None):

@@ -29,13 +29,18 @@ def _score_table(combined):
 
 
 def _feature_table(combined):
-    measured = {name: row for name, row in combined.rows.items() if "frechet" in row[OVERALL]}
+    measured = {name: row for name, row in combined.rows.items() if {"frechet", "torn"} & row[OVERALL].keys()}
     if not measured:
         return None
     rows = [[name, *(_feature_entry(row, metric) for metric in FEATURES)] for name, row in measured.items()]
     far = "; far: further than images of different factors are from each other" * any("far" in row for row in rows)
-    return (f"Features of the factors' classifier, mean over factors. ↓: 0 is best; ↑: 1 is best{far}",
-            ["", *FEATURES.values()], rows)
+    title = f"Features of the factors' classifier, mean over factors. ↓: 0 is best; ↑: 1 is best{far}"
+    header = ["", *FEATURES.values()]
+    if any("true_outlines" in result for result in combined.results):       # not those of earlier versions
+        title += ". Torn: red outlines unlike true cells', of which 1 % count as torn"
+        header += ["torn, % ↓"]
+        rows = [[*texts, _entry(row, OVERALL, "torn", 1)] for texts, row in zip(rows, measured.values(), strict=True)]
+    return title, header, rows
 
 
 def _feature_entry(row, metric):
