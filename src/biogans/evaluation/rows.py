@@ -71,7 +71,8 @@ class GeneratorRow:
         content = factor_scores(self, critic, split, classifier, steps)
         if self.joint is not None:
             samples = scoring.joint_samples(self.generator, 2 * len(self.joint.pixels), split)
-            scores = scoring.score_joint(samples, self.joint.pixels, critic, split, steps)
+            scores = (scoring.score_joint(samples, self.joint.pixels, critic, split, steps)
+                      | scoring.generator_variety(self.generator, self.joint, split))
             content |= {"joint_scores": {self.name: scores}, "channels": self.joint.channel_names}
         return content
 
@@ -121,8 +122,9 @@ class RealRow:
         content = factor_scores(self, critic, split, classifier, steps)
         if self.joint is not None:
             baselines = scoring.joint_baselines(self.joint.pixels, split)
+            varieties = scoring.baseline_varieties(self.joint, split)
             content |= {"joint_scores": {name: scoring.score_joint(cells, self.joint.pixels, critic, split, steps)
-                                         for name, cells in baselines.items()},
+                                         | varieties[name] for name, cells in baselines.items()},
                         "channels": self.joint.channel_names}
         return content
 
