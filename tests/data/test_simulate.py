@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from biogans.data import simulate, yeast
 from biogans.data.yeast import CHANNELS, FACTORS, PIXEL
@@ -83,6 +84,19 @@ def test_joint_cells(sample):
             assert file["t"][index] == pytest.approx(cell.t, abs=1e-4)
             assert file["orientation"].asstr()[index] == cell.orientation
             assert (stack[index] == yeast.render(cell, CHANNELS, rng)).all()
+
+
+def test_repeats_keep_red_and_vary_all_that_it_does_not_show(sample):
+    """The mask is the same, every green differs, and each cell has further ones."""
+    with h5py.File(sample / "joint_test.h5") as file:
+        stack, repeats = file["stack"][()], file["repeats"][()]
+        assert list(file["repeats"].attrs["channel_names"]) == [*FACTORS]
+    assert repeats.shape == (5, simulate.REPEATS, 48, 80, 6) and repeats.dtype == np.uint8
+    for cell, greens in zip(stack, repeats):
+        outside = ~ndimage.binary_dilation(cell[..., 0] > 0, np.ones((5, 5)))
+        assert not greens[:, outside].any() and (greens[..., cell[..., 0] > 60, :] > 0).mean() > 0.99
+        together = np.concatenate([cell[None, ..., 1:], greens])
+        assert len(np.unique(together.reshape(1 + simulate.REPEATS, -1), axis=0)) == 1 + simulate.REPEATS
 
 
 def test_a_larger_set_starts_with_the_cells_of_a_smaller_one(sample, tmp_path):

@@ -360,3 +360,42 @@ def test_a_channel_does_not_depend_on_which_others_are_rendered(factor):
 def test_streams_and_seeds_differ():
     ages = {yeast.sample_cell(yeast.cell_rng(seed, stream, 0)).t for seed in (1, 2) for stream in range(3)}
     assert len(ages) == 6
+
+
+# --- the same cell again --------------------------------------------------------------------------------------------
+
+def test_what_red_does_not_show_is_sampled_again():
+    """It has the distribution of other cells of that age, length and septum; all that red shows stays."""
+    hidden = {"nuclei", "nucleus_radius_um", "spindle_poles", "green_shift_um", "green_inset_um", "green_rim"}
+    rng = np.random.default_rng(1)
+    again = []
+    for index in range(400):
+        cell = yeast.sample_cell(yeast.cell_rng(7, 0, index))
+        again.append(yeast.resample_hidden(rng, cell))
+        assert {name for name, value in vars(cell).items() if value != getattr(again[-1], name)} == hidden
+    first = [yeast.sample_cell(yeast.cell_rng(7, 0, index)) for index in range(400)]
+    for name in ("nucleus_radius_um", "green_shift_um", "green_inset_um", "green_rim"):
+        assert stats.ks_2samp(*([getattr(cell, name) for cell in cells] for cells in (first, again))).pvalue > 1e-3
+    assert np.mean([len(cell.nuclei) for cell in again]) == pytest.approx(
+        np.mean([len(cell.nuclei) for cell in first]), abs=0.02)
+    assert all(len(cell.nuclei) == len(cell.spindle_poles) for cell in again)
+
+
+def test_red_does_not_depend_on_what_is_sampled_again():
+    cell = yeast.sample_cell(yeast.cell_rng(7, 0, 3))
+    other = yeast.resample_hidden(np.random.default_rng(0), cell)
+    red, same = (yeast.render(each, ("Bgs4",), yeast.cell_rng(7, 0, 3)) for each in (cell, other))
+    assert (red == same).all()
+
+
+def test_greens_of_one_red_vary_less_than_those_of_all_cells():
+    """Clumps of Cki2 move on either side of the nucleus, Mkh1 is smooth: they vary most and least."""
+    found = []
+    for index in range(30):
+        rng = yeast.cell_rng(7, 0, index)
+        cell = yeast.sample_cell(rng, 0.2)
+        greens = yeast.render_greens_again(cell, 6, yeast.cell_rng(7, 0, index)) / 255
+        found.append(greens.var(axis=0, ddof=1)[body(cell)[1]].mean(axis=0))
+    varieties = dict(zip(FACTORS, np.sqrt(np.mean(found, axis=0))))
+    assert max(varieties, key=varieties.get) == "Cki2" and min(varieties, key=varieties.get) == "Mkh1"
+    assert 0.1 < varieties["Cki2"] < 0.25 and 0.03 < varieties["Mkh1"] < 0.12

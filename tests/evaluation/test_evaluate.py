@@ -16,7 +16,7 @@ from PIL import Image
 from biogans.core import c2st, dataloader, train
 from biogans.core.settings import Metadata
 from biogans.core.trained import TrainedGenerator
-from biogans.evaluation import evaluate, features, results, stages, tables
+from biogans.evaluation import evaluate, features, outlines, results, scoring, stages, tables
 from biogans.system.errors import InputError
 from conftest import SMALL, train_small_networks, write_images
 from networks import spec
@@ -362,6 +362,36 @@ def test_a_table_says_which_way_is_better_and_what_is_far():
     assert "far: further than images of different factors" in text and "2650000" not in text
     assert "Fréchet ↓" in text and "recall ↑" in text and "↓: 0 is best; ↑: 1 is best" in text
     assert "far" not in tables.markdown(results.combine([result("late", 3.0)]))
+
+
+def test_torn_cells_have_a_column_and_images_without_outlines_a_dash():
+    """Also for a single factor, which has no features, and beside results of earlier versions."""
+    def result(name, scores, **more):
+        return {"format": 1, "name": name, "split": 0, "critic": {}, "seed": 0, "held_out": {},
+                "scores": {"Alp14": {"c2st": 1.0} | scores}} | more
+    features_only = dict.fromkeys(tables.FEATURES, 0.5)
+    text = tables.markdown(results.combine([result("new", features_only | {"torn": 19.66}, true_outlines={}),
+                                            result("old", features_only), result("plain", {"torn": 1.0})]))
+    header, lines = text.split("Fréchet ↓")[1].splitlines()[0], text.splitlines()
+    assert header.endswith("| torn, % ↓ |") and "of which 1 % count as torn" in text
+    assert [line.split("|")[-2].strip() for line in lines if line.startswith(("| new", "| old", "| plain"))][3:] == [
+        "19.7", "–", "1.0"]
+    digits = tables.markdown(results.combine([result("digits", features_only, true_outlines=None)]))
+    assert "torn, % ↓" in digits and digits.splitlines()[-1].endswith("| – |")
+    assert "torn" not in tables.markdown(results.combine([result("old", features_only)]))
+
+
+def test_torn_cells_of_a_row_are_in_its_result(here, monkeypatch):
+    """Of real images and of a star, whose factors share their cells."""
+    limits = outlines.TrueOutlines(0.0, 0.1, 0.5, 300)
+    monkeypatch.setattr(outlines, "calibrate", lambda red: limits)
+    monkeypatch.setattr(outlines, "percent_torn", lambda red, true: float(len(red)))
+    monkeypatch.setattr(scoring, "MEASURED", 9)
+    assert run("-i", STAR, "--split", "0") == 0 and run("--split", "0") == 0
+    for name in ("DCGAN-starshaped.WGAN-GP.2", "real"):
+        result = stored(name)
+        assert {scores["torn"] for scores in result["scores"].values()} == {9.0}
+        assert result["true_outlines"] == limits._asdict()
 
 
 # ---------------------------------------------------------------------------------------------- errors

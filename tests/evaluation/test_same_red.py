@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from biogans.core import trained
-from biogans.evaluation import rows, same_red
-from conftest import train_small_networks
-from networks import spec
+from biogans.data import simulate
+from biogans.evaluation import rows, same_red, variety
+from conftest import ROOT, train_small_networks
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 SEPARABLE = "checkpoints/weights.generator.DCGAN-separable.WGAN-GP.1.h5"
+INCLUDED = str(ROOT / "data_48-80/checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5")
 DCGAN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
 
 
@@ -31,37 +32,9 @@ def here(folder, monkeypatch):
 
 
 def numbers(out):
-    """{name: (red, green)} of the printed table."""
-    lines = [line.rsplit(maxsplit=2) for line in out.splitlines() if line.startswith(("DCGAN", "training"))]
-    return {name: (float(red), float(green)) for name, red, green in lines}
-
-
-@pytest.mark.parametrize("architecture, red", [("DCGAN-separable", 3), ("DCGAN-multichannel", 2)])
-def test_latents_share_the_part_that_is_red_s(architecture, red):
-    shape = spec(architecture)
-    z = same_red.same_red_latents(shape, 4, 5, seed=1)
-    assert z.shape == (20, 6) and z.dtype == np.float32 and shape.red_nz == red
-    blocks = z.reshape(4, 5, 6)
-    assert (blocks[:, :, :red] == blocks[:, :1, :red]).all()
-    free = np.concatenate([blocks[:, 0, :red].ravel(), blocks[:, :, red:].ravel()])
-    assert len(np.unique(free)) == len(free)
-    assert np.array_equal(z, same_red.same_red_latents(shape, 4, 5, seed=1))
-    assert not np.array_equal(z, same_red.same_red_latents(shape, 4, 5, seed=2))
-
-
-def test_the_number_is_the_standard_deviation_within_the_cell():
-    """0 for one green; that of the greens where the cell is, however large the background."""
-    rng = np.random.default_rng(0)
-    cells = np.zeros((6, 40, 16, 24, 2))
-    cells[..., 4:12, 6:18, 0] = 0.8
-    cells[..., 4:12, 6:18, 1] = 0.5
-    assert same_red.spread(cells) == pytest.approx((0, 0), abs=1e-9)
-    cells[..., 4:12, 6:18, 1] += 0.1 * rng.standard_normal((6, 40, 1, 1))
-    red, green = same_red.spread(cells)
-    assert red == pytest.approx(0, abs=1e-9) and green == pytest.approx(0.1, rel=0.1)
-    larger = np.pad(cells, ((0, 0), (0, 0), (9, 9), (9, 9), (0, 0)))
-    assert same_red.spread(larger) == pytest.approx((red, green))
-    assert np.isnan(same_red.spread(np.zeros((2, 3, 16, 24, 2)))).all()
+    """{name: (red, green, …)} of the printed table."""
+    lines = [line for line in out.splitlines() if line.startswith(("DCGAN", "training cells", "true"))]
+    return {line[:42].strip(): [float(word) for word in line[42:].partition("(")[0].split()] for line in lines}
 
 
 def test_real_cells_are_those_nearest_in_red():
@@ -90,17 +63,28 @@ def test_several_generators_beside_real_cells(here, capsys):
     assert "Output picture to file: images/same_red.png" in out
 
 
+def test_true_cells_of_the_same_red(here, tmp_path, capsys):
+    """Of simulated data: red does not vary, and the table has the ratio to them of all cells, for each factor."""
+    simulate.main(["-o", str(tmp_path / "data"), "--train", "96", "--test", "12", "--joint", "6"])
+    assert same_red.main(["-i", INCLUDED, "-d", str(tmp_path / "data"), "-n", "4"]) == 0
+    out = capsys.readouterr().out
+    found = numbers(out)
+    assert found["true cells of the same red"] == [0, found["true cells of the same red"][1], 1]
+    assert found["training cells of similar red"][2] > 0.8 and 0 < found["DCGAN-starshaped WGAN-GP"][2] < 1.5
+    assert "Tea1 1.00" in out and out.count("Tea1 ") == 3
+
+
 def test_one_factor_of_a_star(here, capsys):
     assert same_red.main(["-i", STAR, "-p", "Tea1", "-n", "3", "-o", "one.png"]) == 0
     generator = trained.load_generator(STAR)
     options = same_red.parser().parse_args(["-i", STAR, "-p", "Tea1", "-n", "3"])
     cells = same_red.generated_cells(generator, "star", options)
     images = cells.images["Tea1"]
-    assert [*cells.images] == ["Tea1"] and images.shape == (same_red.MEASURED, 3, 16, 24, 2)
+    assert [*cells.images] == ["Tea1"] and images.shape == (variety.REDS, 3, 16, 24, 2)
     np.testing.assert_allclose(images[..., 0], images[:, :1, ..., 0].repeat(3, axis=1), atol=1e-6)
     assert np.ptp(images[..., 1], axis=1).max() > 1e-4
     assert numbers(capsys.readouterr().out)["DCGAN-starshaped WGAN-GP"][1] == pytest.approx(
-        same_red.spread(images)[1], abs=6e-4)
+        variety.variety(images)[1], abs=6e-4)
 
 
 def test_names_are_as_long_as_they_must_be(here):

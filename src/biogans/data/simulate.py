@@ -17,6 +17,7 @@ from .yeast import CHANNELS, COLUMNS, FACTORS, PIXEL, ROWS
 FULL = 24219, 2690                      # LIN has 26,909 images of six factors; nine in ten for training is our choice
 DATASET = "LIN_Normalized_WT_size-48-80"
 TRAIN, TEST, JOINT = range(3)           # the three streams of cells: no cell is in two of them
+REPEATED, REPEATS = 60, 4               # joint cells that have further greens, and their number: 1.6 MB
 
 
 # --- files ------------------------------------------------------------------------------------------------------
@@ -82,20 +83,29 @@ def properties(cell):
 
 
 def write_joint(target, count, seed, meter):
-    """Write held-out cells with all channels: datasets `stack`, (count, ROWS, COLUMNS, 7), and one per property."""
+    """Write held-out cells with all channels: datasets `stack`, (count, ROWS, COLUMNS, 7), and one per property.
+
+    The dataset `repeats`, (at most REPEATED, REPEATS, ROWS, COLUMNS, 6), has further greens of the first cells. Their
+    red stays, and all that it does not show is sampled again.
+    """
     import h5py
     stack = np.zeros((count, ROWS, COLUMNS, len(CHANNELS)), np.uint8)
+    repeats = np.zeros((min(count, REPEATED), REPEATS, ROWS, COLUMNS, len(FACTORS)), np.uint8)
     rows = []
     for index in range(count):
         rng = yeast.cell_rng(seed, JOINT, index)
         cell = yeast.sample_cell(rng)
         stack[index] = yeast.render(cell, CHANNELS, rng)
+        if index < len(repeats):
+            repeats[index] = yeast.render_greens_again(cell, REPEATS, yeast.cell_rng(seed, JOINT, index))
         rows.append(properties(cell))
         meter.update()
     with replacing(target) as partial, h5py.File(partial, "w") as file:
         data = file.create_dataset("stack", data=stack, chunks=(1, *stack.shape[1:]), compression="gzip")
         data.attrs.update(channel_names=list(CHANNELS), pixel_size_um=PIXEL, seed=seed, value_range=(0, 255),
                           source="simulated", version=__version__)
+        file.create_dataset("repeats", data=repeats, chunks=(1, *repeats.shape[1:]), compression="gzip").attrs[
+            "channel_names"] = list(FACTORS)
         for name, value in rows[0].items():
             column = [row[name] for row in rows]
             file.create_dataset(name, data=column, dtype=h5py.string_dtype() if isinstance(value, str) else None)
@@ -143,7 +153,7 @@ def parser():
                     f"columns of {PIXEL} µm per pixel; cells grow from 7 to 13 µm (at most 14). Ages are those of a\n"
                     "growing culture, in which newborn cells are the most common.",
         epilog="examples:\n"
-               "  biogans simulate -o data                    1,020 + 300 images, 60 joint cells (4 MB, 5 seconds)\n"
+               "  biogans simulate -o data                    1,020 + 300 images, 60 joint cells (6 MB, 7 seconds)\n"
                "  biogans simulate -o data --full             as many images as the LIN data set has (1 minute)\n"
                "  biogans simulate --contact_sheet cells.png  only a picture of the cell cycle\n"
                "then: train.py -d data")
@@ -161,7 +171,8 @@ def parser():
                       help="test images of all factors together (300)")
     size.add_argument("--joint", type=arguments.positive_int, metavar="N", default=60,
                       help="cells in joint_test.h5, each with red and all six factors at once: ground truth for a "
-                           "generator of several factors, which no microscope provides (%(default)s)")
+                           "generator of several factors, which no microscope provides; the first {} have {} further "
+                           "greens for their red (%(default)s)".format(REPEATED, REPEATS))
     size.add_argument("--full", action="store_true",
                       help="{:,} training and {:,} test images: the 26,909 of the LIN data set, one in ten for "
                            "testing".format(*FULL))

@@ -12,7 +12,7 @@ by Osokin et al., ICCV 2017); `tests/data/test_yeast.py` holds those statistics.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from .curves import gaussian, ramp, sigmoid
 
 ROWS, COLUMNS = 48, 80
 PIXEL = 0.19                            # µm; cells that span 38 to 74 pixels in the crops are then 7 to 14 µm long
+MITOSIS = 0.72, 0.01                    # mean and standard deviation of the age at which the nuclei separate
 
 
 # --- the cell ---------------------------------------------------------------------------------------------------
@@ -82,13 +83,13 @@ def sample_cell(rng, t=None):
     """Sample a cell of age t, or of an age from an exponentially growing culture."""
     t = float(sample_age(rng) if t is None else t)
     length, width = sample_length(rng, t), float(np.clip(rng.normal(3.62, 0.13), 3.3, 4.0))
-    take_off, mitosis, septation = rng.normal([0.33, 0.72, 0.79], [0.03, 0.01, 0.012])
+    take_off, mitosis, septation = rng.normal([0.33, MITOSIS[0], 0.79], [0.03, MITOSIS[1], 0.012])
     septum = float(ramp(t, septation - 0.03, septation + 0.03))
     tips_on = 1 - 0.92 * septum         # growth moves from the tips to the septum
     old = tips_on * rng.uniform(2.2, 3.2)
     new = old * rng.uniform(0.5, 1.1) * max(ramp(t, take_off, take_off + 0.1), rng.uniform(0.05, 0.2))
     septum_um = rng.normal(0, 0.02) * length
-    radius = rng.uniform(0.78, 0.95)
+    radius = sample_nucleus_radius(rng)
     nuclei = place_nuclei(rng, length, septum_um, radius, ramp(t, mitosis, mitosis + 0.05))
     return Cell(
         t=t, length_um=length, width_um=width, orientation=str(rng.choice(["left", "right"])),
@@ -101,8 +102,29 @@ def sample_cell(rng, t=None):
         septum_tilt=rng.normal(0, 0.07), septum_bow=rng.normal(0, 0.10),
         septum_width_um=rng.uniform(0.34, 0.44) * min(0.5 + 0.5 * septum, 1 - 0.4 * ramp(t, 0.9, 1)),
         nuclei=nuclei, nucleus_radius_um=radius, spindle_poles=place_spindle_poles(rng, nuclei, radius),
-        green_shift_um=rng.normal(0, 0.16), green_inset_um=rng.uniform(0.05, 0.30),
-        green_rim=rng.uniform(0.10, 0.45))
+        **sample_green_plane(rng))
+
+
+def resample_hidden(rng, cell):
+    """Sample again what red does not show of a cell: its nuclei, their spindle poles, and the focal plane of green.
+
+    Age, outline, tips and septum stay, and everything else has its distribution given these.
+    """
+    mitosis, radius = rng.normal(*MITOSIS), sample_nucleus_radius(rng)
+    nuclei = place_nuclei(rng, cell.length_um, cell.septum_um, radius, ramp(cell.t, mitosis, mitosis + 0.05))
+    return replace(cell, nuclei=nuclei, nucleus_radius_um=radius, **sample_green_plane(rng),
+                   spindle_poles=place_spindle_poles(rng, nuclei, radius))
+
+
+def sample_nucleus_radius(rng):
+    """Sample a radius in µm."""
+    return rng.uniform(0.78, 0.95)
+
+
+def sample_green_plane(rng):
+    """Sample the fields of a Cell that describe the focal plane of green."""
+    return {"green_shift_um": rng.normal(0, 0.16), "green_inset_um": rng.uniform(0.05, 0.30),
+            "green_rim": rng.uniform(0.10, 0.45)}
 
 
 def place_nuclei(rng, length, septum, radius, separation):
@@ -348,16 +370,38 @@ def render(cell, channels, rng):
     `channels` are names in CHANNELS. Each has its own random stream, so a channel does not depend on which others are
     rendered.
     """
-    streams = dict(zip(("mask", *CHANNELS), rng.spawn(1 + len(CHANNELS))))
+    first, *rest = rng.spawn(1 + len(CHANNELS))
+    streams = dict(zip(CHANNELS, rest))
     at = coordinates(cell)
-    outline_noise = 0.04 * grain(streams["mask"], 0.8)
-    mask = blur((at.depth > outline_noise).astype(np.float32), 0.65, reach=2)
+    return _render({name: streams[name] for name in channels}, cell, at, segment(at, first))
+
+
+def render_greens_again(cell, repeats, rng):
+    """Render further greens of a cell, all of which have the red and the mask that `render` gives it.
+
+    Returns uint8 (repeats, ROWS, COLUMNS, len(FACTORS)). `rng` is the cell's, as `cell_rng` gives it.
+    """
+    first, *rest = rng.spawn(1 + len(CHANNELS) + repeats)
+    at = coordinates(cell)
+    mask = segment(at, first)
+    return np.stack([_render(dict(zip(FACTORS, again.spawn(len(FACTORS)))), resample_hidden(again, cell), at, mask)
+                     for again in rest[len(CHANNELS):]])
+
+
+def _render(streams, cell, at, mask):
+    """An image of the channels that have `streams`, {name: random generator}."""
     red, green = focus_red(at), focus_green(cell)
     images = []
-    for name in channels:
-        in_focus = CHANNELS[name](at, cell, streams[name]) * (red if name == "Bgs4" else green)
-        images.append(expose(name, in_focus, mask, streams[name]))
+    for name, rng in streams.items():
+        in_focus = CHANNELS[name](at, cell, rng) * (red if name == "Bgs4" else green)
+        images.append(expose(name, in_focus, mask, rng))
     return np.stack(images, axis=-1)
+
+
+def segment(at, rng):
+    """Mask of the segmentation, (ROWS, COLUMNS) in [0, 1]: the outline with noise, slightly blurred."""
+    outline_noise = 0.04 * grain(rng, 0.8)
+    return blur((at.depth > outline_noise).astype(np.float32), 0.65, reach=2)
 
 
 def focus_red(at):

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..core.gan import BODY
 from ..system import hdf5
 from ..system.errors import InputError
 from ..system.pixels import to_unit
 
 POSITIONS = 20                          # along the cell, from the tip with more red to the other
 LENGTH_BINS = 3
-BODY = 0.1                              # brightness, mean over the channels, above which a pixel belongs to the cell
 SPOT = 0.2                              # contrast of a spot, in units of its channel's mean in the cell
 SMALLEST = 30                           # pixels of a cell; smaller regions are none
 
@@ -26,10 +26,13 @@ class JointCells(NamedTuple):
 
     pixels          uint8 (cells, height, width, channels), red first
     channel_names   of each channel
+    repeats         further greens of the first cells: uint8 (cells, repeats, height, width, greens); None in files of
+                    earlier versions
     """
 
     pixels: np.ndarray
     channel_names: list
+    repeats: np.ndarray | None = None
 
 
 class Cells(NamedTuple):
@@ -54,7 +57,12 @@ def read_joint_cells(path):
             stack = hdf5.own_dataset(file, "stack")
             if stack is None or stack.ndim != 4 or stack.dtype != np.uint8:
                 raise ValueError("no stack of 8-bit images")
-            return JointCells(stack[()], [str(name) for name in stack.attrs["channel_names"]])
+            names = [str(name) for name in stack.attrs["channel_names"]]
+            repeats = hdf5.own_dataset(file, "repeats")
+            if repeats is not None and (repeats.dtype != np.uint8 or repeats.ndim != 5 or len(repeats) > len(stack)
+                                        or repeats.shape[2:] != (*stack.shape[1:3], stack.shape[3] - 1)):
+                raise ValueError("its repeats do not fit its stack")
+            return JointCells(stack[()], names, None if repeats is None else repeats[()])
     except hdf5.UNREADABLE as problem:
         raise InputError(f"{path} is not a readable stack of joint cells ({hdf5.reason(problem)}): make one with "
                          f"biogans simulate") from None

@@ -85,8 +85,8 @@ def combine(results):
             _add_split(cells.setdefault(name, {}), scores, result["split"])
     for row in rows.values():
         factors = [scores for factor, scores in row.items() if factor != EVERYTHING] or list(row.values())
-        row[OVERALL] = {metric: _mean_over_factors([scores.get(metric, {}) for scores in factors])
-                        for metric in factors[0]}
+        means = {metric: _mean_over_factors([scores.get(metric, {}) for scores in factors]) for metric in factors[0]}
+        row[OVERALL] = {metric: values for metric, values in means.items() if values}
     channels = next((result["channels"] for result in results if "channels" in result), [])
     statistics = {name: {factor: {metric: _statistics(values) for metric, values in scores.items()}
                          for factor, scores in row.items()} for name, row in rows.items()}

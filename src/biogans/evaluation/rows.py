@@ -9,6 +9,7 @@ A row has
     factors              those scored, or c2st.EVERYTHING
     joint                joint.JointCells, or None
     classifier_images    (training, held-out) images for the features' classifier, or None
+    true_outlines        outlines.TrueOutlines of held-out images of all factors, or None
     examples(number, …)  some of its samples, each (height, width, channels) in [0, 1]; none for pairs
     num_steps(critic)    steps of the progress that `scores` takes
     scores(…)            the part of a result file that holds the scores of one split
@@ -24,7 +25,7 @@ import numpy as np
 from ..core import c2st
 from ..system.errors import InputError
 from ..system.pixels import signed_to_bytes, to_unit
-from . import joint, results, scoring
+from . import joint, outlines, results, scoring
 
 JOINT_FILE = "joint_test.h5"
 
@@ -52,6 +53,10 @@ class GeneratorRow:
         """Images of all factors, also those that the generator does not generate."""
         return tuple(c2st.load_real(self.dataroot, split, self.generator.metadata) for split in ("train", "test"))
 
+    @functools.cached_property
+    def true_outlines(self):
+        return find_outlines(self.classifier_images[1])
+
     def examples(self, number, seed):
         """Samples of one factor after another. Rows of one length of z show the same z."""
         cells = to_unit(signed_to_bytes(self.generator.generate(next(self.generator.latents(number, seed, number)))))
@@ -63,10 +68,11 @@ class GeneratorRow:
         return c2st.num_steps(self.subject, critic) + (critic.iterations if self.joint else 0)
 
     def scores(self, critic, split, classifier, steps=None):
-        content = {"scores": scoring.score_split(self.subject, self.held_out, critic, split, classifier, steps)}
+        content = factor_scores(self, critic, split, classifier, steps)
         if self.joint is not None:
             samples = scoring.joint_samples(self.generator, 2 * len(self.joint.pixels), split)
-            scores = scoring.score_joint(samples, self.joint.pixels, critic, split, steps)
+            scores = (scoring.score_joint(samples, self.joint.pixels, critic, split, steps)
+                      | scoring.generator_variety(self.generator, self.joint, split))
             content |= {"joint_scores": {self.name: scores}, "channels": self.joint.channel_names}
         return content
 
@@ -99,6 +105,10 @@ class RealRow:
             return self.training, self.held_out
         return tuple(c2st.load_real(self.dataroot, split) for split in ("train", "test"))
 
+    @functools.cached_property
+    def true_outlines(self):
+        return find_outlines(self.classifier_images[1])
+
     def examples(self, number, seed):
         """Random held-out images of one factor after another."""
         rng, factors = np.random.default_rng(seed), itertools.cycle(self.held_out.factors)
@@ -109,11 +119,12 @@ class RealRow:
             len(scoring.JOINT_BASELINES) * critic.iterations if self.joint else 0)
 
     def scores(self, critic, split, classifier, steps=None):
-        content = {"scores": scoring.score_split(self.subject, self.held_out, critic, split, classifier, steps)}
+        content = factor_scores(self, critic, split, classifier, steps)
         if self.joint is not None:
             baselines = scoring.joint_baselines(self.joint.pixels, split)
+            varieties = scoring.baseline_varieties(self.joint, split)
             content |= {"joint_scores": {name: scoring.score_joint(cells, self.joint.pixels, critic, split, steps)
-                                         for name, cells in baselines.items()},
+                                         | varieties[name] for name, cells in baselines.items()},
                         "channels": self.joint.channel_names}
         return content
 
@@ -135,6 +146,20 @@ class PairsRow:
 
     def scores(self, critic, split, classifier, steps=None):
         return {"pairs": scoring.score_pairs(self.training, self.held_out, critic, split, steps)}
+
+
+def factor_scores(row, critic, split, classifier, steps=None):
+    """The scores of each factor of a GeneratorRow or RealRow, and the limits beyond which its cells count as torn."""
+    scores = scoring.score_split(row.subject, row.held_out, critic, split, classifier, steps)
+    limits = row.true_outlines
+    torn = scoring.torn_cells(row.subject, limits, split) if limits else {}
+    return {"scores": {name: values | ({"torn": torn[name]} if limits else {}) for name, values in scores.items()},
+            "true_outlines": limits and limits._asdict()}
+
+
+def find_outlines(images):
+    """outlines.TrueOutlines of dataloader.Images; None if they have no second channel, so no red one, or no rods."""
+    return outlines.calibrate(images.pixels[..., 0]) if images.pixels.shape[-1] > 1 else None
 
 
 def separate_factors(generator, factors):

@@ -13,18 +13,20 @@ from ..system.palettes import fitted
 from ..system.panels import growth_of_letters
 from ..system.pixels import to_unit
 from ..system.progress import reading
-from . import joint, rows
+from . import rows
+from .variety import REDS, generated_pairs, true_pairs, variety
 
-MEASURED = 64                           # reds whose greens are measured; the picture shows the first of them
 COLUMNS, SEPARATOR = 4, 2               # greens in a line of the picture, and pixels between images
+TRUE = "true cells of the same red"     # a row of the table
 PANEL, TITLE = 4.2, 0.6                 # inches: width of a panel, height of the titles in a narrow figure
 EPILOG = """Separable and star-shaped generators make red from the first part of z and green from all of it. With that
 part kept, red stays the same and green should vary as it does among real cells of similar red. After mode
 collapse it does not: the generator ignores the second part of z.
 
-The number is the standard deviation of green over the greens of one red, in a cell's pixels in [0, 1], mean over
-pixels and reds: the nearer to that of real cells the better, 0 is collapse. With -d the same is measured among real
-cells, each with those nearest to it in red (L2). Their reds differ a little, too; the table has both numbers.
+The number is the variety of green: the root of its variance over the greens of one red, mean over a cell's pixels in
+[0, 1] and over reds. 0 is collapse. With -d the same is measured among real cells, each with those nearest to it in
+red (L2). Their reds differ a little, too; the table has both numbers. Data of biogans simulate also have true cells
+rendered again with the same red, in joint_test.h5: the table has the ratio to their variety, for each factor.
 
 images/same_red.png    a panel for each generator: red alone, then its greens; real cells last
 
@@ -39,10 +41,12 @@ class Cells(NamedTuple):
 
     name     of the generator
     images   {factor, or c2st.EVERYTHING: (reds, greens, height, width, channels) in [0, 1]}
+    mixed    the factors of c2st.EVERYTHING
     """
 
     name: str
     images: dict
+    mixed: tuple
 
 
 def parser():
@@ -51,11 +55,12 @@ def parser():
     p.add_argument("-i", "--input_file", metavar="FILE", nargs="+", action="extend", required=True,
                    help="weights or model files of generators that separate red from green, required")
     p.add_argument("-d", "--data", metavar="DATAROOT",
-                   help="folder of real images; *_train shows how much greens of similar red vary")
+                   help="folder of real images; *_train shows how much greens of similar red vary, and joint_test.h5, "
+                        "if it exists, how much those of the same red do")
     p.add_argument("-n", "--number", type=arguments.at_least_two, default=8, metavar="N",
                    help="greens for each red; default=8")
     p.add_argument("--reds", type=arguments.positive_int, default=3, metavar="N",
-                   help=f"reds in the picture, at most {MEASURED}; default=3")
+                   help=f"reds in the picture, at most {REDS}; default=3")
     command_line.add_factors(p)
     p.add_argument("-s", "--seed", type=arguments.seed, default=1, metavar="N",
                    help="random seed of the cells; default=1")
@@ -76,9 +81,10 @@ def same_red(options):
     shown = [generated_cells(generator, name, options)
              for generator, name in reading("generating", "generator")(list(zip(generators, names, strict=True)))]
     if options.data:
-        shown += real_cells(generators, options)
-    print(spread_table(shown))
-    figures.write_figure(options.output, same_red_figure(shown, options.reds, command_line.palette_of(options)))
+        shown += real_cells(generators, options) + true_cells(generators, options)
+    print(variety_table(shown))
+    palette = command_line.palette_of(options)
+    figures.write_figure(options.output, same_red_figure(shown, options.reds, options.number, palette))
     print(f"Output picture to file: {options.output}")
 
 
@@ -91,22 +97,12 @@ def load_separable(name, folder):
     return generator
 
 
-def same_red_latents(spec, reds, greens, seed):
-    """z (reds * greens, nz), float32: for each of the `reds` as many z as `greens`, which share the part that is red's.
-
-    spec   models.NetworkSpec
-    """
-    z = np.random.default_rng(seed).standard_normal((reds, greens, spec.nz), np.float32)
-    return spec.share_red(z).reshape(reds * greens, spec.nz)
-
-
 def generated_cells(generator, name, options):
-    """Cells of a TrainedGenerator, MEASURED reds with options.number greens each. Raises InputError."""
-    spec, only = generator.spec, rows.separate_factors(generator, options.polarity_factors)
-    images = (generator.generate(same_red_latents(spec, MEASURED, options.number, options.seed)) + 1) / 2
-    images = images.reshape(MEASURED, options.number, *images.shape[1:])
-    known = zip(spec.separate_factors or (c2st.EVERYTHING,), spec.factor_channels, strict=True)
-    return Cells(name, {factor: images[..., channels] for factor, channels in known if not only or factor in only})
+    """Cells of a TrainedGenerator, REDS reds with options.number greens each. Raises InputError."""
+    only = rows.separate_factors(generator, options.polarity_factors)
+    pairs = generated_pairs(generator, options.number, options.seed)
+    return Cells(name, {factor: images for factor, images in pairs.items() if not only or factor in only},
+                 generator.spec.factors)
 
 
 def real_cells(generators, options):
@@ -115,16 +111,35 @@ def real_cells(generators, options):
     for generator in generators:
         spec = generator.spec
         factors = rows.separate_factors(generator, options.polarity_factors) or spec.separate_factors
-        if factors not in found:
+        if (factors, spec.factors) not in found:
             real = c2st.load_real(options.data, "train", generator.metadata, factors or spec.factors)
-            found[factors] = Cells("training cells of similar red", {
+            found[factors, spec.factors] = Cells("training cells of similar red", {
                 factor: nearest_in_red(to_unit(c2st.of_factor(real, factor)), options.number, options.seed)
-                for factor in factors or (c2st.EVERYTHING,)})
+                for factor in factors or (c2st.EVERYTHING,)}, spec.factors)
+    return list(found.values())
+
+
+def true_cells(generators, options):
+    """[Cells] of simulated cells rendered again with the same red, for each kind of generator as `real_cells`.
+
+    A generator that does not separate the factors has those of all its factors. Empty for other data.
+    """
+    cells, found = rows.find_joint_cells(options.data), {}
+    if cells is None or cells.repeats is None:
+        return []
+    pairs = true_pairs(cells)
+    for generator in generators:
+        spec = generator.spec
+        factors = rows.separate_factors(generator, options.polarity_factors) or spec.separate_factors
+        if {*spec.factors} <= pairs.keys() and (factors, spec.factors) not in found:
+            mixed = np.stack([pairs[factor] for factor in spec.factors], axis=2)        # (reds, repeats, factors, …)
+            found[factors, spec.factors] = Cells(TRUE, {factor: pairs[factor] for factor in factors} or {
+                c2st.EVERYTHING: mixed.reshape(len(mixed), -1, *mixed.shape[3:])}, spec.factors)
     return list(found.values())
 
 
 def nearest_in_red(images, number, seed):
-    """For each of MEASURED random images, itself and those nearest in red: (images, number, height, width, channels).
+    """For each of REDS random images, itself and those nearest in red: (images, number, height, width, channels).
 
     images   (images, height, width, channels) in [0, 1]
     Raises InputError if there are fewer images than `number`.
@@ -133,42 +148,33 @@ def nearest_in_red(images, number, seed):
 
     if len(images) < number:
         raise InputError(f"-n {number}: there are only {len(images)} real images to compare with")
-    chosen = np.random.default_rng(seed).permutation(len(images))[:MEASURED]
+    chosen = np.random.default_rng(seed).permutation(len(images))[:REDS]
     red = images[..., 0].reshape(len(images), -1)
     return images[np.argsort(cdist(red[chosen], red), axis=1, kind="stable")[:, :number]]
 
 
-def spread(images):
-    """(of red, of green): standard deviation over the greens of one red, mean over the cell's pixels and the reds.
-
-    images   (reds, greens, height, width, channels) in [0, 1]
-    """
-    sums = []
-    for same in images:
-        inside = joint.cell_body(same.mean(axis=0))
-        if inside.any():
-            sums.append(same.std(axis=0, ddof=1)[inside].mean(axis=0))
-    deviations = np.mean(sums, axis=0) if sums else np.full(images.shape[-1], np.nan)
-    return float(deviations[0]), float(deviations[1:].mean())
-
-
-def _mean_spread(cells):
-    """The `spread` of Cells, mean over their factors."""
-    return np.mean([spread(images) for images in cells.images.values()], axis=0)
+def variety_table(shown):
+    """Table of the varieties of several Cells, as text: of red, of green, and of green relative to true cells."""
+    found = [{(factor, cells.mixed if factor == c2st.EVERYTHING else ()): variety(images)
+              for factor, images in cells.images.items()} for cells in shown]
+    truth = {key: each[1] for cells, varieties in zip(shown, found) if cells.name == TRUE
+             for key, each in varieties.items()}
+    lines = ["variety: root of the variance over the greens of one red, in the cell's pixels in [0, 1] (0 is mode "
+             "collapse)", f"{'':42}{'red':>8}{'green':>8}" + "   green / true" * bool(truth)]
+    for cells, varieties in zip(shown, found):
+        red, green = np.mean([(each[0], each[1:].mean()) for each in varieties.values()], axis=0)
+        ratios = {key: each[1] / truth[key] for key, each in varieties.items() if key in truth}
+        words = ", ".join(f"{factor} {ratio:.2f}" for (factor, _), ratio in ratios.items() if len(ratios) > 1)
+        lines.append(f"{cells.name[:41]:42}{red:8.3f}{green:8.3f}" + (
+            f"   {np.mean(list(ratios.values())):.2f}" + f" ({words})" * bool(words) if ratios else ""))
+    return "\n".join(lines)
 
 
-def spread_table(shown):
-    """Table of the spreads of several Cells, as text."""
-    lines = ["standard deviation over the greens of one red, in the cell's pixels in [0, 1] (green: the nearer to real "
-             "cells the better; 0 is mode collapse)", f"{'':42}{'red':>8}{'green':>8}"]
-    return "\n".join(lines + ["{:42}{:8.3f}{:8.3f}".format(cells.name[:41], *_mean_spread(cells)) for cells in shown])
-
-
-def same_red_figure(shown, reds, palette="red-green"):
-    """Matplotlib figure: a panel of `reds` reds with their greens for each of several Cells."""
+def same_red_figure(shown, reds, greens, palette="red-green"):
+    """Matplotlib figure: a panel of `reds` reds with at most so many `greens` each for each of several Cells."""
     from matplotlib.figure import Figure
 
-    pictures = [_panel(next(iter(cells.images.values()))[:reds], palette) for cells in shown]
+    pictures = [_panel(next(iter(cells.images.values()))[:reds, :greens], palette) for cells in shown]
     high = max(picture.shape[0] / picture.shape[1] for picture in pictures) * PANEL
     wide = len(shown) * (PANEL + 0.15) + 0.15
     growth = growth_of_letters(wide * figures.DPI)
@@ -182,7 +188,7 @@ def same_red_figure(shown, reds, palette="red-green"):
         axes.set_axis_off()
         factor = next(iter(cells.images))
         of_factor = "" if factor == c2st.EVERYTHING else f", {factor}"
-        title = f"{cells.name}{of_factor}\ngreens vary by {spread(cells.images[factor])[1]:.3f}"
+        title = f"{cells.name}{of_factor}\ngreens vary by {variety(cells.images[factor])[1]:.3f}"
         figure.text(left / width, 1 - 0.08 / height, title, fontsize=10 * growth, va="top", **figures.PLAIN)
     return figure
 

@@ -1,10 +1,15 @@
-"""Scores of one split beyond the two-sample test of each factor: features, pairs of factors, joint cells."""
+"""Scores of one split beyond the two-sample test: features, torn cells, pairs of factors, joint cells."""
+
+import numpy as np
 
 from ..core import c2st
 from ..core.monitor import kernel_distance
-from . import features, joint, metrics
+from ..system.pixels import to_unit
+from . import features, joint, metrics, outlines, variety
 
-JOINT_SAMPLES = 1                       # purpose of the random numbers of samples that are compared with joint cells
+JOINT_SAMPLES, TORN_SAMPLES, SAME_RED = 1, 2, 3         # purposes of the random numbers of cells
+NO_VARIETY = {"variety": None, "least_variety": None}
+MEASURED = 1000                         # cells of a red channel that are searched for torn ones
 JOINT_BASELINES = "true cells", "greens of cells of similar red", "greens of any cells"
 
 
@@ -37,6 +42,24 @@ def feature_scores(classifier, real, samples, name):
     if name in classifier.factors:
         scores["right_factor"] = float((guess == classifier.factors.index(name)).mean())
     return scores
+
+
+def torn_cells(subject, true, split):
+    """{factor: percentage of torn cells} of 1,000 samples, or of up to 1,000 real images, chosen in each split.
+
+    subject   c2st.Generated or c2st.Real
+    true      outlines.TrueOutlines
+    """
+    rng = split.rng(TORN_SAMPLES)
+    if isinstance(subject, c2st.Real):
+        reds = {name: c2st.of_factor(subject.images, name)[..., 0] for name in subject.factors}
+        return {name: outlines.percent_torn(red[rng.permutation(len(red))[:MEASURED]], true)
+                for name, red in reds.items()}
+    spec, cells = subject.generator.spec, subject.generator.cells(MEASURED, rng)
+    red_of = dict(zip(spec.separate_factors or (c2st.EVERYTHING,), (channels[0] for channels in spec.factor_channels),
+                      strict=True))
+    torn = {red: outlines.percent_torn(cells[..., red], true) for red in {red_of[name] for name in subject.factors}}
+    return {name: torn[red_of[name]] for name in subject.factors}
 
 
 def score_pairs(training, held_out, critic, split, steps=None):
@@ -89,3 +112,40 @@ def joint_baselines(pixels, split):
     rng = split.rng()
     cells = others, joint.borrow_greens(others, 5, rng), joint.borrow_greens(others, len(others), rng)
     return dict(zip(JOINT_BASELINES, cells, strict=True))
+
+
+def generator_variety(generator, cells, split):
+    """`variety.relative_variety` of a TrainedGenerator against the joint.JointCells that have repeats.
+
+    NO_VARIETY if its red has no part of z for itself, or if the cells have no repeats.
+    """
+    if not (generator.spec.separates_red and has_repeats(cells)):
+        return NO_VARIETY
+    pairs = variety.generated_pairs(generator, variety.GREENS, split.rng(SAME_RED))
+    return variety.relative_variety(pairs, variety.true_pairs(cells))
+
+
+def baseline_varieties(cells, split):
+    """{name in JOINT_BASELINES: relative variety} of joint.JointCells.
+
+    For true cells, the repeats of one half against those of the other. Borrowed greens, of up to REDS cells, are
+    compared with all repeats, as those of generators are.
+    """
+    if not has_repeats(cells):
+        return dict.fromkeys(JOINT_BASELINES, NO_VARIETY)
+    truth, others = (variety.true_pairs(cells, half)
+                     for half in c2st.random_halves(len(cells.repeats), split, "repeats"))
+    found = [variety.relative_variety(others, truth)]
+    _, donors = halve_joint_cells(cells.pixels, split)
+    rng, truth = split.rng(SAME_RED), variety.true_pairs(cells)
+    for nearest in (5, len(donors)):
+        borrowed = np.stack([joint.borrow_greens(donors, nearest, rng)[:variety.REDS]
+                             for _ in range(variety.GREENS)], axis=1)
+        pairs = {name: to_unit(borrowed[..., [0, 1 + k]]) for k, name in enumerate(cells.channel_names[1:])}
+        found.append(variety.relative_variety(pairs, truth))
+    return dict(zip(JOINT_BASELINES, found, strict=True))
+
+
+def has_repeats(cells):
+    """Whether joint.JointCells have further greens of the same red, and enough for two halves."""
+    return cells.repeats is not None and len(cells.repeats) > 1 and cells.repeats.shape[1] > 1

@@ -8,6 +8,7 @@ FEATURES = {"frechet": "Fréchet ↓", "kernel": "kernel ↓", "precision": "pre
             "density": "density ↑", "coverage": "coverage ↑", "right_factor": "right factor ↑"}
 JOINT = {"c2st": "C2ST, all channels", "correlation_error": "correlations", "profile_error": "localisation",
          "spot_error": "spots"}
+VARIETY = {"variety": "variety ↑", "least_variety": "least variety ↑"}
 # Distances above are larger than those between images of different factors (Fréchet 40 to 90, kernel 7 to 15 for the
 # simulated ones); their size means nothing.
 FAR = {"frechet": 100, "kernel": 20}
@@ -16,7 +17,7 @@ FAR = {"frechet": 100, "kernel": 20}
 def make_tables(combined):
     """[(title, header, rows of texts)] of results.Combined."""
     return [table for table in (_score_table(combined), _feature_table(combined), _pairs_table(combined),
-                                _joint_table(combined)) if table]
+                                _joint_table(combined), _variety_table(combined)) if table]
 
 
 def _score_table(combined):
@@ -29,13 +30,18 @@ def _score_table(combined):
 
 
 def _feature_table(combined):
-    measured = {name: row for name, row in combined.rows.items() if "frechet" in row[OVERALL]}
+    measured = {name: row for name, row in combined.rows.items() if {"frechet", "torn"} & row[OVERALL].keys()}
     if not measured:
         return None
     rows = [[name, *(_feature_entry(row, metric) for metric in FEATURES)] for name, row in measured.items()]
     far = "; far: further than images of different factors are from each other" * any("far" in row for row in rows)
-    return (f"Features of the factors' classifier, mean over factors. ↓: 0 is best; ↑: 1 is best{far}",
-            ["", *FEATURES.values()], rows)
+    title = f"Features of the factors' classifier, mean over factors. ↓: 0 is best; ↑: 1 is best{far}"
+    header = ["", *FEATURES.values()]
+    if any("true_outlines" in result for result in combined.results):       # not those of earlier versions
+        title += ". Torn: red outlines unlike true cells', of which 1 % count as torn"
+        header += ["torn, % ↓"]
+        rows = [[*texts, _entry(row, OVERALL, "torn", 1)] for texts, row in zip(rows, measured.values(), strict=True)]
+    return title, header, rows
 
 
 def _feature_entry(row, metric):
@@ -54,9 +60,23 @@ def _pairs_table(combined):
 def _joint_table(combined):
     if not combined.joint:
         return None
-    return ("Cells with all factors against true ones: errors, 0 is best", ["", *JOINT.values()],
-            [[name, *(plus_minus(scores[metric], 1 if metric == "c2st" else 3) for metric in JOINT)]
-             for name, scores in combined.joint.items()])
+    title, columns = "Cells with all factors against true ones: errors, 0 is best", JOINT
+    if any("variety" in scores for scores in combined.joint.values()):    # not in results of earlier versions
+        title += ". Variety of green given red: 1 is that of true cells, 0 is mode collapse"
+        columns = JOINT | VARIETY
+    return title, ["", *columns.values()], [[name, *(_joint_entry(scores, metric) for metric in columns)]
+                                            for name, scores in combined.joint.items()]
+
+
+def _joint_entry(scores, metric):
+    digits = 1 if metric == "c2st" else 2 if metric in VARIETY else 3
+    return plus_minus(scores[metric], digits) if metric in scores else "–"
+
+
+def _variety_table(combined):
+    rows = [[name, *(plus_minus((ratio, np.nan), 2) for ratio in scores["varieties"])]
+            for name, scores in combined.joint.items() if "varieties" in scores]
+    return rows and ("Variety of each green given red, relative to true cells", ["", *combined.channels[1:]], rows)
 
 
 def scored_factors(combined):
