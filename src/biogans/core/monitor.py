@@ -19,7 +19,10 @@ from .models import ARCHITECTURES, Architecture
 if TYPE_CHECKING:               # importing it chooses the backend, which a run does later
     from .engine import Engine
 
-MAX_IMAGES, MIN_IMAGES = 128, 8     # images of a group: the most that are used, and the fewest that suffice
+MAX_IMAGES, MIN_IMAGES = 512, 8     # images of a group: the most that are used, and the fewest that suffice
+SCORED = 128                        # of them are scored by critics, which take longer than the features
+TOGETHER = 128                      # images in one pass of a network
+LEAST = 0.1                         # of the features' median standard deviation: the smallest that one is divided by
 CLEARLY_WORSE = 4               # times the best distance, or that of real images: more than random fluctuation
 MEMORISED = 0.5                 # of the way from training images to generated ones
 
@@ -40,7 +43,7 @@ class Monitor:
         self.number = max(map(len, self.held_out))
         self.network = random_features(*self.training[0].shape[1:])
         training = np.concatenate([self.features(group) for group in self.training])
-        self.mean, self.deviation = np.mean(training, axis=0), np.std(training, axis=0) + 1e-6
+        self.mean, self.deviation = np.mean(training, axis=0), deviations(training)
         self.held_out_features = [self.features(group) for group in self.held_out]
         self.floor = abs(self.distance(self.training))
 
@@ -70,7 +73,7 @@ class Monitor:
         """
         ratios = []
         for critic, *groups in zip(self.engine.critics, self.training, self.held_out, generated, strict=True):
-            of_training, of_held_out, of_generated = (_mean_score(critic, group) for group in groups)
+            of_training, of_held_out, of_generated = (_mean_score(critic, group[:SCORED]) for group in groups)
             ratios.append((of_training - of_held_out) / (of_training - of_generated))
         return float(np.mean(ratios))
 
@@ -104,8 +107,8 @@ class Monitor:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """Features (images, 112) of the network with random weights, for images in [-1, 1]."""
-        starts = range(0, len(images), MAX_IMAGES)
-        return np.concatenate([self.network.predict_on_batch(images[start:start + MAX_IMAGES]) for start in starts])
+        starts = range(0, len(images), TOGETHER)
+        return np.concatenate([self.network.predict_on_batch(images[start:start + TOGETHER]) for start in starts])
 
     def standardise(self, features: np.ndarray) -> np.ndarray:
         """Features in units of their standard deviation over the training images, around their mean."""
@@ -152,6 +155,15 @@ def kernel_distance(real: np.ndarray, fake: np.ndarray) -> float:
     return float(among(real) + among(fake) - 2 * kernel(real, fake).mean())
 
 
+def deviations(features: np.ndarray) -> np.ndarray:
+    """Standard deviation of each feature over its rows, with a lower bound.
+
+    A feature that hardly varies would otherwise dominate a distance through a few odd images.
+    """
+    found = np.std(features, axis=0)
+    return np.maximum(found, LEAST * np.median(found)) + 1e-6
+
+
 def random_features(height: int, width: int, channels: int) -> Network:
     """images (batch, height, width, channels) in [-1, 1] -> features (batch, 112): means of the maps of three levels.
 
@@ -194,6 +206,4 @@ def images_of_critics(images: dataloader.Images, architecture: Architecture,
 
 
 def _mean_score(critic, images):
-    scores = [keras.ops.convert_to_numpy(critic(images[start:start + MAX_IMAGES], training=False))
-              for start in range(0, len(images), MAX_IMAGES)]
-    return np.concatenate(scores).mean()
+    return keras.ops.convert_to_numpy(critic(images, training=False)).mean()

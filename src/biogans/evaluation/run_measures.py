@@ -17,7 +17,6 @@ from . import diversity, neighbours
 from .rows import check_held_out
 
 MOST = 1000                 # real images of a set, for the distance
-LEAST = 0.1                 # of the features' median standard deviation: the smallest that one is divided by
 LATE = 0.5                  # of a run: its end begins here
 POINTS = 100                # at which the losses of several seeds are compared
 WINDOW = 0.05               # of a run: the running mean of its losses
@@ -41,8 +40,7 @@ class RealImages:
         rng = np.random.default_rng(0)
         some = [_some(each.pixels) for each in (training, held_out)]
         own, others = (self._features(_mirrored_at_random(images, rng) if flips else images) for images in some)
-        deviation = own.std(axis=0)         # a feature that hardly varies would dominate through a few odd images
-        self.mean, self.deviation = own.mean(axis=0), np.maximum(deviation, LEAST * np.median(deviation)) + 1e-6
+        self.mean, self.deviation = own.mean(axis=0), monitor.deviations(own)
         self.held_out_features = self._standardise(others)
         self.floor = abs(monitor.kernel_distance(self.held_out_features, self._standardise(own)))
 
@@ -60,7 +58,7 @@ class RealImages:
         return np.stack([cell[..., channels[label]] for cell, label in zip(cells, labels)])
 
     def _features(self, images):
-        step = monitor.MAX_IMAGES
+        step = monitor.TOGETHER
         return np.concatenate([self.network.predict_on_batch(to_signed(images[start:start + step]))
                                for start in range(0, len(images), step)])
 
