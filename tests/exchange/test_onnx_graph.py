@@ -32,8 +32,18 @@ def perturbed(generator, seed=0):
 @pytest.mark.parametrize("changes", [{"init": "he"}, {"init": "he", "height": 28, "width": 28, "nz": 7, "ngf": 5},
                                      {"init": "he", "channels": 3, "nz": 8, "ngf": 8}])
 def test_it_generates_what_keras_generates(architecture, changes):
+    check_equal(spec(architecture, **changes))
+
+
+@pytest.mark.parametrize("architecture", ["DCGAN", "DCGAN-starshaped", "DCGAN-separable-multichannel"])
+def test_it_generates_from_noise_maps_what_keras_generates(architecture):
+    check_equal(spec(architecture, init="he", nz=246, noise=True))
+
+
+def check_equal(shape):
+    """Compare the exported generator of this spec with Keras, for five z."""
     keras.utils.set_random_seed(0)
-    generator = perturbed(float32_generator(spec(architecture, **changes)))
+    generator = perturbed(float32_generator(shape))
     z = np.random.default_rng(1).standard_normal((5, generator.input_shape[1]), np.float32)
     images = generate(generator, z)
     assert images.std() > 0.1

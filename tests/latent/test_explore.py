@@ -18,6 +18,8 @@ from PIL import Image
 
 import browsers
 from biogans.core import codes, figures, predict, train, trained
+from biogans.core.engine import float32_generator
+from biogans.core.models import NetworkSpec
 from biogans.evaluation import clusters
 from biogans.latent import explore, slider_names
 from biogans.latent.paths import slerp
@@ -576,6 +578,19 @@ def test_directions_of_a_linear_generator():
     _, singular, vectors = np.linalg.svd(matrix)
     np.testing.assert_allclose(strengths, 127.5 * singular / np.sqrt(10), rtol=1e-3)
     np.testing.assert_allclose(np.abs((rows * vectors).sum(axis=1)), 1, rtol=1e-3)
+
+
+def test_directions_of_parts_of_z():
+    """Each part by itself; noise maps between and behind the parts have no directions."""
+    z = keras.Input((6,))
+    generator = keras.Model(z, keras.layers.Reshape((5, 2, 1))(keras.layers.Dense(10, use_bias=False)(z)))
+    matrix = generator.weights[0].numpy().T
+    groups = [explore.Group("", "", "", 0, 2), explore.Group("", "", "", 3, 2)]
+    for part, (_, strengths) in zip((matrix[:, :2], matrix[:, 3:5]), explore.directions(generator, groups), strict=True):
+        np.testing.assert_allclose(strengths, 127.5 * np.linalg.svd(part)[1] / np.sqrt(10), rtol=1e-3)
+    shape = NetworkSpec("DCGAN-starshaped", 16, 24, 2, ("Alp14", "Tea1"), nz=6 + 2 * 120, ngf=4, ndf=4, noise=True)
+    found = explore.groups_of(float32_generator(shape), shape)
+    assert [(group.start, group.size) for group in found] == [(0, 3), (123, 3)]
 
 
 def test_directions_are_orthonormal_and_fall_off(here):
