@@ -232,10 +232,10 @@ show(generate(joint_generator, rows), "joint, same latent vectors: half of z has
 r"""
 ## Exercise 3: how much does the second half do?
 
-Look at a row of the separable network: do the greens differ? The paper found that they hardly do, and called this *mode
-collapse of the separable generator*. Express it as a number: the standard deviation of green **within** groups that
-share red, divided by the standard deviation over **all** cells. Compute the variance at each pixel, average it over
-pixels (and groups), and take the square root last.
+Look at a row of the separable network: do the greens differ? With a plain GAN the authors found that they hardly do (*mode
+collapse of the separable generator*), and that WGAN-GP helps. Find out whether it has helped here, with a number: the
+standard deviation of green **within** groups that share red, divided by the standard deviation over **all** cells.
+Compute the variance at each pixel, average it over pixels (and groups), and take the square root last.
 """
 
 # %% exercise

@@ -586,7 +586,8 @@ def test_directions_of_parts_of_z():
     generator = keras.Model(z, keras.layers.Reshape((5, 2, 1))(keras.layers.Dense(10, use_bias=False)(z)))
     matrix = generator.weights[0].numpy().T
     groups = [explore.Group("", "", "", 0, 2), explore.Group("", "", "", 3, 2)]
-    for part, (_, strengths) in zip((matrix[:, :2], matrix[:, 3:5]), explore.directions(generator, groups), strict=True):
+    found = explore.directions(generator, groups)
+    for part, (_, strengths) in zip((matrix[:, :2], matrix[:, 3:5]), found, strict=True):
         np.testing.assert_allclose(strengths, 127.5 * np.linalg.svd(part)[1] / np.sqrt(10), rtol=1e-3)
     shape = NetworkSpec("DCGAN-starshaped", 16, 24, 2, ("Alp14", "Tea1"), nz=6 + 2 * 120, ngf=4, ndf=4, noise=True)
     found = explore.groups_of(float32_generator(shape), shape)
