@@ -26,9 +26,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from biogans.core import c2st, dataloader, models, options as command_line
 from biogans.core.engine import Engine
-from biogans.core.settings import Metadata, resolve_network, resolve_settings, with_variances
+from biogans.core.settings import Metadata, resolve_network, resolve_settings, variances_of_neighbours, with_variances
 from biogans.core.trained import TrainedGenerator
-from biogans.evaluation import evaluate, rows, scoring
+from biogans.evaluation import evaluate, rows, scoring, variety
 from biogans.system import arguments, launch
 from biogans.system.errors import InputError
 from biogans.system.files import replacing
@@ -64,6 +64,9 @@ def compare(options):
         return
     if not options.data:
         raise InputError("give the data folder with -d")
+    if options.bounds:
+        print(bounds(options.data))
+        return
     options.output.mkdir(parents=True, exist_ok=True)
     held_out = None
     for seed in range(options.seeds):
@@ -124,6 +127,19 @@ def measure(held_out, recipe, seed, minutes):
             "spent": round(spent / 60, 2)} | held_out.scores(generator)
 
 
+def bounds(dataroot):
+    """Markdown table: how the variance that --variety asks for compares with that of true cells of the same red."""
+    images, joint_cells = dataloader.load(dataroot), rows.find_joint_cells(dataroot)
+    if joint_cells is None or not scoring.has_repeats(joint_cells):
+        raise InputError(f"{dataroot} has no {rows.JOINT_FILE} with repeats: make it with biogans simulate")
+    lines = ["| factor | true variance | asked for | ratio |", "|---|---|---|---|"]
+    for factor, cells in variety.true_pairs(joint_cells).items():
+        true = variety.variety(cells)[1] ** 2
+        asked, = variances_of_neighbours(c2st.of_factor(images, factor))
+        lines.append(f"| {factor} | {true:.4f} | {asked:.4f} | {asked / true:.2f} |")
+    return "\n".join(lines)
+
+
 def tables(folder):
     """Markdown table for each training time, with a row for each recipe."""
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("*min.*.json"))]
@@ -142,7 +158,9 @@ def tables(folder):
 
 
 def spread(values):
-    """Median and range as text."""
+    """Median and range as text; a dash if nothing was measured."""
+    if None in values:
+        return "–"
     digits = 3 if max(values) < 0.3 else 2
     middle = f"{np.median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"
@@ -159,6 +177,8 @@ def parser():
                         help="trainings of each recipe; default=3")
     result.add_argument("--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="NAME",
                         help="default: all")
+    result.add_argument("--bounds", action="store_true",
+                        help="only print what --variety asks for beside the variety of true cells")
     result.add_argument("--table", action="store_true", help="only print the tables of existing results")
     return result
 
