@@ -14,7 +14,8 @@ import quality
 
 def write_result(folder, recipe, minutes, seed, **scores):
     known = {"recipe": recipe, "minutes": minutes, "seed": seed, "iterations": 100}
-    (folder / f"{recipe.replace(' ', '_')}.{minutes}min.{seed}.json").write_text(json.dumps(known | dict.fromkeys(quality.COLUMNS, 1) | scores))
+    path = folder / f"{recipe.replace(' ', '_')}.{minutes}min.{seed}.json"
+    path.write_text(json.dumps(known | dict.fromkeys(quality.COLUMNS, 1) | scores))
 
 
 def test_a_table_for_each_time_with_medians_and_ranges(tmp_path):
