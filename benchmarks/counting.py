@@ -20,7 +20,8 @@ generator (G), the cost for one image is
                                         passes through leaky ReLUs, whose second derivative is 0
     critic update        F_G + T (scored + penalised)      new fake images each time
     generator update     2 F_G - f_G + 2 T F_C             gradients through critics with constant weights; the fake
-                                                           images are those of the last critic update
+                                                           images are those of the last critic update; algorithms
+                                                           that compare pairs score the real images again, F_C
 
 Each update scores a real and a fake image; WGAN-GP also penalises one between them. Neglecting f and l (1 to 2 %), an
 iteration with n critic updates costs, times 2 FLOP and the batch size,
@@ -94,5 +95,5 @@ def iteration_flop(generator, critics, algorithm, updates, batch_size):
     for critic in critics:
         critic_update += scored * (3 * critic.forward - critic.first)
         critic_update += penalised * (4 * critic.forward - 2 * critic.last)
-        generator_update += 2 * critic.forward
+        generator_update += (2 + algorithm.paired) * critic.forward
     return 2 * batch_size * (updates * critic_update + generator_update)

@@ -23,7 +23,7 @@ def tab(line, word, previous):
 @pytest.mark.parametrize("line, word, previous, expected", [
     ("train.py -m dcgan-s", "dcgan-s", "-m", ["DCGAN-separable", "DCGAN-starshaped", "DCGAN-separable-multichannel",
                                               "DCGAN-separable-independent"]),
-    ("train.py --gan_algorithm ", "", "--gan_algorithm", ["GAN", "WGAN", "WGAN-GP", "hinge", "R1"]),
+    ("train.py --gan_algorithm ", "", "--gan_algorithm", ["GAN", "WGAN", "WGAN-GP", "hinge", "R1", "RpGAN"]),
     ("train.py -d data --num", "--num", "data", ["--num_D_iters", "--num_G_iters", "--num_gpus"]),
     ("train.py -d ", "", "-d", []),                         # a file: bash's own completion
     ("train.py da", "da", "train.py", []),
