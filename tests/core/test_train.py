@@ -83,7 +83,7 @@ def test_a_star_with_noise_and_variety_is_resumed_and_generates(here, capsys):
     assert same(whole, halves) and len(wanted) == 2 and min(wanted) > 0
     assert predict.main(["-i", "whole/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "-n", "2"]) == 0
     with h5py.File(here / "images/stack3.DCGAN-starshaped.WGAN-GP.h5") as file:
-        assert file["z"].shape == (2, metadata.network.nz) and metadata.network.nz > metadata.network.total_noise > 0
+        assert file["z"].shape == (2, metadata.network.nz) and metadata.network.nz > metadata.network.noise_size > 0
 
 
 def test_a_run_with_a_schedule_is_resumed_within_its_horizon(here, run):

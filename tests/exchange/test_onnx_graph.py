@@ -37,7 +37,7 @@ def test_it_generates_what_keras_generates(architecture, changes):
 
 @pytest.mark.parametrize("architecture", ["DCGAN", "DCGAN-starshaped", "DCGAN-separable-multichannel"])
 def test_it_generates_from_noise_maps_what_keras_generates(architecture):
-    check_equal(spec(architecture, init="he", nz=246, noise=True))
+    check_equal(spec(architecture, init="he", nz=126, noise=True))
 
 
 def check_equal(shape):

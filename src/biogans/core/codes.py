@@ -22,51 +22,32 @@ LABELS_FORMAT = 1               # of the files of labels
 MOSTLY = 0.5                    # smallest share of images with one label for which a category is named after it
 
 
-class Latents(NamedTuple):
-    """What a tower reads of z, or of features computed from it.
-
-    vector   (batch, any), for the smallest map
-    noise    one map (batch, height, width, 1) for each level, the smallest first; empty without noise
-    """
-
-    vector: Tensor
-    noise: list[Tensor]
-
-
-def latents(z: Tensor, spec: Any) -> list[Latents]:
-    """The Latents of all of z or, if red has a part of its own, [those of green, those of red].
-
-    z      (batch, spec.nz), of a models.NetworkSpec
-
-    Noise maps are the last numbers of a part, as the noise of Karras et al. (2019, sec. 3.2). Green's vector is all of
-    z but the noise, as in the code of Osokin et al. (2017).
-    """
-    red, size = spec.red_nz * spec.separates_red, spec.noise_size
-    own = _cut(z, red, spec.nz - size)
-    if not red:
-        return [Latents(own, _noise_maps(z, spec.nz - size, spec))]
-    of_red = _cut(z, 0, red - size)
-    everything = keras.layers.Concatenate(name="z_vector")([of_red, own]) if size else z
-    return [Latents(everything, _noise_maps(z, spec.nz - size, spec)),
-            Latents(of_red, _noise_maps(z, red - size, spec))]
-
-
-def _cut(z, start, end):
-    """Components `start` to `end` of z."""
+def cut(z: Tensor, start: int, end: int) -> Tensor:
+    """Components `start` to `end` of z (batch, any)."""
     if (start, end) == (0, z.shape[1]):
         return z
     column = keras.layers.Cropping1D((start, z.shape[1] - end))(keras.layers.Reshape((z.shape[1], 1))(z))
     return keras.layers.Reshape((end - start,))(column)
 
 
-def _noise_maps(z, start, spec):
-    """The maps of all levels that z has from component `start` on."""
+def noise_maps(z: Tensor, spec: Any, tower: int = 0, towers: int = 1) -> list[Tensor]:
+    """Maps (batch, height, width, 1) of independent numbers for each level of a tower, the smallest first; [] without.
+
+    z      (batch, spec.nz), of a models.NetworkSpec; its last spec.noise_size numbers are noise
+    tower  position of the tower among `towers`. All read the same numbers, each from another position on: with the same
+           maps, factors that do not depend on each other would have their grain in the same places.
+
+    The noise of Karras et al. (2019, sec. 3.2), which they add to the features.
+    """
     height, width, n = spec.halvings
-    maps = []
+    maps, start = [], spec.nz - spec.noise_size
     for level in range(n if spec.noise else 0):
-        shape = height << level, width << level, 1
-        maps.append(keras.layers.Reshape(shape)(_cut(z, start, start + shape[0] * shape[1])))
-        start += shape[0] * shape[1]
+        size = height * width << 2 * level
+        numbers, first = cut(z, start, start + size), tower * size // towers
+        if first:
+            numbers = keras.layers.Concatenate()([cut(numbers, first, size), cut(numbers, 0, first)])
+        maps.append(keras.layers.Reshape((height << level, width << level, 1))(numbers))
+        start += size
     return maps
 
 

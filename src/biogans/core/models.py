@@ -8,14 +8,14 @@ To add an architecture, write a function (spec) -> generator and register it in 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..system.errors import InputError
 from ..system.lazy import Network, Tensor, keras
-from .codes import Code, Latents, latents
+from .codes import Code, cut, noise_maps
 
 RECOGNIZER_WIDTH = 128          # features of the layer that only Q has (Chen et al. 2016, table 1)
 
@@ -34,7 +34,7 @@ class NetworkSpec:
     init                a name in INITIALIZERS
     categorical         InfoGAN: number of categories of each categorical code
     continuous          InfoGAN: number of continuous codes
-    noise               whether the generator reads noise at every level; z then ends, in each of its parts, with it
+    noise               whether the generator, or its green towers, read noise at every level; z then ends with it
     """
 
     architecture: str
@@ -107,18 +107,13 @@ class NetworkSpec:
     @property
     def red_nz(self) -> int:
         """Length of the first part of z, which belongs to red where red and green are separate."""
-        return self.red_part(self.nz - self.total_noise) + self.separates_red * self.noise_size
+        return self.red_part(self.nz - self.noise_size)
 
     @property
     def noise_size(self) -> int:
-        """Number of latent variables that are noise maps, one map for each level of a tower; 0 without noise."""
+        """Number of latent variables that are noise, one map for each level of a tower; 0 without noise."""
         height, width, n = self.halvings
         return self.noise * sum(height * width << 2 * level for level in range(n))
-
-    @property
-    def total_noise(self) -> int:
-        """The same for all of z: red and green have their own maps where they are separate."""
-        return (1 + self.separates_red) * self.noise_size
 
     def share_red(self, z: np.ndarray) -> np.ndarray:
         """z (groups, cells, nz) with the red part of each group's first cell in all of its cells."""
@@ -164,11 +159,11 @@ class NetworkSpec:
         if self.channels < 2 and (self.separates_red or known.composites or known.per_factor):
             raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
                              f"-m DCGAN")
-        if self.noise and (known.has_codes or self.nz <= self.total_noise):
+        if self.noise and (known.has_codes or self.nz <= self.noise_size):
             raise InputError(f"{self.architecture} has no noise maps: leave out --noise" if known.has_codes else
-                             f"the noise takes {self.total_noise} latent variables and z has {self.nz}: none is left")
+                             f"the noise takes {self.noise_size} latent variables and z has {self.nz}: none is left")
         least = self.critic_channels if known.composites else 2
-        if self.separates_red and min(self.nz - self.total_noise, self.ngf) < least:
+        if self.separates_red and min(self.nz - self.noise_size, self.ngf) < least:
             raise InputError(f"{self.architecture} gives red a part of z and of the filters: --nz and --ngf must be at "
                              f"least {least}")
         if self.codes and not known.has_codes:
@@ -187,7 +182,8 @@ def dcgan(spec: NetworkSpec) -> Network:
     Radford et al. (2016): a dense layer to the smallest feature map, then 4x4 transposed convolutions with stride 2.
     """
     z = keras.Input((spec.nz,), name="z")
-    return keras.Model(z, single_tower(latents(z, spec)[0], spec, "all"), name="generator")
+    image = single_tower(_without_noise(z, spec), spec, "all", noise_maps(z, spec))
+    return keras.Model(z, image, name="generator")
 
 
 def infogan(spec: NetworkSpec) -> Network:
@@ -199,8 +195,7 @@ def infogan(spec: NetworkSpec) -> Network:
     z = keras.Input((spec.nz,), name="z")
     hidden = keras.layers.Dense(8 * spec.ngf, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
                                 name="hidden_projection")(z)
-    hidden = Latents(_activated(hidden, spec, "hidden"), [])
-    return keras.Model(z, single_tower(hidden, spec, "all"), name="generator")
+    return keras.Model(z, single_tower(_activated(hidden, spec, "hidden"), spec, "all", []), name="generator")
 
 
 def dcgan_starshaped(spec: NetworkSpec) -> Network:
@@ -211,7 +206,8 @@ def dcgan_starshaped(spec: NetworkSpec) -> Network:
     image shows two of them. With a single green tower this is the separable generator (sec. 3.1).
     """
     z = keras.Input((spec.nz,), name="z")
-    channels = separate_towers(latents(z, spec), spec, "red", [f"green{k}" for k in range(spec.num_critics)])
+    towers = {f"green{k}": noise_maps(z, spec, k, spec.num_critics) for k in range(spec.num_critics)}
+    channels = separate_towers(_without_noise(z, spec), spec, "red", towers)
     return keras.Model(z, _side_by_side(channels), name="generator")
 
 
@@ -221,16 +217,17 @@ def dcgan_independent(spec: NetworkSpec) -> Network:
     All of them read the same z, as in the paper's code, but nothing makes their red channels agree.
     """
     z = keras.Input((spec.nz,), name="z")
-    images = [single_tower(latents(z, spec)[0], spec, f"factor{k}") for k in range(spec.num_critics)]
+    images = [single_tower(_without_noise(z, spec), spec, f"factor{k}", noise_maps(z, spec, k, spec.num_critics))
+              for k in range(spec.num_critics)]
     return keras.Model(z, _side_by_side(images), name="generator")
 
 
 def dcgan_separable_independent(spec: NetworkSpec) -> Network:
     """Like `dcgan_independent`, with a separable network for each factor."""
     z = keras.Input((spec.nz,), name="z")
-    parts = latents(z, spec)
     images = [image for k in range(spec.num_critics)
-              for image in separate_towers(parts, spec, f"red{k}", [f"green{k}"])]
+              for image in separate_towers(_without_noise(z, spec), spec, f"red{k}",
+                                           {f"green{k}": noise_maps(z, spec, k, spec.num_critics)})]
     return keras.Model(z, _side_by_side(images), name="generator")
 
 
@@ -344,48 +341,57 @@ def _widest(spec):
     return spec.ngf << (spec.halvings[2] - 1)
 
 
+def _without_noise(z, spec):
+    """The first part of z, which the smallest maps are made from."""
+    return cut(z, 0, spec.nz - spec.noise_size)
+
+
 def _with_noise(features, noise, level):
-    """The features of a level beside its noise map, so that the next convolution reads both."""
+    """The features of a level beside its map of the `noise`, so that the next convolution reads both."""
     return keras.layers.Concatenate()([features, noise[level]]) if noise else features
 
 
-def single_tower(source: Latents, spec: NetworkSpec, name: str) -> Tensor:
-    """An image (batch, height, width, critic_channels).
+def single_tower(z: Tensor, spec: NetworkSpec, name: str, noise: Sequence[Tensor]) -> Tensor:
+    """An image (batch, height, width, critic_channels) from z, or from features (batch, any) computed from it.
 
-    name   prefix of the names of the layers
+    name    prefix of the names of the layers
+    noise   codes.noise_maps
     """
-    features = _activated(_project(source.vector, spec, _widest(spec), name), spec, f"{name}_0")
+    features = _activated(_project(z, spec, _widest(spec), name), spec, f"{name}_0")
     for level in range(1, spec.halvings[2]):
-        features = _with_noise(features, source.noise, level - 1)
+        features = _with_noise(features, noise, level - 1)
         features = _activated(_upsample(features, _widest(spec) >> level, spec, f"{name}_{level}"), spec,
                               f"{name}_{level}")
-    return _to_image(_with_noise(features, source.noise, -1), spec.critic_channels, spec, name)
+    return _to_image(_with_noise(features, noise, -1), spec.critic_channels, spec, name)
 
 
-def separate_towers(parts: Sequence[Latents], spec: NetworkSpec, red_tower: str, towers: Sequence[str]) -> list[Tensor]:
-    """[red, greens of each of `towers`], images (batch, height, width, …) from the Latents of green and of red.
+def separate_towers(z: Tensor, spec: NetworkSpec, red_tower: str,
+                    towers: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
+    """[red, greens of each of `towers`], images (batch, height, width, …) from z; red from its first red_nz numbers.
 
-    red_tower, towers   prefixes of the names of the layers
+    red_tower   prefix of the names of its layers
+    towers      {prefix of the names of the layers: codes.noise_maps}
     """
-    of_green, of_red = parts
     red_width = spec.red_part(_widest(spec))
-    red = _activated(_project(of_red.vector, spec, red_width, red_tower), spec, f"{red_tower}_0")
-    greens = [_activated(_project(of_green.vector, spec, _widest(spec) - red_width, tower), spec, f"{tower}_0")
-              for tower in towers]
+    red = _activated(_project(cut(z, 0, spec.red_nz), spec, red_width, red_tower), spec, f"{red_tower}_0")
+    greens = [_activated(_project(z, spec, _widest(spec) - red_width, tower), spec, f"{tower}_0") for tower in towers]
     for level in range(1, spec.halvings[2]):
         width = _widest(spec) >> level
         red_width = spec.red_part(width)
-        both = [_with_noise(keras.layers.Concatenate(name=f"{tower}_{level}_input")([red, green]), of_green.noise,
-                            level - 1) for tower, green in zip(towers, greens, strict=True)]
-        red = _activated(_upsample(_with_noise(red, of_red.noise, level - 1), red_width, spec, f"{red_tower}_{level}"),
-                         spec, f"{red_tower}_{level}")
+        both = _joined(red, greens, towers, level - 1)
+        red = _activated(_upsample(red, red_width, spec, f"{red_tower}_{level}"), spec, f"{red_tower}_{level}")
         greens = [_activated(_upsample(pair, width - red_width, spec, f"{tower}_{level}"), spec, f"{tower}_{level}")
                   for tower, pair in zip(towers, both, strict=True)]
-    both = [_with_noise(keras.layers.Concatenate(name=f"{tower}_image_input")([red, green]), of_green.noise, -1)
-            for tower, green in zip(towers, greens, strict=True)]
-    return [_to_image(_with_noise(red, of_red.noise, -1), 1, spec, red_tower),
+    both = _joined(red, greens, towers, -1)
+    return [_to_image(red, 1, spec, red_tower),
             *(_to_image(pair, spec.critic_channels - 1, spec, tower)
               for tower, pair in zip(towers, both, strict=True))]
+
+
+def _joined(red, greens, towers, level):
+    """What each green tower's next convolution reads: features of red, its own, and its noise."""
+    return [_with_noise(keras.layers.Concatenate()([red, green]), noise, level)
+            for green, noise in zip(greens, towers.values(), strict=True)]
 
 
 def _side_by_side(images):

@@ -62,8 +62,8 @@ def _add_networks(group):
                             help="initial weights: paper (normal, 0.02) | he (variance preserved from layer to layer, "
                                  "images start at the background; learns faster); default=paper"))
     rare(group.add_argument("--noise", action="store_true", default=None,
-                            help="let the generator read noise at every level: z, and its red part, end with maps of "
-                                 "independent numbers, from which it can make texture"))
+                            help="let the generator, or its green towers, read noise at every level: z ends with maps "
+                                 "of independent numbers, from which it can make texture"))
     rare(group.add_argument("--start_from", metavar="FILE", default=None,
                             help="begin a new run with the generator in this file, and with new critics; options "
                                  "of the model that are not given are the file's"))

@@ -288,7 +288,7 @@ def resolve_network(options: argparse.Namespace, images: "Images") -> models.Net
         critic_batch_norm=algorithm.defaults.critic_batch_norm, init=preset_value(options, "init", "paper"),
         noise=preset_value(options, "noise", False) and not has_codes)
     sizes = resolve_sizes(options, spec.critic_channels / channels)
-    sizes["nz"] += spec.total_noise
+    sizes["nz"] += spec.noise_size
     spec = dataclasses.replace(spec, **sizes)
     spec.check()
     return spec
@@ -335,7 +335,7 @@ def stored_options(metadata: Metadata) -> dict[str, Any]:
     """{option of train.py: its value} of the run that a weights file describes."""
     spec, training = metadata.network, dataclasses.asdict(metadata.training)
     network = {name: getattr(spec, name) for name in ("ngf", "ndf", "init", "categorical", "continuous", "noise")}
-    network["nz"] = spec.nz - spec.total_noise
+    network["nz"] = spec.nz - spec.noise_size
     options = {"network_model": spec.architecture, "gan_algorithm": training.pop("algorithm"),
                "no_flips": not training.pop("flips"), "polarity_factors": tuple(sorted(spec.factors)),
                "channels": tuple(metadata.images["channels"])}

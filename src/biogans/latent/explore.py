@@ -97,9 +97,9 @@ def groups_of(network, spec):
         note = "directions of z, strongest first"
         return [Group("Noise", "noise", f"all of z but the codes: {note}", 0, noise) if spec.codes else
                 Group("Directions", "direction", note, 0, noise)]
-    red, size, order = spec.red_nz, spec.noise_size, "strongest directions first"
-    return [Group("Red half", "red", f"determines the growth marker, and with it the factors; {order}", 0, red - size),
-            Group("Green half", "green", f"determines the factors only; {order}", red, spec.nz - red - size)]
+    red, order = spec.red_nz, "strongest directions first"
+    return [Group("Red half", "red", f"determines the growth marker, and with it the factors; {order}", 0, red),
+            Group("Green half", "green", f"determines the factors only; {order}", red, noise - red)]
 
 
 def directions(network, groups, seed=0):
