@@ -27,6 +27,19 @@ def test_in_the_middle_of_their_range_nothing_changes():
     assert np.array_equal(changed(images, np.zeros((3, 0))), images)
 
 
+def test_the_strength_is_the_probability_of_a_change():
+    """Of 400 images, each policy changes a quarter by itself; those that are changed are as without a strength."""
+    images, rng = noise(400, 12, 12, 2), np.random.default_rng(3)
+    numbers = rng.random((400, 4 + 2), np.float32)
+    always = changed(images, numbers[:, :4], "color", "cutout")
+    for strength, expected in ((0.0, 0), (0.25, 1 - 0.75 ** 2), (1.0, 1)):
+        found = keras.ops.convert_to_numpy(augment.apply(images, numbers, ("color", "cutout"), strength))
+        differs = (found != images).any(axis=(1, 2, 3))
+        assert abs(differs.mean() - expected) <= 0.06
+        both = (numbers[:, 4:] < strength).all(axis=1)
+        np.testing.assert_array_equal(found[both], always[both])
+
+
 def test_translation_is_by_whole_pixels_up_to_an_eighth_of_a_side():
     """An image of 16x24 moves 2 rows down and 3 columns to the left; background enters from outside."""
     image = noise(1, 16, 24, 2)

@@ -80,6 +80,42 @@ def test_overfitting_is_the_position_of_held_out_scores(meter):
         assert meter.overfitting(generated) == pytest.approx(expected, abs=1e-6)
 
 
+def test_the_augmentation_is_steered_towards_its_target(tmp_path, monkeypatch):
+    """Stronger while the critic memorises, weaker while it does not, by 100 batches of 50,000 images, from 0 to 1."""
+    engine = Engine(spec("DCGAN-starshaped"), settings(augment=("color",), augment_target=0.4))
+    meter = monitor.Monitor(engine, blobs(tmp_path, 1), blobs(tmp_path, 2))
+    expected = 0.0
+    for overfitting, step in ((0.9, 1), (0.5, 1), (0.1, -1), (-2.0, -1), (0.1, 0), (0.41, 1)):
+        monkeypatch.setattr(meter, "overfitting", lambda generated, ratio=overfitting: ratio)
+        expected += step * 100 * 4 / 50_000
+        engine.strength.assign(meter.steer())
+        assert float(engine.strength.value) == pytest.approx(expected, abs=1e-6)
+    engine.strength.assign(0.999)
+    assert meter.steer() == 1
+
+
+def test_a_run_with_steered_augmentation_is_resumed_exactly(here, monkeypatch, capsys):
+    """The strength is part of the checkpoint: 4 iterations and 4 more equal 8, with a step after every second one."""
+    monkeypatch.setattr(monitor, "STEER_EVERY", 2)
+    options = ("-m", "DCGAN", "--augment", "color", "--augment_target", 0.001)
+    run_train(*options, "-e", 8, "-c", "whole")
+    assert "augmented at the end: " in capsys.readouterr().out
+    run_train(*options, "-e", 4, "-c", "halves")
+    run_train("-e", 8, "-c", "halves", "-w")
+    whole, _ = state(here / "whole")
+    assert same(whole, state(here / "halves")[0]) and len([name for name in whole if "augmentation" in name]) == 1
+
+
+@pytest.mark.parametrize("options, spoiled, words", [
+    (("--augment_target", 0.4), False, "name it, for example --augment affine"),
+    (("--augment", "color", "--augment_target", 0.4), True, "has none that serve: add a folder")])
+def test_augmentation_that_can_not_be_steered(here, options, spoiled, words, run):
+    if spoiled:
+        shutil.rmtree(next((here / "data").glob("*_test")))
+    done = run("train.py", "-d", "data", *SMALL, *options, "-e", 1)
+    assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_warnings_appear_once_and_again_after_a_recovery(meter):
     meter.floor = 0.01
     warned = []

@@ -8,7 +8,7 @@ write a function (images, numbers) -> images and register it in POLICIES.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..system.lazy import Tensor, keras
 
@@ -22,17 +22,22 @@ class Policy(NamedTuple):
     change: Callable[[Tensor, Tensor], Tensor]
 
 
-def apply(images: Tensor, numbers: Tensor, policies: Sequence[str]) -> Tensor:
+def apply(images: Tensor, numbers: Tensor, policies: Sequence[str], strength: Any = None) -> Tensor:
     """Change images (batch, height, width, channels) in [-1, 1] by the `policies`, one after another.
 
-    numbers    (batch, how_many(policies)), uniform in [0, 1)
+    numbers    (batch, how_many(policies)), uniform in [0, 1); with a strength one more for each policy
     policies   names in POLICIES
+    strength   probability with which a policy changes an image (Karras et al. 2020, sec. 2.2): a number or a variable;
+               None: all images are changed
 
     All channels of an image move together. Pixels that come from outside the image or are cut out become -1: no light.
     """
-    first = 0
-    for policy in (POLICIES[name] for name in policies):
-        images = policy.change(images, numbers[:, first:first + policy.numbers])
+    first, gates = 0, numbers[:, how_many(policies):]
+    for k, policy in enumerate(POLICIES[name] for name in policies):
+        changed = policy.change(images, numbers[:, first:first + policy.numbers])
+        if strength is not None:
+            changed = keras.ops.where((gates[:, k] < strength)[:, None, None, None], changed, images)
+        images = changed
         first += policy.numbers
     return images
 

@@ -45,6 +45,7 @@ class Engine:
     recognizer           Q, a Keras model that reads the codes of images; None without codes
     optimizers           {"generator": …, "critic": …}, Keras optimizers
     position             number of batches of real images used so far
+    strength             Keras variable: probability of each augmentation; None if all images are augmented
     batch_axes           CriticBatch with the batch axis of each input
     """
 
@@ -81,6 +82,7 @@ class Engine:
             self.optimizers["generator"].build(self.generator.trainable_variables)
             self.optimizers["critic"].build(self.critic_weights + self.head_weights)
             self._fade = keras.Variable(1.0, trainable=False, name="fade")
+            self.strength = keras.Variable(0.0, trainable=False, name="strength") if settings.augment_target else None
         self.algorithm = ALGORITHMS[settings.algorithm](settings, self._fade)
         self._distributed = devices * team.number > 1
         self._local_copies: dict[Network, Network] = {}
@@ -144,6 +146,7 @@ class Engine:
         if self.recognizer:
             shared = {id(variable) for variable in parts["critic0"]}
             parts["recognizer"] = [each for each in self.recognizer.weights if id(each) not in shared]
+        parts |= {"augmentation": [self.strength]} if self.strength is not None else {}
         return parts | {f"{name}_optimizer": optimizer.variables for name, optimizer in self.optimizers.items()}
 
     @property
@@ -190,7 +193,8 @@ class Engine:
         latent = [self._training_latents((batch, nz), _LATENT, k)[part] for k in positions]
         alpha = [self._random(_INTERPOLATION, k).random((critics, batch, 1, 1, 1), np.float32)[:, part]
                  for k in positions]
-        numbers = augment.how_many(self.settings.augment)
+        gates = len(self.settings.augment) if self.settings.augment_target else 0
+        numbers = augment.how_many(self.settings.augment) + gates
         changes = [self._random(_AUGMENTATION, k).random((batch, 2, numbers), np.float32)[part] for k in positions]
         more = self._training_latents((self.settings.num_G_iters - 1, batch, nz), _MORE_LATENTS, positions[-1])[:, part]
         return CriticBatch(real, *map(np.array, (mirrored, latent, alpha, changes))), more
@@ -307,12 +311,12 @@ class Engine:
             return real
         critics, _, height, width, channels = real.shape
         stacks = keras.ops.reshape(keras.ops.transpose(real, (1, 2, 3, 0, 4)), (-1, height, width, critics * channels))
-        stacks = augment.apply(stacks, numbers, self.settings.augment)
+        stacks = augment.apply(stacks, numbers, self.settings.augment, self.strength)
         return keras.ops.transpose(keras.ops.reshape(stacks, (-1, height, width, critics, channels)), (3, 0, 1, 2, 4))
 
     def augment_fake(self, cells: Tensor, inputs: CriticBatch) -> Tensor:
         """Augment the generator's cells (batch, height, width, channels)."""
-        return augment.apply(cells, inputs.changes[:, 1], self.settings.augment)
+        return augment.apply(cells, inputs.changes[:, 1], self.settings.augment, self.strength)
 
     def generate_pairs(self, number: int) -> list[np.ndarray]:
         """Cells of the moving average as each critic sees them, from `number` latents that never change.

@@ -4,6 +4,7 @@ Both are functions of the weights alone: measuring changes nothing in the traini
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:               # importing it chooses the backend, which a run 
 MAX_IMAGES, MIN_IMAGES = 512, 8     # images of a group: the most that are used, and the fewest that suffice
 SCORED = 128                        # of them are scored by critics, which take longer than the features
 TOGETHER = 128                      # images in one pass of a network
+STEER_EVERY = 100                   # iterations after which the strength of an augmentation is changed
+RAMP = 50_000                       # images of a critic until it has changed by 1
 LEAST = 0.1                         # of the features' median standard deviation: the smallest that one is divided by
 CLEARLY_WORSE = 4               # times the best distance, or that of real images: more than random fluctuation
 MEMORISED = 0.5                 # of the way from training images to generated ones
@@ -76,6 +79,17 @@ class Monitor:
             of_training, of_held_out, of_generated = (_mean_score(critic, group[:SCORED]) for group in groups)
             ratios.append((of_training - of_held_out) / (of_training - of_generated))
         return float(np.mean(ratios))
+
+    def steer(self) -> float:
+        """The strength that the engine's augmentation should have next: a step more or less than now, in [0, 1].
+
+        Karras et al. (2020, sec. 3.1) count 500,000 images from none to full strength; RAMP is for shorter trainings.
+        """
+        settings = self.engine.settings
+        assert self.engine.strength is not None
+        wrong = self.overfitting(self.engine.generate_pairs(SCORED)) - settings.augment_target
+        step = math.copysign(STEER_EVERY * settings.batch_size / RAMP, wrong)
+        return min(max(float(self.engine.strength.value) + step, 0.0), 1.0)
 
     def is_best(self, scores: Scores, iteration: int) -> bool:
         """Whether the distance is lower than all before it; if so, it becomes the best."""

@@ -101,6 +101,9 @@ def _add_training(group):
                                  "vary as among training cells of similar red; default: none"))
     group.add_argument("--augment", type=arguments.some_of(POLICIES), default=None, metavar="NAME,NAME",
                        help=f"augmentation for hundreds of images or fewer: {', '.join(POLICIES)}; default: none")
+    rare(group.add_argument("--augment_target", type=arguments.below_one, default=None, metavar="R",
+                            help="augment as much as it takes to keep critic_overfitting at R, for example 0.4: from "
+                                 "no image at the start to every image; needs images in *_test"))
     rare(group.add_argument("--no_flips", action="store_true",
                             help="disable random mirroring: for digits and other images with a definite orientation"))
     rare(group.add_argument("--average", type=arguments.below_one, default=None, metavar="DECAY",

@@ -63,6 +63,7 @@ class TrainingSettings:
     seed                      of everything random
     precision                 a name in PRECISIONS
     augment                   names in augment.POLICIES
+    augment_target            critic_overfitting at which their strength is steered; 0: every image is augmented
     r1_gamma                  R1, RpGAN: weight of the gradient penalty; None: gan.default_gamma
     r1_gamma_last             its value when the learning rates have become 0; None: r1_gamma
     flips                     whether images are mirrored at random
@@ -98,6 +99,7 @@ class TrainingSettings:
     average_window: float = 0.0
     variety: float = 0.0
     green_variance: tuple[float, ...] = ()
+    augment_target: float = 0.0
 
 
 # Learning rates as functions of the part of a run that has passed since they began to fall.
@@ -255,6 +257,8 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
         raise InputError(f"-e {options.epochs}: the learning rates become 0 after {horizon} iterations (--horizon), "
                          f"and nothing is learnt after that: leave out -e, or begin a new run, with --start_from "
                          f"FILE for this generator")
+    if options.augment_target and not preset_value(options, "augment", ()):
+        raise InputError("--augment_target steers the augmentation: name it, for example --augment affine,color")
     separates_red = models.ARCHITECTURES[options.network_model].separates_red
     if options.variety and not separates_red:
         raise InputError(f"--variety: {options.network_model} generates red and green together: leave it out, or use "
@@ -271,7 +275,8 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
         average_window=preset_value(options, "average_window", 0.0),
         variety=preset_value(options, "variety", 0.0) * separates_red,
         r1_gamma=options.r1_gamma, r1_gamma_last=options.r1_gamma_last,
-        augment=preset_value(options, "augment", ()), flips=not options.no_flips,
+        augment=preset_value(options, "augment", ()), augment_target=options.augment_target or 0.0,
+        flips=not options.no_flips,
         categorical_weight=options.categorical_weight, continuous_weight=options.continuous_weight,
         critic_bursts=options.num_D_iters is None if options.critic_bursts is None else options.critic_bursts)
 

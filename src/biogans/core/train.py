@@ -111,6 +111,9 @@ def prepare_run(options: argparse.Namespace, stop: StopRequest, team: workers.Te
             images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
                                      options.skip_bad_images, options.cache)
         held_out = None if team.rank else monitor.load_held_out(options.data, options.polarity_factors, images)
+    if settings.augment_target and not (held_out or team.rank):
+        raise InputError(f"--augment_target compares with held-out images, and {options.data} has none that serve: add "
+                         f"a folder *_test, or leave it out")
     spec = resolve_network(options, images)
     print(f"{len(images.pixels)} images of {', '.join(images.factors)}: {spec.height}x{spec.width} pixels, "
           f"{spec.channels} channel(s)" + (f"; {images.skipped} unreadable ones left out" if images.skipped else ""))
@@ -195,6 +198,7 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
             with progress.iteration(engine.updates(done)):
                 losses = engine.iterate(done, run.batches)
             done += 1
+            steer_augmentation(run, engine, meter, done)
             stopping = run.stop.agreed(engine.total)
             check_finite(losses, done, paths)
             picture_is_due = done % schedule.picture_every == 0 or done == schedule.iterations
@@ -226,6 +230,9 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
     if meter and meter.best:
         distance, iteration = meter.best
         print(f"best:    {paths.best} (held-out distance {distance_text(distance)} in iteration {iteration})")
+    if engine.strength is not None:
+        print(f"augmented at the end: {float(engine.strength.value):.0%} of the images by each of "
+              f"{', '.join(run.metadata.training.augment)}")
     print(f"weights: {paths.generator}\nmodel:   {paths.model}\n"
           f"images:  {IMAGES}/fake_samples.{paths.name}.{done}.png\n"
           f"movie:   {movie}\n"
@@ -259,8 +266,15 @@ def train_as_worker(run: Run, options: argparse.Namespace) -> int:
     while done < run.schedule.iterations and not stopping:
         engine.iterate(done, run.batches)
         done += 1
+        steer_augmentation(run, engine, None, done)
         stopping = run.stop.agreed(engine.total)
     return run.stop.status if stopping else 0
+
+
+def steer_augmentation(run: Run, engine: "Engine", meter: monitor.Monitor | None, done: int) -> None:
+    """Every so many iterations change the strength of the augmentation in all tasks; the first one has a `meter`."""
+    if engine.strength is not None and done % monitor.STEER_EVERY == 0:
+        engine.strength.assign(run.team.share(meter.steer() if meter else None))
 
 
 def check_agreement(team: workers.Team, metadata: Metadata) -> None:
