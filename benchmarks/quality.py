@@ -35,23 +35,21 @@ from biogans.system.files import replacing
 
 SPLIT = c2st.Split(0, 0)
 TIMED = 20                          # iterations from which the number that fits into the time is estimated
-COMMON = ["--ngf", "16", "--ndf", "16", "-b", "8", "--init", "he", "--lrD", "1e-3"]
-ONE = ["--num_D_iters", "1", "--lrG", "5e-4", "--average", "0.998"]
-NOISE, VARIETY, COSINE = ["--noise"], ["--variety", "1"], ["--lr_schedule", "cosine"]
+COMMON = ["--ngf", "16", "--ndf", "16", "-b", "8", "--init", "he"]
+ONE = ["--num_D_iters", "1", "--lrD", "2e-3", "--lrG", "1e-3", "--average", "0.998"]
+VARIETY, COSINE = ["--variety", "1"], ["--lr_schedule", "cosine"]
+ALL = [*ONE, "--noise", *VARIETY, *COSINE]
 RECIPES = {
-    "2 updates, lrG 1e-3": ["--num_D_iters", "2", "--lrG", "1e-3"],
+    "2 updates, rates 1e-3": ["--num_D_iters", "2", "--lrD", "1e-3", "--lrG", "1e-3"],
     "1 update": ONE,
-    "1 update, lrD 2e-3, lrG 1e-3": ["--num_D_iters", "1", "--lrD", "2e-3", "--lrG", "1e-3", "--average", "0.998"],
     "1 update, variety": ONE + VARIETY,
-    "1 update, noise": ONE + NOISE,
-    "1 update, noise, variety": ONE + NOISE + VARIETY,
-    "1 update, noise, variety, cosine": ONE + NOISE + VARIETY + COSINE,
-    "1 update, lrD 2e-3, lrG 1e-3, noise, variety, cosine": ["--num_D_iters", "1", "--lrD", "2e-3", "--lrG", "1e-3",
-                                                             "--average", "0.998", *NOISE, *VARIETY, *COSINE],
-    "1 update, noise, variety, cosine, 32 filters": ONE + NOISE + VARIETY + COSINE + ["--ngf", "32", "--ndf", "32"],
-    "1 update, noise, variety, cosine, batches of 16": ONE + NOISE + VARIETY + COSINE + ["-b", "16"],
-    "RpGAN, 1 update, noise, variety, cosine": ["-a", "RpGAN", *ONE, *NOISE, *VARIETY, *COSINE],
-    "R1, 1 update, noise, variety, cosine": ["-a", "R1", *ONE, *NOISE, *VARIETY, *COSINE],
+    "1 update, variety, cosine": ONE + VARIETY + COSINE,
+    "1 update, noise, variety, cosine": ALL,
+    "the same, half the rates": [*ALL, "--lrD", "1e-3", "--lrG", "5e-4"],
+    "the same, 32 filters": [*ALL, "--ngf", "32", "--ndf", "32"],
+    "the same, batches of 16": [*ALL, "-b", "16"],
+    "the same, RpGAN": [*ALL, "-a", "RpGAN"],
+    "the same, R1": [*ALL, "-a", "R1"],
 }
 COLUMNS = {"c2st": "C2ST", "frechet": "Fréchet", "kernel": "kernel", "spot_error": "spots",
            "correlation_error": "correlations", "least_variety": "least variety", "torn": "torn, %"}

@@ -21,11 +21,11 @@ def write_result(folder, recipe, minutes, seed, **scores):
 def test_a_table_for_each_time_with_medians_and_ranges(tmp_path):
     for seed, frechet in enumerate((3.0, 1.0, 2.0)):
         write_result(tmp_path, "1 update", 5, seed, frechet=frechet)
-    write_result(tmp_path, "1 update, noise", 15, 0, torn=0.25, least_variety=None)
+    write_result(tmp_path, "1 update, variety", 15, 0, torn=0.25, least_variety=None)
     first, second = quality.tables(tmp_path).split("**15 core minutes**")
     assert first.startswith("**5 core minutes**") and "| 1 update | 3 | 100 |" in first
-    assert "| 2.00 (1.00 to 3.00) |" in first and "noise" not in first
-    assert "| 1 update, noise | 1 | 100 |" in second and "| – | 0.250 |" in second
+    assert "| 2.00 (1.00 to 3.00) |" in first and "variety |" not in first.split("torn")[1]
+    assert "| 1 update, variety | 1 | 100 |" in second and "| – | 0.250 |" in second
 
 
 @pytest.mark.slow
