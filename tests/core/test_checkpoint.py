@@ -245,7 +245,8 @@ def test_a_changed_description_is_detected(star, tmp_path):
 def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
     """Even if the checksum is right: a file of a few bytes must not make Keras allocate terabytes."""
     _, paths, _ = star
-    for change in ({"ngf": 10**9}, {"height": "48"}, {"architecture": "Lambda"}, {"factors": 3}, {"surprise": 1}):
+    for change in ({"ngf": 10**9}, {"height": "48"}, {"architecture": "Lambda"}, {"factors": 3}, {"surprise": 1},
+                   {"noise": "yes"}, {"noise": True}, {"noise": True, "height": 1 << 16, "width": 1 << 16}):
         bomb = tmp_path / "bomb.h5"
         bomb.write_bytes(paths.generator.read_bytes())
         with h5py.File(bomb, "r+") as file:
@@ -445,7 +446,8 @@ def test_changed_bytes_are_detected_or_do_not_matter(star, tmp_path_factory, dat
         assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
 
 
-@pytest.mark.parametrize("change", [{"training": {"algorithm": "../../x"}}, {"iteration": "7"}, {"position": -1},
+@pytest.mark.parametrize("change", [{"training": {"algorithm": "../../x"}}, {"training": {"lr_schedule": "x"}},
+                                    {"iteration": "7"}, {"position": -1},
                                     {"images": None}, {"pixel_size_um": "x"}])
 def test_a_nonsensical_description_is_refused(star, tmp_path, change):
     """Even if checksums are right. The algorithm, for example, becomes a part of file names."""

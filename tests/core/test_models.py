@@ -165,6 +165,8 @@ def test_noise_leaves_red_alone_and_differs_between_factors():
 def test_noise_that_does_not_fit():
     with pytest.raises(InputError, match="InfoGAN has no noise maps: leave out --noise"):
         spec("InfoGAN", noise=True, categorical=(3,), nz=12).check()
+    with pytest.raises(InputError, match="so large images has no noise maps"):
+        spec("DCGAN", noise=True, height=2048, width=2048, nz=2000000).check()
     with pytest.raises(InputError, match="the noise takes 120 latent variables and z has 100"):
         spec("DCGAN-starshaped", noise=True, nz=100).check()
 

@@ -17,6 +17,7 @@ from ..system.errors import InputError
 from ..system.lazy import Network, Tensor, keras
 from .codes import Code, cut, noise_maps
 
+LARGEST_NOISE = 1 << 20         # numbers of the noise of a cell, as of images of 1,024x1,024 pixels and more
 RECOGNIZER_WIDTH = 128          # features of the layer that only Q has (Chen et al. 2016, table 1)
 
 
@@ -113,7 +114,7 @@ class NetworkSpec:
     def noise_size(self) -> int:
         """Number of latent variables that are noise, one map for each level of a tower; 0 without noise."""
         height, width, n = self.halvings
-        return self.noise * sum(height * width << 2 * level for level in range(n))
+        return sum(height * width << 2 * level for level in range(n)) if self.noise else 0
 
     def share_red(self, z: np.ndarray) -> np.ndarray:
         """z (groups, cells, nz) with the red part of each group's first cell in all of its cells."""
@@ -159,9 +160,11 @@ class NetworkSpec:
         if self.channels < 2 and (self.separates_red or known.composites or known.per_factor):
             raise InputError(f"{self.architecture} needs two channels (red and green) and these images have one: use "
                              f"-m DCGAN")
-        if self.noise and (known.has_codes or self.nz <= self.noise_size):
-            raise InputError(f"{self.architecture} has no noise maps: leave out --noise" if known.has_codes else
-                             f"the noise takes {self.noise_size} latent variables and z has {self.nz}: none is left")
+        if self.noise and (known.has_codes or self.noise_size > LARGEST_NOISE):
+            owner = self.architecture if known.has_codes else "a generator of so large images"
+            raise InputError(f"{owner} has no noise maps: leave out --noise")
+        if self.nz <= self.noise_size:
+            raise InputError(f"the noise takes {self.noise_size} latent variables and z has {self.nz}: none is left")
         least = self.critic_channels if known.composites else 2
         if self.separates_red and min(self.nz - self.noise_size, self.ngf) < least:
             raise InputError(f"{self.architecture} gives red a part of z and of the filters: --nz and --ngf must be at "

@@ -198,7 +198,8 @@ class Metadata:
                  and all(type(stored.get(name)) is int and stored[name] >= 0 for name in ("iteration", "position"))
                  and all(isinstance(stored.get(name), (int, float, type(None)))
                          for name in ("pixel_size_um", "planned", "held_out_distance"))
-                 and training.get("algorithm") in list(ALGORITHMS) and isinstance(images.get("channels"), list)
+                 and training.get("algorithm") in list(ALGORITHMS)
+                 and training.get("lr_schedule", "constant") in list(FADES) and isinstance(images.get("channels"), list)
                  and all(type(channel) is int and 0 < channel <= 4 for channel in images["channels"]))
         try:
             lists = {name: tuple(training.get(name, ())) for name in ("augment", "green_variance")} if valid else {}
@@ -226,8 +227,9 @@ def stored_network(path: str | Path, stored: dict[str, Any]) -> models.NetworkSp
     try:
         lists = {name: tuple(stored.get(name, ())) for name in ("factors", "categorical")}
         spec = models.NetworkSpec(**stored | lists)
-        numbers = (spec.height, spec.width, spec.channels, spec.nz, spec.ngf, spec.ndf)
+        numbers = (spec.height, spec.width, spec.channels, spec.nz - spec.noise_size, spec.ngf, spec.ndf)
         valid = (all(type(number) is int and 0 < number <= LARGEST_NUMBER for number in numbers)
+                 and type(spec.noise) is bool and spec.noise_size <= models.LARGEST_NOISE
                  and spec.channels <= 4 and 0 < len(spec.factors) <= 1000
                  and all(isinstance(name, str) for name in spec.factors)
                  and all(type(size) is int and 1 < size <= LARGEST_NUMBER for size in spec.categorical)
