@@ -33,7 +33,7 @@ class Rods:
 
 def trained(network, shape=None):
     """The TrainedGenerator of a network."""
-    return TrainedGenerator(Path("rods.h5"), lambda: network, SimpleNamespace(network=shape or SimpleNamespace(nz=8)))
+    return TrainedGenerator(Path("rods.h5"), lambda: network, SimpleNamespace(network=shape or SimpleNamespace(nz=8, noise_size=0)))
 
 
 def test_the_cell_cycle_grows_one_cell():
@@ -43,6 +43,14 @@ def test_the_cell_cycle_grows_one_cell():
     np.testing.assert_allclose(measured[:, 0], lengths)
     assert np.ptp(measured[:, 1]) < 2 and np.ptp(measured[:, 3]) < 0.1 and measured[-1, 4] > 1.5 > measured[0, 4]
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), np.linalg.norm(z[0]), rtol=1e-5)
+
+
+def test_noise_is_no_part_of_growth():
+    """1,400 numbers that change nothing would make a model of 2,048 cells fit anything."""
+    z, lengths = cell_cycle.cell_cycle(trained(Rods(), SimpleNamespace(nz=1408, noise_size=1400)), 6, seed=0)
+    assert lengths[-1] - lengths[0] > 25
+    before, after = (row[8:] / np.linalg.norm(row[8:]) for row in (z[0], z[-1]))
+    np.testing.assert_allclose(before, after, atol=1e-6)
 
 
 def test_what_grows_does_not_depend_on_the_number_of_key_frames():

@@ -22,7 +22,8 @@ def cell_cycle(generator, number, seed, red=0):
     preserves |z| and all other directions: the same cell, longer and longer. The best walk is taken (`_quality`).
     Raises InputError if the generator makes no cells that can be measured, or none that grows.
     """
-    network, nz = generator.network, generator.spec.nz
+    network, spec = generator.network, generator.spec
+    nz, free = spec.nz, spec.nz - spec.noise_size
     if red or has_red_tower(network):
         network = restricted_to(network, [red])
     z = np.random.default_rng(seed).standard_normal((SAMPLE, nz))
@@ -31,7 +32,8 @@ def cell_cycle(generator, number, seed, red=0):
     if found.sum() < SAMPLE / 2:
         raise InputError(f"only {found.sum()} of {SAMPLE} random cells have an outline that can be measured: train the "
                          f"generator longer")
-    growth = growth_direction(z[found], lengths[found])
+    # Of all of z, with more than a thousand numbers of noise, so many cells would not determine a model.
+    growth = np.pad(growth_direction(z[found, :free], lengths[found]), (0, nz - free))
     walks = np.array([_walk(start, growth) for start in z[found][:WALKS]])
     measured = measure_cells(network, walks.reshape(-1, nz)).reshape(len(walks), STEPS, -1)
     kept = [longest_rise(walk[:, 0]) for walk in measured]
