@@ -33,7 +33,8 @@ class Rods:
 
 def trained(network, shape=None):
     """The TrainedGenerator of a network."""
-    return TrainedGenerator(Path("rods.h5"), lambda: network, SimpleNamespace(network=shape or SimpleNamespace(nz=8, noise_size=0)))
+    metadata = SimpleNamespace(network=shape or SimpleNamespace(nz=8, noise_size=0))
+    return TrainedGenerator(Path("rods.h5"), lambda: network, metadata)
 
 
 def test_the_cell_cycle_grows_one_cell():
