@@ -14,7 +14,15 @@ from hypothesis import given, strategies as st
 from biogans import commands
 from biogans.core import dataloader, models, options, predict
 from biogans.core.gan import ALGORITHMS
-from biogans.core.settings import average_decay, fade, preset_value, resolve_settings, resolve_sizes, with_variances
+from biogans.core.settings import (
+    average_decay,
+    fade,
+    preset_value,
+    resolve_network,
+    resolve_settings,
+    resolve_sizes,
+    with_variances,
+)
 from biogans.system import arguments
 from biogans.system.errors import InputError
 from conftest import typed
@@ -114,7 +122,7 @@ def test_given_options_override_the_fast_preset():
     ("--num_G_iters", 2, "num_G_iters"), ("--wgan_clip_value", 0.5, "wgan_clip_value"),
     ("--wgangp_lambda", 1.5, "wgangp_lambda"), ("--r1_gamma", 2.5, "r1_gamma"), ("-s", 0, "seed"),
     ("--average", 0, "average"), ("--average_window", 0.05, "average_window"), ("--lr_hold", 0.25, "lr_hold"),
-    ("--r1_gamma_last", 0.5, "r1_gamma_last"), ("--lr_schedule", "cosine", "lr_schedule"),
+    ("--lr_schedule", "cosine", "lr_schedule"),
     ("--precision", "tf32", "precision")])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_given_options_become_settings(algorithm, option, value, name):
@@ -170,6 +178,20 @@ def test_no_iteration_without_learning():
     assert training("-e", 1000, "--lr_schedule", "linear", "--horizon", 4000).horizon == 4000
     with pytest.raises(InputError, match="-e 5000: .* after 4000 iterations .*--start_from"):
         training("-e", 5000, "--lr_schedule", "linear", "--horizon", 4000)
+
+
+@pytest.mark.parametrize("words", [("--horizon", 100), ("--r1_gamma_last", 0.1)])
+def test_options_of_a_schedule_need_one(words):
+    with pytest.raises(InputError, match="belong to a schedule: add --lr_schedule"):
+        training(*words)
+    assert training("-a", "R1", "--lr_schedule", "linear", "-e", 50, *words).horizon in (50, 100)
+
+
+def test_noise_for_a_network_with_codes_is_refused():
+    images = dataloader.Images(np.zeros((4, 16, 24, 2), np.uint8), np.zeros(4, int), ("Tea1",))
+    assert resolve_network(parsed("-m", "DCGAN", "--noise"), images).noise
+    with pytest.raises(InputError, match="InfoGAN has no noise maps"):
+        resolve_network(parsed("-m", "InfoGAN", "--noise"), images)
 
 
 def test_the_window_of_the_average():

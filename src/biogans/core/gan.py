@@ -189,10 +189,10 @@ class R1(GAN):
 
     def gamma(self, images: Tensor) -> Any:
         """The penalty's weight for a batch of images: as given, on its way to its last value, or by default_gamma."""
+        height, width = images.shape[1:3]
         first, last = self.settings.r1_gamma, self.settings.r1_gamma_last
         if first is None:
-            height, width = images.shape[1:3]
-            return default_gamma(height, width, self.settings.batch_size)
+            first = default_gamma(height, width, self.settings.batch_size)
         return first if last is None else last + (first - last) * self.fade
 
 

@@ -248,13 +248,16 @@ def stored_network(path: str | Path, stored: dict[str, Any]) -> models.NetworkSp
 def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
     """The TrainingSettings of train.py's options: as given, else from the preset, else the algorithm's defaults.
 
-    Raises InputError if iterations are left in which the learning rates are 0.
+    Raises InputError for options that contradict each other.
     """
     algorithm = options.gan_algorithm or "WGAN-GP"
     defaults = ALGORITHMS[algorithm].defaults
     optimizer = defaults.optimizer if options.optimizer in (None, "default") else options.optimizer
     schedule = preset_value(options, "lr_schedule", "constant")
     horizon = 0 if schedule == "constant" else options.horizon or options.epochs
+    if not horizon and (options.horizon or options.r1_gamma_last):
+        raise InputError("--horizon and --r1_gamma_last belong to a schedule: add --lr_schedule cosine, or leave them "
+                         "out")
     if horizon and options.epochs > horizon:
         raise InputError(f"-e {options.epochs}: the learning rates become 0 after {horizon} iterations (--horizon), "
                          f"and nothing is learnt after that: leave out -e, or begin a new run, with --start_from "
@@ -293,7 +296,7 @@ def resolve_network(options: argparse.Namespace, images: "Images") -> models.Net
         categorical=(10,) * has_codes if options.categorical is None else options.categorical,
         continuous=2 * has_codes if options.continuous is None else options.continuous,
         critic_batch_norm=algorithm.defaults.critic_batch_norm, init=preset_value(options, "init", "paper"),
-        noise=preset_value(options, "noise", False) and not has_codes)
+        noise=bool(options.noise or preset_of(options).get("noise") and not has_codes))
     sizes = resolve_sizes(options, spec.critic_channels / channels)
     sizes["nz"] += spec.noise_size
     spec = dataclasses.replace(spec, **sizes)
