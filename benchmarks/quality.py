@@ -159,7 +159,7 @@ def spread(values):
     """Median and range as text; a dash if nothing was measured."""
     if None in values:
         return "–"
-    digits = 3 if max(values) < 0.3 else 2
+    digits = 3 if max(values) < 0.1 else 2 if max(values) < 20 else 1
     middle = f"{np.median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 

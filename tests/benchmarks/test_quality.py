@@ -25,7 +25,7 @@ def test_a_table_for_each_time_with_medians_and_ranges(tmp_path):
     first, second = quality.tables(tmp_path).split("**15 core minutes**")
     assert first.startswith("**5 core minutes**") and "| 1 update | 3 | 100 |" in first
     assert "| 2.00 (1.00 to 3.00) |" in first and "variety |" not in first.split("torn")[1]
-    assert "| 1 update, variety | 1 | 100 |" in second and "| – | 0.250 |" in second
+    assert "| 1 update, variety | 1 | 100 |" in second and "| – | 0.25 |" in second
 
 
 @pytest.mark.slow
