@@ -122,7 +122,7 @@ def test_gradients_are_those_of_differences(policy):
 @pytest.mark.parametrize("algorithm, architecture", [("WGAN-GP", "DCGAN-starshaped"), ("GAN", "DCGAN")])
 def test_training_sees_images_only_through_the_augmentation(algorithm, architecture, monkeypatch):
     """If augmentation erases all images, critics can't distinguish them, and the generator learns nothing."""
-    monkeypatch.setattr(augment, "apply", lambda images, numbers, policies: 0 * images)
+    monkeypatch.setattr(augment, "apply", lambda images, numbers, policies, strength: 0 * images)
     run = Engine(spec(architecture, algorithm), settings(algorithm, augment=("affine",), num_G_iters=2, num_D_iters=1))
     grey, alpha = tf.zeros((4, 16, 24, 2)), tf.zeros((4, 1, 1, 1))
     expected = np.mean([run.algorithm.critic_loss(critic, grey, grey, alpha, input_gradient) for critic in run.critics])
