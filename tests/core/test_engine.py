@@ -174,6 +174,15 @@ def test_variety_compares_cells_of_one_red():
     assert spread[0][0] == pytest.approx(0, abs=1e-6) and (spread[0][1:] > 1.2 * spread[1][1:]).all()
 
 
+@pytest.mark.parametrize("batch, shared", [(16, [0, 8]), (12, [0, 2, 4, 6, 8, 10])])
+def test_pairs_of_cells_with_one_red(batch, shared):
+    """One pair in eight cells: with more, the generator would see fewer reds. Other batches consist of pairs."""
+    run = engine("DCGAN-starshaped", variety=1.0, green_variance=(0.05, 0.05), batch_size=batch)
+    latent = run.random_inputs(batches("DCGAN-starshaped", run.settings).take(0, 1))[0].latent[0]
+    assert [k for k in range(batch - 1) if np.array_equal(latent[k, :3], latent[k + 1, :3])] == shared
+    assert len({*map(tuple, latent[:, 3:])}) == batch
+
+
 def test_a_batch_without_pairs():
     with pytest.raises(InputError, match="--variety compares pairs.*multiple of 2"):
         engine("DCGAN-starshaped", variety=1.0, batch_size=5)

@@ -193,8 +193,8 @@ def test_variety_is_rewarded_up_to_what_is_wanted():
     greens[1::2, ..., 0], greens[1::2, ..., 1] = 0.4, 0.2       # variances 0.4^2 / 8 and 0.2^2 / 8 in each pair
     cells = np.concatenate([red, greens], axis=-1)
     for wanted, expected in (((0.02, 0.005), 0), ((0.01, 0.001), 0), ((0.04, 0.01), 0.5), ((0.02, 0.01), 0.25)):
-        assert float(variety_loss(cells, (1, 2), wanted)) == pytest.approx(expected)
-    assert float(variety_loss(np.repeat(cells[::2], 2, axis=0), (1, 2), (0.02, 0.005))) == 1
+        assert float(variety_loss(cells, (1, 2), wanted, 2)) == pytest.approx(expected)
+    assert float(variety_loss(np.repeat(cells[::2], 2, axis=0), (1, 2), (0.02, 0.005), 2)) == 1
 
 
 def test_the_papers_defaults():

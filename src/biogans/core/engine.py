@@ -23,6 +23,7 @@ device_name, input_gradient, latent_gradient = backend.device_name, backend.inpu
 
 # Purposes of random numbers. They are a function of (seed, purpose, position), so a run has no random state to save.
 FEW = 8                             # images in a pass that is timed
+MANY = 8                            # cells of which two share their red, for --variety
 
 _LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
@@ -59,7 +60,9 @@ class Engine:
         """
         team = team or Team()
         self.spec, self.settings = spec, settings
-        if settings.variety and settings.batch_size % (2 * devices * team.number):
+        own = settings.batch_size / (devices * team.number)
+        self._pair_every = MANY if own % MANY == 0 else 2
+        if settings.variety and own % 2:
             raise InputError(f"--variety compares pairs of cells, and {settings.batch_size} is no multiple of "
                              f"{2 * devices * team.number}: choose another --batch_size")
         self._part = team.part(settings.batch_size)
@@ -203,9 +206,13 @@ class Engine:
         return codes.from_normal(self._random(*purpose).standard_normal(shape, np.float32), self.spec.codes)
 
     def _training_latents(self, shape, *purpose):
-        """The latents (…, batch, nz) of an update; for --variety, pairs that share the red part."""
+        """The latents (…, batch, nz) of an update; for --variety, some pairs share the red part."""
         z = self._latents(shape, *purpose)
-        return self.spec.share_red(z.reshape(-1, 2, self.spec.nz)).reshape(shape) if self.settings.variety else z
+        if self.settings.variety:
+            cells, every = z.reshape(-1, self.spec.nz), self._pair_every
+            cells[1::every, :self.spec.red_nz] = cells[::every, :self.spec.red_nz]
+            return cells.reshape(shape)
+        return z
 
     def _random(self, *purpose):
         return np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=purpose))
@@ -273,7 +280,8 @@ class Engine:
                     for critic, pair, scores in zip(critics, self.critic_inputs(fake), of_real, strict=True))
         if self.settings.variety:
             greens = [green for _, *own in self.spec.factor_channels for green in own]
-            loss += self.settings.variety * variety_loss(cells, greens, self.settings.green_variance)
+            loss += self.settings.variety * variety_loss(
+                cells, greens, self.settings.green_variance, self._pair_every)
         return self.add_information_loss(loss, critics, fake, latent)
 
     def add_information_loss(self, loss: Tensor, critics: Sequence[Any], fake: Tensor, latent: Tensor) -> Tensor:

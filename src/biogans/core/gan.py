@@ -233,17 +233,17 @@ def _squared_slope(gradient):
     return keras.ops.mean(keras.ops.sum(keras.ops.square(gradient), axis=(1, 2, 3)))
 
 
-def variety_loss(cells: Tensor, greens: Sequence[int], wanted: Sequence[float]) -> Tensor:
+def variety_loss(cells: Tensor, greens: Sequence[int], wanted: Sequence[float], every: int) -> Tensor:
     """The generator's term against mode collapse given red: mean over greens of max(0, 1 - variance / wanted variance).
 
     Nothing else asks for it: a critic sees one green for each red, so a green that is a function of its red can look
     right. Yang et al. (2019, eq. 4) also reward the difference between two images of one condition, up to a bound.
 
-    cells    (batch, height, width, channels) in [-1, 1]; each cell of even number has the red of the next one
+    cells    (batch, height, width, channels) in [-1, 1]; the first two of `every` so many have the same red
     greens   positions of the greens among the channels
     wanted   the variance of each green, as of pair_variance
     """
-    variance = pair_variance(cells[0::2], cells[1::2])
+    variance = pair_variance(cells[0::every], cells[1::every])
     return mean(keras.ops.relu(1 - variance[green] / bound) for green, bound in zip(greens, wanted, strict=True))
 
 
