@@ -47,6 +47,9 @@ ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP
 # settings, follows from the FLOP (counting.py) at 135 GFLOP/s, the rate of one core for such networks in docs/speed.md.
 QUICK = {"DCGAN": 0.033, "DCGAN-separable": 0.041, "DCGAN-multichannel": 0.28, "DCGAN-separable-multichannel": 0.31,
          "DCGAN-independent": 0.22, "DCGAN-starshaped": 0.26, "critic": 8}
+# Mean two-sample score over the six factors in the slides of Osokin et al. (ICCV 2017).
+PAPER = {"real images": "-0.1 ± 0.2", "one-class": "0.8 ± 0.2", "one-class separable": "1.1 ± 0.2",
+         "star-shaped": "1.4 ± 0.1", "multi-channel": "3.7 ± 0.1", "multi-channel separable": "3.8 ± 0.2"}
 START = 12          # core seconds that a process takes to start
 FULL = {"DCGAN": 5.4, "DCGAN-separable": 5.2, "DCGAN-multichannel": 66, "DCGAN-separable-multichannel": 65,
         "DCGAN-independent": 32, "DCGAN-starshaped": 30, "critic": 4900}
@@ -216,12 +219,25 @@ def write(work, options):
         path = output.with_name(f"{output.stem}_{name}.png")
         figures.write_figure(path, figure)
         pictures.append(f"![{FIGURES[name]}]({path.name})\n")
-    generated = "\n".join([BEGIN, "", tables.markdown(combined), *pictures, provenance(work, options, combined), END])
+    generated = "\n".join([BEGIN, "", beside_the_paper(combined), tables.markdown(combined), *pictures,
+                           provenance(work, options, combined), END])
     text = output.read_text() if output.exists() else f"# The models of the paper's comparison\n\n{BEGIN}{END}\n"
     if BEGIN not in text or END not in text:
         raise InputError(f"{output}: the marks around the tables are missing: remove the file")
     with replacing(output) as temporary:
         temporary.write_text(text[:text.index(BEGIN)] + generated + text[text.index(END) + len(END):])
+
+
+def beside_the_paper(combined):
+    """Markdown table of the paper's mean scores beside those of results.Combined, the last stage of each model."""
+    lines = ["**Mean two-sample scores beside the paper's: 0 is best**", "", "| | paper | here |", "|---|---|---|"]
+    for row, paper in PAPER.items():
+        names = [name for name in combined.rows if re.fullmatch(re.escape(row) + r"( \d+)?", name)]
+        if names:
+            last = max(names, key=lambda name: int(name.removeprefix(row) or 0))
+            here = tables.plus_minus(combined.rows[last][results.OVERALL]["c2st"], 1)
+            lines.append(f"| {row} | {paper} | {here} |")
+    return "\n".join([*lines, ""])
 
 
 def provenance(work, options, combined):

@@ -71,6 +71,8 @@ def test_every_model_is_trained_evaluated_and_in_the_tables(commands, capsys):
         *[("one-class: training", "40"), ("one-class: evaluation", "")] * 2]
     text = Path("table.md").read_text()
     for row in ("| real images |", "| star-shaped 10 |", "| star-shaped 40 |", "| one-class | 2.5 ± 0.0 | 2.5 ± 0.0 |",
+                "| one-class | 0.8 ± 0.2 | 2.5 ± 0.0 |", "| star-shaped | 1.4 ± 0.1 | 2.5 ± 0.0 |",
+                "| real images | -0.1 ± 0.2 | 2.5 ± 0.0 |",
                 "| one-class | DCGAN | 2 | 40 |", "| star-shaped | DCGAN-starshaped | 1 | 40 |"):
         assert row in text
     assert "for FACTOR in" in text and "train.py -d data -m DCGAN -p $FACTOR --preset fast -e 40" in text

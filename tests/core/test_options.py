@@ -202,6 +202,12 @@ def test_the_window_of_the_average():
     assert average_decay(training("--average", 0), 100) == 0
 
 
+def test_one_kind_of_average():
+    with pytest.raises(InputError, match="--average_window takes the place of --average"):
+        training("--average", 0.9, "--average_window", 0.1)
+    assert training("--average_window", 0.1).averages and training().averages and not training("--average", 0).averages
+
+
 def test_variety_is_for_networks_that_separate_red():
     assert training("--variety", 2).variety == 2 and training().variety == 0
     with pytest.raises(InputError, match="DCGAN generates red and green together"):
@@ -219,6 +225,9 @@ def test_the_variety_of_neighbours_in_red():
     settings = with_variances(training("-m", "DCGAN-separable", "--variety", 1), spec, images)
     assert settings.green_variance == pytest.approx([0.008], rel=0.05)
     assert with_variances(training(), spec, images).green_variance == ()
+    constant = dataloader.Images(np.full_like(pixels, 128), np.zeros(100, int), ("Tea1",))
+    with pytest.raises(InputError, match="the greens of a factor do not vary"):
+        with_variances(training("-m", "DCGAN-separable", "--variety", 1), spec, constant)
 
 
 INVALID = [(option, value) for option, values in {

@@ -233,7 +233,7 @@ def _rotate_checkpoints(paths):
 
 def _generator_kind(engine: "Engine") -> dict[str, Any]:
     """Fields of the Metadata of the engine's generator."""
-    return {"holds": "generator", "weights": "moving average" if engine.settings.average else "as trained"}
+    return {"holds": "generator", "weights": "moving average" if engine.settings.averages else "as trained"}
 
 
 def _networks(paths: RunPaths, engine: "Engine") -> list[tuple[Path, Network, dict[str, Any]]]:

@@ -23,7 +23,7 @@ device_name, input_gradient, latent_gradient = backend.device_name, backend.inpu
 
 # Purposes of random numbers. They are a function of (seed, purpose, position), so a run has no random state to save.
 FEW = 8                             # images in a pass that is timed
-MANY = 8                            # cells of which two share their red, for --variety
+PAIR_EVERY = 8                      # cells of a batch, of which --variety lets two share their red
 
 _LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
@@ -60,11 +60,11 @@ class Engine:
         """
         team = team or Team()
         self.spec, self.settings = spec, settings
-        own = settings.batch_size / (devices * team.number)
-        self._pair_every = MANY if own % MANY == 0 else 2
-        if settings.variety and own % 2:
+        parts = devices * team.number
+        self._pair_every = PAIR_EVERY if settings.batch_size % (PAIR_EVERY * parts) == 0 else 2
+        if settings.variety and settings.batch_size % (2 * parts):
             raise InputError(f"--variety compares pairs of cells, and {settings.batch_size} is no multiple of "
-                             f"{2 * devices * team.number}: choose another --batch_size")
+                             f"{2 * parts}: choose another --batch_size")
         self._part = team.part(settings.batch_size)
         self.position = 0
         keras.utils.set_random_seed(settings.seed)

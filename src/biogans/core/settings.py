@@ -101,6 +101,11 @@ class TrainingSettings:
     green_variance: tuple[float, ...] = ()
     augment_target: float = 0.0
 
+    @property
+    def averages(self) -> bool:
+        """Whether the stored generator is a moving average."""
+        return bool(self.average or self.average_window)
+
 
 # Learning rates as functions of the part of a run that has passed since they began to fall.
 FADES: dict[str, Callable[[float], float]] = {
@@ -264,8 +269,9 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
                          f"FILE for this generator")
     if options.augment_target and not preset_value(options, "augment", ()):
         raise InputError("--augment_target steers the augmentation: name it, for example --augment affine,color")
-    separates_red = models.ARCHITECTURES[options.network_model].separates_red
-    if options.variety and not separates_red:
+    if {"average", "average_window"} <= options.given:
+        raise InputError("--average_window takes the place of --average: leave out one of them")
+    if options.variety and not models.ARCHITECTURES[options.network_model].separates_red:
         raise InputError(f"--variety: {options.network_model} generates red and green together: leave it out, or use "
                          f"-m DCGAN-separable or DCGAN-starshaped")
     lr_d = defaults.lr_d if optimizer == defaults.optimizer else {"adam": 1e-4, "rmsprop": 5e-5}[optimizer]
@@ -278,7 +284,7 @@ def resolve_settings(options: argparse.Namespace) -> TrainingSettings:
         average=preset_value(options, "average", 0.99), seed=options.seed, precision=options.precision,
         lr_schedule=schedule, lr_hold=preset_value(options, "lr_hold", 0.5), horizon=horizon,
         average_window=preset_value(options, "average_window", 0.0),
-        variety=preset_value(options, "variety", 0.0) * separates_red,
+        variety=options.variety or 0.0,
         r1_gamma=options.r1_gamma, r1_gamma_last=options.r1_gamma_last,
         augment=preset_value(options, "augment", ()), augment_target=options.augment_target or 0.0,
         flips=not options.no_flips,
@@ -296,7 +302,7 @@ def resolve_network(options: argparse.Namespace, images: "Images") -> models.Net
         categorical=(10,) * has_codes if options.categorical is None else options.categorical,
         continuous=2 * has_codes if options.continuous is None else options.continuous,
         critic_batch_norm=algorithm.defaults.critic_batch_norm, init=preset_value(options, "init", "paper"),
-        noise=bool(options.noise or preset_of(options).get("noise") and not has_codes))
+        noise=bool(options.noise))
     sizes = resolve_sizes(options, spec.critic_channels / channels)
     sizes["nz"] += spec.noise_size
     spec = dataclasses.replace(spec, **sizes)
@@ -311,11 +317,17 @@ def resolve_sizes(options: argparse.Namespace, widening: float) -> dict[str, Any
 
 
 def with_variances(settings: TrainingSettings, spec: models.NetworkSpec, images: "Images") -> TrainingSettings:
-    """The settings with the green_variance that --variety asks for, from the training images."""
+    """The settings with the green_variance that --variety asks for, from the training images.
+
+    Raises InputError if the greens of some factor are all the same.
+    """
     if not settings.variety:
         return settings
     groups = [images.pixels[images.labels == images.factors.index(name)] for name in spec.separate_factors]
     variances = [variance for pixels in groups or [images.pixels] for variance in variances_of_neighbours(pixels)]
+    if not all(variances):
+        raise InputError("--variety: among training cells of similar red, the greens of a factor do not vary: leave it "
+                         "out")
     # Few digits, because the settings of a resumed run must be the same on every machine.
     return dataclasses.replace(settings, green_variance=tuple(float(f"{each:.3g}") for each in variances))
 

@@ -49,7 +49,7 @@ class Reference(NamedTuple):
     def metadata(self):
         """The settings.Metadata of the generator alone, also if its file holds a whole training."""
         metadata = self.generator.metadata
-        weights = metadata.weights or ("moving average" if metadata.training.average else "as trained")
+        weights = metadata.weights or ("moving average" if metadata.training.averages else "as trained")
         return dataclasses.replace(metadata, holds="generator", weights=weights)
 
 
