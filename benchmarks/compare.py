@@ -47,7 +47,7 @@ sys.path[:0] = [str(FOLDER.parent / "src"), str(FOLDER)]
 import machine
 import original
 import train_step
-from biogans.core import dataloader
+from biogans.io import folders
 from biogans.system import arguments, launch, provenance
 from biogans.system.errors import InputError
 
@@ -214,7 +214,7 @@ def contenders(options):
 
 def common_task(options, folder):
     """Create the data folders and return the part of a task that all contenders and combinations share, as a dict."""
-    found = dataloader.find(options.data)
+    found = folders.find(options.data)
     with Image.open(next(iter(found.values()))[0]) as picture:
         width, height = picture.size
     link_images(found, folder, options.batch_size)

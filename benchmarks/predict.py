@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from biogans.core import models, trained
 from biogans.core.options import default_settings
 from biogans.core.settings import Metadata
-from biogans.system import arguments, launch, stacks
+from biogans.io import stacks
+from biogans.system import arguments, launch
 from biogans.system.files import replacing
 from biogans.system.lazy import keras
 from own_process import measured

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from biogans.core import dataloader
 from biogans.core.dataloader import Batches, Images, load
 from biogans.core.models import NetworkSpec
-from biogans.system import image_files
+from biogans.io import folders, image_files, image_sets
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
 from conftest import guarded, write_images
@@ -72,19 +72,19 @@ def test_evaluation_reads_the_test_images(data, monkeypatch, folder):
     monkeypatch.chdir(data.parent)
     os.symlink("data", "linked_data")
     os.symlink("data/LIN_train", "linked_train")
-    found = dataloader.find(folder, split="test")
+    found = folders.find(folder, split="test")
     assert [path.resolve() for path in found["Tea1"]] == sorted((data / "LIN_test" / "Tea1").resolve().iterdir())
-    one = dataloader.find("data/LIN_train/Tea1", split="test")
+    one = folders.find("data/LIN_train/Tea1", split="test")
     assert list(one) == ["Tea1"] and one["Tea1"][0].parent.parent.name == "LIN_test"
 
 
 def test_the_current_folder(data, monkeypatch):
     monkeypatch.chdir(data / "LIN_train")
-    assert list(dataloader.find(".")) == ["Alp14", "Tea1"]
-    assert "LIN_test" in str(dataloader.find(".", split="test")["Alp14"][0])
+    assert list(folders.find(".")) == ["Alp14", "Tea1"]
+    assert "LIN_test" in str(folders.find(".", split="test")["Alp14"][0])
     monkeypatch.chdir("Alp14")
-    assert list(dataloader.find(".")) == ["Alp14"]
-    assert "LIN_test" in str(dataloader.find(".", split="test")["Alp14"][0])
+    assert list(folders.find(".")) == ["Alp14"]
+    assert "LIN_test" in str(folders.find(".", split="test")["Alp14"][0])
 
 
 def test_a_folder_without_train_and_test_serves_for_both(tmp_path):
@@ -277,13 +277,13 @@ def test_bad_images_are_reported_or_skipped_and_counted(data, caplog):
 def test_processes_and_threads_read_the_same(data):
     """Processes if TensorFlow was not imported, threads otherwise, as in the process of these tests."""
     spoil(data / "LIN_train" / "Alp14")
-    code = ("import sys; from biogans.core import dataloader\n"
+    code = ("import sys; from biogans.core import dataloader; from biogans.io import image_sets\n"
             "images = dataloader.load(sys.argv[1], skip_bad_images=True)\n"
-            "print(type(dataloader.readers()).__name__, images.fingerprint, images.skipped)\n"
+            "print(type(image_sets.readers()).__name__, images.fingerprint, images.skipped)\n"
             "try: dataloader.load(sys.argv[1])\n"
             "except dataloader.InputError as mistake: print(mistake)")
     result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
-    assert keras.config.backend() and type(dataloader.readers()).__name__ == "ThreadPoolExecutor"
+    assert keras.config.backend() and type(image_sets.readers()).__name__ == "ThreadPoolExecutor"
     images = load(data, skip_bad_images=True)
     name = "ProcessPoolExecutor" if sys.platform == "linux" else "ThreadPoolExecutor"
     assert result.stdout.splitlines() == [f"{name} {images.fingerprint} 3", refusal(data)], result.stderr
@@ -291,9 +291,9 @@ def test_processes_and_threads_read_the_same(data):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="images are read by threads here")
 def test_a_reader_that_dies_is_reported(data):
-    code = ("import os, sys; from biogans.core import dataloader\n"
+    code = ("import os, sys; from biogans.core import dataloader; from biogans.io import image_sets\n"
             "def die(path): os._exit(1)\n"
-            "dataloader.image_files.read_or_error = die\n"
+            "image_sets.image_files.read_or_error = die\n"
             "try: dataloader.load(sys.argv[1])\n"
             "except dataloader.InputError as mistake: print(mistake)")
     result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
@@ -303,8 +303,8 @@ def test_a_reader_that_dies_is_reported(data):
 def test_small_blocks_of_files_are_read_in_order(data, monkeypatch):
     """Also if there are more blocks than may be read ahead."""
     expected = load(data)
-    monkeypatch.setattr(dataloader.Blocks, "most_files", 1)
-    monkeypatch.setattr(dataloader.Blocks, "ahead", 2)
+    monkeypatch.setattr(image_sets.Blocks, "most_files", 1)
+    monkeypatch.setattr(image_sets.Blocks, "ahead", 2)
     assert same(load(data), expected)
 
 

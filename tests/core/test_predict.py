@@ -20,7 +20,7 @@ from biogans.core import c2st, checkpoint, dataloader, predict, train
 from biogans.core.engine import generate
 from biogans.core.trained import TrainedGenerator, load_generator
 from biogans.data.yeast import PIXEL
-from biogans.system import stacks
+from biogans.io import stacks
 from biogans.system.outline import measure_outline
 from conftest import ROOT, SMALL, train_small_networks
 from rods import rod
@@ -342,7 +342,7 @@ def test_a_killed_command_resumes(here, kind, seed, capsys):
     """After SIGKILL the same command generates the rest, with the same result as an uninterrupted one."""
     remove_outputs()
     command = ["-i", STAR, "-n", "3000", "-b", "100", "--format", kind, *seed]
-    code = ("import os, signal, sys; from biogans.core import engine, predict; from biogans.system import stacks\n"
+    code = ("import os, signal, sys; from biogans.core import engine, predict; from biogans.io import stacks\n"
             "stacks.NOTE_EVERY, batches, generate = 500, [], engine.generate\n"
             "def until_killed(*given):\n"
             "    batches.append(0)\n"
@@ -379,7 +379,7 @@ def test_a_different_command_starts_again(here, capsys):
 
 
 def test_two_jobs_can_not_write_the_same_stack(here, capsys):
-    code = ("import sys; from biogans.system import stacks\n"
+    code = ("import sys; from biogans.io import stacks\n"
             "with stacks.ResumableOutput(sys.argv[1], {}).locked(0, False):\n"
             "    print('taken', flush=True); sys.stdin.read()")
     other = subprocess.Popen([sys.executable, "-c", code, STACK], stdin=subprocess.PIPE, stdout=subprocess.PIPE,

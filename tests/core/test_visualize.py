@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from biogans.core import figures, visualize
-from biogans.system import drawings
+from biogans.io import drawings
 from conftest import ROOT, TEST_MODULES, write_images
 
 NAMES = ["red", "Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"]

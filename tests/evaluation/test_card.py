@@ -14,7 +14,8 @@ from PIL import Image
 
 from biogans.core import c2st, predict, trained, visualize
 from biogans.evaluation import card, evaluate
-from biogans.system import drawings, hdf5, seal
+from biogans.io import drawings
+from biogans.system import hdf5, seal
 from conftest import ROOT, SMALL, train_small_networks
 
 PLAIN = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"

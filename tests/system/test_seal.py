@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from biogans.system import drawings, seal
+from biogans.io import drawings
+from biogans.system import seal
 from biogans.system.errors import InputError
 from conftest import guarded
 

@@ -1,30 +1,21 @@
-"""Images from folders: find the files that `-d` and `-p` select, decode them once, and form reproducible batches."""
+"""The images that `-d` and `-p` select: decoded once, and reproducible batches of them."""
 
-import collections
-import concurrent.futures.process
 import csv
 import dataclasses
 import hashlib
 import json
 import math
-import multiprocessing
-import os
-import signal
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..system import image_files
-from ..system.arguments import did_you_mean
+from ..io import folders, image_files, image_sets
 from ..system.errors import InputError
 from ..system.files import replacing
 from ..system.progress import reading
 from .models import Architecture
-
-Found = dict[str, list[Path]]           # {factor: its image files}
 
 NEIGHBOURS = 5          # images with similar red from which a composite takes its greens (k in the paper)
 BLOCK = 1024            # images whose reds are compared with all others at a time
@@ -69,10 +60,10 @@ def load(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
 
     Raises InputError if a folder or its images are missing, if a factor is unknown, and as `decode` does.
     """
-    return decode(find(dataroot, factors, split), channels, skip_bad_images, cache, f"reading {split} images")
+    return decode(folders.find(dataroot, factors, split), channels, skip_bad_images, cache, f"reading {split} images")
 
 
-def decode(found: Found, channels: Sequence[int] = (), skip_bad_images: bool = False,
+def decode(found: folders.Found, channels: Sequence[int] = (), skip_bad_images: bool = False,
            cache: str | Path | None = None, title: str = "reading images") -> Images:
     """Decode the image files `found`, {factor: [path, …]}.
 
@@ -86,7 +77,7 @@ def decode(found: Found, channels: Sequence[int] = (), skip_bad_images: bool = F
     """
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
-    blocks = Blocks(paths, skip_bad_images, title)
+    blocks = image_sets.Blocks(paths, skip_bad_images, title)
     if cache:
         pixels, kept, used = _cached(Path(cache), blocks, channels)
     else:
@@ -98,76 +89,6 @@ def decode(found: Found, channels: Sequence[int] = (), skip_bad_images: bool = F
                              f"-p {others}")
     return Images(pixels, labels[kept], tuple(found), used, image_files.read_pixel_size_um(paths[kept[0]]),
                   skipped=len(paths) - len(np.unique(kept)), files=tuple(paths[k] for k in kept))
-
-
-def thinned(found: Found, most: int) -> Found:
-    """At most `most` of the image files {factor: [path, …]} of each factor, evenly spaced."""
-    return {name: files[::math.ceil(len(files) / most)] for name, files in found.items()}
-
-
-def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train") -> Found:
-    """Find the image files that `-d dataroot -p factors` selects: {factor: sorted paths}.
-
-    dataroot   the folder that contains *_train and *_test, or one of these, or the folder of one factor
-    split      "train" or "test"
-    Raises InputError if a folder or its images are missing, or if a factor is unknown.
-    """
-    root = Path(dataroot)
-    if root.is_file():
-        raise InputError(f"{root}: this is a file: give -d a folder of images, such as {root.parent}")
-    if not str(dataroot) or not root.is_dir():
-        raise InputError(f"{dataroot or repr('')}: no such folder: give -d the folder of your images")
-    root = _split_folder(root, split)
-    folders = {folder.name: files for folder in _folders(root) if (files := _image_files(folder))}
-    if not folders:
-        files = _image_files(root)
-        if not files:
-            raise InputError(f"{root}: no images here: expected folders of {', '.join(image_files.SUFFIXES)} files, "
-                             f"one per factor")
-        folders = {Path(os.path.abspath(root)).name: files}
-    for factor in factors:
-        if factor not in folders:
-            raise InputError(f"{root}: no polarity factor {factor}: {did_you_mean(factor, folders)}it has "
-                             f"{', '.join(folders)}")
-    return {name: files for name, files in folders.items() if not factors or name in factors}
-
-
-def _split_folder(root, split):
-    """The folder *_<split> in or beside `root`, or `root` itself if the images are not split."""
-    for ending in ("_train",) if split == "train" else ("_test", "_train"):
-        inside = [folder for folder in _folders(root) if folder.name.endswith(ending)]
-        if len(inside) > 1:
-            raise InputError(f"{root}: several data sets here: give -d one of {', '.join(map(str, inside))}")
-        if inside:
-            root = inside[0]
-            break
-    return root if split == "train" else _test_twin(root)
-
-
-def _test_twin(root):
-    """*_test for *_train, *_test/<Factor> for *_train/<Factor>, otherwise `root` itself."""
-    twins = []
-    for name in (os.path.normpath(root), os.path.abspath(root), os.path.realpath(root)):    # it may be "." or a link
-        start = Path(name)
-        of_one_factor = not name.endswith("_train") and _image_files(start)
-        folder = start.parent if of_one_factor else start
-        if folder.name.endswith("_train"):
-            twins.append(folder.with_name(folder.name[:-len("_train")] + "_test") / start.relative_to(folder))
-    for twin in twins:
-        if twin.is_dir():
-            return twin
-    if twins:
-        raise InputError(f"{twins[0]}: no such folder: it should contain the images to compare with")
-    return root
-
-
-def _folders(root):
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _image_files(folder):
-    return sorted(path for path in folder.iterdir()
-                  if path.suffix.lower() in image_files.SUFFIXES and not path.name.startswith("."))
 
 
 def read_manifest(files: Sequence[Path]) -> dict[str, np.ndarray]:
@@ -192,84 +113,6 @@ def _is_number(text):
         return math.isfinite(float(text))
     except (TypeError, ValueError):
         return False
-
-
-class Blocks:
-    """An iterable of (pixels (images, height, width, channels), positions in `paths`), a few files at a time.
-
-    Only a few blocks are read ahead, so memory does not grow with the number of files.
-    """
-
-    bytes_per_block, most_files = 2**23, 64
-    ahead = 8
-
-    def __init__(self, paths: Sequence[Path], skip_bad_images: bool = False, title: str = "reading images") -> None:
-        self.paths, self.skip_bad_images, self.title = paths, skip_bad_images, title
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, list[int]]]:
-        first = None
-        step = min(self.most_files, max(1, self.bytes_per_block // (1 + self.paths[0].stat().st_size)))
-        starts = range(0, len(self.paths), step)
-        with readers() as pool:
-            results = self._read(pool, [self.paths[start:start + step] for start in starts])
-            for block, start in zip(results, reading(self.title)(starts), strict=True):   # forks before threads start
-                frames: list[np.ndarray] = []
-                positions: list[int] = []
-                for position, result in enumerate(block, start):
-                    if isinstance(result, InputError):
-                        if self.skip_bad_images:
-                            continue
-                        raise result
-                    first = first or (self.paths[position], result)
-                    _check_alike(self.paths[position], result, *first)
-                    frames.append(result)
-                    positions += [position] * len(result)
-                if frames:
-                    yield np.concatenate(frames), positions
-        if first is None:
-            raise InputError(f"{self.paths[0].parent}: none of the {len(self.paths)} images can be read")
-
-    def _read(self, pool, blocks):
-        """Yield what _read_block returns for each of the `blocks`, in order."""
-        waiting: collections.deque = collections.deque()
-        try:
-            for block in blocks:
-                waiting.append(pool.submit(_read_block, block))
-                if len(waiting) > self.ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except concurrent.futures.process.BrokenProcessPool:
-            raise InputError(f"{self.paths[0].parent}: a process that read images died, perhaps from lack of memory or "
-                             f"a damaged image: ask for more memory, or look for an image that other programs refuse"
-                             ) from None
-
-
-def readers() -> concurrent.futures.Executor:
-    """An executor with at least four workers, which hide the latency of network disks.
-
-    They are processes, because Pillow holds Python's global lock while it decodes and threads slow one another down. A
-    process that runs the threads of TensorFlow or JAX can't be forked safely; there, the workers are threads.
-    """
-    if sys.platform != "linux" or {"tensorflow", "jax"} & sys.modules.keys():
-        return concurrent.futures.ThreadPoolExecutor(4)
-    workers = min(8, max(4, len(os.sched_getaffinity(0))))
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _ignore_interrupts)
-
-
-def _ignore_interrupts():
-    """Leave Ctrl-C and a batch system's signals, which reach the whole process group, to the parent process."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _check_alike(path, frames, first_path, first):
-    """Raise InputError if the images of two files, (images, height, width, channels), differ in shape or type."""
-    if frames.shape[1:] != first.shape[1:]:
-        kinds = ["{}x{} pixels with {} channel(s)".format(*array.shape[1:]) for array in (frames, first)]
-        raise InputError(f"{path} has {kinds[0]}, but {first_path} has {kinds[1]}: all images must be alike")
-    if frames.dtype != first.dtype:
-        raise InputError(f"{path} is {frames.dtype}, but {first_path} is {first.dtype}: all images must be alike")
 
 
 def _gather(blocks, channels, allocate):
@@ -311,10 +154,6 @@ def _used_channels(channels, low, high):
     if channels:
         return [channel - 1 for channel in channels]
     return np.flatnonzero(high > low).tolist() or [0]
-
-
-def _read_block(paths):
-    return [image_files.read_or_error(path) for path in paths]
 
 
 def _cached(cache, blocks, channels):

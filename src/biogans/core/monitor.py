@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..io import folders
 from ..system.errors import InputError
 from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
@@ -135,7 +136,7 @@ def load_held_out(dataroot: str, factors: Sequence[str], images: dataloader.Imag
     Returns None, and prints the reason, if there are none or they do not match the training images.
     """
     try:
-        found = dataloader.thinned(dataloader.find(dataroot, factors, "test"), MAX_IMAGES)
+        found = folders.thinned(folders.find(dataroot, factors, "test"), MAX_IMAGES)
         held_out = dataloader.decode(found, images.channels, title="reading test images")
         if {*held_out.files} & {*images.files}:
             raise InputError("there is no folder *_test beside *_train")

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..system import arguments, launch, stacks
+from ..io import stacks
+from ..system import arguments, launch
 from ..system.arguments import rare
 from ..system.errors import InputError
 from ..system.outline import measure_outline

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import __version__
-from ..system import hdf5, pixels, stacks
+from ..io import stacks
+from ..system import hdf5, pixels
 from ..system.arguments import did_you_mean
 from ..system.errors import InputError
 from ..system.files import replacing

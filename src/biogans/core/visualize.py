@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..io.drawings import Drawing, is_hdf5, is_pixel_size, read_drawing
 from ..system import launch
 from ..system.arguments import Parser
 from ..system.captions import brief
-from ..system.drawings import Drawing, is_hdf5, is_pixel_size, read_drawing
 from ..system.errors import InputError
 from ..system.pixels import unit_to_bytes
 from .options import add_palette, palette_of

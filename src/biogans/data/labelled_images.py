@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..io.image_files import read_image
 from ..system.errors import InputError
-from ..system.image_files import read_image
 from ..system.pixels import unit_to_bytes
 from . import round_cells
 from .data_folder import LabelledImages

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..core import c2st, dataloader, figures, trained
 from ..core.options import add_checkpoints_dir
-from ..system import arguments, drawings, hdf5, launch, stacks
+from ..io import drawings, stacks
+from ..system import arguments, hdf5, launch
 from ..system.errors import InputError
 from ..system.pixels import to_unit, unit_to_bytes
 from . import neighbours

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core import c2st, codes, options as command_line, trained
-from ..system import arguments, drawings, hdf5, launch
+from ..io import drawings
+from ..system import arguments, hdf5, launch
 from ..system.errors import InputError
 from ..system.gifs import write_gif
 from . import movies

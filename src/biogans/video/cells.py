@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..io.image_files import SUFFIXES
 from ..system import arguments, launch
 from ..system.errors import InputError
-from ..system.image_files import SUFFIXES
 from ..system.pixels import unit_to_bytes
 from ..system.progress import reading
 from . import videos

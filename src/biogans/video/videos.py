@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..io.image_files import FORMATS, SUFFIXES, strict_tiffs
 from ..system.errors import InputError
-from ..system.image_files import FORMATS, SUFFIXES, strict_tiffs
 
 STACKS = (".tif", ".tiff")
 MOVIES = (".avi", ".mp4", ".mov", ".mkv")

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from biogans.system import drawings, stacks
+from biogans.io import drawings, stacks
 from biogans.system.errors import InputError
 
 NAMES = ["red", "Alp14", "Tea1"]

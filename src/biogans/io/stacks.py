@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import captions, seal
-from .errors import InputError
-from .files import Lock, check_room, noticing_a_full_disk, replacing
-from .pixels import to_unit, unit_to_bytes
+from ..system import captions, seal
+from ..system.errors import InputError
+from ..system.files import Lock, check_room, noticing_a_full_disk, replacing
+from ..system.pixels import to_unit, unit_to_bytes
 
 NOTE_EVERY = 1024       # cells between two notes of the progress
 LARGEST_READ = 2 ** 26  # numbers in the cells, or pixels in the image, that are read for a picture

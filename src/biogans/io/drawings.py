@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import hdf5, seal, stacks
-from .captions import brief, origin_of_cells, origin_of_image, read_note, which_cells
-from .errors import InputError
-from .pixels import to_unit
+from ..system import hdf5, seal
+from ..system.captions import brief, origin_of_cells, origin_of_image, read_note, which_cells
+from ..system.errors import InputError
+from ..system.pixels import to_unit
+from . import stacks
 
 IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM")    # not EPS: Pillow would run Ghostscript on it
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")   # of images in folders
@@ -295,8 +296,8 @@ def _read_image(source):
     """The Drawing of an image file."""
     from PIL import Image
 
+    from ..system.lazy import silenced_standard_error
     from .image_files import read_pixel_size_um
-    from .lazy import silenced_standard_error
 
     try:
         with warnings.catch_warnings(), silenced_standard_error():          # libtiff writes to it past Python
