@@ -41,6 +41,13 @@ def real_cells():
     return folder
 
 
+@pytest.fixture(autouse=True)
+def nothing_told():
+    """Lines that a process prints once are printed once in each test."""
+    from biogans.system import progress
+    progress.told.clear()
+
+
 def write_images(folder, factors=("Alp14", "Tea1"), number=12, size=(16, 24), seed=0):
     """Write RGB PNGs of blobs (R: the marker, G: the factor, B: 0), a folder of them per factor; returns `folder`."""
     rng = np.random.default_rng(seed)

@@ -16,12 +16,14 @@ from biogans.core import dataloader
 from biogans.core.dataloader import Batches, Images, load
 from biogans.core.models import NetworkSpec
 from biogans.io import folders, image_files, image_sets
+from biogans.io.image_sets import ReadSettings
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
 from conftest import guarded, write_images
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (16, 24, 3), np.uint8)
+SKIP = ReadSettings(skip_bad_images=True)
 
 
 def same(one, other):
@@ -146,7 +148,7 @@ KINDS = {       # file name: (array that is written, settings of the writer, pix
     "ImageJ hyperstack TCYX.tif": (np.stack([RGB, RGB[::-1]]).transpose(0, 3, 1, 2),
                                    {"imagej": True, "metadata": {"axes": "TCYX"}}, np.stack([RGB, RGB[::-1]])),
     "floats.tif": (np.float32(GRAY / 255) - np.float32(0.1), {},
-                   np.rint(np.clip(GRAY / 255 - 0.1, 0, None) / (GRAY.max() / 255 - 0.1) * 255)[None, ..., None]),
+                   np.rint((GRAY - GRAY.min()) / (GRAY.max() - GRAY.min()) * 255)[None, ..., None]),
 }
 
 
@@ -178,7 +180,8 @@ def test_jpeg_and_capital_letters(tmp_path):
     save(tmp_path / "A" / "x.png", RGB).rename(tmp_path / "A" / "X.PNG")
     assert (load(tmp_path).pixels == RGB).all()
     Image.fromarray(np.full((16, 24, 3), (200, 100, 50), np.uint8)).save(tmp_path / "A" / "X.PNG", "JPEG")
-    assert np.abs(load(tmp_path, channels=(1, 2, 3)).pixels[0, 0, 0] - np.array([200, 100, 50.])).max() <= 3
+    pixels = load(tmp_path, settings=ReadSettings((1, 2, 3))).pixels
+    assert np.abs(pixels[0, 0, 0] - np.array([200, 100, 50.])).max() <= 3
 
 
 def test_labels_and_counts_follow_the_folders(tmp_path):
@@ -195,14 +198,14 @@ def test_labels_and_counts_follow_the_folders(tmp_path):
 @pytest.mark.parametrize("channels, kept", [((), (1, 2)), ((1, 2), (1, 2)), ((2, 1), (2, 1)), ((2,), (2,)),
                                             ((1, 2, 3), (1, 2, 3))])
 def test_choice_of_channels(data, channels, kept):
-    whole = load(data, channels=(1, 2, 3)).pixels
-    images = load(data, channels=channels)
-    assert images.channels == kept and (images.pixels == whole[..., [channel - 1 for channel in kept]]).all()
+    whole = load(data, settings=ReadSettings((1, 2, 3))).pixels
+    images = load(data, settings=ReadSettings(channels))
+    assert images.settings.channels == kept and (images.pixels == whole[..., [channel - 1 for channel in kept]]).all()
 
 
 def test_channels_that_do_not_exist(data):
-    assert refusal(data, channels=(1, 4)) == "--channels 1,4: the images have only 3 channel(s)"
-    assert "once" in refusal(data, channels=(2, 2))
+    assert refusal(data, settings=ReadSettings((1, 4))) == "--channels 1,4: the images have only 3 channel(s)"
+    assert "once" in refusal(data, settings=ReadSettings((2, 2)))
 
 
 def test_constant_images_retain_one_channel(tmp_path):
@@ -269,7 +272,7 @@ def test_bad_images_are_reported_or_skipped_and_counted(data, caplog):
         path.rename(path.with_name(path.name + ".aside"))
     for path in folder.glob("*.aside"):
         path.rename(path.with_suffix(""))
-    images = load(data, skip_bad_images=True)
+    images = load(data, settings=SKIP)
     assert images.skipped == 3 and images.labels.tolist() == [0] * 9 + [1] * 12
     assert (images.pixels == expected.pixels[3:]).all() and not caplog.records
 
@@ -278,13 +281,13 @@ def test_processes_and_threads_read_the_same(data):
     """Processes if TensorFlow was not imported, threads otherwise, as in the process of these tests."""
     spoil(data / "LIN_train" / "Alp14")
     code = ("import sys; from biogans.core import dataloader; from biogans.io import image_sets\n"
-            "images = dataloader.load(sys.argv[1], skip_bad_images=True)\n"
+            "images = dataloader.load(sys.argv[1], settings=image_sets.ReadSettings(skip_bad_images=True))\n"
             "print(type(image_sets.readers()).__name__, images.fingerprint, images.skipped)\n"
             "try: dataloader.load(sys.argv[1])\n"
             "except dataloader.InputError as mistake: print(mistake)")
     result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
     assert keras.config.backend() and type(image_sets.readers()).__name__ == "ThreadPoolExecutor"
-    images = load(data, skip_bad_images=True)
+    images = load(data, settings=SKIP)
     name = "ProcessPoolExecutor" if sys.platform == "linux" else "ThreadPoolExecutor"
     assert result.stdout.splitlines() == [f"{name} {images.fingerprint} 3", refusal(data)], result.stderr
 
@@ -292,7 +295,7 @@ def test_processes_and_threads_read_the_same(data):
 @pytest.mark.skipif(sys.platform != "linux", reason="images are read by threads here")
 def test_a_reader_that_dies_is_reported(data):
     code = ("import os, sys; from biogans.core import dataloader; from biogans.io import image_sets\n"
-            "def die(path): os._exit(1)\n"
+            "def die(path, **settings): os._exit(1)\n"
             "image_sets.image_files.read_or_error = die\n"
             "try: dataloader.load(sys.argv[1])\n"
             "except dataloader.InputError as mistake: print(mistake)")
@@ -311,7 +314,7 @@ def test_small_blocks_of_files_are_read_in_order(data, monkeypatch):
 def test_only_bad_images(tmp_path):
     (tmp_path / "A").mkdir()
     (tmp_path / "A" / "x.png").write_text("no image")
-    assert "none of the 1 images can be read" in refusal(tmp_path, skip_bad_images=True)
+    assert "none of the 1 images can be read" in refusal(tmp_path, settings=SKIP)
 
 
 @pytest.mark.parametrize("other", [RGB[:8], GRAY, DEEP])
@@ -338,18 +341,18 @@ def test_other_formats_are_not_opened_whatever_their_name(tmp_path):
     """Pillow would run Ghostscript for PostScript."""
     (tmp_path / "A").mkdir()
     Image.fromarray(RGB).save(tmp_path / "A" / "x.png", "EPS")
-    assert "not a readable image" in refusal(tmp_path)
+    assert "can't be read" in refusal(tmp_path)
 
 
 # ---------------------------------------------------------------------------------------------- the cache
 
 def test_the_cache_has_identical_pixels_and_is_mapped_into_memory(data, tmp_path, monkeypatch):
     (data / "LIN_train" / "Alp14" / "cell003.png").write_text("no image")
-    plain, cache = load(data, skip_bad_images=True), tmp_path / "there" / "cache.npy"
+    plain, cache = load(data, settings=SKIP), tmp_path / "there" / "cache.npy"
     for _ in range(2):
-        cached = load(data, skip_bad_images=True, cache=str(cache))
+        cached = load(data, settings=SKIP, cache=str(cache))
         assert isinstance(cached.pixels, np.memmap) and (cached.pixels == plain.pixels).all()
-        assert (cached.labels == plain.labels).all() and cached.channels == (1, 2) and cached.skipped == 1
+        assert (cached.labels == plain.labels).all() and cached.settings.channels == (1, 2) and cached.skipped == 1
         monkeypatch.setattr(image_files, "read_or_error", None)       # the second time nothing is decoded
     batches = [Batches(images, 4, 0, True).take(7, 3) for images in (plain, cached)]
     assert (batches[0] == batches[1]).all()
@@ -385,7 +388,7 @@ def test_the_cache_is_rebuilt_after_a_change(data, tmp_path, change):
 
 
 def test_the_cache_is_rebuilt_for_other_factors_and_channels(data, tmp_path):
-    for choice in ({}, {"factors": ("Tea1",)}, {"channels": (2, 1)}, {"split": "test"}):
+    for choice in ({}, {"factors": ("Tea1",)}, {"settings": ReadSettings((2, 1))}, {"split": "test"}):
         assert same(load(data, cache=tmp_path / "cache.npy", **choice), load(data, **choice))
 
 
@@ -564,7 +567,8 @@ def test_changed_bytes_of_an_image_are_read_or_refused(tmp_path_factory, suffix,
     if isinstance(result, InputError):
         assert "\n" not in str(result) and str(path) in str(result)
     else:
-        assert result.ndim == 4 and 1 <= result.shape[-1] <= 4 and max(result.shape[1:3]) <= image_files.LARGEST_SIDE
+        shape = result.frames.shape
+        assert len(shape) == 4 and 1 <= shape[-1] <= 4 and max(shape[1:3]) <= image_files.LARGEST_SIDE
 
 
 @pytest.mark.parametrize("style", [{}, {"ome": True, "metadata": {"axes": "TYX"}}, {"compression": "zlib"}])
@@ -572,7 +576,7 @@ def test_a_partly_readable_tiff_is_refused(tmp_path, style):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.random.default_rng(0).integers(0, 4000, (5, 32, 48)).astype(np.uint16), **style)
     path.write_bytes(path.read_bytes()[:path.stat().st_size * 2 // 3])
-    assert "not a readable image" in str(image_files.read_or_error(path))
+    assert "can't be read" in str(image_files.read_or_error(path))
 
 
 def test_a_tiff_that_claims_far_more_than_it_holds(tmp_path):

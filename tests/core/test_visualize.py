@@ -125,12 +125,14 @@ def test_image_files(mode, name, expected, capsys, drawn):
     assert "drawn: " in out and out.endswith("Output picture to file: images/cell.channels.png\n")
 
 
-def test_16_bits_are_scaled_by_their_largest_value():
-    Image.fromarray(np.array([[0, 500], [1000, 250]], "uint16")).save("cell.tif")
-    assert drawings.read_drawing(Path("cell.tif")).cells[0, ..., 0].tolist() == [[0, 0.5], [1, 0.25]]
+def test_16_bits_are_scaled_like_those_of_a_set():
+    Image.fromarray(np.array([[100, 304], [610, 202]], "uint16")).save("cell.tif")
+    drawing = drawings.read_drawing(Path("cell.tif"))
+    assert np.allclose(drawing.cells[0, ..., 0], np.array([[0, 102], [255, 51]]) / 255)
+    assert any("from black to white: 100 to 610" in remark for remark in drawing.remarks)
 
 
-@pytest.mark.parametrize("count, names", [(2, ["red", "green"]), (4, ["page 1", "page 2", "page 3", "page 4"]),
+@pytest.mark.parametrize("count, names", [(2, ["red", "green"]), (4, [f"channel {k}" for k in (1, 2, 3, 4)]),
                                           (5, ["gray"])])
 def test_pages_of_a_tiff(count, names):
     pages = [Image.fromarray(np.full((12, 20), 10 * k, "uint8")) for k in range(count)]
@@ -429,10 +431,10 @@ BAD = {
     "device": (lambda: "/dev/null", "not an ordinary file"),
     "text": (lambda: _text("f.png"), "a text file: give an image stack"),
     "text.h5": (lambda: _text("f.h5"), "not an HDF5 file"),
-    "empty": (lambda: Path("f.tif").touch() or "f.tif", "can't be read as an image"),
+    "empty": (lambda: Path("f.tif").touch() or "f.tif", "can't be read"),
     "postscript": (_postscript, "a text file"),
     "cut stack": (_cut_stack, "damaged or incomplete"),
-    "cut png": (_cut_png, "can't be read as an image"),
+    "cut png": (_cut_png, "can't be read"),
     "bomb": (_bomb, "f.png"),
     "nan image": (_float_tiff, "NaN"),
     "weights by name": (

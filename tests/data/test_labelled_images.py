@@ -9,6 +9,7 @@ from PIL import Image
 
 from biogans.core import dataloader
 from biogans.data import labelled_images
+from biogans.io.image_sets import ReadSettings
 from conftest import REAL_DATA
 from public_files import run, write_idx, write_mnist
 
@@ -58,7 +59,7 @@ def test_cells_of_the_flow_cytometer(tmp_path):
     if not (REAL_DATA / "ifc_cellcycle").is_dir():
         pytest.skip(f"no real images in {REAL_DATA}: set BG_REAL_DATA")
     assert run("ifc", "--from", REAL_DATA / "ifc_cellcycle", "-o", tmp_path / "data") == 0
-    images = dataloader.load(tmp_path / "data", channels=(1, 2))
+    images = dataloader.load(tmp_path / "data", settings=ReadSettings((1, 2)))
     assert images.pixels.shape[1:] == (40, 40, 2) and len(images.factors) == 7 and len(images.pixels) > 1000
 
 
@@ -83,7 +84,8 @@ CELLS = {"CP0008": 12, "CP0009": 11, "CP0010": 12, "CP0001": 5, "CP0002": 4, "CP
 def test_cells_are_cut_from_montages_and_scaled_alike(tmp_path):
     tiles = write_montages(tmp_path / "montages", CELLS)
     assert run("ifc", "--from", tmp_path / "montages", "-o", tmp_path / "data") == 0
-    images = [dataloader.load(tmp_path / "data", split=split, channels=(1, 2, 3)) for split in ("train", "test")]
+    images = [dataloader.load(tmp_path / "data", split=split, settings=ReadSettings((1, 2, 3)))
+              for split in ("train", "test")]
     numbers = sum(np.bincount(some.labels, minlength=7) for some in images)
     assert dict(zip(images[0].factors, numbers)) == dict(zip(labelled_images.PHASES, CELLS.values()))
     first = Image.open(next((tmp_path / "data").glob("*/G1/000000.png")))

@@ -100,14 +100,14 @@ def test_repeats_keep_red_and_vary_all_that_it_does_not_show(sample):
 
 
 def test_a_larger_set_starts_with_the_cells_of_a_smaller_one(sample, tmp_path):
-    simulate.write_sample(tmp_path, 30, 12, 1, seed=3)
+    simulate.write_sample(tmp_path, (30, 12, 1), 3, simulate.save_png)
     small, large = contents(sample), contents(tmp_path)
     assert len(small) == 36 and len(large) == 42 and small.items() <= large.items()
     assert (sample / TRAIN / "manifest.csv").read_text() in (tmp_path / TRAIN / "manifest.csv").read_text()
 
 
 def test_another_seed_makes_other_cells(sample, tmp_path):
-    simulate.write_sample(tmp_path, 24, 12, 1, seed=4)
+    simulate.write_sample(tmp_path, (24, 12, 1), 4, simulate.save_png)
     assert contents(sample).keys() == contents(tmp_path).keys()
     assert not contents(sample).items() & contents(tmp_path).items()
 
@@ -120,7 +120,7 @@ def test_a_folder_in_use_is_refused(sample, capsys):
 
 
 def test_overwrite_replaces_all_of_the_earlier_cells(tmp_path):
-    simulate.write_sample(tmp_path, 12, 6, 1, seed=1)
+    simulate.write_sample(tmp_path, (12, 6, 1), 1, simulate.save_png)
     (tmp_path / "notes.txt").write_text("mine")
     few = ["-o", str(tmp_path), "--train", "6", "--test", "6", "--joint", "1", "--seed", "2", "--overwrite"]
     assert simulate.main(few) == 0
@@ -140,7 +140,7 @@ def test_overwrite_spares_real_data(tmp_path, capsys, linked):
 
 
 def test_a_failure_leaves_the_earlier_data_and_nothing_else(tmp_path, monkeypatch):
-    simulate.write_sample(tmp_path, 6, 6, 1, seed=1)
+    simulate.write_sample(tmp_path, (6, 6, 1), 1, simulate.save_png)
     before = contents(tmp_path)
 
     def broken(*_):

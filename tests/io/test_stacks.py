@@ -105,7 +105,7 @@ def test_an_ome_tiff_of_another_program_is_an_image(tmp_path):
     path = tmp_path / "b.ome.tif"
     tifffile.imwrite(path, np.zeros((3, 16, 24), np.uint8), metadata={"axes": "CYX", "Description": "my cells"})
     drawing = drawings.read_drawing(path)
-    assert drawing.caption == "image file" and drawing.names == ["page 1", "page 2", "page 3"]
+    assert drawing.caption == "image file" and drawing.names == ["channel 1", "channel 2", "channel 3"]
 
 
 def test_every_format_says_what_was_written():

@@ -139,7 +139,7 @@ def test_empty_truncated_and_mixed_stacks(tmp_path):
         file.write(STACK[0, :16])
     bad(path, "different sizes")
     tifffile.imwrite(path, np.full((3, 32, 48), np.nan, np.float32))
-    bad(path, "not finite numbers")
+    bad(path, "pixels are NaN")
     tifffile.imwrite(path, STACK)
     bad(path, "has 1 channel", channels=(2,))
 
@@ -162,11 +162,11 @@ def test_frames_of_mixed_sizes_and_damaged_ones(tmp_path):
     Image.fromarray(STACK[0, :20].astype(np.uint8)).save(tmp_path / "3.png")
     bad(tmp_path, "3.png has 20x48 .* all frames of a video must be alike")
     (tmp_path / "3.png").write_bytes((tmp_path / "2.png").read_bytes()[:300])
-    bad(tmp_path, "3.png: the file can't be read")
+    bad(tmp_path, "3.png: can't be read")
 
 
 def test_frames_of_other_formats_are_refused(tmp_path):
     """A name does not choose the decoder: only the formats of image_files are opened."""
     for k in range(2):
-        Image.fromarray(STACK[k].astype(np.uint8)).save(tmp_path / f"{k}.png", format="GIF")
-    bad(tmp_path, "0.png: the file can't be read")
+        Image.fromarray(STACK[k].astype(np.uint8)).save(tmp_path / f"{k}.png", format="EPS")
+    bad(tmp_path, "0.png: can't be read")

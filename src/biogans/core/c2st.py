@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..io.image_sets import ReadSettings
 from ..system.errors import InputError
 from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
@@ -127,11 +128,10 @@ def load_real(dataroot: str, split: str, like: Metadata | None = None,
               factors: Sequence[str] = ()) -> dataloader.Images:
     """Read the images of `-d dataroot -p factors` from the folders *_<split>, "train" or "test".
 
-    like    settings.Metadata of a training, whose channels are read
+    like    settings.Metadata of a training, whose channels and intensities are read
     Raises InputError if the images can't be read, or differ in shape from those of the training.
     """
-    channels = like.images["channels"] if like else ()
-    real = dataloader.load(dataroot, factors, split, channels)
+    real = dataloader.load(dataroot, factors, split, like.read_settings if like else ReadSettings())
     there = real.pixels.shape[1:]
     here = (like.network.height, like.network.width, like.network.channels) if like else there
     if there != here:

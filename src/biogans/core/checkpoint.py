@@ -164,7 +164,7 @@ class RunPaths:
 def run_metadata(spec: NetworkSpec, settings: TrainingSettings, images: Images) -> Metadata:
     """The Metadata of a run that trains on `images`."""
     return Metadata(spec, settings, {"number": len(images.pixels), "sha256": images.fingerprint,
-                                     "channels": list(images.channels)}, images.pixel_size_um)
+                                     **images.settings.to_json()}, images.pixel_size_um)
 
 
 # ---------------------------------------------------------------------------------------------- saving
@@ -285,7 +285,7 @@ def find_run(options: argparse.Namespace) -> tuple[Path, Metadata]:
     if len(found) > 1 and options.polarity_factors:
         found = [each for each in found if {*each[1].network.factors} == {*options.polarity_factors}]
     if len(found) > 1 and options.channels:
-        found = [each for each in found if tuple(each[1].images["channels"]) == options.channels]
+        found = [each for each in found if each[1].read_settings.channels == options.channels]
     if not found:
         raise InputError(_nothing_to_resume(folder, options))
     if len(found) > 1:

@@ -7,14 +7,14 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..io import folders, image_files, image_sets
+from ..io import folders, image_sets
+from ..io.image_sets import AS_STATED, ReadSettings
 from ..system.errors import InputError
 from ..system.files import replacing
-from ..system.progress import reading
+from ..system.progress import reading, tell_once
 from .models import Architecture
 
 NEIGHBOURS = 5          # images with similar red from which a composite takes its greens (k in the paper)
@@ -28,7 +28,7 @@ class Images:
     pixels          uint8 (images, height, width, channels); channel 0 is the growth marker
     labels          (images,), index into `factors`
     factors         names of the image folders, sorted
-    channels        which channels of the files these are, counted from 1
+    settings        how they were read: with the channels of the files that these are, and what became 0 and 255
     pixel_size_um   side of a pixel in micrometres, None if the files do not state it
     skipped         number of images left out because they could not be read
     files           path of each image's file
@@ -37,7 +37,7 @@ class Images:
     pixels: np.ndarray
     labels: np.ndarray
     factors: tuple[str, ...]
-    channels: tuple[int, ...] = (1, 2)
+    settings: ReadSettings = ReadSettings(channels=(1, 2))
     pixel_size_um: float | None = None
     skipped: int = 0
     files: tuple[Path, ...] = ()
@@ -51,44 +51,47 @@ class Images:
         return digest.hexdigest()
 
 
-def load(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train", channels: Sequence[int] = (),
-         skip_bad_images: bool = False, cache: str | Path | None = None) -> Images:
+def load(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train",
+         settings: ReadSettings = AS_STATED, cache: str | Path | None = None) -> Images:
     """Decode all images that `-d dataroot -p factors` selects.
 
-    split                             "train" or "test": read the folders *_train or *_test
-    channels, skip_bad_images, cache  see `decode`
+    split             "train" or "test": read the folders *_train or *_test
+    settings, cache   see `decode`; held-out images are scaled like the training images, which are read first for it
 
     Raises InputError if a folder or its images are missing, if a factor is unknown, and as `decode` does.
     """
-    return decode(folders.find(dataroot, factors, split), channels, skip_bad_images, cache, f"reading {split} images")
+    found = folders.find(dataroot, factors, split)
+    images = decode(found, settings, cache, f"reading {split} images")
+    if split == "train" or settings.intensities or not images.settings.intensities:
+        return images
+    training = folders.find(dataroot, factors, "train")
+    return images if training == found else decode(found, decode(training, settings).settings, cache)
 
 
-def decode(found: folders.Found, channels: Sequence[int] = (), skip_bad_images: bool = False,
-           cache: str | Path | None = None, title: str = "reading images") -> Images:
-    """Decode the image files `found`, {factor: [path, …]}.
+def decode(found: folders.Found, settings: ReadSettings = AS_STATED, cache: str | Path | None = None,
+           title: str = "reading images") -> Images:
+    """Decode the image files `found`, {factor: [path, …]}, and tell what was assumed about them.
 
-    channels         channels of the files to use, counted from 1; by default all that are not constant
-    skip_bad_images  skip files that can't be read, and count them
-    cache            a .npy file that keeps the decoded images; they are memory-mapped, so they may exceed the memory
-    title            of the progress bar on a terminal
+    cache   a .npy file that keeps the decoded images; they are memory-mapped, so they may exceed the memory
+    title   of the progress bar on a terminal
 
-    8-bit values are kept; others are scaled so that the largest value of each channel becomes 255.
-    Raises InputError if an image can't be read (unless skip_bad_images) or the images differ in size or type.
+    Raises InputError if an image can't be read (unless settings.skip_bad_images), if the images differ in size or type,
+    or if channels that were asked for are not there.
     """
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found)), [len(files) for files in found.values()])
-    blocks = image_sets.Blocks(paths, skip_bad_images, title)
-    if cache:
-        pixels, kept, used = _cached(Path(cache), blocks, channels)
-    else:
-        pixels, kept, used = _gather(list(blocks), channels, np.empty)
+    blocks = image_sets.Blocks(paths, settings, title)
+    gathered = _cached(Path(cache), blocks) if cache else image_sets.gather(list(blocks), blocks, np.empty)
+    for line in gathered.notes:
+        tell_once(line)
+    kept = gathered.kept
     for k, (factor, files) in enumerate(found.items()):
         if k not in labels[kept]:
             others = ",".join(name for name in found if name != factor)
             raise InputError(f"{files[0].parent}: none of its {len(files)} images can be read: leave it out with "
                              f"-p {others}")
-    return Images(pixels, labels[kept], tuple(found), used, image_files.read_pixel_size_um(paths[kept[0]]),
-                  skipped=len(paths) - len(np.unique(kept)), files=tuple(paths[k] for k in kept))
+    return Images(gathered.pixels, labels[kept], tuple(found), gathered.settings, gathered.pixel_size_um,
+                  skipped=blocks.skipped, files=tuple(paths[k] for k in kept))
 
 
 def read_manifest(files: Sequence[Path]) -> dict[str, np.ndarray]:
@@ -115,77 +118,40 @@ def _is_number(text):
         return False
 
 
-def _gather(blocks, channels, allocate):
-    """(pixels, kept, channels) of all `blocks`, which are iterated over twice.
-
-    pixels     one uint8 array, created by `allocate(shape, dtype)`
-    kept       position of each image's file
-    channels   the channels of the files that are used, counted from 1
-    """
-    kept: list[int] = []
-    low: Any = np.inf
-    high: Any = -np.inf
-    for pixels, positions in blocks:
-        kept += positions
-        low = np.minimum(low, pixels.min(axis=0).min(axis=(0, 1)))      # 100 times faster than axis=(0, 1, 2)
-        high = np.maximum(high, pixels.max(axis=0).max(axis=(0, 1)))
-    used = _used_channels(channels, low, high)
-    result = allocate((len(kept), *pixels.shape[1:3], len(used)), np.uint8)
-    start = 0
-    for pixels, _ in blocks:
-        block = result[start:start + len(pixels)]
-        for k, channel in enumerate(used):
-            block[..., k] = _to_bytes(pixels[..., channel], high[channel])
-        start += len(pixels)
-    return result, np.array(kept), tuple(channel + 1 for channel in used)
-
-
-def _to_bytes(values, highest):
-    """8-bit values unchanged; others scaled so that `highest` becomes 255 and negative values 0."""
-    return values if values.dtype == np.uint8 else np.rint(np.clip(values, 0, None) * (255.0 / max(highest, 1e-30)))
-
-
-def _used_channels(channels, low, high):
-    """Positions of the channels to keep: those asked for, or all that vary (LIN images have an empty blue channel)."""
-    if channels and max(channels) > len(low):
-        raise InputError(f"--channels {','.join(map(str, channels))}: the images have only {len(low)} channel(s)")
-    if len(set(channels)) < len(channels):
-        raise InputError(f"--channels {','.join(map(str, channels))}: give each channel once")
-    if channels:
-        return [channel - 1 for channel in channels]
-    return np.flatnonzero(high > low).tolist() or [0]
-
-
-def _cached(cache, blocks, channels):
-    """Like _gather, with pixels memory-mapped from the file `cache`, which is written again if the images changed."""
+def _cached(cache, blocks):
+    """Like image_sets.gather, with pixels in the memory-mapped file `cache`, written again if the images changed."""
     if cache.suffix != ".npy":
         raise InputError(f"--cache {cache}: give the name of a file that ends in .npy")
-    digest = hashlib.sha256(repr((tuple(channels), blocks.skip_bad_images)).encode())
+    digest = hashlib.sha256(repr(blocks.settings).encode())
     for path in blocks.paths:
         status = path.stat()
         digest.update(repr((str(path), status.st_size, status.st_mtime_ns)).encode())
     key = digest.hexdigest()
     note = cache.with_name(cache.name + ".json")
-    if stored := _stored(cache, note, key):
+    if stored := _stored(cache, note, key, blocks):
         return stored
     note.unlink(missing_ok=True)
     with replacing(cache) as temporary:
         def allocate(shape, dtype):
             return np.lib.format.open_memmap(temporary, "w+", dtype, shape)
-        pixels, kept, used = _gather(blocks, channels, allocate)
-        pixels.flush()
+        gathered = image_sets.gather(blocks, blocks, allocate)
+        gathered.pixels.flush()
+    known = {"key": key, "kept": gathered.kept.tolist(), "settings": gathered.settings.to_json(),
+             "pixel_size_um": gathered.pixel_size_um, "notes": gathered.notes, "skipped": blocks.skipped}
     with replacing(note) as temporary:
-        temporary.write_text(json.dumps({"key": key, "kept": kept.tolist(), "channels": used}))
-    return _stored(cache, note, key)
+        temporary.write_text(json.dumps(known))
+    return _stored(cache, note, key, blocks)
 
 
-def _stored(cache, note, key):
-    """(pixels, kept, channels) from a cache with this key, or None if it is missing, damaged or has another key."""
+def _stored(cache, note, key, blocks):
+    """The Gathered images of a cache with this key, or None if it is missing, damaged or has another key."""
     try:
         known = json.loads(note.read_text())
         pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
         if known["key"] == key and len(pixels) == len(known["kept"]):
-            return pixels, np.array(known["kept"]), tuple(known["channels"])
+            blocks.skipped = int(known["skipped"])
+            return image_sets.Gathered(pixels, np.array(known["kept"]), ReadSettings.from_json(known["settings"]),
+                                       known["pixel_size_um"], tuple(known["notes"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None

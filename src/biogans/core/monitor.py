@@ -137,7 +137,7 @@ def load_held_out(dataroot: str, factors: Sequence[str], images: dataloader.Imag
     """
     try:
         found = folders.thinned(folders.find(dataroot, factors, "test"), MAX_IMAGES)
-        held_out = dataloader.decode(found, images.channels, title="reading test images")
+        held_out = dataloader.decode(found, images.settings, title="reading test images")
         if {*held_out.files} & {*images.files}:
             raise InputError("there is no folder *_test beside *_train")
         few = [name for k, name in enumerate(held_out.factors) if (held_out.labels == k).sum() < MIN_IMAGES]

@@ -4,6 +4,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
+from ..io.image_sets import ReadSettings
+from ..io.intensities import Intensities
 from ..system import arguments
 from ..system.arguments import rare
 from ..system.palettes import PALETTES, Palette
@@ -40,6 +42,13 @@ def default_settings(algorithm: str) -> settings.TrainingSettings:
     return settings.resolve_settings(parser().parse_args(["-d", "data", "-a", algorithm]))
 
 
+def read_settings(options: Namespace) -> ReadSettings:
+    """How the files of a set are read, by the options of train.py."""
+    intensities = Intensities(options.range[::2], options.range[1::2]) if options.range else None
+    return ReadSettings(options.channels, options.axes, intensities, options.percentiles, bool(options.nan),
+                        options.skip_bad_images)
+
+
 def _add_images(group):
     group.add_argument("-d", "--data", metavar="DATAROOT", required=True,
                        help="folder of images: one folder of PNG or TIFF files per polarity factor, in *_train and "
@@ -48,6 +57,17 @@ def _add_images(group):
     rare(group.add_argument("--channels", type=arguments.several(arguments.positive_int), default=(), metavar="N,N",
                             help="channels of the files to use, counted from 1, the growth marker first; "
                                  "default: all that are not constant"))
+    rare(group.add_argument("--axes", type=arguments.axes, default="", metavar="LETTERS",
+                            help="axes of files that state them wrongly or not at all, slowest first, such as "
+                                 "CYX or TYX: T time, Z depth, C channel, Y down, X right, S colour"))
+    rare(group.add_argument("--range", type=arguments.intensity_range, default=(), metavar="BLACK,WHITE",
+                            help="intensities that become 0 and 255: BLACK,WHITE of all channels, or of each after the "
+                                 "other; default: from the set, unless it has 8 bits"))
+    rare(group.add_argument("--percentiles", type=arguments.percentiles, default=None, metavar="LOW,HIGH",
+                            help="percentiles of the pixels of an image from which black and white are found; "
+                                 "default=0.1,99.9, and 8 bits stay as they are"))
+    rare(group.add_argument("--nan", type=arguments.one_of(("background",)), default=None, metavar="background",
+                            help="let pixels that are NaN be background, instead of refusing their image"))
     rare(group.add_argument("--skip_bad_images", action="store_true",
                             help="skip images that can't be read, and count them, instead of stopping"))
     rare(group.add_argument("--cache", metavar="FILE.npy",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
+from ..io.image_sets import ReadSettings
 from ..system.errors import InputError
 from ..system.lazy import keras
 from ..system.pixels import to_signed
@@ -160,7 +161,7 @@ class Metadata:
 
     network              the shape of the networks
     training             the settings of the run
-    images               {"number": …, "sha256": …, "channels": [counted from 1]} of the training images
+    images               {"number": …, "sha256": …} of the training images, and read_settings as a dict
     pixel_size_um        side of a pixel in micrometres, None if unknown
     iteration, position  generator updates, and batches of real images, so far
     planned              generator updates that the run is to have in total; None in older files
@@ -186,6 +187,11 @@ class Metadata:
     imported: dict[str, Any] = dataclasses.field(default_factory=dict)
     biogans: str = __version__
 
+    @property
+    def read_settings(self) -> ReadSettings:
+        """How the training images were read."""
+        return ReadSettings.from_json(self.images)
+
     def to_json(self) -> dict[str, Any]:
         """The dict that files store, with dataclasses as dicts and without empty optional entries."""
         stored = {"format": FORMAT} | dataclasses.asdict(self)
@@ -204,12 +210,13 @@ class Metadata:
                  and all(isinstance(stored.get(name), (int, float, type(None)))
                          for name in ("pixel_size_um", "planned", "held_out_distance"))
                  and training.get("algorithm") in list(ALGORITHMS)
-                 and training.get("lr_schedule", "constant") in list(FADES) and isinstance(images.get("channels"), list)
-                 and all(type(channel) is int and 0 < channel <= 4 for channel in images["channels"]))
+                 and training.get("lr_schedule", "constant") in list(FADES))
         try:
+            if valid:
+                ReadSettings.from_json(images)
             lists = {name: tuple(training.get(name, ())) for name in ("augment", "green_variance")} if valid else {}
             settings = TrainingSettings(**training | lists) if valid else None
-        except TypeError:
+        except (TypeError, ValueError):
             settings = None
         if settings is None:
             raise InputError(f"{path} describes a training unknown to this version: use the version that wrote it")
@@ -353,6 +360,13 @@ def resolve_schedule(options: argparse.Namespace) -> Schedule:
 
 # ---------------------------------------------------------------------------------------------- from a file
 
+def stored_read_options(stored: ReadSettings) -> dict[str, Any]:
+    """{option of train.py: its value} that reads files in the same way."""
+    pairs = zip(stored.intensities.black, stored.intensities.white, strict=True) if stored.intensities else ()
+    return {"channels": stored.channels, "axes": stored.axes, "nan": "background" if stored.nan_is_background else None,
+            "range": tuple(value for pair in pairs for value in pair)}
+
+
 def stored_options(metadata: Metadata) -> dict[str, Any]:
     """{option of train.py: its value} of the run that a weights file describes."""
     spec, training = metadata.network, dataclasses.asdict(metadata.training)
@@ -360,7 +374,7 @@ def stored_options(metadata: Metadata) -> dict[str, Any]:
     network["nz"] = spec.nz - spec.noise_size
     options = {"network_model": spec.architecture, "gan_algorithm": training.pop("algorithm"),
                "no_flips": not training.pop("flips"), "polarity_factors": tuple(sorted(spec.factors)),
-               "channels": tuple(metadata.images["channels"])}
+               **stored_read_options(metadata.read_settings)}
     return options | network | {name: value for name, value in training.items()
                                 if name not in ("beta_1", "beta_2", "green_variance")}
 

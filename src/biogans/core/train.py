@@ -108,8 +108,8 @@ def prepare_run(options: argparse.Namespace, stop: StopRequest, team: workers.Te
             print(f"warning: a learning rate of {rate:g} is far above the usual 1e-5 to 1e-2", file=sys.stderr)
     with stop.at_once():
         with team.first_task_first(bool(options.cache)):        # it writes that file
-            images = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
-                                     options.skip_bad_images, options.cache)
+            images = dataloader.load(options.data, options.polarity_factors, "train",
+                                     command_line.read_settings(options), options.cache)
         held_out = None if team.rank else monitor.load_held_out(options.data, options.polarity_factors, images)
     if settings.augment_target and not (held_out or team.rank):
         raise InputError(f"--augment_target compares with held-out images, and {options.data} has none that serve: add "

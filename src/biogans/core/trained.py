@@ -121,7 +121,17 @@ class TrainedGenerator:
         return {"channel_names": [self.spec.channel_names[k] for k in channels], "value_range": [0.0, 1.0],
                 "source": str(self.path), "iteration": self.metadata.iteration, "architecture": self.spec.architecture,
                 "algorithm": self.metadata.training.algorithm, "biogans_version": __version__
-                } | ({"pixel_size_um": self.metadata.pixel_size_um} if self.metadata.pixel_size_um else {})
+                } | ({"pixel_size_um": self.metadata.pixel_size_um} if self.metadata.pixel_size_um else {}
+                     ) | self._units(channels)
+
+    def _units(self, channels):
+        """{"black", "white"}: the values of the training images that became 0 and 1 in these channels, if any."""
+        read = self.metadata.read_settings
+        if not read.intensities or len(read.channels) != self.spec.channels:
+            return {}
+        places = {position: read.channels[k] - 1 for group in self.spec.factor_channels
+                  for k, position in enumerate(group)}
+        return read.intensities.of_channels([places[k] for k in channels])
 
 
 def normal_latents(number: int, nz: int, seed: int, batch_size: int) -> Iterator[np.ndarray]:

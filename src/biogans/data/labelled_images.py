@@ -95,7 +95,7 @@ def _read_phase(folder):
     if not files:
         raise InputError(f"{folder}: no montages Ch3_*.tif, Ch4_*.tif, Ch6_*.tif and no PNG files in this folder: give "
                          f"the folder of all phases with --from")
-    return [read_image(path, "download it again") for path in files]
+    return [read_image(path, "download it again").frames for path in files]
 
 
 def cut_montages(*paths):
@@ -104,7 +104,7 @@ def cut_montages(*paths):
     The last places of a montage are filled with copies of the edge of a tile, whose rows are all alike. Values are
     scaled alike in all cells, so that the brightness of DNA measures its amount. Raises InputError.
     """
-    montages = [read_image(path, "download it again")[0, ..., 0] for path in paths]
+    montages = [read_image(path, "download it again").frames[0, ..., 0] for path in paths]
     height, width = montages[0].shape
     if height % TILE or width % TILE or any(montage.shape != (height, width) for montage in montages):
         raise InputError(f"{paths[0]}: the montages of the three channels do not consist of tiles of {TILE}x{TILE} "

@@ -17,16 +17,23 @@ from .yeast import CHANNELS, COLUMNS, FACTORS, PIXEL, ROWS
 FULL = 24219, 2690                      # LIN has 26,909 images of six factors; nine in ten for training is our choice
 DATASET = "LIN_Normalized_WT_size-48-80"
 TRAIN, TEST, JOINT = range(3)           # the three streams of cells: no cell is in two of them
+OFFSET, GAIN, READ_NOISE = 110, 12, 2.0                 # counts of the camera: at no light, per grey level, deviation
+HOT, SATURATED = 2e-4, 65535                            # share of pixels that always count as many
 REPEATED, REPEATS = 60, 4               # joint cells that have further greens, and their number: 1.6 MB
 
 
 # --- files ------------------------------------------------------------------------------------------------------
 
-def write_sample(folder, train, test, joint, seed):
-    """Write `train` and `test` two-channel images and `joint` seven-channel cells into `folder`."""
+def write_sample(folder, numbers, seed, save):
+    """Write two-channel images for training and test, and seven-channel cells, into `folder`.
+
+    numbers   (training images, test images, joint cells)
+    save      save_png or save_counts
+    """
+    train, test, joint = numbers
     with progress(train + test + joint) as meter, filling(Path(folder)) as new:
-        write_images(new / f"{DATASET}_train", TRAIN, train, seed, meter)
-        write_images(new / f"{DATASET}_test", TEST, test, seed, meter)
+        write_images(new / f"{DATASET}_train", range(train), (seed, TRAIN), save, meter)
+        write_images(new / f"{DATASET}_test", range(test), (seed, TEST), save, meter)
         write_joint(new / "joint_test.h5", joint, seed, meter)
         (new / "SIMULATED.txt").write_text(NOTICE.format(version=__version__, seed=seed, pixel=PIXEL),
                                            encoding="utf-8")
@@ -44,35 +51,59 @@ def progress(total):
     return tqdm(total=total, unit=" cells", disable=None)
 
 
-def write_images(folder, stream, count, seed, meter):
-    """Write `count` PNG files, R = Bgs4, G = each factor in turn, so that numbers of images differ by at most one.
+def write_images(folder, indices, stream, save, meter):
+    """Write an image for each index, red Bgs4 and green each factor in turn, so that numbers differ by at most one.
+
+    stream   (seed, one of the three streams of cells)
+    save     save_png or save_counts
 
     The manifest beside them has a line for each image: the file, the factor and the properties of the cell.
     """
     for factor in FACTORS:
         (folder / factor).mkdir(parents=True)
     rows = []
-    for index in range(count):
+    for index in indices:
         factor = list(FACTORS)[index % len(FACTORS)]
-        rng = yeast.cell_rng(seed, stream, index)
+        rng = yeast.cell_rng(*stream, index)
         cell = yeast.sample_cell(rng)
-        name = f"{factor}/cell{100000 * (1 + stream) + index}.png"
-        save_png(folder / name, yeast.render(cell, ("Bgs4", factor), rng))
-        rows.append({"file": name, "factor": factor, **properties(cell), "seed": seed, "index": index,
+        name = f"{factor}/cell{100000 * (1 + stream[1]) + index}"
+        path = save(folder / name, yeast.render(cell, ("Bgs4", factor), rng), rng)
+        rows.append({"file": f"{factor}/{path.name}", "factor": factor, **properties(cell), "seed": stream[0],
+                     "index": index,
                      "source": "simulated"})
         meter.update()
     write_manifest(folder / "manifest.csv", rows)
 
 
-def save_png(path, red_green):
-    """Save a uint8 image (ROWS, COLUMNS, 2) as RGB, with its pixel size and its origin, which copies keep."""
+def save_png(path, red_green, rng):
+    """Save a uint8 image (ROWS, COLUMNS, 2) as RGB, with its pixel size and its origin, which copies keep.
+
+    path   of the file without its suffix; returns the whole
+    """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
     origin = PngInfo()
     origin.add_text("Source", "simulated by biogans")
     rgb = np.concatenate([red_green, np.zeros_like(red_green[..., :1])], axis=-1)
     per_inch = 0.0254 / (PIXEL * 1e-6)
+    path = path.with_name(f"{path.name}.png")
     Image.fromarray(rgb).save(path, dpi=(per_inch, per_inch), pnginfo=origin, optimize=True)
+    return path
+
+
+def save_counts(path, red_green, rng):
+    """Save a uint8 image (ROWS, COLUMNS, 2) as the counts of a camera, an OME-TIFF of two 16-bit channels.
+
+    The camera has an offset, a gain, noise and some hot pixels. Like `save_png`, returns the path.
+    """
+    import tifffile
+    counts = OFFSET + GAIN * np.moveaxis(red_green.astype(float), -1, 0) + rng.normal(0, READ_NOISE, (2, ROWS, COLUMNS))
+    counts[rng.random(counts.shape) < HOT] = SATURATED
+    path = path.with_name(f"{path.name}.ome.tif")
+    sizes = {f"PhysicalSize{axis}": PIXEL for axis in "XY"} | {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
+    tifffile.imwrite(path, np.rint(counts).clip(0, SATURATED).astype(np.uint16), photometric="minisblack",
+                     metadata={"axes": "CYX", "Description": "simulated by biogans", **sizes})
+    return path
 
 
 def properties(cell):
@@ -164,6 +195,9 @@ def parser():
     out.add_argument("--contact_sheet", metavar="FILE.png",
                      help="draw cells of eight ages, one per column, with all six factors")
     out.add_argument("--overwrite", action="store_true", help="replace simulated data in FOLDER")
+    out.add_argument("--camera", action="store_true",
+                     help="write the counts of a camera instead of 8-bit PNGs: OME-TIFFs of 16 bits with an offset of "
+                          "{} counts, noise and hot pixels".format(OFFSET))
     size = p.add_argument_group("number of cells")
     size.add_argument("--train", type=arguments.positive_int, metavar="N",
                       help="training images of all factors together (1020)")
@@ -194,7 +228,8 @@ def simulate(options):
         print(f"Contact sheet: {options.contact_sheet}")
     if options.output:
         check_simulated(Path(options.output), options.overwrite)
-        write_sample(options.output, train, test, options.joint, options.seed)
+        write_sample(options.output, (train, test, options.joint), options.seed,
+                     save_counts if options.camera else save_png)
         print(f"{train + test:,} images of simulated cells and {options.joint} joint cells: {options.output}")
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core import dataloader, monitor, trained
+from ..core import dataloader, monitor, options as command_line, trained
 from ..system.errors import InputError
 from ..system.pixels import to_signed
 from ..system.progress import read_log
@@ -82,10 +82,8 @@ def load_real_images(options):
 
     Raises InputError without held-out images, or if there are fewer than diversity.FEWEST of either.
     """
-    training = dataloader.load(options.data, options.polarity_factors, "train", options.channels,
-                               options.skip_bad_images)
-    held_out = dataloader.load(options.data, options.polarity_factors, "test", training.channels,
-                               options.skip_bad_images)
+    training = dataloader.load(options.data, options.polarity_factors, "train", command_line.read_settings(options))
+    held_out = dataloader.load(options.data, options.polarity_factors, "test", training.settings)
     check_held_out(options.data, training, held_out)
     for images, what in ((training, "training"), (held_out, "held-out")):
         if len(images.pixels) < diversity.FEWEST:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import checkpoint, dataloader, models, options as command_line
+from ..io.image_sets import ReadSettings
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import make_writable
@@ -281,7 +282,7 @@ def paper_settings(path, algorithm):
 def imported_metadata(path, spec, settings):
     """The Metadata of the generator in the file `path`, which itself names only the iteration."""
     unseen = dataloader.Images(np.zeros((0, spec.height, spec.width, spec.channels), np.uint8), np.zeros(0, int),
-                               spec.factors, tuple(range(1, spec.channels + 1)))
+                               spec.factors, ReadSettings(tuple(range(1, spec.channels + 1))))
     named = re.search(r"_iter_(\d+)", path.name)
     return dataclasses.replace(
         checkpoint.run_metadata(spec, settings, unseen), iteration=int(named[1]) if named else 0,

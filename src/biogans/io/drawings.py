@@ -1,23 +1,25 @@
 """Read cells for a picture from stacks, OME-TIFFs, folders and image files, and refuse other files by name."""
 
+import contextlib
 import itertools
 import json
 import math
 import re
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..system import hdf5, seal
 from ..system.captions import brief, origin_of_cells, origin_of_image, read_note, which_cells
 from ..system.errors import InputError
+from ..system.lazy import silenced_standard_error
 from ..system.pixels import to_unit
 from . import stacks
+from .image_files import as_numbers, decoding, open_image, read_frame
+from .intensities import Survey
 
-IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM")    # not EPS: Pillow would run Ghostscript on it
+REMEDY = "it is damaged or of another kind: give an HDF5 stack, or an image as PNG, TIFF or JPEG"
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")   # of images in folders
 LARGEST_STACK = 2 ** 36                 # bytes; a file may claim any shape without containing it
 MOST_ENTRIES = 10000                    # of a folder, in which an example is looked for
@@ -294,76 +296,47 @@ def _pixel_size(value):
 
 def _read_image(source):
     """The Drawing of an image file."""
-    from PIL import Image
-
-    from ..system.lazy import silenced_standard_error
-    from .image_files import read_pixel_size_um
-
-    try:
-        with warnings.catch_warnings(), silenced_standard_error():          # libtiff writes to it past Python
-            warnings.simplefilter("ignore")             # Pillow's remarks on odd metadata; sizes are checked here
-            with Image.open(source, formats=IMAGE_FORMATS) as image:
-                if image.width * image.height > stacks.LARGEST_READ:
-                    raise InputError(f"{source}: {image.width} x {image.height} pixels are too many for a picture: "
-                                     "crop cells first")
-                pages = _pages(image)
-                how = f"{image.format}, mode {image.mode}, {getattr(image, 'n_frames', 1)} page(s)"
-    except InputError:
-        raise
-    except Exception as problem:        # each decoder of Pillow fails in its own way on a damaged file
-        reason = brief(problem).replace(str(source), "the file")
-        raise InputError(f"{source}: can't be read as an image ({reason}): it is damaged or of another kind: give an "
-                         "HDF5 stack, or an image as PNG, TIFF or JPEG") from None
-    low, high = min(page.min() for page in pages), max(page.max() for page in pages)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError(f"{source}: some pixels are NaN or infinite: give an image of ordinary numbers")
-    cell, names, choice = _channels(pages)
-    remarks = [str(source), f"{how}, {cell.shape[0]} x {cell.shape[1]} pixels", f"values: {low:g} to {high:g}", choice]
-    return Drawing(cell[None].astype("float32"), names, read_pixel_size_um(source),
+    # Libraries write to standard error past Python.
+    with decoding(source, REMEDY), silenced_standard_error(), contextlib.closing(open_image(source)) as file:
+        height, width = file.size("Y"), file.size("X")
+        if height * width > stacks.LARGEST_READ:
+            raise InputError(f"{source}: {width} x {height} pixels are too many for a picture: crop cells first")
+        frame = as_numbers(read_frame(file, {}))
+    pixels, choice = _drawable(frame)
+    names, drawn = _names_of_colours(pixels, bool(file.size("C") > 1))
+    remarks = [str(source), f"{height} x {width} pixels, {frame.shape[-1]} channel(s), {frame.dtype}",
+               f"values: {frame.min():g} to {frame.max():g}{choice}", *file.notes, drawn]
+    return Drawing(pixels[None, ..., :len(names) or 3], names, file.pixel_size_um,
                    origin_of_image(source) or "image file", remarks)
 
 
-def _pages(image):
-    """Arrays of an image's pages: all of a TIFF with 2 to 4 gray pages of one size, otherwise the first."""
-    count = getattr(image, "n_frames", 1)
-    pages: list[np.ndarray] = []
-    kinds = set()
-    for index in range(count if image.format == "TIFF" and 2 <= count <= 4 else 1):
-        image.seek(index)
-        kinds.add((image.size, image.mode))
-        if len(kinds) > 1:
-            return pages[:1]
-        pages.append(_pixels(image))
-    return pages if pages[0].ndim == 2 else pages[:1]
+def _drawable(frame):
+    """(frame (height, width, channels) in [0, 1], how): 8 bits by 255, others by the rule for sets."""
+    if frame.dtype == np.uint8:
+        return to_unit(frame), ""
+    survey = Survey()
+    survey.add(frame[None])
+    found: Any = survey.result()
+    pixels = np.stack([found.to_bytes(frame[..., k], k) for k in range(frame.shape[-1])], axis=-1)
+    ranges = ", ".join(f"{low:g} to {high:g}" for low, high in zip(found.black, found.white, strict=True))
+    return to_unit(pixels), f", drawn from black to white: {ranges}"
 
 
-def _pixels(image):
-    """Pixels of one page: uint8 (height, width) or (height, width, 3), or numbers (height, width) of any range."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return np.asarray(image)
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+def _names_of_colours(pixels, are_stated: bool) -> tuple[list[str], str]:
+    """(names of the channels to draw, none for an ordinary picture; a remark on the choice).
 
-
-def _channels(pages: Sequence[np.ndarray]) -> tuple[np.ndarray, list[str], str]:
-    """(image (height, width, channels) in [0, 1], names of its channels, a remark on the choice of channels)."""
-    if len(pages) > 1:
-        names = ["red", "green"] if len(pages) == 2 else [f"page {k}" for k in range(1, len(pages) + 1)]
-        return np.stack([_to_one(page) for page in pages], axis=-1), names, f"drawn: the {len(pages)} pages as channels"
-    page = _to_one(pages[0])
-    if page.ndim == 2:
-        return page[..., None], ["gray"], "drawn: the (first) page, gray"
-    red, green, blue = np.moveaxis(page, -1, 0)
+    are_stated   whether the channels are those of a microscope, not the colours of a picture
+    """
+    channels = np.moveaxis(pixels, -1, 0)
+    if len(channels) == 1 or len(channels) == 2 and not are_stated and channels[1].min() == channels[1].max():
+        return ["gray"], "drawn: gray"
+    if are_stated and len(channels) > 2:
+        return [f"channel {k}" for k in range(1, len(channels) + 1)], f"drawn: the {len(channels)} channels"
+    if len(channels) == 2:
+        return ["red", "green"], "drawn: two channels, as the red marker and the green factor"
+    red, green, blue = channels[:3]
     if (red == green).all() and (red == blue).all():
-        return page[..., :1], ["gray"], "drawn: gray, as R, G and B are the same"
+        return ["gray"], "drawn: gray, as R, G and B are the same"
     if not blue.any():
-        return page[..., :2], ["red", "green"], "drawn: R and G as the red marker and the green factor, as B is empty"
-    return page, [], "drawn: an ordinary RGB picture, as B is not empty, unless a channel is transmitted light"
-
-
-def _to_one(page):
-    """A page scaled to [0, 1]: 8-bit values by 255, others by their largest value, after shifting negatives to 0."""
-    if page.dtype == np.uint8:
-        return to_unit(page)
-    page = page.astype("float64")
-    page -= min(page.min(), 0)
-    return (page / (page.max() or 1)).astype("float32")
+        return ["red", "green"], "drawn: R and G as the red marker and the green factor, as B is empty"
+    return [], "drawn: an ordinary RGB picture, as B is not empty, unless a channel is transmitted light"

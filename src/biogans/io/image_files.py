@@ -1,89 +1,139 @@
-"""Read image files, and reject damaged or hostile ones."""
+"""Open an image file of any format, for any command, and read its images."""
 
 import contextlib
 import logging
-import math
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ..system.errors import InputError
+from . import containers, pictures, tiffs
+from .planes import ImageFile
 
-SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-FORMATS = ("PNG", "TIFF", "JPEG", "BMP")        # not EPS: Pillow would run Ghostscript on it
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+TIFFS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
+CONTAINERS = (".nd2", ".czi", ".lif", ".zarr")          # .zarr is a folder
+SUFFIXES = (*PICTURES, *TIFFS, *CONTAINERS)
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 LARGEST_SIDE = 4096             # pixels
-LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF may have if the file has less than a hundredth of them
-warnings.filterwarnings("ignore", module=r"PIL\.")        # about unusual metadata
-Image.MAX_IMAGE_PIXELS = None                   # check_sides rejects large images, without an additional warning
+MOST_CHANNELS = 4               # of an image of a set
+REMEDY = "replace or remove it, or leave out such images with --skip_bad_images"
 
 
-def read_image(path: Path, remedy: str) -> np.ndarray:
-    """Read the images of one file: (images, height, width, channels), with values as stored.
+class Reading(NamedTuple):
+    """The images of a file.
 
-    Raises InputError, with this remedy, if that is not possible.
+    frames          (images, height, width, channels), values as stored
+    pixel_size_um, lossy, notes    as of ImageFile
     """
-    frames = read_or_error(path, remedy)
-    if isinstance(frames, InputError):
-        raise frames
+
+    frames: np.ndarray
+    pixel_size_um: float | None
+    lossy: bool
+    notes: tuple[str, ...]
+
+
+def open_image(path: Path, axes: str = "", as_frames: bool = False) -> ImageFile:
+    """Open the image file, or .zarr folder, at `path`. Its pixels are decoded when planes are read.
+
+    axes        letters of its axes, slowest first, if the file states them wrongly or not at all
+    as_frames   whether two to four planes without a stated meaning are images; otherwise they are channels
+
+    Raises InputError if a library is missing or if the axes do not fit. Decoders raise anything on damaged files,
+    which `decoding` turns into an InputError.
+    """
+    if path.suffix.lower() in CONTAINERS:
+        return containers.open_container(path, axes)
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if not start:
+        raise ValueError("it is empty")
+    return tiffs.Tiff(path, axes, as_frames) if start in TIFF_SIGNATURES else pictures.Picture(path)
+
+
+def read_image(path: Path, remedy: str) -> Reading:
+    """Read all images of a file, with at most MOST_CHANNELS channels. Raises InputError with this remedy."""
+    result = read_or_error(path, remedy)
+    if isinstance(result, InputError):
+        raise result
+    return result
+
+
+def read_or_error(path: Path, remedy: str = REMEDY, axes: str = "", nan_is_background: bool = False
+                  ) -> Reading | InputError:
+    """Read a file like `read_image`, but return an InputError instead of raising it.
+
+    axes                as of `open_image`
+    nan_is_background   whether NaN is allowed
+    """
+    try:
+        with decoding(path, remedy), contextlib.closing(open_image(path, axes)) as file:
+            check_sides(path, *(file.size(axis) for axis in "YX"))
+            channels = file.size("C") * file.colours
+            if channels > MOST_CHANNELS:
+                raise InputError(f"{path}: {channels} channels: at most {MOST_CHANNELS} can be used")
+            is_first = not file.members or path.name == file.members[0]
+            frames = as_numbers(read_frames(file) if is_first else no_frames(file), nan_is_allowed=True)
+            if not nan_is_background and frames.dtype.kind == "f" and np.isnan(frames).any():
+                raise InputError(f"{path}: some of its pixels are NaN: let them be background with --nan background, "
+                                 f"or {remedy}")
+            return Reading(frames, file.pixel_size_um, file.lossy, file.notes if is_first else ())
+    except InputError as mistake:
+        return mistake
+
+
+def read_frames(file: ImageFile) -> np.ndarray:
+    """All images of an open file, (images, height, width, channels), with the channels of C, then those of S."""
+    moments = [axis for axis in file.outer if axis != "C"]
+    indices = [dict(zip(moments, index, strict=True)) for index in np.ndindex(*map(file.size, moments))]
+    frames = np.empty((len(indices), *no_frames(file).shape[1:]), file.dtype)
+    for k, at in enumerate(indices):
+        frames[k] = read_frame(file, at)
     return frames
 
 
-def read_or_error(path: Path, remedy: str = "replace or remove it, or leave out such images with --skip_bad_images"
-                  ) -> np.ndarray | InputError:
-    """Read the images of one file like `read_image`, but return an InputError instead of raising it."""
+def read_frame(file: ImageFile, at: Mapping[str, int]) -> np.ndarray:
+    """The image (height, width, channels) at an index for each axis outside it, 0 for those that are not given."""
+    return np.moveaxis(np.concatenate([file.plane({**at, "C": k}) for k in range(file.size("C"))]), 0, -1)
+
+
+def no_frames(file: ImageFile) -> np.ndarray:
+    """The images of a file of a set whose first file has supplied them."""
+    return np.zeros((0, file.size("Y"), file.size("X"), file.size("C") * file.colours), file.dtype)
+
+
+def as_numbers(pixels: np.ndarray, nan_is_allowed: bool = False) -> np.ndarray:
+    """The pixels, or 0 and 255 for masks. Raises ValueError if they are no finite real numbers."""
+    if pixels.dtype.kind == "b":
+        return np.where(pixels, np.uint8(255), np.uint8(0))
+    if pixels.dtype.kind == "c":
+        raise ValueError("its pixels are complex numbers: save their magnitude")
+    if pixels.dtype.kind not in "uif":
+        raise ValueError(f"its pixels have the type {pixels.dtype}")
+    if pixels.dtype.kind == "f" and np.isinf(pixels).any():
+        raise ValueError("some of its pixels are infinite")
+    if pixels.dtype.kind == "f" and not nan_is_allowed and np.isnan(pixels).any():
+        raise ValueError("some of its pixels are NaN")
+    return pixels
+
+
+@contextlib.contextmanager
+def decoding(path: Path, remedy: str, where: str = "") -> Iterator[None]:
+    """Turn whatever a decoder raises or logs about a damaged file into one InputError with this remedy."""
     try:
-        frames = _read_tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _read_picture(path)
-        if frames.dtype.kind not in "buif" or frames.dtype.kind == "f" and not np.isfinite(frames).all():
-            raise ValueError("some of its pixels are not finite numbers")
-        return frames
-    except InputError as mistake:
-        return mistake
-    except Exception as problem:        # decoders can raise anything on a damaged file
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        return InputError(f"{path}: not a readable image ({reason}): {remedy}")
-
-
-def _read_picture(path):
-    """The image of a file that is no TIFF, (1, height, width, channels)."""
-    with Image.open(path, formats=FORMATS) as file:
-        check_sides(path, *file.size)
-        picture: Image.Image = file
-        if picture.mode == "1":
-            picture = picture.convert("L")
-        elif picture.mode in ("P", "PA"):
-            picture.info.pop("transparency", None)
-            picture = picture.convert("RGB")
-        pixels = np.asarray(picture)
-    return np.atleast_3d(pixels)[np.newaxis]
-
-
-def _read_tiff(path):
-    """The images of a TIFF. Pages are channels if it states so, or if it states nothing and has 2 to 4 pages."""
-    import tifffile
-
-    with strict_tiffs(), tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        axes = series.axes
-        height, width = (series.shape[axes.index(axis)] for axis in "YX")
-        check_sides(path, height, width)
-        if "C" not in axes and "S" not in axes and len(axes) == 3 and axes[0] in "QI" and 2 <= series.shape[0] <= 4:
-            axes = "C" + axes[1:]
-        size = math.prod(series.shape) * series.dtype.itemsize
-        if size > LARGEST_BOMB and size > 100 * path.stat().st_size:
-            raise InputError(f"{path}: {len(series)} pages that claim {size / 2**30:.1f} GiB, far more than the file "
-                             f"has: replace or remove it")
-        pixels = series.asarray()
-    channels = next((axis for axis in "SC" if axis in axes), None)
-    if channels is None:
-        return pixels.reshape(-1, height, width, 1)
-    pixels = np.moveaxis(pixels, axes.index(channels), -1)
-    if pixels.shape[-1] > 4:
-        raise InputError(f"{path}: {pixels.shape[-1]} channels: at most 4 can be used")
-    return pixels.reshape(-1, height, width, pixels.shape[-1])
+        with strict_tiffs(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")             # about unusual metadata
+            yield
+    except InputError:
+        raise
+    except Exception as problem:
+        lines = [line.strip() for line in str(problem).splitlines() if line.strip() and "===" not in line]
+        reason = (lines[0] if lines else type(problem).__name__).replace(str(path), "the file")
+        raise InputError(f"{path}: can't be read ({where and where + ': '}{reason}): {remedy}") from None
 
 
 @contextlib.contextmanager
@@ -119,14 +169,3 @@ def check_sides(path: Path, *sides: int) -> None:
     if max(sides) > LARGEST_SIDE:
         raise InputError(f"{path}: {sides[0]}x{sides[1]} pixels: sides above {LARGEST_SIDE} are refused: crop the "
                          f"cells first")
-
-
-def read_pixel_size_um(path: Path) -> float | None:
-    """Size of a pixel in micrometres if a PNG or TIFF states one that suits a microscope (below 10 µm), else None."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            per_inch = float(picture.info.get("dpi", (0, 0))[0])
-    except Exception:       # a file that only the TIFF reader understands
-        return None
-    size = 25400.0 / per_inch if per_inch > 0 else None
-    return size if size and size < 10 else None

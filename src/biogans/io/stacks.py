@@ -22,6 +22,7 @@ from ..system import captions, seal
 from ..system.errors import InputError
 from ..system.files import Lock, check_room, noticing_a_full_disk, replacing
 from ..system.pixels import to_unit, unit_to_bytes
+from .intensities import stored_units
 
 NOTE_EVERY = 1024       # cells between two notes of the progress
 LARGEST_READ = 2 ** 26  # numbers in the cells, or pixels in the image, that are read for a picture
@@ -107,27 +108,38 @@ class Stack(Sink):
 
 
 class Pages(Sink):
-    """An OME-TIFF, as for Fiji: uint8, axes TCYX, with one cell per time point."""
+    """An OME-TIFF, as for Fiji: axes TCYX, with one cell per time point.
 
-    suffix, bytes_per_value = ".ome.tif", 1
+    Values are those of the microscope if the training images had more than 8 bits, otherwise uint8.
+    """
+
+    suffix, bytes_per_value = ".ome.tif", 4
 
     def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
         import tifffile
 
         (height, width, channels), attributes = content.shape, content.attributes
         shape = content.number, channels, height, width
+        self.units = stored_units(attributes, channels)
         metadata: dict[str, Any] = {"axes": "TCYX", "Channel": {"Name": list(attributes["channel_names"])},
                                     "Description": json.dumps(attributes)}
         if pixel := attributes.get("pixel_size_um"):
             metadata |= {f"PhysicalSize{axis}": pixel for axis in "XY"}
             metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-        new: dict[str, Any] = {} if resumes else {"shape": shape, "dtype": np.uint8, "ome": True,
+        new: dict[str, Any] = {} if resumes else {"shape": shape, "dtype": self.units[2] if self.units else np.uint8,
+                                                  "ome": True,
                                                   "photometric": "minisblack", "metadata": metadata}
         pages = tifffile.memmap(path, mode="r+", **new)
         self.pages, self.whole = pages.reshape(shape), pages
 
     def write(self, start, z, cells):
-        self.pages[start:start + len(cells)] = np.moveaxis(unit_to_bytes(cells), -1, 1)
+        if self.units:
+            black, white, kind = self.units
+            values = black + cells * (white - black)
+            cells = (np.rint(values) if kind == np.uint16 else values).astype(kind)
+        else:
+            cells = unit_to_bytes(cells)
+        self.pages[start:start + len(cells)] = np.moveaxis(cells, -1, 1)
 
     def flush(self):
         self.whole.flush()
@@ -230,7 +242,9 @@ def read_pages(path: Path, first: int, count: int) -> Excerpt | None:
             check_choice(path, first, count, number)
             check_amount(path, count, (*shape, channels))
             pages = [file.pages[k] for k in range(first * channels, (first + count) * channels)]
-            if any(page.shape != shape or page.dtype != np.uint8 for page in pages):
+            units = stored_units(attributes, channels)
+            kind = units[2] if units else np.uint8
+            if any(page.shape != shape or page.dtype != kind for page in pages):
                 raise ValueError("its pages differ in size or type")
             values = np.stack([page.asarray() for page in pages]).reshape(count, channels, *shape)
     except InputError:
@@ -240,7 +254,10 @@ def read_pages(path: Path, first: int, count: int) -> Excerpt | None:
             return None
         raise InputError(f"{path}: this OME-TIFF is damaged or incomplete ({captions.brief(problem)}): write it again "
                          "with predict.py --format tiff") from None
-    return Excerpt(to_unit(np.moveaxis(values, 1, -1)), number, attributes)
+    cells = np.moveaxis(values, 1, -1)
+    if units:
+        return Excerpt(((cells - units[0]) / (units[1] - units[0])).astype(np.float32), number, attributes)
+    return Excerpt(to_unit(cells), number, attributes)
 
 
 def _ome_attributes(description):
@@ -272,7 +289,7 @@ def read_folder(path: Path, first: int, count: int) -> Excerpt | None:
     check_choice(path, first, count, len(names[0]))
     wanted, cells = 1 + (len(attributes["channel_names"]) - 1) // len(folders), []
     for name in names[0][first:first + count]:
-        images = [read_image(folder / name, remedy)[0] for folder in folders]
+        images = [read_image(folder / name, remedy).frames[0] for folder in folders]
         if any(image.shape[:2] != images[0].shape[:2] or image.shape[2] < wanted or image.dtype != np.uint8
                for image in images):
             raise InputError(f"{path}: its images {name} differ in size or type: {remedy}")

@@ -142,10 +142,10 @@ def load_shared(generators, dataroot, split):
         known = "; ".join(f"{each.path}: {', '.join(each.spec.factors)}" for each in generators)
         raise InputError(f"these generators have no factor in common ({known}): compare others")
     for other in others:
-        shapes = [(each.spec.height, each.spec.width, each.metadata.images["channels"]) for each in (first, other)]
+        shapes = [(each.spec.height, each.spec.width, each.metadata.read_settings) for each in (first, other)]
         if shapes[0] != shapes[1]:
-            raise InputError(f"{first.path} and {other.path} were trained on images of different sizes or channels: "
-                             f"compare generators of the same images")
+            raise InputError(f"{first.path} and {other.path} were trained on images of different sizes, channels or "
+                             f"intensities: compare generators of the same images")
     return c2st.load_real(dataroot, split, first.metadata, shared)
 
 

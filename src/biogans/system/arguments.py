@@ -6,6 +6,7 @@ the text is not valid.
 
 import argparse
 import difflib
+import math
 import shutil
 import sys
 import textwrap
@@ -164,6 +165,41 @@ def comma_separated(text: str) -> tuple[str, ...]:
 def several(convert: Callable[[str], Any]) -> Callable[[str], tuple]:
     """A type: a tuple of comma-separated values, each of the type `convert`."""
     return lambda text: tuple(convert(part) for part in comma_separated(text))
+
+
+def axes(text: str) -> str:
+    """A type: the letters of axes, in capitals, each once and Y and X among them; or none."""
+    letters = text.strip().upper()
+    if letters and (len(set(letters)) < len(letters) or not {"Y", "X"} <= set(letters) <= set("PTZCSYX")):
+        raise argparse.ArgumentTypeError(f"{text!r}: give one of the letters PTZCSYX for each axis, slowest first, "
+                                         f"including Y and X")
+    return letters
+
+
+def intensity_range(text: str) -> tuple[float, ...]:
+    """A type: black and white of each of four channels, one after the other, from those of one or of each channel."""
+    numbers = _numbers(text)
+    if len(numbers) % 2 or not numbers or any(not low < high for low, high in zip(numbers[::2], numbers[1::2])):
+        raise argparse.ArgumentTypeError(f"{text!r} is not BLACK,WHITE, two numbers for all channels or for each, of "
+                                         f"which the second is larger")
+    return numbers * 4 if len(numbers) == 2 else numbers
+
+
+def percentiles(text: str) -> tuple[float, ...]:
+    """A type: a low and a high percentile."""
+    numbers = _numbers(text)
+    if len(numbers) != 2 or not 0 <= numbers[0] < numbers[1] <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, two percentiles from 0 to 100")
+    return numbers
+
+
+def _numbers(text):
+    """Finite numbers separated by commas, as a tuple; () if one is none."""
+    try:
+        found = tuple(float(part) for part in comma_separated(text))
+    except ValueError:
+        return ()
+    return found if all(map(math.isfinite, found)) else ()
 
 
 def channel_numbers(text: str) -> tuple[int, ...]:

@@ -44,6 +44,16 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+told: set[str] = set()               # lines that tell_once has printed
+
+
+def tell_once(line: str) -> None:
+    """Print a line, to standard error if it is a warning, unless this process has printed it before."""
+    if line not in told:
+        told.add(line)
+        print(line, file=sys.stderr if line.startswith("warning:") else sys.stdout, flush=True)
+
+
 def reading(title: str, unit: str = "block") -> Callable[..., Iterator[Any]]:
     """A function that wraps an iterable, and reports its progress: by a bar on a terminal, by lines elsewhere.
 

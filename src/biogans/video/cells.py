@@ -69,8 +69,7 @@ def find_fields(folder):
 
 def cells_in(path, settings):
     """Yield a FoundCell for each cell in a file: in an image, or in each frame of a TIFF stack. Raises InputError."""
-    is_stack = path.suffix.lower() in videos.STACKS
-    field = (videos.open_video if is_stack else videos.open_image)(path, settings.channels)
+    field = videos.open_video(path, settings.channels)
     for number, frame in field.frames():
         image = frame.astype(np.float32)
         image -= np.median(image, axis=(1, 2), keepdims=True)
@@ -157,7 +156,7 @@ def read_examples(folder, whole, others):
 
 def read_images(files):
     """uint8 (cells, height, width, 1 or 3) of PNG files, all of one size. Raises InputError."""
-    images = [np.moveaxis(next(videos.open_image(file, "all").frames())[1], 0, -1) for file in files]
+    images = [np.moveaxis(next(videos.open_video(file, "all").frames())[1], 0, -1) for file in files]
     for file, image in zip(files, images):
         if image.shape != images[0].shape:
             raise InputError(f"{file} differs in size from {files[0]}: give examples from one run of biogans cells")
