@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..io import folders
 from ..system.errors import InputError
 from ..system.lazy import Network, keras
 from ..system.pixels import to_signed
@@ -123,15 +124,18 @@ class Real:
         return {name: split_images(of_factor(self.images, name), split, name) for name in self.factors}
 
 
-def load_real(dataroot: str, split: str, like: Metadata | None = None,
-              factors: Sequence[str] = ()) -> dataloader.Images:
+def load_real(dataroot: str, split: str, like: Metadata | None = None, factors: Sequence[str] = (),
+              known: Sequence[str] = ()) -> dataloader.Images:
     """Read the images of `-d dataroot -p factors` from the folders *_<split>, "train" or "test".
 
     like    settings.Metadata of a training, whose channels are read
+    known   factors that were chosen for another set, by default those of the training: without `factors`, folders of
+            masks are left out unless they are among them
     Raises InputError if the images can't be read, or differ in shape from those of the training.
     """
     channels = like.images["channels"] if like else ()
-    real = dataloader.load(dataroot, factors, split, channels)
+    found = folders.find(dataroot, factors, split, known or (like.network.factors if like else ()))
+    real = dataloader.decode(found, channels, title=f"reading {split} images")
     there = real.pixels.shape[1:]
     here = (like.network.height, like.network.width, like.network.channels) if like else there
     if there != here:
