@@ -2,7 +2,6 @@
 
 import collections
 import concurrent.futures.process
-import multiprocessing
 import os
 import signal
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..system.errors import InputError
+from ..system.files import require_regular
+from ..system.processes import process_pool
 from ..system.progress import reading
 from . import image_files
 
@@ -30,7 +31,7 @@ class Blocks:
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, list[int]]]:
         first = None
-        step = min(self.most_files, max(1, self.bytes_per_block // (1 + self.paths[0].stat().st_size)))
+        step = min(self.most_files, max(1, self.bytes_per_block // (1 + size_and_date(self.paths[0])[0])))
         starts = range(0, len(self.paths), step)
         with readers() as pool:
             results = self._read(pool, [self.paths[start:start + step] for start in starts])
@@ -71,12 +72,13 @@ def readers() -> concurrent.futures.Executor:
     """An executor with at least four workers, which hide the latency of network disks.
 
     They are processes, because Pillow holds Python's global lock while it decodes and threads slow one another down. A
-    process that runs the threads of TensorFlow or JAX can't be forked safely; there, the workers are threads.
+    process that runs the threads of TensorFlow or JAX can't be forked safely; there, the workers are threads, as they
+    are where the system has no room for what connects processes.
     """
     if sys.platform != "linux" or {"tensorflow", "jax"} & sys.modules.keys():
         return concurrent.futures.ThreadPoolExecutor(4)
     workers = min(8, max(4, len(os.sched_getaffinity(0))))
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _ignore_interrupts)
+    return process_pool(workers, "fork", _ignore_interrupts)
 
 
 def _ignore_interrupts():
@@ -94,5 +96,23 @@ def _check_alike(path, frames, first_path, first):
         raise InputError(f"{path} is {frames.dtype}, but {first_path} is {first.dtype}: all images must be alike")
 
 
+def size_and_date(path: Path) -> tuple[int, int]:
+    """Bytes and time of the last change of a file; (0, 0) if it can't be read, which its reader reports."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
 def _read_block(paths):
-    return [image_files.read_or_error(path) for path in paths]
+    return [_read(path) for path in paths]
+
+
+def _read(path):
+    """The images of one file, or the InputError that says why it can't be read."""
+    try:
+        require_regular(path, "replace or remove it, or leave out such files with --skip_bad_images")
+    except InputError as mistake:
+        return mistake
+    return image_files.read_or_error(path)
