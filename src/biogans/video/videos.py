@@ -14,6 +14,7 @@ import numpy as np
 
 from ..io.image_files import FORMATS, SUFFIXES, strict_tiffs
 from ..system.errors import InputError
+from ..system.files import require_regular
 
 STACKS = (".tif", ".tiff")
 MOVIES = (".avi", ".mp4", ".mov", ".mkv")
@@ -31,6 +32,8 @@ def find_videos(folder):
     folder = Path(folder)
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder: give the folder of your videos with -i")
+    if not folder.is_dir():
+        require_regular(folder, "give the folder of your videos with -i")
     if folder.is_file() or _is_frames(folder):
         return {folder.resolve().parent.name: [folder]}
     if videos := _videos(folder):
@@ -48,8 +51,15 @@ def name_of(path):
 
 
 def _entries(folder):
-    """Entries of a folder in natural order (frame 2 before frame 10), without hidden ones."""
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+    """Entries of a folder in natural order (frame 2 before frame 10), without hidden ones.
+
+    Raises InputError if one has the name of an image or video but can't be read as a file or folder.
+    """
+    found = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+    for path in found:
+        if path.suffix.lower() in SUFFIXES + MOVIES and not path.is_dir():
+            require_regular(path)
+    return found
 
 
 def _natural(path):
@@ -81,7 +91,8 @@ def _pages(path):
 # ---------------------------------------------------------------------------------------------- reading
 
 def open_image(path, channels=()):
-    """Open an image other than a TIFF as a video of one frame."""
+    """Open an image other than a TIFF as a video of one frame. Raises InputError."""
+    require_regular(path)
     return Folder(path.parent, channels, "", "max", files=[path])
 
 
@@ -91,7 +102,11 @@ def open_video(path, channels=(), axes="", depth="max"):
     channels   channels to read, counted from 1; by default the first one, or the mean of the colours of a picture
     axes       axes of a TIFF, slowest first, such as YXT, if the file states them wrongly
     depth      one of DEPTH
+
+    Raises InputError.
     """
+    if not path.is_dir():
+        require_regular(path)
     kind = Folder if path.is_dir() else Movie if path.suffix.lower() in MOVIES else Stack
     return kind(path, channels, axes, depth)
 
