@@ -13,7 +13,7 @@ import numpy as np
 
 from ..io import folders, image_files, image_sets
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.files import check_room, replacing, reserve
 from ..system.progress import reading
 from .models import Architecture
 
@@ -162,8 +162,7 @@ def _cached(cache, blocks, channels):
         raise InputError(f"--cache {cache}: give the name of a file that ends in .npy")
     digest = hashlib.sha256(repr((tuple(channels), blocks.skip_bad_images)).encode())
     for path in blocks.paths:
-        status = path.stat()
-        digest.update(repr((str(path), status.st_size, status.st_mtime_ns)).encode())
+        digest.update(repr((str(path), *image_sets.size_and_date(path))).encode())
     key = digest.hexdigest()
     note = cache.with_name(cache.name + ".json")
     if stored := _stored(cache, note, key):
@@ -171,7 +170,10 @@ def _cached(cache, blocks, channels):
     note.unlink(missing_ok=True)
     with replacing(cache) as temporary:
         def allocate(shape, dtype):
-            return np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+            check_room(cache, math.prod(shape) * np.dtype(dtype).itemsize)
+            mapped = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+            reserve(temporary, mapped.offset + mapped.nbytes)
+            return mapped
         pixels, kept, used = _gather(blocks, channels, allocate)
         pixels.flush()
     with replacing(note) as temporary:
@@ -181,6 +183,8 @@ def _cached(cache, blocks, channels):
 
 def _stored(cache, note, key):
     """(pixels, kept, channels) from a cache with this key, or None if it is missing, damaged or has another key."""
+    if not (note.is_file() and cache.is_file()):
+        return None
     try:
         known = json.loads(note.read_text())
         pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
