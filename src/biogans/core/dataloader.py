@@ -1,11 +1,13 @@
 """The images that `-d` and `-p` select: decoded once, and reproducible batches of them."""
 
+import collections
 import csv
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,27 @@ def decode(found: folders.Found, channels: Sequence[int] = (), skip_bad_images: 
                   skipped=len(paths) - len(np.unique(kept)), files=tuple(paths[k] for k in kept))
 
 
+def warn_of_copies(training: Images, held_out: Images, all_read: bool = True) -> None:
+    """Warn, in one line, if held-out images are training images, so that measures with them mean nothing.
+
+    all_read    whether `held_out` has all of the held-out images
+    Images are the same if their pixels are, whatever the names of their files.
+    """
+    numbers = collections.Counter(_digests(held_out.pixels))
+    copies = sum(numbers.pop(digest, 0) for digest in _digests(training.pixels))
+    if copies:
+        those = f"the {len(held_out.pixels)} held-out images that were read" if not all_read else (
+            f"{len(held_out.pixels)} held-out images")
+        print(f"warning: {copies} of {those} are training images: measures with them mean nothing: keep each image in "
+              f"only one of the folders *_train and *_test", file=sys.stderr)
+
+
+def _digests(pixels: np.ndarray) -> Iterator[bytes]:
+    """A digest of each of the images; one at a time is copied into memory."""
+    for image in np.asarray(pixels):
+        yield hashlib.sha256(image.tobytes()).digest()
+
+
 def read_manifest(files: Sequence[Path]) -> dict[str, np.ndarray]:
     """{quantity: values (images,)} that the manifest.csv beside the class folders has for all `files`; {} without one.
 
@@ -98,6 +121,8 @@ def read_manifest(files: Sequence[Path]) -> dict[str, np.ndarray]:
     """
     tables: dict[Path, dict] = {}
     for root in {path.parent.parent for path in files}:
+        if not (root / "manifest.csv").is_file():
+            return {}
         try:
             with open(root / "manifest.csv", newline="") as file:
                 tables |= {root / row["file"]: row for row in csv.DictReader(file) if row.get("file")}
