@@ -10,7 +10,7 @@ from biogans.system.processes import process_pool
 from conftest import TEST_MODULES
 
 WORK = """
-import os, signal, sys, time
+import multiprocessing, os, signal, sys, time
 from biogans.system.processes import process_pool
 
 def nothing(): pass
@@ -19,7 +19,7 @@ def deaf(): signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if __name__ == "__main__":
     pool = process_pool(3, sys.argv[1], globals()[sys.argv[2]])
     work = [pool.submit(time.sleep, 600) for _ in range(3)]
-    print(*pool._processes, flush=True)
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -14,8 +14,9 @@ from .image_files import SUFFIXES
 Found = dict[str, list[Path]]           # {factor: its image files}
 SPLIT = re.compile(r"(?:.*[\W_])?(train|test)", re.IGNORECASE | re.DOTALL)
 ANNOTATIONS = {"mask", "masks", "label", "labels", "seg", "segmentation", "segmentations", "gt", "groundtruth",
-               "annotation", "annotations", "roi", "rois"}
-ENDINGS = {"mask", "masks", "labels", "segmentation", "segmentations", "annotations"}      # also of longer names
+               "annotation", "annotations", "roi", "rois", "outlines", "contours", "overlay", "overlays"}
+ENDINGS = {"mask", "masks", "labels", "segmentation", "segmentations", "annotations", "outlines",
+           "overlays"}                  # also of longer names
 
 
 def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train", known: Sequence[str] = ()) -> Found:
