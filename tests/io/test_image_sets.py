@@ -82,7 +82,7 @@ def is_alive(pid):
         return False
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=30):
     """Wait until condition() is true; returns its value."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
@@ -132,16 +132,17 @@ def test_small_blocks_of_files_are_read_in_order(folder, monkeypatch):
 def test_no_reader_survives_the_command(tmp_path, command, number):
     folder = write_large_images(tmp_path / "data" / "Alp14")
     words = [sys.executable, *map(str, command), str(folder)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
+    readers = wait_until(lambda: len(found := descendants(process.pid)) >= 4 and found)
     try:
-        readers = wait_until(lambda: len(found := descendants(process.pid)) >= 4 and found)
-        assert readers, process.communicate(timeout=1)
+        assert readers
         process.send_signal(number)
         process.wait(60)
         assert wait_until(lambda: not any(map(is_alive, readers)))
     finally:
         process.kill()
-        process.communicate()
+        for pid in filter(is_alive, readers or ()):
+            os.kill(pid, signal.SIGKILL)
 
 
 # ---------------------------------------------------------------------------------------------- no shared memory
