@@ -222,3 +222,25 @@ def test_what_a_code_generates_in_words_and_in_pictures():
     assert codes.label_lines({first: 2}, LABELS) == codes.label_lines({first: 0}, {}) == []
     assert codes.value_names(first, range(4), LABELS) == ["c0=0 (three)", "c0=1 (4?)", "c0=2", "c0=3 (0)"]
     assert codes.value_names(first, [1]) == ["c0=1"] and codes.value_names(continuous, [-0.5]) == ["u0=-0.5"]
+
+
+# ---------------------------------------------------------------------------------------------- useless codes
+
+NONE = {"c0 bits": 0.01, "c0 entropy": 3.3, "c0 decisiveness": 0.0, "u0 R2": -0.02, "u0 spread": 0.0}
+
+
+@pytest.mark.parametrize("iteration, every", [(1000, 500), (1000, 1), (1500, 1500), (1200, 5000)])
+def test_codes_without_information_are_reported_after_a_while(iteration, every):
+    (line,) = codes.warnings(NONE, iteration, every)
+    assert line.startswith(f"warning: after {iteration:,} iterations") and "c0 bits 0.01, u0 R2 -0.02" in line
+    assert "--preset infogan" in line and "\n" not in line
+
+
+@pytest.mark.parametrize("iteration, every", [(500, 500), (999, 1), (1001, 1), (1500, 500), (3000, 1500)])
+def test_codes_without_information_are_reported_once_and_not_at_the_start(iteration, every):
+    assert not codes.warnings(NONE, iteration, every)
+
+
+@pytest.mark.parametrize("learnt", [{"c0 bits": 2.0}, {"u0 R2": 0.5}])
+def test_codes_with_information_are_not_reported(learnt):
+    assert not codes.warnings(NONE | learnt, 1000, 500)

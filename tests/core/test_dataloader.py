@@ -1,4 +1,4 @@
-"""dataloader: the meaning of `-d` and `-p`, image files of every kind, the cache, and batches."""
+"""dataloader: image files of every kind, the cache, copies of images, and batches."""
 
 import io
 import os
@@ -15,11 +15,11 @@ from PIL import Image, PngImagePlugin
 from biogans.core import dataloader
 from biogans.core.dataloader import Batches, Images, load
 from biogans.core.models import NetworkSpec
-from biogans.io import folders, image_files, image_sets
+from biogans.io import image_files
 from biogans.io.image_sets import ReadSettings
 from biogans.system.errors import InputError
-from biogans.system.lazy import keras
 from conftest import guarded, write_images
+from private_mounts import unshared
 
 RNG = np.random.default_rng(5)
 RGB = RNG.integers(0, 256, (16, 24, 3), np.uint8)
@@ -45,78 +45,6 @@ def save(path, pixels, **settings):
     else:
         tifffile.imwrite(path, pixels, **settings)
     return path
-
-
-# ---------------------------------------------------------------------------------------------- -d and -p
-
-@pytest.mark.parametrize("folder, factors", [
-    ("data/LIN_train", ()), ("data/LIN_train", ("Alp14", "Tea1")), ("data/LIN_train", ("Tea1", "Alp14")),
-    ("data/", ()), ("data/../data/LIN_train", ()), ("linked_data", ()), ("linked_train", ())])
-def test_ways_to_name_the_training_images_of_all_factors(data, monkeypatch, folder, factors):
-    monkeypatch.chdir(data.parent)
-    os.symlink("data", "linked_data")
-    os.symlink("data/LIN_train", "linked_train")
-    expected = load("data")
-    assert expected.pixels.shape == (24, 16, 24, 2) and expected.labels.tolist() == 12 * [0] + 12 * [1]
-    assert same(load(folder, factors), expected)
-
-
-@pytest.mark.parametrize("folder, factors", [("data", ("Alp14",)), ("data/LIN_train", ("Alp14",)),
-                                             ("data/LIN_train/Alp14", ()), ("data/LIN_train/Alp14", ("Alp14",))])
-def test_ways_to_name_the_training_images_of_one_factor(data, monkeypatch, folder, factors):
-    monkeypatch.chdir(data.parent)
-    images, everything = load(folder, factors), load("data")
-    assert images.factors == ("Alp14",) and (images.pixels == everything.pixels[:12]).all()
-
-
-@pytest.mark.parametrize("folder", ["data", "data/LIN_train", "data/LIN_test", "linked_data", "linked_train"])
-def test_evaluation_reads_the_test_images(data, monkeypatch, folder):
-    monkeypatch.chdir(data.parent)
-    os.symlink("data", "linked_data")
-    os.symlink("data/LIN_train", "linked_train")
-    found = folders.find(folder, split="test")
-    assert [path.resolve() for path in found["Tea1"]] == sorted((data / "LIN_test" / "Tea1").resolve().iterdir())
-    one = folders.find("data/LIN_train/Tea1", split="test")
-    assert list(one) == ["Tea1"] and one["Tea1"][0].parent.parent.name == "LIN_test"
-
-
-def test_the_current_folder(data, monkeypatch):
-    monkeypatch.chdir(data / "LIN_train")
-    assert list(folders.find(".")) == ["Alp14", "Tea1"]
-    assert "LIN_test" in str(folders.find(".", split="test")["Alp14"][0])
-    monkeypatch.chdir("Alp14")
-    assert list(folders.find(".")) == ["Alp14"]
-    assert "LIN_test" in str(folders.find(".", split="test")["Alp14"][0])
-
-
-def test_a_folder_without_train_and_test_serves_for_both(tmp_path):
-    write_images(tmp_path / "work_train" / "cells")          # the name of a folder above does not matter
-    assert same(load(tmp_path / "work_train" / "cells"), load(tmp_path / "work_train" / "cells", split="test"))
-
-
-def test_mistakes_in_d_and_p(data):
-    assert "no such folder" in refusal(data / "missing") and "no such folder" in refusal("")
-    assert "did you mean Alp14? it has Alp14, Tea1" in refusal(data, ("Alp15",))
-    assert "no polarity factor Tea1" in refusal(data / "LIN_train" / "Alp14", ("Tea1",))
-    (data / "empty").mkdir()
-    assert "no images" in refusal(data / "empty")
-    write_images(data / "other_train")
-    message = refusal(data)
-    assert "several data sets" in message and "LIN_train" in message and "other_train" in message
-    shutil.rmtree(data / "other_train")
-    shutil.rmtree(data / "LIN_test" / "Tea1")
-    assert "LIN_test/Tea1: no such folder" in refusal(data / "LIN_train" / "Tea1", split="test")
-    shutil.rmtree(data / "LIN_test")
-    for folder in (data, data / "LIN_train"):
-        assert "LIN_test: no such folder" in refusal(folder, split="test")
-
-
-def test_hidden_and_other_files_are_ignored(data):
-    expected = load(data)
-    for name in ("._cell000.png", "notes.txt"):
-        (data / "LIN_train" / "Alp14" / name).write_text("no image")
-    shutil.copytree(data / "LIN_train" / "Alp14", data / "LIN_train" / ".ipynb_checkpoints")
-    assert same(load(data), expected)
 
 
 # ---------------------------------------------------------------------------------------------- kinds of files
@@ -277,40 +205,6 @@ def test_bad_images_are_reported_or_skipped_and_counted(data, caplog):
     assert (images.pixels == expected.pixels[3:]).all() and not caplog.records
 
 
-def test_processes_and_threads_read_the_same(data):
-    """Processes if TensorFlow was not imported, threads otherwise, as in the process of these tests."""
-    spoil(data / "LIN_train" / "Alp14")
-    code = ("import sys; from biogans.core import dataloader; from biogans.io import image_sets\n"
-            "images = dataloader.load(sys.argv[1], settings=image_sets.ReadSettings(skip_bad_images=True))\n"
-            "print(type(image_sets.readers()).__name__, images.fingerprint, images.skipped)\n"
-            "try: dataloader.load(sys.argv[1])\n"
-            "except dataloader.InputError as mistake: print(mistake)")
-    result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
-    assert keras.config.backend() and type(image_sets.readers()).__name__ == "ThreadPoolExecutor"
-    images = load(data, settings=SKIP)
-    name = "ProcessPoolExecutor" if sys.platform == "linux" else "ThreadPoolExecutor"
-    assert result.stdout.splitlines() == [f"{name} {images.fingerprint} 3", refusal(data)], result.stderr
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="images are read by threads here")
-def test_a_reader_that_dies_is_reported(data):
-    code = ("import os, sys; from biogans.core import dataloader; from biogans.io import image_sets\n"
-            "def die(path, **settings): os._exit(1)\n"
-            "image_sets.image_files.read_or_error = die\n"
-            "try: dataloader.load(sys.argv[1])\n"
-            "except dataloader.InputError as mistake: print(mistake)")
-    result = subprocess.run([sys.executable, "-c", code, data], capture_output=True, text=True, timeout=60)
-    assert "Alp14: a process that read images died" in result.stdout, result.stderr
-
-
-def test_small_blocks_of_files_are_read_in_order(data, monkeypatch):
-    """Also if there are more blocks than may be read ahead."""
-    expected = load(data)
-    monkeypatch.setattr(image_sets.Blocks, "most_files", 1)
-    monkeypatch.setattr(image_sets.Blocks, "ahead", 2)
-    assert same(load(data), expected)
-
-
 def test_only_bad_images(tmp_path):
     (tmp_path / "A").mkdir()
     (tmp_path / "A" / "x.png").write_text("no image")
@@ -401,6 +295,64 @@ def test_a_failure_leaves_no_cache(data, tmp_path):
     (data / "LIN_train" / "Tea1" / "cell011.png").write_text("no image")
     refusal(data, cache=tmp_path / "there" / "cache.npy")
     assert not list(tmp_path.glob("there/*"))
+
+
+def test_no_room_for_the_cache(data, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    code = ("import sys; from biogans.core import dataloader\n"
+            "try: dataloader.load(sys.argv[1], cache=sys.argv[2])\n"
+            "except dataloader.InputError as mistake: print(mistake)\n"
+            "import os; print(os.listdir(os.path.dirname(sys.argv[2])))")
+    mount = f"mount -t tmpfs -o size=20k none {small}; head -c 2k /dev/zero > {small}/other"
+    done = subprocess.run([*unshared(mount), sys.executable, "-c", code, data, small / "cells.npy"],
+                          capture_output=True, text=True, timeout=120)
+    message, listing = done.stdout.splitlines()
+    assert "cells.npy can't be written: it needs 18,432 bytes" in message and listing == "['other']", done
+
+
+def test_the_cache_of_images_with_a_broken_link(data, tmp_path):
+    os.symlink("nowhere.png", data / "LIN_train" / "Alp14" / "z.png")
+    assert "z.png: can't be read (No such file" in refusal(data, cache=tmp_path / "cache.npy")
+    images = load(data, cache=tmp_path / "cache.npy", settings=SKIP)
+    assert images.skipped == 1 and len(images.pixels) == 24
+
+
+def test_a_pipe_in_place_of_a_manifest_is_not_waited_for(data):
+    os.mkfifo(data / "manifest.csv")
+    with guarded():
+        assert dataloader.read_manifest(load(data).files) == {}
+
+
+# ---------------------------------------------------------------------------------------------- copies
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("all_read", [False, True])
+def test_held_out_images_that_are_training_images(data, tmp_path, capsys, cache, all_read):
+    """Whatever the names of their files, in whatever class."""
+    for k in range(3):
+        shutil.copy(data / "LIN_train" / "Alp14" / f"cell00{k}.png", data / "LIN_test" / "Tea1" / f"other{k}.png")
+    training, held_out = (load(data, split=split, cache=cache and tmp_path / f"{split}.npy")
+                          for split in ("train", "test"))
+    dataloader.warn_of_copies(training, held_out, all_read)
+    those = "27 held-out images" if all_read else "the 27 held-out images that were read"
+    error = capsys.readouterr().err
+    assert error.startswith(f"warning: 3 of {those} are training images:") and error.count("\n") == 1
+    assert cache == isinstance(training.pixels, np.memmap)
+
+
+def test_images_that_occur_several_times(data, capsys):
+    """Each held-out image counts once, however often training has it."""
+    for folder in ("LIN_train", "LIN_test"):
+        for k in range(2):
+            shutil.copy(data / "LIN_train" / "Alp14" / "cell000.png", data / folder / "Tea1" / f"other{k}.png")
+    dataloader.warn_of_copies(load(data), load(data, split="test"))
+    assert capsys.readouterr().err.startswith("warning: 2 of 26 ")
+
+
+def test_no_copies(data, capsys):
+    dataloader.warn_of_copies(load(data), load(data, split="test"))
+    assert not capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------- batches

@@ -185,3 +185,20 @@ def test_unsuitable_held_out_images_are_reported_in_one_line(here, capsys, spoil
     assert train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "1"]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "no scores" in line]
     assert reason in line
+
+
+@pytest.mark.parametrize("most, those", [(512, "3 of 24 held-out images"),
+                                         (6, "1 of the 12 held-out images that were read")])
+def test_held_out_images_that_are_training_images(data, capsys, monkeypatch, most, those):
+    """Only those that are read anyway are compared; every second file of a class is, if six are the most."""
+    monkeypatch.setattr(monitor, "MAX_IMAGES", most)
+    monkeypatch.setattr(monitor, "MIN_IMAGES", 2)
+    for k, name in enumerate((1, 3, 4)):
+        shutil.copy(data / "LIN_train" / "Alp14" / f"cell00{k}.png", data / "LIN_test" / "Tea1" / f"cell00{name}.png")
+    assert monitor.load_held_out(data, (), dataloader.load(data)) is not None
+    assert capsys.readouterr().err.startswith(f"warning: {those} are training images: ")
+
+
+def test_masks_that_the_training_left_out_are_not_held_out(data, capsys):
+    shutil.copytree(data / "LIN_test" / "Alp14", data / "LIN_test" / "masks")
+    assert monitor.load_held_out(data, (), dataloader.load(data)).factors == ("Alp14", "Tea1")

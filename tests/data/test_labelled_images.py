@@ -1,5 +1,7 @@
 """Labelled images: idx files, digits, round cells, and montages of the flow cytometer."""
 
+import os
+import shutil
 import struct
 
 import numpy as np
@@ -10,7 +12,8 @@ from PIL import Image
 from biogans.core import dataloader
 from biogans.data import labelled_images
 from biogans.io.image_sets import ReadSettings
-from conftest import REAL_DATA
+from biogans.system.errors import InputError
+from conftest import REAL_DATA, guarded
 from public_files import run, write_idx, write_mnist
 
 
@@ -102,3 +105,32 @@ def test_damaged_montages_are_reported_in_one_line(tmp_path, capsys, damage):
     assert run("ifc", "--from", tmp_path / "montages", "-o", tmp_path / "data") == 2
     message = capsys.readouterr().err
     assert "G2/Ch" in message and "again" in message and message.count("\n") == 1 and not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name", ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"])
+def test_pipes_among_the_files_are_refused(mnist, name):
+    (mnist[0] / name).unlink()
+    os.mkfifo(mnist[0] / name)
+    with guarded(), pytest.raises(InputError, match=f"{name}: this is a named pipe"):
+        labelled_images.read_mnist(mnist[0])
+
+
+def test_files_that_a_link_shows_twice_are_refused(mnist):
+    for kind in ("images-idx3", "labels-idx1"):
+        os.symlink(f"t10k-{kind}-ubyte.gz", mnist[0] / f"train-{kind}-ubyte.gz")
+    with pytest.raises(InputError, match="which a link shows twice"):
+        labelled_images.read_mnist(mnist[0])
+
+
+@pytest.mark.parametrize("name", ["cell.png", "Ch3_0.tif"])
+def test_phases_of_the_flow_cytometer_that_are_pipes_or_links(tmp_path, name):
+    for phase in labelled_images.PHASES:
+        (tmp_path / phase).mkdir()
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / phase / "0.png")
+    os.mkfifo(tmp_path / "G2" / name)
+    with guarded(), pytest.raises(InputError, match=f"G2/{name}: this is a named pipe"):
+        labelled_images.read_cytometer(tmp_path)
+    shutil.rmtree(tmp_path / "G2")
+    os.symlink("G1", tmp_path / "G2")
+    with pytest.raises(InputError, match="G1 and .*G2 are one, which a link shows twice"):
+        labelled_images.read_cytometer(tmp_path)

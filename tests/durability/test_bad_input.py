@@ -1,6 +1,7 @@
 """Mistakes and bad files, given to the commands: one line with the mistake and the remedy, and status 2."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -304,3 +305,21 @@ def test_a_nan_keeps_the_last_checkpoint(workplace, monkeypatch, capsys):
     monkeypatch.chdir(workplace)
     assert train.main([*CONTINUE]) == 2 and "losses became nan" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in (workplace / "checkpoints").glob("*.h5")} == before and len(before) == 4
+
+
+@pytest.mark.parametrize("words", [("predict.py",), ("visualize.py",), ("evaluate", "-d", "data"), ("export",),
+                                   ("diversity", "-d", "data"), ("preprocess", "-o", "new"), ("cells", "-o", "new"),
+                                   ("import_torch",)])
+@pytest.mark.parametrize("name", ["pipe", "pipe.h5"])
+def test_a_pipe_is_no_input(data, run, tmp_path, words, name):
+    """Nothing is written to it, so whoever opens it waits for ever."""
+    os.mkfifo(tmp_path / name)
+    done = run(*words, "-i", name)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and name in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_a_pipe_or_device_among_the_images(data, run, make):
+    make(data / "LIN_train" / "Alp14" / "z.png")
+    done = run("train.py", *TRAIN, "-e", "1")
+    assert done.returncode == 2 and "z.png: this is a " in done.stderr and done.stderr.count("\n") == 1

@@ -1,6 +1,7 @@
 """biogans diversity from the command line: collapsed and copying generators, kinds of input, errors."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -103,3 +104,12 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
         assert diversity.main(list(map(str, arguments))) == 2
         message = capsys.readouterr().err
         assert message.count("\n") == 1 and words in message
+
+
+def test_held_out_images_that_are_training_images(here, tmp_path, capsys):
+    shutil.copytree(here / "data", tmp_path / "data")
+    for k in range(5):
+        shutil.copy(tmp_path / "data/bars_train/bars" / f"image{k:04d}.png", tmp_path / "data/bars_test/bars")
+    assert diversity.main(["-i", "learnt", "-d", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("warning: 5 of 100 held-out images are training images: ") and error.count("\n") == 1

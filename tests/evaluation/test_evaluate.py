@@ -427,3 +427,27 @@ def test_too_few_images(here, capsys):
 def test_the_help_has_examples_and_explains_the_fast_mode():
     text = evaluate.parser().format_help()
     assert "examples:" in text and "--combine --report" in text and "misses fine differences" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("words", [(), ("-i", PLAIN, STAR), ("-p", "Tea1")])
+def test_held_out_images_that_are_training_images(folder, here, capsys, words):
+    """One line, however many models are evaluated."""
+    (here / "data").unlink()
+    shutil.copytree(folder / "data", here / "data")
+    for k in range(3):
+        shutil.copy(here / "data" / "LIN_train" / "Tea1" / f"cell00{k}.png", here / "data" / "LIN_test" / "Tea1")
+    run("--split", "0", *words)
+    number = 16 if "-p" in words else 32
+    assert capsys.readouterr().err.count(f"warning: 3 of {number} held-out images are training images: ") == 1
+
+
+def test_masks_beside_the_factors_of_a_model(folder, here, capsys):
+    """The training was without them, so nothing asks about them, although no -p is given."""
+    (here / "data").unlink()
+    shutil.copytree(folder / "data", here / "data")
+    for split in ("LIN_train", "LIN_test"):
+        shutil.copytree(here / "data" / split / "Tea1", here / "data" / split / "masks")
+    assert run("--split", "0", "-i", STAR) == 0
+    assert run("--split", "0") == 2
+    assert "masks may hold masks or labels" in capsys.readouterr().err
+    assert run("--split", "0", "-p", "Alp14,Tea1") == 0

@@ -122,3 +122,14 @@ def key_frames():
     (train, ["-d", "data", "-m", "InfoGAN", "--categorical", "99,9"], "noise is left")])
 def test_mistakes_are_one_line(in_infogan_folder, capsys, command, arguments, problem):
     assert problem in refused(capsys, command, arguments)
+
+
+def test_a_training_reports_codes_without_information(tmp_path, infogan_folder, monkeypatch, capsys):
+    """Once, on standard error, with the remedy."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(codes, "SETTLED", 3)
+    monkeypatch.setattr(codes, "NOTHING", np.inf)
+    options = [str(infogan_folder / each) if each == "data" else each for each in INFO]
+    assert train.main([*options, "-e", "6"]) == 0
+    error = capsys.readouterr().err
+    assert error.count("the codes carry no information") == 1 and "warning: after 4 iterations" in error

@@ -9,8 +9,10 @@ import sys
 
 import pytest
 
+from biogans.system import files
 from biogans.system.errors import InputError
 from biogans.system.files import Lock, NoRoom, link, make_writable, remove_leftovers, replacing, shared_lock, write
+from private_mounts import unshared
 
 
 def test_the_new_content_replaces_the_old(tmp_path):
@@ -172,3 +174,45 @@ def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch, cap
     assert leftover.exists() and "no locks" in capsys.readouterr().err
     remove_leftovers(tmp_path, "DCGAN.GAN.1")
     assert not leftover.exists()
+
+
+# ---------------------------------------------------------------------------------------------- kinds of files
+
+def test_only_ordinary_files_are_opened(tmp_path):
+    (tmp_path / "file").write_text("content")
+    os.mkfifo(tmp_path / "pipe")
+    for name, target in (("link", "file"), ("linked_pipe", "pipe"), ("device", "/dev/zero"), ("broken", "nowhere")):
+        os.symlink(target, tmp_path / name)
+    for name in ("file", "link"):
+        files.require_regular(tmp_path / name)
+    for name, word in (("pipe", "a named pipe"), ("linked_pipe", "a named pipe"), ("device", "a device"),
+                       ("", "a folder"), ("broken", "No such file"), ("missing", "No such file")):
+        with pytest.raises(InputError, match=f"{name}: .*{word}.*: give another"):
+            files.require_regular(tmp_path / name, "give another")
+
+
+def test_one_file_under_two_names(tmp_path):
+    first, other = tmp_path / "first", tmp_path / "other"
+    for folder in (first, other):
+        folder.mkdir()
+        (folder / "a").write_text("the same content")
+    os.symlink(first, tmp_path / "link")
+    os.link(first / "a", tmp_path / "hard")
+    assert files.same_twice([first, other, first / "a", other / "a", tmp_path / "missing"]) is None
+    assert files.same_twice([other, first, tmp_path / "link"]) == (first, tmp_path / "link")
+    assert files.same_twice([other / "a", tmp_path / "hard", first / "a"]) == (tmp_path / "hard", first / "a")
+
+
+def test_reserved_bytes_are_there_or_refused(tmp_path):
+    """Where a disk is full, a file that is mapped into memory would end the process (SIGBUS)."""
+    path = tmp_path / "cells"
+    path.write_bytes(b"head")
+    files.reserve(path, 100_000)
+    assert path.stat().st_size == 100_000 and path.stat().st_blocks * 512 >= 100_000
+    code = ("import sys; from biogans.system.files import reserve\n"
+            "open(sys.argv[1], 'w').close()\n"
+            "try: reserve(sys.argv[1], 100_000)\n"
+            "except OSError as problem: print(problem.errno)")
+    done = subprocess.run([*unshared(f"mount -t tmpfs -o size=64k none {tmp_path}"), sys.executable, "-c", code, path],
+                          capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(errno.ENOSPC), done.stderr

@@ -21,6 +21,7 @@ from biogans.system.lattice import LABEL
 from biogans.video import frame_filters, preprocess, processing, videos
 from biogans.video.settings import image_settings
 from conftest import REAL_DATA, ROOT, SMALL
+from private_mounts import unshared
 
 
 class NoMeter:
@@ -246,3 +247,24 @@ def test_a_network_trains_on_the_crops(data, tmp_path, run):
     assert done.returncode == 0, done.stderr
     with Image.open(next((tmp_path / "images").glob("real_samples.*"))) as picture:
         assert np.asarray(picture)[LABEL:, 170:].max() > 200          # below the title, beside the names
+
+
+def test_no_worker_survives_a_killed_run(movies, tmp_path):
+    """The pipe of its standard output is closed when the last process has ended."""
+    command = [sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos", "-o", tmp_path / "data",
+               "--size", "32", "-j", "2", "--strength", "0.7"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("data/.work/videos.*.json")) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate(timeout=60)
+
+
+def test_without_shared_memory_threads_process_the_videos(movies, data, tmp_path):
+    (tmp_path / "empty").mkdir()
+    mount = f"mount --bind {tmp_path / 'empty'} /dev/shm; mount -o remount,ro,bind /dev/shm"
+    done = subprocess.run([*unshared(mount), sys.executable, ROOT / "bin/biogans", "preprocess", "-i",
+                           movies / "videos", "-o", tmp_path / "data", "--size", "32", "-j", "2"],
+                          capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "") and listing(tmp_path / "data") == listing(data)

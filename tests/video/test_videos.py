@@ -1,5 +1,7 @@
 """Reading videos of every kind, and damaged ones reported in one line."""
 
+import os
+
 import imageio.v2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 
 from biogans.system.errors import InputError
 from biogans.video import videos
+from conftest import guarded
 
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(0, 4000, (5, 32, 48)).astype(np.uint16)
@@ -170,3 +173,21 @@ def test_frames_of_other_formats_are_refused(tmp_path):
     for k in range(2):
         Image.fromarray(STACK[k].astype(np.uint8)).save(tmp_path / f"{k}.png", format="EPS")
     bad(tmp_path, "0.png: can't be read")
+
+
+@pytest.mark.parametrize("name", ["wild/z.tif", "wild/z.mp4", "wild/a.tif", "frames/1.tif", "frames/2.png"])
+def test_pipes_among_videos_and_frames_are_refused(tmp_path, name):
+    for path in ("wild/m.tif", "frames/0.tif", "frames/3.tif"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / path, STACK[0])
+    os.mkfifo(tmp_path / name)
+    with guarded(), pytest.raises(InputError, match=f"{name}: this is a named pipe"):
+        videos.find_videos(tmp_path)
+
+
+def test_a_pipe_in_place_of_videos_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.tif")
+    with guarded():
+        for read in (videos.find_videos, videos.open_video):
+            with pytest.raises(InputError, match="a.tif: this is a named pipe"):
+                read(tmp_path / "a.tif")

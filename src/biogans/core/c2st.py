@@ -124,14 +124,17 @@ class Real:
         return {name: split_images(of_factor(self.images, name), split, name) for name in self.factors}
 
 
-def load_real(dataroot: str, split: str, like: Metadata | None = None,
-              factors: Sequence[str] = ()) -> dataloader.Images:
+def load_real(dataroot: str, split: str, like: Metadata | None = None, factors: Sequence[str] = (),
+              known: Sequence[str] = ()) -> dataloader.Images:
     """Read the images of `-d dataroot -p factors` from the folders *_<split>, "train" or "test".
 
     like    settings.Metadata of a training, whose channels and intensities are read
+    known   factors that were chosen for another set, by default those of the training: without `factors`, folders of
+            masks are left out unless they are among them
     Raises InputError if the images can't be read, or differ in shape from those of the training.
     """
-    real = dataloader.load(dataroot, factors, split, like.read_settings if like else ReadSettings())
+    settings = like.read_settings if like else ReadSettings()
+    real = dataloader.load(dataroot, factors, split, settings, known=known or (like.network.factors if like else ()))
     there = real.pixels.shape[1:]
     here = (like.network.height, like.network.width, like.network.channels) if like else there
     if there != here:

@@ -19,6 +19,7 @@ from ..system.lazy import Network, Tensor, keras
 VARIANCE = 1 / 3                # of a number that is uniform in [-1, 1]
 LARGEST = 10.0                  # value of a continuous code that a user may set; beyond 1 a generator extrapolates
 LABELS_FORMAT = 1               # of the files of labels
+SETTLED, NOTHING = 1000, 0.1     # iterations after which codes should carry more than so many bits, or than this R2
 MOSTLY = 0.5                    # smallest share of images with one label for which a category is named after it
 
 
@@ -311,6 +312,21 @@ def diagnosis(recognizer: Network, codes: Sequence[Code], z: np.ndarray, generat
         else:
             result |= {f"{code.name} R2": known[code.name], f"{code.name} spread": float(answer.std())}
     return result
+
+
+def warnings(quantities: Mapping[str, float], iteration: int, picture_every: int) -> list[str]:
+    """A warning, in one line, if the first diagnosis after SETTLED iterations finds no information in any code.
+
+    quantities       the diagnosis after `iteration` iterations
+    picture_every    iterations from one diagnosis to the next
+    """
+    found = {name: value for name, value in quantities.items() if name.endswith((" bits", " R2"))}
+    earlier = (iteration - 1) // picture_every * picture_every
+    if iteration < SETTLED or earlier >= SETTLED or max(found.values()) > NOTHING:
+        return []
+    numbers = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+    return [f"warning: after {iteration:,} iterations the codes carry no information ({numbers}): the images do not "
+            f"depend on them: start again with --preset infogan, or with another seed (-s)"]
 
 
 def _entropy(probabilities):

@@ -1,11 +1,13 @@
 """The images that `-d` and `-p` select: decoded once, and reproducible batches of them."""
 
+import collections
 import csv
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import numpy as np
 from ..io import folders, image_sets
 from ..io.image_sets import AS_STATED, ReadSettings
 from ..system.errors import InputError
-from ..system.files import replacing
+from ..system.files import check_room, replacing, reserve
 from ..system.progress import reading, tell_once
 from .models import Architecture
 
@@ -52,19 +54,20 @@ class Images:
 
 
 def load(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train",
-         settings: ReadSettings = AS_STATED, cache: str | Path | None = None) -> Images:
+         settings: ReadSettings = AS_STATED, cache: str | Path | None = None, known: Sequence[str] = ()) -> Images:
     """Decode all images that `-d dataroot -p factors` selects.
 
     split             "train" or "test": read the folders *_train or *_test
     settings, cache   see `decode`; held-out images are scaled like the training images, which are read first for it
+    known             see folders.find
 
     Raises InputError if a folder or its images are missing, if a factor is unknown, and as `decode` does.
     """
-    found = folders.find(dataroot, factors, split)
+    found = folders.find(dataroot, factors, split, known)
     images = decode(found, settings, cache, f"reading {split} images")
     if split == "train" or settings.intensities or not images.settings.intensities:
         return images
-    training = folders.find(dataroot, factors, "train")
+    training = folders.find(dataroot, factors, "train", known)
     return images if training == found else decode(found, decode(training, settings).settings, cache)
 
 
@@ -94,6 +97,27 @@ def decode(found: folders.Found, settings: ReadSettings = AS_STATED, cache: str 
                   skipped=blocks.skipped, files=tuple(paths[k] for k in kept))
 
 
+def warn_of_copies(training: Images, held_out: Images, all_read: bool = True) -> None:
+    """Warn, in one line, if held-out images are training images, so that measures with them mean nothing.
+
+    all_read    whether `held_out` has all of the held-out images
+    Images are the same if their pixels are, whatever the names of their files.
+    """
+    numbers = collections.Counter(_digests(held_out.pixels))
+    copies = sum(numbers.pop(digest, 0) for digest in _digests(training.pixels))
+    if copies:
+        those = f"the {len(held_out.pixels)} held-out images that were read" if not all_read else (
+            f"{len(held_out.pixels)} held-out images")
+        print(f"warning: {copies} of {those} are training images: measures with them mean nothing: keep each image in "
+              f"only one of the folders *_train and *_test", file=sys.stderr)
+
+
+def _digests(pixels: np.ndarray) -> Iterator[bytes]:
+    """A digest of each of the images; one at a time is copied into memory."""
+    for image in np.asarray(pixels):
+        yield hashlib.sha256(image.tobytes()).digest()
+
+
 def read_manifest(files: Sequence[Path]) -> dict[str, np.ndarray]:
     """{quantity: values (images,)} that the manifest.csv beside the class folders has for all `files`; {} without one.
 
@@ -101,6 +125,8 @@ def read_manifest(files: Sequence[Path]) -> dict[str, np.ndarray]:
     """
     tables: dict[Path, dict] = {}
     for root in {path.parent.parent for path in files}:
+        if not (root / "manifest.csv").is_file():
+            return {}
         try:
             with open(root / "manifest.csv", newline="") as file:
                 tables |= {root / row["file"]: row for row in csv.DictReader(file) if row.get("file")}
@@ -124,8 +150,7 @@ def _cached(cache, blocks):
         raise InputError(f"--cache {cache}: give the name of a file that ends in .npy")
     digest = hashlib.sha256(repr(blocks.settings).encode())
     for path in blocks.paths:
-        status = path.stat()
-        digest.update(repr((str(path), status.st_size, status.st_mtime_ns)).encode())
+        digest.update(repr((str(path), *image_sets.size_and_date(path))).encode())
     key = digest.hexdigest()
     note = cache.with_name(cache.name + ".json")
     if stored := _stored(cache, note, key, blocks):
@@ -133,7 +158,10 @@ def _cached(cache, blocks):
     note.unlink(missing_ok=True)
     with replacing(cache) as temporary:
         def allocate(shape, dtype):
-            return np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+            check_room(cache, math.prod(shape) * np.dtype(dtype).itemsize)
+            mapped = np.lib.format.open_memmap(temporary, "w+", dtype, shape)
+            reserve(temporary, mapped.offset + mapped.nbytes)
+            return mapped
         gathered = image_sets.gather(blocks, blocks, allocate)
         gathered.pixels.flush()
     known = {"key": key, "kept": gathered.kept.tolist(), "settings": gathered.settings.to_json(),
@@ -145,6 +173,8 @@ def _cached(cache, blocks):
 
 def _stored(cache, note, key, blocks):
     """The Gathered images of a cache with this key, or None if it is missing, damaged or has another key."""
+    if not (note.is_file() and cache.is_file()):
+        return None
     try:
         known = json.loads(note.read_text())
         pixels = np.load(cache, mmap_mode="r", allow_pickle=False)

@@ -133,10 +133,12 @@ class Monitor:
 def load_held_out(dataroot: str, factors: Sequence[str], images: dataloader.Images) -> dataloader.Images | None:
     """Read the *_test folders that belong to the training `images`, at most MAX_IMAGES of each factor.
 
-    Returns None, and prints the reason, if there are none or they do not match the training images.
+    Returns None, and prints the reason, if there are none or they do not match the training images. Warns if some of
+    them are training images.
     """
     try:
-        found = folders.thinned(folders.find(dataroot, factors, "test"), MAX_IMAGES)
+        everything = folders.find(dataroot, factors, "test", images.factors)
+        found = folders.thinned(everything, MAX_IMAGES)
         held_out = dataloader.decode(found, images.settings, title="reading test images")
         if {*held_out.files} & {*images.files}:
             raise InputError("there is no folder *_test beside *_train")
@@ -148,6 +150,7 @@ def load_held_out(dataroot: str, factors: Sequence[str], images: dataloader.Imag
     except InputError as problem:
         print(f"no scores on held-out images: {problem}")
         return None
+    dataloader.warn_of_copies(images, held_out, all_read=found == everything)
     return held_out
 
 

@@ -21,7 +21,7 @@ from ..system import arguments, launch
 from ..system.arguments import rare
 from ..system.errors import InputError
 from ..system.outline import measure_outline
-from . import c2st, codes, options as command_line, settings, trained
+from . import c2st, codes, dataloader, options as command_line, settings, trained
 from .dataloader import Images
 from .models import NetworkSpec
 from .trained import IMAGES, TrainedGenerator
@@ -104,6 +104,7 @@ def predict(options: argparse.Namespace) -> None:
     held_out = c2st.load_real(options.data, "test", generator.metadata, generator.spec.factors)
     seed = write_cells(options, generator, channels)
     training = c2st.load_real(options.data, "train", generator.metadata, generator.spec.factors)
+    dataloader.warn_of_copies(training, held_out)
     evaluate(c2st.Generated(generator), held_out, training, seed)
 
 

@@ -211,7 +211,9 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
                 if picture_is_due:
                     log.picture(done, draw_samples(IMAGES / f"fake_samples.{paths.name}.{done}.png", engine, palette))
                     if engine.recognizer:
-                        log.codes(done, diagnose(engine, run.images))
+                        quantities = diagnose(engine, run.images)
+                        log.codes(done, quantities)
+                        progress.warn(codes.warnings(quantities, done, schedule.picture_every))
             save_is_due = (time.monotonic() - last_save > 60 * schedule.save_minutes
                            or schedule.save_every and done % schedule.save_every == 0)
             if save_is_due or stopping or done == schedule.iterations:

@@ -169,7 +169,8 @@ def find(name: str | Path, folder: str | Path = ".") -> Path:
         if others and not sized:
             say(f"{path}: no such file: using {others[0].name}, which is included with BioGANs")
             return others[0]
-    problem = "this is a folder" if path.is_dir() else "no such file"
+    problem = ("this is a folder" if path.is_dir() else "this is a pipe or a device" if path.exists() else
+               "no such file")
     raise InputError(f"{path}: {problem}: {_advice(path, Path(folder))}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..io.image_files import read_image
 from ..system.errors import InputError
+from ..system.files import require_regular, same_twice
 from ..system.pixels import unit_to_bytes
 from . import round_cells
 from .data_folder import LabelledImages
@@ -37,6 +38,7 @@ def read_mnist(folder):
     if not pairs:
         raise InputError(f"{folder}: no files *images-idx3-ubyte or *images-idx3-ubyte.gz in this folder: give the "
                          f"folder of these files with --from")
+    require_once(path for path, _ in pairs)
     images = [read_idx(path, 3) for path, _ in pairs]
     labels = [read_idx(path, 1) for _, path in pairs]
     for (path, _), some, theirs in zip(pairs, images, labels):
@@ -53,6 +55,8 @@ def read_idx(path, dimensions):
     The format (LeCun et al., page of MNIST): 0, 0, the type (8: uint8), the number of dimensions, each dimension as 4
     bytes with the highest first, then the values.
     """
+    if path.exists():
+        require_regular(path, "download it again")
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             zeros, kind, found, *shape = struct.unpack(f">HBB{dimensions}I", file.read(4 + 4 * dimensions))
@@ -77,6 +81,7 @@ def read_cytometer(folder):
     """
     folder = Path(folder)
     root = folder / "images" if (folder / "images").is_dir() else folder
+    require_once(root / phase for phase in PHASES)
     images = {phase: _read_phase(root / phase) for phase in PHASES}
     some = [image for cells in images.values() for image in cells]
     if {image.shape[1:] for image in some} != {(TILE, TILE, len(RANGES))}:
@@ -89,6 +94,8 @@ def read_cytometer(folder):
 def _read_phase(folder):
     """[uint8 (n, 40, 40, 3), …] of one phase: from a montage of each channel, or from PNG files."""
     montages = [sorted(folder.glob(f"{channel}_*.tif")) for channel in RANGES]
+    for path in [*sum(montages, []), *folder.glob("*.png")]:
+        require_regular(path, "download it again")
     if all(montages):
         return [cut_montages(*paths) for paths in zip(*montages)]
     files = sorted(folder.glob("*.png"))
@@ -96,6 +103,13 @@ def _read_phase(folder):
         raise InputError(f"{folder}: no montages Ch3_*.tif, Ch4_*.tif, Ch6_*.tif and no PNG files in this folder: give "
                          f"the folder of all phases with --from")
     return [read_image(path, "download it again").frames for path in files]
+
+
+def require_once(paths):
+    """Raise InputError if two of these files or folders are one."""
+    if twice := same_twice(paths):
+        raise InputError(f"{twice[0]} and {twice[1]} are one, which a link shows twice: remove the link, or "
+                         f"download them again")
 
 
 def cut_montages(*paths):

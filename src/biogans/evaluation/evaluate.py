@@ -119,6 +119,7 @@ def compute_splits(options, folder):
     numbers = range(options.splits or (c2st.FAST_SPLITS if options.fast else c2st.SPLITS))
     splits = [c2st.Split(options.seed, number)
               for number in (numbers if options.split is None else [options.split])]
+    warned = False
     for row in load_rows(options, folder):
         c2st.check_numbers(row.held_out)
         identity = describe_row(row, critic, options.seed)
@@ -126,6 +127,9 @@ def compute_splits(options, folder):
         missing = {split: path for split, path in paths.items() if not is_done(path, identity)}
         for path in sorted(folder.glob("*.split*.json")) if missing else []:
             results.require_comparable(folder, results.read_result(path), identity)
+        if missing and row.source and not warned:           # real images are compared when they are read
+            dataloader.warn_of_copies(*row.classifier_images)
+            warned = True
         stages.write_samples(folder / f"{row.file_name}{results.STRIP}", row, options.seed)
         classifier = find_classifier(folder, *row.classifier_images) if missing and row.classifier_images else None
         for number, (split, path) in enumerate(missing.items(), 1):
@@ -224,6 +228,7 @@ def evaluate_codes(options, folder):
     if not spec.codes:
         raise InputError(f"{generator.path} has no codes: only InfoGAN has them")
     training, held_out = (c2st.load_real(options.data, split, metadata) for split in ("train", "test"))
+    dataloader.warn_of_copies(training, held_out)
     answers = codes.read_codes(trained.load_recognizer(generator.path), pixels.to_signed(held_out.pixels), spec.codes)
     found = clusters.compare_codes(answers, spec.codes, training, held_out, dataloader.read_manifest(held_out.files))
     name = options.name or rows.default_name(generator)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import c2st
+from ..core import c2st, dataloader
 from ..system.errors import InputError
 from ..system.pixels import signed_to_bytes, to_unit
 from . import joint, outlines, results, scoring
@@ -103,7 +103,7 @@ class RealRow:
         """Images of all factors, also those that were not asked for: one classifier serves all rows of a table."""
         if not self.chosen:
             return self.training, self.held_out
-        return tuple(c2st.load_real(self.dataroot, split) for split in ("train", "test"))
+        return tuple(c2st.load_real(self.dataroot, split, known=self.training.factors) for split in ("train", "test"))
 
     @functools.cached_property
     def true_outlines(self):
@@ -199,10 +199,14 @@ def describe_source(generator):
 
 
 def check_held_out(dataroot, training, held_out):
-    """Raise InputError if training and held-out images are the same, for lack of folders *_train and *_test."""
+    """Raise InputError if training and held-out images are the same, for lack of folders *_train and *_test.
+
+    Warns if some of them are.
+    """
     if training.fingerprint == held_out.fingerprint:
         raise InputError(f"{dataroot} has no folders *_train and *_test, and training images can't serve as held-out "
                          f"images: give -d the folder that holds both")
+    dataloader.warn_of_copies(training, held_out)
 
 
 def find_joint_cells(dataroot, file=None, names=None):

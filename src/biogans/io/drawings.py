@@ -124,11 +124,13 @@ def _plain(value):
 
 def _about_folder(folder):
     """What a folder is that holds no generated cells, and what to give instead."""
+    from .folders import split_of
+
     if read_note(folder.parent) is not None:
         return (f"{folder}: this folder has one factor of generated cells: give the folder around it, {folder.parent}, "
                 f"for all factors of a cell, or one image in it")
     files = [path for path in itertools.islice(folder.iterdir(), MOST_ENTRIES) if not path.name.startswith(".")]
-    is_data = any(path.is_dir() and path.name.endswith(("_train", "_test")) for path in files)
+    is_data = any(path.is_dir() and split_of(path) for path in files)
     stack = min((path for path in files if path.suffix == ".h5" and _network_named(path.name) is None), default=None)
     image = min((path for path in files if path.suffix.lower() in SUFFIXES), default=None)
     if not is_data and (found := stack or image):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..system.errors import InputError
+from ..system.files import require_regular
 from . import containers, pictures, tiffs
 from .planes import ImageFile
 
@@ -48,6 +49,7 @@ def open_image(path: Path, axes: str = "", as_frames: bool = False) -> ImageFile
     """
     if path.suffix.lower() in CONTAINERS:
         return containers.open_container(path, axes)
+    require_regular(path, REMEDY)
     with open(path, "rb") as file:
         start = file.read(4)
     if not start:

@@ -4,7 +4,6 @@ import collections
 import concurrent.futures.process
 import dataclasses
 import functools
-import multiprocessing
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..system.errors import InputError
+from ..system.processes import process_pool
 from ..system.progress import reading
 from . import image_files
 from .image_files import MOST_CHANNELS
@@ -98,7 +98,7 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Block]:
         first, self.skipped = None, 0
-        step = min(self.most_files, max(1, self.bytes_per_block // (1 + self.paths[0].stat().st_size)))
+        step = min(self.most_files, max(1, self.bytes_per_block // (1 + size_and_date(self.paths[0])[0])))
         starts = range(0, len(self.paths), step)
         with readers() as pool:
             results = self._read(pool, [self.paths[start:start + step] for start in starts])
@@ -148,12 +148,13 @@ def readers() -> concurrent.futures.Executor:
     """An executor with at least four workers, which hide the latency of network disks.
 
     They are processes, because Pillow holds Python's global lock while it decodes and threads slow one another down. A
-    process that runs the threads of TensorFlow or JAX can't be forked safely; there, the workers are threads.
+    process that runs the threads of TensorFlow or JAX can't be forked safely; there, the workers are threads, as they
+    are where the system has no room for what connects processes.
     """
     if sys.platform != "linux" or {"tensorflow", "jax"} & sys.modules.keys():
         return concurrent.futures.ThreadPoolExecutor(4)
     workers = min(8, max(4, len(os.sched_getaffinity(0))))
-    return concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _ignore_interrupts)
+    return process_pool(workers, "fork", _ignore_interrupts)
 
 
 def _ignore_interrupts():
@@ -169,6 +170,15 @@ def _check_alike(path, frames, first_path, first):
         raise InputError(f"{path} has {kinds[0]}, but {first_path} has {kinds[1]}: all images must be alike")
     if frames.dtype != first.dtype:
         raise InputError(f"{path} is {frames.dtype}, but {first_path} is {first.dtype}: all images must be alike")
+
+
+def size_and_date(path: Path) -> tuple[int, int]:
+    """Bytes and time of the last change of a file; (0, 0) if it can't be read, which its reader reports."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_block(paths, settings):

@@ -58,6 +58,7 @@ def pseudotime(options):
     candidates = candidate_codes(generator, options)
     fixed = codes.parse_codes(options.code, spec.codes)
     training, held_out = (c2st.load_real(options.data, split, generator.metadata) for split in ("train", "test"))
+    dataloader.warn_of_copies(training, held_out)
     recognizer = trained.load_recognizer(generator.path)
     of_training, of_held_out = (codes.read_codes(recognizer, to_signed(images.pixels), spec.codes)
                                 for images in (training, held_out))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core import c2st, codes, figures, options as command_line, trained
+from ..core import c2st, codes, dataloader, figures, options as command_line, trained
 from ..evaluation import rows
 from ..system import arguments, launch
 from ..system.errors import InputError
@@ -81,6 +81,7 @@ def reconstruct(options):
         raise InputError("-i names one file twice: give each generator once")
     methods = search_methods(names, options)
     held_out, training = (load_shared(generators, options.data, split) for split in ("test", "train"))
+    dataloader.warn_of_copies(training, held_out)
     targets = balanced_sample(held_out, options.number, options.polarity_factors, options.seed)
     nearest, distances = nearest_neighbours(targets, training)
     found = {}

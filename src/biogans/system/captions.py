@@ -65,6 +65,8 @@ def which_cells(first: int, count: int, number: int) -> str:
 
 def read_note(folder: Path) -> dict[str, Any] | None:
     """The attributes of the generated images in a folder that predict.py --format png wrote; None for other folders."""
+    if not (folder / NOTE).is_file():
+        return None
     try:
         with open(folder / NOTE, encoding="utf-8") as file:
             attributes = json.loads(file.read(MOST_CHARACTERS))
@@ -125,6 +127,8 @@ def _origin_of_folders(path):
 
 def _first_words(path):
     """The name with which a SOURCE.txt of biogans get_data begins, such as "LIN at 48x80 pixels"; "" without one."""
+    if not path.is_file():
+        return ""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return brief(re.split(r" \(|: ", file.readline(1000))[0], 80)

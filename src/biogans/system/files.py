@@ -7,9 +7,10 @@ import fcntl
 import os
 import shutil
 import socket
+import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,33 @@ from .errors import InputError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)      # NFS without its lock service, Lustre without -o flock
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+         stat.S_IFBLK: "a device"}
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK)
+
+
+def require_regular(path: str | Path, remedy: str = "replace or remove it") -> None:
+    """Raise InputError, with this remedy, unless `path` is a file, or a link to one: to open a pipe can block for ever.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as problem:
+        raise InputError(f"{path}: can't be read ({problem.strerror}): {remedy}") from None
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: this is {KINDS.get(stat.S_IFMT(mode), 'something else')}, not an ordinary file: "
+                         f"{remedy}")
+
+
+def same_twice(paths: Iterable[Path]) -> tuple[Path, Path] | None:
+    """Two of these paths that lead to one file or folder, through links; None if there are no such ones."""
+    seen: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            other = seen.setdefault((status.st_dev, status.st_ino), path)
+            if other is not path:
+                return other, path
+    return None
 
 
 class NoRoom(InputError):
@@ -93,6 +120,19 @@ def check_room(path: str | Path, size: int) -> None:
     """Raise NoRoom if the disk of the folder of `path` has fewer than `size` bytes left."""
     if size > _free(path):
         raise NoRoom(_no_room(path, size, errno.ENOSPC))
+
+
+def reserve(path: str | Path, size: int) -> None:
+    """Give the file `path` so many bytes of its disk. Raises OSError if they are not there.
+
+    A file that is mapped into memory needs them: where a full disk lacks them, writing to that memory ends the process.
+    """
+    with open(path, "rb+") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:                           # macOS
+            for start in range(0, size, 1 << 20):
+                file.write(bytes(min(1 << 20, size - start)))
 
 
 def _free(path):

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import seal
 from .errors import InputError
-from .files import write
+from .files import require_regular, write
 from .lazy import Variable
 
 MOST_CHARACTERS = 1 << 20       # in the attribute `biogans`
@@ -46,10 +46,13 @@ class Corrupt(ValueError):
 def opened(path: str | Path) -> Iterator[Any]:
     """Verify the bytes of the HDF5 file `path`, then yield it, open for reading (h5py.File).
 
-    Raises Corrupt if its bytes are not safe to read; reading a damaged file can raise any of UNREADABLE.
+    Raises Corrupt if its bytes are not safe to read, and InputError if it is a pipe or a device; reading a damaged file
+    can raise any of UNREADABLE.
     """
     import h5py
 
+    if os.path.exists(path):
+        require_regular(path, "give an HDF5 file")
     if problem := seal.find_corruption(path):
         raise Corrupt(problem)
     with h5py.File(path, "r", locking=False) as file:

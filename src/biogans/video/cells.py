@@ -9,6 +9,7 @@ import numpy as np
 from ..io.image_files import SUFFIXES
 from ..system import arguments, launch
 from ..system.errors import InputError
+from ..system.files import require_regular
 from ..system.pixels import unit_to_bytes
 from ..system.progress import reading
 from . import videos
@@ -54,14 +55,21 @@ class FoundCell(NamedTuple):
 # ---------------------------------------------------------------------------------------------- fields
 
 def find_fields(folder):
-    """{class: files} of a folder of images, or of one with a folder of images for each class. Raises InputError."""
+    """{class: files} of a folder of images, or of one with a folder of images for each class. Raises InputError.
+
+    A class has the name of its folder, also if that is a link.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: give the folder of your fields with -i")
     images = {path: sorted(file for file in path.iterdir()
                            if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
               for path in (folder, *sorted(folder.iterdir())) if path.is_dir() and not path.name.startswith(".")}
-    found = {path.resolve().name: files for path, files in images.items() if files}
+    found: dict[str, list[Path]] = {}
+    for path, files in images.items():
+        for file in files:
+            require_regular(file)
+            found.setdefault((folder.resolve() if path == folder else path).name, []).append(file)
     if not found:
         raise InputError(f"{folder}: no images in this folder: expected {', '.join(SUFFIXES)} files")
     return found

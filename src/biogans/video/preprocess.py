@@ -13,6 +13,7 @@ import numpy as np
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import Lock
+from ..system.processes import process_pool
 from ..system.progress import reading
 from . import contact_sheet, crops, processing, records, videos
 from .frame_filters import THRESHOLDS
@@ -161,13 +162,12 @@ def _check_sizes(settings):
 
 
 def process_all(sources, settings, folder, jobs):
-    """Process videos in parallel, `jobs` or as many as there are cores at a time, each in a process of its own."""
+    """Process videos in parallel, `jobs` or as many as there are cores at a time, in processes if that is possible."""
     if not sources:
         return
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     jobs = min(len(sources), jobs or len(os.sched_getaffinity(0)))
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, context, _set_up_process) as pool:
+    with process_pool(jobs, "fork" if sys.platform == "linux" else "spawn", _set_up_process) as pool:
         try:
             running = [pool.submit(process_video, source, settings, folder) for source in sources]
             done = concurrent.futures.as_completed(running)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..system.errors import InputError
+from ..system.files import same_twice
 from .videos import name_of
 
 
@@ -21,8 +22,11 @@ def hold_out(found, fraction, seed):
     """Assign {class: paths} to training and testing: a list of Sources.
 
     In each class, `fraction` of the sources and at least one are held out, chosen as a function of the seed and their
-    names; the only source of a class is for training. Raises InputError if two sources of a class have the same name.
+    names; the only source of a class is for training. Raises InputError if two sources of a class have the same name,
+    or if links show one source twice, which would be in training and test at once.
     """
+    if twice := same_twice(path for paths in found.values() for path in paths):
+        raise InputError(f"{twice[0]} and {twice[1]} are one, which a link shows twice: remove the link")
     sources = []
     for factor, paths in found.items():
         names = [name_of(path) for path in paths]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..io.image_files import CONTAINERS, SUFFIXES, TIFFS, as_numbers, decoding, open_image, read_frame
 from ..system.errors import InputError
+from ..system.files import require_regular
 
 STACKS = TIFFS + CONTAINERS
 MOVIES = (".avi", ".mp4", ".mov", ".mkv")
@@ -32,6 +33,8 @@ def find_videos(folder):
     folder = Path(folder)
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder: give the folder of your videos with -i")
+    if not folder.is_dir():
+        require_regular(folder, "give the folder of your videos with -i")
     if folder.is_file() or _is_frames(folder):
         return {folder.resolve().parent.name: [folder]}
     if videos := _videos(folder):
@@ -49,8 +52,15 @@ def name_of(path):
 
 
 def _entries(folder):
-    """Entries of a folder in natural order (frame 2 before frame 10), without hidden ones."""
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+    """Entries of a folder in natural order (frame 2 before frame 10), without hidden ones.
+
+    Raises InputError if one has the name of an image or video but can't be read as a file or folder.
+    """
+    found = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+    for path in found:
+        if path.suffix.lower() in SUFFIXES + MOVIES and not path.is_dir():
+            require_regular(path)
+    return found
 
 
 def _natural(path):
@@ -87,8 +97,12 @@ def open_video(path, channels=(), axes="", depth="max"):
     channels   channels to read, counted from 1; by default the first one, or the mean of the colours of a picture
     axes       axes of a TIFF, slowest first, such as YXT, if the file states them wrongly
     depth      one of DEPTH
+
+    Raises InputError.
     """
     is_folder = path.is_dir() and path.suffix.lower() not in CONTAINERS
+    if not path.is_dir():
+        require_regular(path)
     kind = Folder if is_folder else Movie if path.suffix.lower() in MOVIES else Stack
     return kind(path, channels, axes, depth)
 
