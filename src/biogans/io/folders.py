@@ -17,7 +17,7 @@ def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
 
     dataroot   the folder that contains *_train and *_test, or one of these, or the folder of one factor
     split      "train" or "test"
-    Raises InputError if a folder or its images are missing, or if a factor is unknown.
+    Raises InputError if a folder or its images are missing, if a factor is unknown, or if its name is not UTF-8.
     """
     root = Path(dataroot)
     if root.is_file():
@@ -32,11 +32,21 @@ def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
             raise InputError(f"{root}: no images here: expected folders of {', '.join(SUFFIXES)} files, "
                              f"one per factor")
         folders = {Path(os.path.abspath(root)).name: files}
+    _check_names(folders)
     for factor in factors:
         if factor not in folders:
             raise InputError(f"{root}: no polarity factor {factor}: {did_you_mean(factor, folders)}it has "
                              f"{', '.join(folders)}")
     return {name: files for name, files in folders.items() if not factors or name in factors}
+
+
+def _check_names(folders):
+    """Raise InputError if the name of a folder can't be stored in a file."""
+    for name in folders:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{name}: the name of this folder of images is not UTF-8: rename it") from None
 
 
 def _split_folder(root, split):
