@@ -22,7 +22,8 @@ PREPARED = "from biogans.system import surroundings; surroundings.prepare_proces
 def start(words, folder, shell="", **environment):
     """Run a command in `folder` as a shell starts it; `shell` follows the words, such as ">&-"."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LC_", "LANG"))}
+    plain = {name: value for name, value in os.environ.items()
+             if name == "PYTHONDONTWRITEBYTECODE" or not name.startswith(("PYTHON", "LC_", "LANG"))}
     return subprocess.run(["bash", "-c", f'"$@" {shell}', "bash", *map(str, words)], cwd=folder, text=True,
                           capture_output=True, timeout=120, encoding="utf-8", errors="backslashreplace",
                           env=plain | {"PATH": path, "DISPLAY": "", "WAYLAND_DISPLAY": ""} | environment)

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
+from . import surroundings
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 READER_GONE = 128 + signal.SIGPIPE      # exit status if nobody reads the output any more, as of `yes | head`
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -40,7 +42,7 @@ def _restart(python, module):
     """Restart with another Python, or other options; `module` are the words that start this package as a program."""
     script = module if Path(sys.argv[0]).name == "__main__.py" else sys.argv[:1]
     environment = {name: value for name, value in os.environ.items()
-                   if not name.startswith("PYTHON") or name == "PYTHONPATH" and "-I" not in python}
+                   if not surroundings.changes_python(name) or name == "PYTHONPATH" and "-I" not in python}
     os.execve(python[0], python + ["-X", "utf8"] + script + sys.argv[1:], environment)
 
 
@@ -75,9 +77,11 @@ def run(command: Callable[[Any], Any], options: Any) -> int:
     2; an interrupt before there is anything to save becomes status 130; output into a pipe whose reader has left, as in
     `| head -1`, becomes status 141, without a traceback.
     """
+    status = 0
     try:
         try:
-            return _status(command, options)
+            status = _status(command, options)
+            return status
         finally:
             sys.stdout.flush()      # a short output, or that of -h, meets the closed pipe only here
     except BrokenPipeError:
@@ -89,7 +93,7 @@ def run(command: Callable[[Any], Any], options: Any) -> int:
         if problem.errno not in _DISK_PROBLEMS:
             raise
         _discard_output(sys.stdout.fileno())
-        return _report_disk_problem(problem, "the output")
+        return status or _report_disk_problem(problem, "the output")
 
 
 def _status(command, options):

@@ -31,6 +31,11 @@ def prepare_process() -> None:
     _ignore_settings()
 
 
+def changes_python(variable: str) -> bool:
+    """Whether a variable changes how Python runs. One that keeps folders out of BG_SRC does not count."""
+    return variable.startswith("PYTHON") and variable != "PYTHONDONTWRITEBYTECODE"
+
+
 def _open_standard_streams():
     """Open closed streams on the null device, and show control characters of names as text.
 
@@ -73,7 +78,7 @@ def _prefer_installed_libraries():
     processes search in the same order.
     """
     if sys.flags.ignore_environment:
-        for name in [name for name in os.environ if name.startswith("PYTHON")]:
+        for name in filter(changes_python, list(os.environ)):
             del os.environ[name]
         return
     paths = os.environ["PYTHONPATH"].split(os.pathsep) if os.environ.get("PYTHONPATH") else []
