@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn, Optional, Sequence
 
-from .system import launch
+from .system import launch, surroundings
 
 GROUPS = {
     "train and generate": {
@@ -54,6 +54,11 @@ def main() -> None:
     """Run `biogans COMMAND …`, or list all commands if none is given."""
     words = sys.argv[1:]
     name = words[0].replace("-", "_") if words else "help"
+    if name in COMMANDS:
+        run(name, words[1:])
+    if name == "complete":
+        launch.use_installed_python()
+    surroundings.prepare_process()
     if name in ("help", "_h", "__help"):
         sys.exit(launch.run(lambda _: print(overview()), None))
     elif name in ("version", "__version"):
@@ -61,12 +66,9 @@ def main() -> None:
 
         sys.exit(launch.run(lambda _: print("biogans " + __version__), None))
     elif name == "complete":
-        launch.use_installed_python()
         from .completion import complete
 
         complete(words[1:], list(COMMANDS), load)
-    elif name in COMMANDS:
-        run(name, words[1:])
     else:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = "did you mean biogans {}?".format(near[0]) if near else "`biogans` lists the commands"
@@ -82,6 +84,7 @@ def run(name: str, arguments: Optional[Sequence[str]] = None) -> NoReturn:
     if name == "train":
         launch.hold_stop_signals()
     launch.use_installed_python()
+    surroundings.prepare_process()
     if sys.version_info < (3, 11):
         sys.exit(launch.fail("{} is older than Python 3.11: run 'make' in the BioGANs folder".format(sys.executable)))
     sys.dont_write_bytecode = True          # `cp $BG_SRC/* .` fails on folders

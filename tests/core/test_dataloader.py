@@ -539,3 +539,26 @@ def test_a_tiff_that_claims_far_more_than_it_holds(tmp_path):
     tifffile.imwrite(path, (page for _ in range(1200)), shape=(1200, 512, 512), dtype=np.uint8, compression="zlib",
                      photometric="minisblack")
     assert "far more than the file has" in refusal(tmp_path / "cells")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_manifest_gives_quantities(data, encoding):
+    """Also as spreadsheets save it."""
+    (data / "LIN_train/manifest.csv").write_text(
+        "file,é\n" + "".join(f"Alp14/cell{k:03d}.png,{k}\n" for k in range(12)), encoding=encoding)
+    found = dataloader.read_manifest(dataloader.load(data, ["Alp14"]).files)
+    assert {name: values.tolist() for name, values in found.items()} == {"é": [*range(12)]}
+
+
+@pytest.mark.parametrize("content", ["file,\xe9\nAlp14/cell000.png,1\n".encode("latin-1"), b"file\n" + b"x" * 200_000])
+def test_a_manifest_that_is_no_table_is_refused(data, content):
+    (data / "LIN_train/manifest.csv").write_bytes(content)
+    with pytest.raises(InputError, match="manifest.csv: not a table in UTF-8 .*: save it as CSV UTF-8"):
+        dataloader.read_manifest(dataloader.load(data, ["Alp14"]).files)
+
+
+def test_a_factor_whose_name_is_not_utf8_is_refused(data):
+    """Before a training, not when its name is first stored."""
+    (data / "LIN_train/Alp14").rename(data / "LIN_train/n\udcff")
+    with pytest.raises(InputError, match="not UTF-8: rename it"):
+        dataloader.load(data)

@@ -121,17 +121,20 @@ def _digests(pixels: np.ndarray) -> Iterator[bytes]:
 def read_manifest(files: Sequence[Path]) -> dict[str, np.ndarray]:
     """{quantity: values (images,)} that the manifest.csv beside the class folders has for all `files`; {} without one.
 
-    A quantity is a column with a finite number for each of the files.
+    A quantity is a column with a finite number for each of the files. Raises InputError if a table is not CSV in UTF-8.
     """
     tables: dict[Path, dict] = {}
     for root in {path.parent.parent for path in files}:
         if not (root / "manifest.csv").is_file():
             return {}
         try:
-            with open(root / "manifest.csv", newline="") as file:
+            with open(root / "manifest.csv", newline="", encoding="utf-8-sig") as file:
                 tables |= {root / row["file"]: row for row in csv.DictReader(file) if row.get("file")}
         except OSError:
             return {}
+        except (UnicodeDecodeError, csv.Error) as problem:
+            raise InputError(f"{root / 'manifest.csv'}: not a table in UTF-8 ({problem}): save it as CSV "
+                             f"UTF-8") from None
     rows = [tables.get(path, {}) for path in files]
     names = [name for name in rows[0] if all(_is_number(row.get(name)) for row in rows)]
     return {name: np.array([float(row[name]) for row in rows]) for name in names}

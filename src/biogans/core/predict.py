@@ -2,6 +2,8 @@
 """Generate new cells with a trained generator, and compare them with real ones."""
 
 if not __package__:                     # a copy of this folder, run as `python predict.py`
+    import sys
+    sys.path.insert(0, __file__.rpartition("/")[0])     # PYTHONSAFEPATH leaves it out
     import launch
     launch.run_copy(__file__)
 

@@ -5,6 +5,8 @@ This file reads from top to bottom: options, images, networks, then the loop.
 """
 
 if not __package__:                     # a copy of this folder, run as `python train.py`
+    import sys
+    sys.path.insert(0, __file__.rpartition("/")[0])     # PYTHONSAFEPATH leaves it out
     import launch
     launch.run_copy(__file__)
 

@@ -2,6 +2,8 @@
 """Draw the channels of a cell from the output of predict.py or an image file."""
 
 if not __package__:                     # a copy of this folder, run as `python visualize.py`
+    import sys
+    sys.path.insert(0, __file__.rpartition("/")[0])     # PYTHONSAFEPATH leaves it out
     import launch
     launch.run_copy(__file__)
 

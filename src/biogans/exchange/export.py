@@ -132,8 +132,9 @@ def checked_onnx(reference):
     content = onnx_graph.serialize(generator.network, half=False, channels_last=True, properties={
         name: value if isinstance(value, str) else json.dumps(value) for name, value in properties.items()})
     if importlib.util.find_spec("onnxruntime"):
-        import onnxruntime
-        session, program = onnxruntime.InferenceSession(content), f"ONNX Runtime {onnxruntime.__version__}"
+        with lazy.silenced_standard_error():            # it reports a home folder that can't be written
+            import onnxruntime
+            session, program = onnxruntime.InferenceSession(content), f"ONNX Runtime {onnxruntime.__version__}"
     else:
         session = onnx.reference.ReferenceEvaluator(onnx.load_from_string(content))
         program = "the reference implementation of ONNX"

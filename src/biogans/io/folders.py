@@ -25,8 +25,8 @@ def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
     dataroot   the folder that contains *_train and *_test, or one of these, or the folder of one factor
     split      "train" or "test"
     known      factors of a training: without `factors`, a folder of masks is only read if it is among them
-    Raises InputError if a folder or its images are missing, if a factor is unknown, if two of them are one folder, or
-    if some folders look like masks of the images in the others.
+    Raises InputError if a folder or its images are missing, if a factor is unknown or not UTF-8, if two of them are one
+    folder, or if some folders look like masks of the images in the others.
     """
     given = Path(dataroot)
     if given.is_file():
@@ -40,6 +40,7 @@ def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
         found = {Path(os.path.abspath(training if _image_files(training) else root)): files}
     if not found:
         raise InputError(f"{root}: no images here: expected folders of {', '.join(SUFFIXES)} files, one per factor")
+    _check_names(folder.name for folder in found)
     chosen = _chosen(root, [folder.name for folder in found], factors, known)
     if twice := same_twice(folder for folder in found if folder.name in chosen):
         raise InputError(f"{twice[0]} and {twice[1]} are one folder, which a link shows twice: remove the link, or "
@@ -75,6 +76,15 @@ def split_of(folder: Path) -> str:
     """The split that the name of a folder, such as LIN_train or Test, states: "train", "test", or "" for neither."""
     match = SPLIT.fullmatch(folder.name)
     return match[1].lower() if match else ""
+
+
+def _check_names(names):
+    """Raise InputError if the name of a folder can't be stored in a file."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{name}: the name of this folder of images is not UTF-8: rename it") from None
 
 
 def _split_folder(root, split):

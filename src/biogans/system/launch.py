@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, Callable
 
+from . import surroundings
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 READER_GONE = 128 + signal.SIGPIPE      # exit status if nobody reads the output any more, as of `yes | head`
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -24,10 +26,24 @@ def hold_stop_signals() -> None:
 
 
 def use_installed_python() -> None:
-    """Restart this command in the virtual environment of the installation, if there is one and it does not run yet."""
+    """Restart this command in the virtual environment of the installation, if there is one and it does not run yet.
+
+    It then ignores the environment variables of Python, which other modules set for other versions. Without a virtual
+    environment, restart only a Python that drops docstrings, or whose texts are not UTF-8.
+    """
     python = PACKAGE.parents[1] / ".venv" / "bin" / "python"
-    if python.exists() and Path(sys.executable).parent != python.parent:
-        os.execv(str(python), [str(python)] + sys.argv)
+    if os.access(str(python), os.X_OK) and Path(sys.executable).parent != python.parent:
+        _restart([str(python), "-I"], [str(PACKAGE.parents[1] / "bin" / "biogans")])
+    elif sys.flags.optimize > 1 or sys.getfilesystemencoding().lower() not in ("utf-8", "utf8"):
+        _restart([sys.executable], ["-m", "biogans"])
+
+
+def _restart(python, module):
+    """Restart with another Python, or other options; `module` are the words that start this package as a program."""
+    script = module if Path(sys.argv[0]).name == "__main__.py" else sys.argv[:1]
+    environment = {name: value for name, value in os.environ.items()
+                   if not surroundings.changes_python(name) or name == "PYTHONPATH" and "-I" not in python}
+    os.execve(python[0], python + ["-X", "utf8"] + script + sys.argv[1:], environment)
 
 
 def use_edited_core() -> None:
@@ -61,9 +77,11 @@ def run(command: Callable[[Any], Any], options: Any) -> int:
     2; an interrupt before there is anything to save becomes status 130; output into a pipe whose reader has left, as in
     `| head -1`, becomes status 141, without a traceback.
     """
+    status = 0
     try:
         try:
-            return _status(command, options)
+            status = _status(command, options)
+            return status
         finally:
             sys.stdout.flush()      # a short output, or that of -h, meets the closed pipe only here
     except BrokenPipeError:
@@ -71,6 +89,11 @@ def run(command: Callable[[Any], Any], options: Any) -> int:
         if not any(unread):
             raise
         return READER_GONE
+    except OSError as problem:          # as in `biogans … > file` on a full disk
+        if problem.errno not in _DISK_PROBLEMS:
+            raise
+        _discard_output(sys.stdout.fileno())
+        return status or _report_disk_problem(problem, "the output")
 
 
 def _status(command, options):
@@ -82,12 +105,28 @@ def _status(command, options):
     except InputError as mistake:
         return fail(mistake)
     except OSError as problem:
+        if problem.errno == errno.ENOENT and _folder_is_gone():
+            return fail("this folder has been removed: cd to another one")
         if isinstance(problem, BrokenPipeError) or problem.errno not in _DISK_PROBLEMS:
             raise
-        where = problem.filename or "the output folder"
-        return fail("{}: {}; {}".format(where, os.strerror(problem.errno), _DISK_PROBLEMS[problem.errno]))
+        return _report_disk_problem(problem, "the output folder")
     except KeyboardInterrupt:
         return 130
+
+
+def _folder_is_gone():
+    """Whether the current folder has been removed, perhaps from another machine."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _report_disk_problem(problem, place):
+    """Report an OSError that the user can cure; `place` is where it happened if it names no file."""
+    where = problem.filename or place
+    return fail("{}: {}; {}".format(where, os.strerror(problem.errno), _DISK_PROBLEMS[problem.errno]))
 
 
 def _drop_unread_output(stream):
@@ -103,10 +142,15 @@ def _drop_unread_output(stream):
     poll.register(number, 0)
     gone = any(event & select.POLLERR for _, event in poll.poll(0))
     if gone:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, number)
-        os.close(nowhere)
+        _discard_output(number)
     return gone
+
+
+def _discard_output(number):
+    """Discard all that is still written to the stream with this file number."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, number)
+    os.close(nowhere)
 
 
 def announce() -> None:

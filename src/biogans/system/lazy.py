@@ -17,7 +17,7 @@ Tensor = Any            # for type hints: a tensor of the backend, …
 Network = Any           # … keras.Model, …
 Variable = Any          # … keras.Variable
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if os.environ["KERAS_BACKEND"] == "jax":    # Keras would import TensorFlow only to recognise its tensors
     sys.modules.setdefault("tensorflow", None)      # type: ignore[arg-type]  # None makes the import fail
