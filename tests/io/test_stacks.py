@@ -1,7 +1,8 @@
-"""Stacks, OME-TIFFs and folders of generated cells: what is written is read again, and damage is reported."""
+"""Stacks, OME-TIFFs, and folders of generated cells: what is written is read again, and damage is reported."""
 
 import json
 import os
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -106,6 +107,34 @@ def test_an_ome_tiff_of_another_program_is_an_image(tmp_path):
     tifffile.imwrite(path, np.zeros((3, 16, 24), np.uint8), metadata={"axes": "CYX", "Description": "my cells"})
     drawing = drawings.read_drawing(path)
     assert drawing.caption == "image file" and drawing.names == ["page 1", "page 2", "page 3"]
+
+
+@pytest.mark.parametrize("names, colours", [(NAMES, [(255, 0, 0), (0, 255, 0), (0, 255, 0)]),
+                                            (["gray"], [(255, 255, 255)])])
+def test_an_ome_tiff_has_names_colours_and_the_size_of_a_pixel(names, colours, tmp_path):
+    """OME's colours are signed: https://www.openmicroscopy.org/Schemas/Documentation/Generated/OME-2016-06/ome.html"""
+    path = tmp_path / "a.ome.tif"
+    cells = written(path, "tiff", names)
+    with tifffile.TiffFile(path) as file:
+        root, (series,) = ElementTree.fromstring(file.ome_metadata), file.series
+        assert series.axes == "TCYX" if len(names) > 1 else "TYX"
+        assert np.array_equal(series.asarray().reshape(12, -1, 16, 24), np.moveaxis(np.rint(255 * cells), -1, 1))
+    channels, (pixels,) = root.findall(".//{*}Channel"), root.findall(".//{*}Pixels")
+    assert [channel.get("Name") for channel in channels] == names
+    numbers = [int(channel.get("Color")) for channel in channels]
+    assert all(-2 ** 31 <= number < 2 ** 31 for number in numbers)
+    assert [tuple((number % 2 ** 32).to_bytes(4)) for number in numbers] == [(*colour, 255) for colour in colours]
+    assert (pixels.get("PhysicalSizeX"), pixels.get("PhysicalSizeYUnit")) == ("0.19", "µm")
+
+
+def test_an_ome_tiff_goes_on(tmp_path):
+    path, cells = tmp_path / "a.ome.tif", np.random.default_rng(0).random((12, 16, 24, 3))
+    content = stacks.Content(12, (16, 24, 3), 2, ATTRIBUTES | {"channel_names": NAMES})
+    for resumes, place in ((False, slice(0, 5)), (True, slice(5, 12))):
+        sink = stacks.Pages(path, content, resumes)
+        sink.write(place.start, None, cells[place])
+        sink.close(complete=resumes)
+    assert np.array_equal(tifffile.imread(path), np.moveaxis(np.rint(255 * cells), -1, 1))
 
 
 def test_every_format_says_what_was_written():

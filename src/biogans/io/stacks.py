@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..system import captions, seal
+from ..system import captions, palettes, seal
 from ..system.errors import InputError
 from ..system.files import Lock, check_room, noticing_a_full_disk, replacing
 from ..system.pixels import to_unit, unit_to_bytes
@@ -107,34 +107,51 @@ class Stack(Sink):
 
 
 class Pages(Sink):
-    """An OME-TIFF, as for Fiji: uint8, axes TCYX, with one cell per time point."""
+    """An OME-TIFF, as for Fiji: uint8, axes TCYX, with one cell per time point.
+
+    It is created with the first cells, which decide the colours of the channels.
+    """
 
     suffix, bytes_per_value = ".ome.tif", 1
 
     def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
+        self.path, self.content = path, content
+        self.whole = self._mapped() if resumes else None
+
+    def write(self, start, z, cells):
+        if self.whole is None:
+            self.whole = self._mapped(shape=self._shape(), dtype=np.uint8, ome=True, photometric="minisblack",
+                                      metadata=self._metadata(palettes.channel_colours(cells)))
+        pages = self.whole.reshape(self._shape())
+        pages[start:start + len(cells)] = np.moveaxis(unit_to_bytes(cells), -1, 1)
+
+    def _mapped(self, **new: Any):
         import tifffile
 
-        (height, width, channels), attributes = content.shape, content.attributes
-        shape = content.number, channels, height, width
-        metadata: dict[str, Any] = {"axes": "TCYX", "Channel": {"Name": list(attributes["channel_names"])},
-                                    "Description": json.dumps(attributes)}
+        return tifffile.memmap(self.path, mode="r+", **new)
+
+    def _shape(self):
+        height, width, channels = self.content.shape
+        return self.content.number, channels, height, width
+
+    def _metadata(self, colours):
+        """The metadata of tifffile. OME's colours are signed integers: red, green, blue and alpha, a byte each."""
+        attributes = self.content.attributes
+        numbers = [int.from_bytes((*colour, 255), signed=True) for colour in colours]
+        metadata = {"axes": "TCYX", "Description": json.dumps(attributes),
+                    "Channel": {"Name": list(attributes["channel_names"]), "Color": numbers}}
         if pixel := attributes.get("pixel_size_um"):
             metadata |= {f"PhysicalSize{axis}": pixel for axis in "XY"}
             metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-        new: dict[str, Any] = {} if resumes else {"shape": shape, "dtype": np.uint8, "ome": True,
-                                                  "photometric": "minisblack", "metadata": metadata}
-        pages = tifffile.memmap(path, mode="r+", **new)
-        self.pages, self.whole = pages.reshape(shape), pages
-
-    def write(self, start, z, cells):
-        self.pages[start:start + len(cells)] = np.moveaxis(unit_to_bytes(cells), -1, 1)
+        return metadata
 
     def flush(self):
-        self.whole.flush()
+        if self.whole is not None:
+            self.whole.flush()
 
     def close(self, complete):
         self.flush()
-        del self.pages, self.whole
+        self.whole = None
 
 
 class Folder(Sink):
