@@ -17,6 +17,7 @@ from ..system.captions import brief, origin_of_cells, origin_of_image, read_note
 from ..system.errors import InputError
 from ..system.pixels import to_unit
 from . import stacks
+from .ome_zarr import read_ome_zarr
 
 IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "PPM")    # not EPS: Pillow would run Ghostscript on it
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")   # of images in folders
@@ -48,10 +49,10 @@ def read_drawing(source: Path, first: int = 0, count: int = 1) -> Drawing:
     damaged, too large or of another kind.
     """
     if source.is_dir():
-        excerpt = stacks.read_folder(source, first, count)
-        if excerpt is None:
-            raise InputError(_about_folder(source))
-        return _drawing_of(source, "folder of PNG images", excerpt, first)
+        for kind, read in (("folder of PNG images", stacks.read_folder), ("OME-Zarr", read_ome_zarr)):
+            if (excerpt := read(source, first, count)) is not None:
+                return _drawing_of(source, kind, excerpt, first)
+        raise InputError(_about_folder(source))
     if is_hdf5(source):
         return _read_stack(source, first, count)
     if source.suffix.lower() in (".h5", ".hdf5"):
@@ -70,7 +71,7 @@ def read_drawing(source: Path, first: int = 0, count: int = 1) -> Drawing:
 
 def _origin_of_missing(source):
     """Which command would write the missing stack `source`: one that names a generator in the folder checkpoints."""
-    named = re.fullmatch(r"stack\d+\.(.+)\.(h5|ome\.tif)", source.name)
+    named = re.fullmatch(r"stack\d+\.(.+)\.(h5|ome\.tif|ome\.zarr)", source.name)
     found = sorted(Path("checkpoints").glob(f"weights.generator.{named[1]}.*.h5")) if named else []
     if found:
         return f"write it with predict.py -i {found[0]}"

@@ -1,7 +1,7 @@
 """Write generated cells to an HDF5 stack, an OME-TIFF or a folder of PNGs, and resume after an interruption.
 
 Until it is complete, output has a temporary name beside its target, and a note that records the progress. The OME-TIFFs
-and folders are read here, too; drawings.py reads stacks, also foreign ones.
+and folders are read here, too; drawings.py reads stacks, also foreign ones; ome_zarr.py has a further format.
 """
 
 import abc
@@ -26,6 +26,7 @@ from ..system.pixels import to_unit, unit_to_bytes
 NOTE_EVERY = 1024       # cells between two notes of the progress
 LARGEST_READ = 2 ** 26  # numbers in the cells, or pixels in the image, that are read for a picture
 MOST_CHANNELS = 25      # of a cell in a picture
+SHOWN_FIRST = 2         # channels that a viewer shows when it opens a file: a sum of all factors is green everywhere
 
 
 class Content(NamedTuple):
@@ -60,6 +61,11 @@ class Sink(abc.ABC):
     @abc.abstractmethod
     def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
         """Create the output `path` or, if it `resumes`, open the one that an interrupted command has left."""
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise InputError if a library that the format needs is not installed."""
+        return None
 
     @abc.abstractmethod
     def write(self, start: int, z: np.ndarray, cells: np.ndarray) -> None:
@@ -193,9 +199,6 @@ class Folder(Sink):
 
     def close(self, complete):
         pass
-
-
-FORMATS: dict[str, type[Sink]] = {"h5": Stack, "tiff": Pages, "png": Folder}
 
 
 # ---------------------------------------------------------------------------------------------- reading
