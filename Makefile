@@ -84,7 +84,7 @@ build/%/.venv/installed: pyproject.toml
 	$(REQUIRED) | sed 's/^tensorflow>/tensorflow-cpu>/$(if $(filter oldest,$*),; s/>=/==/)' > build/$*/requirements.txt
 	$(PYTHON) -m venv build/$*/.venv
 	build/$*/.venv/bin/python $(PIP_INSTALL) --upgrade --requirement build/$*/requirements.txt \
-	    pytest pytest-xdist hypothesis onnxruntime nbclient ipykernel latex2mathml
+	    pytest pytest-xdist hypothesis onnxruntime zarr nbclient ipykernel latex2mathml
 	for packages in build/$*/.venv/lib/python*/site-packages; do echo ../../../../src > $$packages/biogans.pth; done
 	touch $@
 

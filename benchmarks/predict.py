@@ -13,6 +13,7 @@ from biogans.core import models, trained
 from biogans.core.options import default_settings
 from biogans.core.settings import Metadata
 from biogans.io import stacks
+from biogans.io.formats import FORMATS
 from biogans.system import arguments, launch
 from biogans.system.files import replacing
 from biogans.system.lazy import keras
@@ -57,7 +58,7 @@ def output(kind, ngf, number):
     """Generate one-channel images of 48x80 pixels with a DCGAN and write them in the format `kind`: images/s."""
     generator = untrained(models.NetworkSpec("DCGAN", *SHAPE[:2], 1, ("cells",), ngf=ngf))
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        path, start = Path(folder) / f"stack{stacks.FORMATS[kind].suffix}", time.perf_counter()
+        path, start = Path(folder) / f"stack{FORMATS[kind].suffix}", time.perf_counter()
         write(path, kind, generator, number, 64)
         return {"rate": number / (time.perf_counter() - start)}
 
@@ -67,7 +68,7 @@ def write(path, kind, generator, number, batch_size):
     channels = generator.channels()
     content = stacks.Content(number, (*SHAPE[:2], len(channels)), generator.spec.nz,
                              generator.stack_attributes(channels), ("cells",))
-    trained.fill(stacks.FORMATS[kind](path, content), generator, generator.latents(number, 0, batch_size), channels,
+    trained.fill(FORMATS[kind](path, content), generator, generator.latents(number, 0, batch_size), channels,
                  trained.Position(number))
 
 

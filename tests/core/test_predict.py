@@ -1,8 +1,9 @@
-"""predict.py: self-describing stacks in three formats, resumed commands, and the evaluation."""
+"""predict.py: self-describing stacks in four formats, resumed commands, and the evaluation."""
 
 import csv
 import dataclasses
 import errno
+import importlib.util
 import json
 import re
 import shutil
@@ -286,7 +287,10 @@ def test_evaluation_needs_real_images(here, capsys):
 
 ONE = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
 OUTPUTS = {"h5": STACK, "tiff": "images/stack3.DCGAN-starshaped.WGAN-GP.ome.tif",
-           "png": "images/stack3.DCGAN-starshaped.WGAN-GP"}
+           "png": "images/stack3.DCGAN-starshaped.WGAN-GP", "zarr": "images/stack3.DCGAN-starshaped.WGAN-GP.ome.zarr"}
+NO_ZARR = pytest.mark.skipif(importlib.util.find_spec("zarr") is None, reason="no zarr: pip install 'biogans[zarr]'")
+each_output = pytest.mark.parametrize("kind", [pytest.param(kind, marks=NO_ZARR if kind == "zarr" else ())
+                                               for kind in OUTPUTS])
 
 
 def content(kind):
@@ -296,6 +300,9 @@ def content(kind):
         return {"stack": stack()[0], "z": stack()[2]}
     if kind == "tiff":
         return {"pages": tifffile.imread(path)}
+    if kind == "zarr":
+        import zarr
+        return {"pages": zarr.open_array(path / "0", mode="r")[:]}
     return {str(file.relative_to(path)): np.asarray(Image.open(file)) for file in sorted(path.rglob("*.png"))}
 
 
@@ -304,15 +311,16 @@ def remove_outputs():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@pytest.mark.parametrize("kind", OUTPUTS)
+@each_output
 def test_all_formats_hold_the_same_cells(here, kind, capsys):
     remove_outputs()
     assert predict.main(["-i", STAR, "-n", "5", "-s", "3"]) == 0
     expected = np.rint(255 * stack()[0]).astype(np.uint8)
     assert predict.main(["-i", STAR, "-n", "5", "-s", "3", "--format", kind]) == 0
     assert OUTPUTS[kind] in capsys.readouterr().out
+    if kind in ("tiff", "zarr"):
+        assert np.array_equal(content(kind)["pages"], np.moveaxis(expected, -1, 1))
     if kind == "tiff":
-        assert np.array_equal(content("tiff")["pages"], np.moveaxis(expected, -1, 1))
         with tifffile.TiffFile(OUTPUTS["tiff"]) as file:
             assert file.series[0].axes == "TCYX" and 'Name="Alp14"' in file.ome_metadata
     if kind == "png":
@@ -336,7 +344,7 @@ def test_a_generated_folder_of_one_channel_can_be_trained_on(tmp_path, monkeypat
         assert predict.main(["-i", one, "-n", "1", "--format", kind]) == 0
 
 
-@pytest.mark.parametrize("kind", OUTPUTS)
+@each_output
 @pytest.mark.parametrize("seed", [["-s", "9"], []])
 def test_a_killed_command_resumes(here, kind, seed, capsys):
     """After SIGKILL the same command generates the rest, with the same result as an uninterrupted one."""
@@ -367,6 +375,12 @@ def test_a_killed_command_resumes(here, kind, seed, capsys):
         assert resumed.keys() == whole.keys() and all(np.array_equal(resumed[name], whole[name]) for name in whole)
     elif kind == "h5":
         np.testing.assert_allclose(resumed["stack"], (load_generator(STAR).generate(resumed["z"]) + 1) / 2, atol=1e-6)
+
+
+def test_a_missing_library_is_reported_before_the_generator_is_read(here, monkeypatch, capsys):
+    monkeypatch.setattr("biogans.io.ome_zarr.OLDEST", (99,))
+    assert predict.main(["-i", "nothing.h5", "--format", "zarr"]) == 2
+    assert "pip install 'biogans[zarr]'" in capsys.readouterr().err
 
 
 def test_a_different_command_starts_again(here, capsys):

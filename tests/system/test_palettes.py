@@ -6,7 +6,7 @@ import pytest
 from biogans.core import dataloader, trained
 from biogans.data import round_cells, yeast
 from biogans.system.errors import InputError
-from biogans.system.palettes import Palette, fitted, merge, transmitted_channels
+from biogans.system.palettes import Palette, channel_colours, fitted, merge, transmitted_channels
 from biogans.system.pixels import to_unit
 from conftest import ROOT
 
@@ -119,3 +119,13 @@ def test_the_user_decides():
     with pytest.raises(InputError, match="--transmitted 3: the images have 2 channels"):
         fitted(Palette(transmitted=(2,)), images)
     assert Palette(transmitted=(0, 2)).of([2, 1]) == Palette(transmitted=(0,))
+
+
+def test_colours_of_channels_for_a_viewer():
+    """Marker red, factors green; transmitted light and a single channel white."""
+    red, green, magenta, white = (255, 0, 0), (0, 255, 0), (255, 0, 255), (255, 255, 255)
+    shining = fluorescence()
+    assert channel_colours(together(shining, shining, shining)) == [red, green, green]
+    assert channel_colours(together(shining, shining), "magenta-green") == [magenta, green]
+    assert channel_colours(together(disc(), shining)) == [white, green]
+    assert channel_colours(together(shining)) == [white]

@@ -49,13 +49,28 @@ def test_every_changed_byte_is_detected(tmp_path_factory, content, data):
     assert seal.find_corruption(path) == "its checksum does not match"
 
 
-def test_a_file_on_which_hdf5_hangs_is_refused(stack):
+def make_endless(stack):
     """Texts are stored in a heap; in a heap of size zero HDF5 searches forever for the next object."""
     content = bytearray(stack.read_bytes())
     heap = content.index(b"GCOL")
     first = heap + 16
     content[first:first + 64] = struct.pack("<HHIQ", 99, 1, 0, 0) + bytes(48)
     stack.write_bytes(content)
+
+
+def test_a_large_file_is_only_tried(stack):
+    """A wrong pixel is not found then, but what HDF5 can't read safely is."""
+    seal.append_trailer(stack)
+    content = stack.read_bytes()
+    stack.write_bytes(content.replace(np.float32(0.5).tobytes(), np.float32(0.25).tobytes(), 1))
+    assert seal.find_corruption(stack) == "its checksum does not match"
+    assert seal.find_corruption(stack, most_digested=len(content) - 1000) is None
+    make_endless(stack)
+    assert seal.find_corruption(stack, most_digested=0) == "HDF5 can't read it safely"
+
+
+def test_a_file_on_which_hdf5_hangs_is_refused(stack):
+    make_endless(stack)
     with guarded():
         try:
             drawings.read_drawing(stack)

@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import __version__
 from ..io import stacks
+from ..io.formats import FORMATS
 from ..system import arguments, launch
 from ..system.arguments import rare
 from ..system.errors import InputError
@@ -63,9 +64,10 @@ def parser() -> arguments.Parser:
     output.add_argument("--code", metavar="NAME=VALUE,…",
                         help="codes of an InfoGAN, such as c0=3,u1=-0.5; all others are random, or from the file of "
                              "--z")
-    output.add_argument("--format", choices=stacks.FORMATS, default="h5",
+    output.add_argument("--format", choices=FORMATS, default="h5",
                         help="h5 (a stack: pixels as computed) | png (a data folder for train.py, with one folder of "
-                             "images per factor) | tiff (one OME-TIFF, for Fiji); default=h5")
+                             "images per factor) | tiff (one OME-TIFF, for Fiji) | zarr (one OME-Zarr, for many cells; "
+                             "it needs the library zarr); default=h5")
     command_line.add_factors(output)
     command_line.add_batch_size(output)
     evaluation = p.add_argument_group("evaluation")
@@ -111,7 +113,8 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Raise InputError if options exclude each other, and report those that have no effect."""
+    """Raise InputError if options exclude each other or lack a library, and report those that have no effect."""
+    FORMATS[options.format].require()
     if options.evaluate and not options.data:
         raise InputError("-e compares with real images: give their folder with -d")
     if options.z and (options.number != 1 or options.same_red):
@@ -142,7 +145,7 @@ def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channe
     channels   positions of the generator's channels to write
     Raises InputError for user errors, files.NoRoom if the disk is full.
     """
-    kind, spec = stacks.FORMATS[options.format], generator.spec
+    kind, spec = FORMATS[options.format], generator.spec
     target = IMAGES / f"stack{len(channels)}.{generator.name}{kind.suffix}"
     given = read_z(options.z, spec.nz) if options.z else None
     chosen = codes.parse_codes(options.code, spec.codes)

@@ -48,8 +48,8 @@ def parser() -> Parser:
         "  visualize.py -i data/LIN_Normalized_WT_size-48-80_test/Alp14/cell1006.png --pixel_size 0.1\n"
         "      an image of the data, with a scale bar in µm"))
     command.add_argument("-i", "--input_file", metavar="FILE", required=True,
-                         help="file to visualize, required: a stack, OME-TIFF or folder of PNG images that predict.py "
-                              "wrote, or an image (PNG, TIFF, JPEG, ...)")
+                         help="file to visualize, required: a stack, OME-TIFF, OME-Zarr or folder of PNG images that "
+                              "predict.py wrote, or an image (PNG, TIFF, JPEG, ...)")
     command.add_argument("-o", "--output", metavar="FILE.png", help="write the picture to this file (too)")
     command.add_argument("-n", "--cells", metavar="N", type=int, default=1,
                          help="number of cells to draw; default=1")
@@ -167,7 +167,7 @@ def output_path(source: Path, options: argparse.Namespace, digest: str) -> Path:
     a number.
     """
     if source.is_dir():
-        name = Path(os.path.abspath(source)).name
+        name = Path(os.path.abspath(source)).name.removesuffix(".ome.zarr")
     elif source.name.endswith(".ome.tif"):
         name = source.name.removesuffix(".ome.tif")
     else:

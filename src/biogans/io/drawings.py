@@ -18,6 +18,7 @@ from ..system.pixels import to_unit
 from . import stacks
 from .image_files import as_numbers, decoding, open_image, read_frame
 from .intensities import Survey
+from .ome_zarr import read_ome_zarr
 
 REMEDY = "it is damaged or of another kind: give an HDF5 stack, or an image as PNG, TIFF or JPEG"
 SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")   # of images in folders
@@ -43,16 +44,16 @@ class Drawing(NamedTuple):
 
 
 def read_drawing(source: Path, first: int = 0, count: int = 1) -> Drawing:
-    """Read `count` cells, from position `first` on, of a stack, an OME-TIFF or folder of predict.py, or an image file.
+    """Read `count` cells, from position `first` on, of an output of predict.py or an image file.
 
     Nothing in the file is run or unpickled, and links to other files are not followed. Raises InputError if the file is
     damaged, too large or of another kind.
     """
     if source.is_dir():
-        excerpt = stacks.read_folder(source, first, count)
-        if excerpt is None:
-            raise InputError(_about_folder(source))
-        return _drawing_of(source, "folder of PNG images", excerpt, first)
+        for kind, read in (("folder of PNG images", stacks.read_folder), ("OME-Zarr", read_ome_zarr)):
+            if (excerpt := read(source, first, count)) is not None:
+                return _drawing_of(source, kind, excerpt, first)
+        raise InputError(_about_folder(source))
     if is_hdf5(source):
         return _read_stack(source, first, count)
     if source.suffix.lower() in (".h5", ".hdf5"):
@@ -71,7 +72,7 @@ def read_drawing(source: Path, first: int = 0, count: int = 1) -> Drawing:
 
 def _origin_of_missing(source):
     """Which command would write the missing stack `source`: one that names a generator in the folder checkpoints."""
-    named = re.fullmatch(r"stack\d+\.(.+)\.(h5|ome\.tif)", source.name)
+    named = re.fullmatch(r"stack\d+\.(.+)\.(h5|ome\.tif|ome\.zarr)", source.name)
     found = sorted(Path("checkpoints").glob(f"weights.generator.{named[1]}.*.h5")) if named else []
     if found:
         return f"write it with predict.py -i {found[0]}"
@@ -185,27 +186,65 @@ def _network_named(name):
 
 # ---------------------------------------------------------------------------------------------- HDF5 stacks
 
-def _read_stack(source, first, count):
-    """The Drawing of an HDF5 stack."""
+class OpenStack(NamedTuple):
+    """An open HDF5 stack, of which no cell has been read.
+
+    dataset         h5py.Dataset (cells, height, width, channels), float or uint8; dataset.file is open until it is
+                    closed or no longer used
+    names           names of the channels, the red marker first
+    limits          (smallest, largest) value that a pixel can have
+    pixel_size_um   side of a pixel in micrometres, None if unknown
+    attributes      all attributes of the stack
+    """
+
+    dataset: Any
+    names: list[str]
+    limits: tuple[float, float]
+    pixel_size_um: float | None
+    attributes: dict[str, Any]
+
+
+def open_stack(source: Path, most_digested: float = math.inf) -> OpenStack:
+    """Open an HDF5 stack, in which nothing is unpickled and no link is followed.
+
+    most_digested   bytes; see seal.find_corruption
+    Raises hdf5.Damaged if the file is damaged, InputError if it is of another kind.
+    """
+    with _damage_reported(source), contextlib.ExitStack() as closing:
+        dataset = _stack_of(closing.enter_context(hdf5.opened(source, most_digested)), source)
+        _check_stack(dataset, source, 0, 1)
+        attributes = {name: _attribute(dataset, name) for name in dataset.attrs}
+        limits = (0.0, 255.0) if dataset.dtype == np.uint8 else _range(attributes.get("value_range"))
+        closing.pop_all()
+        return OpenStack(dataset, _names(attributes.get("channel_names"), dataset.shape[3]), limits,
+                         _pixel_size(attributes.get("pixel_size_um")), attributes)
+
+
+@contextlib.contextmanager
+def _damage_reported(source):
+    """Raise hdf5.Damaged for whatever h5py raises on a damaged file: OSError, RuntimeError, KeyError, …"""
     try:
-        with hdf5.opened(source) as file:
-            dataset = _stack_of(file, source)
-            _check_stack(dataset, source, first, count)
-            attributes = {name: _attribute(dataset, name) for name in dataset.attrs}
-            values = dataset[first:first + count]
-            shape, kind = dataset.shape, dataset.dtype
+        yield
     except InputError:
         raise
-    except Exception as problem:        # h5py raises OSError, RuntimeError, KeyError, ... on a damaged file
-        raise InputError(f"{source}: this HDF5 file is damaged or incomplete ({brief(problem)}): write it again with "
-                         "predict.py") from None
+    except Exception as problem:
+        raise hdf5.Damaged(f"{source}: this HDF5 file is damaged or incomplete ({brief(problem)})",
+                           "write it again with predict.py") from None
+
+
+def _read_stack(source, first, count):
+    """The Drawing of an HDF5 stack."""
+    with _damage_reported(source):
+        stack = open_stack(source)
+        with stack.dataset.file:
+            _check_stack(stack.dataset, source, first, count)
+            values = stack.dataset[first:first + count]
+            shape, kind = stack.dataset.shape, stack.dataset.dtype
     remarks = [str(source),
                f"HDF5 stack of {shape[0]} cells, {shape[1]} x {shape[2]} pixels, {shape[3]} channels, {kind}",
-               f"values of the cells drawn: {values.min():g} to {values.max():g}", *_attribute_lines(attributes)]
-    cells = _scaled(values, attributes.get("value_range"), source)
-    return Drawing(cells, _names(attributes.get("channel_names"), shape[3]),
-                   _pixel_size(attributes.get("pixel_size_um")),
-                   _caption(attributes, "stack of unknown origin", (first, count, shape[0])), remarks)
+               f"values of the cells drawn: {values.min():g} to {values.max():g}", *_attribute_lines(stack.attributes)]
+    return Drawing(_scaled(values, stack.attributes.get("value_range"), source), stack.names, stack.pixel_size_um,
+                   _caption(stack.attributes, "stack of unknown origin", (first, count, shape[0])), remarks)
 
 
 def _stack_of(file, source):

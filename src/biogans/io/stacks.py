@@ -1,7 +1,7 @@
 """Write generated cells to an HDF5 stack, an OME-TIFF or a folder of PNGs, and resume after an interruption.
 
 Until it is complete, output has a temporary name beside its target, and a note that records the progress. The OME-TIFFs
-and folders are read here, too; drawings.py reads stacks, also foreign ones.
+and folders are read here, too; drawings.py reads stacks, also foreign ones; ome_zarr.py has a further format.
 """
 
 import abc
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..system import captions, seal
+from ..system import captions, palettes, seal
 from ..system.errors import InputError
 from ..system.files import Lock, check_room, noticing_a_full_disk, replacing
 from ..system.pixels import to_unit, unit_to_bytes
@@ -27,6 +27,7 @@ from .intensities import stored_units
 NOTE_EVERY = 1024       # cells between two notes of the progress
 LARGEST_READ = 2 ** 26  # numbers in the cells, or pixels in the image, that are read for a picture
 MOST_CHANNELS = 25      # of a cell in a picture
+SHOWN_FIRST = 2         # channels that a viewer shows when it opens a file: a sum of all factors is green everywhere
 
 
 class Content(NamedTuple):
@@ -61,6 +62,11 @@ class Sink(abc.ABC):
     @abc.abstractmethod
     def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
         """Create the output `path` or, if it `resumes`, open the one that an interrupted command has left."""
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise InputError if a library that the format needs is not installed."""
+        return None
 
     @abc.abstractmethod
     def write(self, start: int, z: np.ndarray, cells: np.ndarray) -> None:
@@ -110,43 +116,60 @@ class Stack(Sink):
 class Pages(Sink):
     """An OME-TIFF, as for Fiji: axes TCYX, with one cell per time point.
 
-    Values are those of the microscope if the training images had more than 8 bits, otherwise uint8.
+    Values are those of the microscope if the training images had more than 8 bits, otherwise uint8. The file is created
+    with the first cells, which decide the colours of the channels.
     """
 
     suffix, bytes_per_value = ".ome.tif", 4
 
     def __init__(self, path: Path, content: Content, resumes: bool = False) -> None:
+        self.path, self.content = path, content
+        self.units = stored_units(content.attributes, content.shape[-1])
+        self.whole = self._mapped() if resumes else None
+
+    def write(self, start, z, cells):
+        if self.whole is None:
+            kind, colours = self.units[2] if self.units else np.uint8, palettes.channel_colours(cells)
+            self.whole = self._mapped(shape=self._shape(), dtype=kind, ome=True, photometric="minisblack",
+                                      metadata=self._metadata(colours))
+        pages = self.whole.reshape(self._shape())
+        pages[start:start + len(cells)] = np.moveaxis(self._values(cells), -1, 1)
+
+    def _mapped(self, **new: Any):
         import tifffile
 
-        (height, width, channels), attributes = content.shape, content.attributes
-        shape = content.number, channels, height, width
-        self.units = stored_units(attributes, channels)
-        metadata: dict[str, Any] = {"axes": "TCYX", "Channel": {"Name": list(attributes["channel_names"])},
-                                    "Description": json.dumps(attributes)}
+        return tifffile.memmap(self.path, mode="r+", **new)
+
+    def _values(self, cells):
+        """Values of the file from cells in [0, 1]."""
+        if not self.units:
+            return unit_to_bytes(cells)
+        black, white, kind = self.units
+        values = black + cells * (white - black)
+        return (np.rint(values) if kind == np.uint16 else values).astype(kind)
+
+    def _shape(self):
+        height, width, channels = self.content.shape
+        return self.content.number, channels, height, width
+
+    def _metadata(self, colours):
+        """The metadata of tifffile. OME's colours are signed integers: red, green, blue and alpha, a byte each."""
+        attributes = self.content.attributes
+        numbers = [int.from_bytes((*colour, 255), signed=True) for colour in colours]
+        metadata = {"axes": "TCYX", "Description": json.dumps(attributes),
+                    "Channel": {"Name": list(attributes["channel_names"]), "Color": numbers}}
         if pixel := attributes.get("pixel_size_um"):
             metadata |= {f"PhysicalSize{axis}": pixel for axis in "XY"}
             metadata |= {f"PhysicalSize{axis}Unit": "µm" for axis in "XY"}
-        new: dict[str, Any] = {} if resumes else {"shape": shape, "dtype": self.units[2] if self.units else np.uint8,
-                                                  "ome": True,
-                                                  "photometric": "minisblack", "metadata": metadata}
-        pages = tifffile.memmap(path, mode="r+", **new)
-        self.pages, self.whole = pages.reshape(shape), pages
-
-    def write(self, start, z, cells):
-        if self.units:
-            black, white, kind = self.units
-            values = black + cells * (white - black)
-            cells = (np.rint(values) if kind == np.uint16 else values).astype(kind)
-        else:
-            cells = unit_to_bytes(cells)
-        self.pages[start:start + len(cells)] = np.moveaxis(cells, -1, 1)
+        return metadata
 
     def flush(self):
-        self.whole.flush()
+        if self.whole is not None:
+            self.whole.flush()
 
     def close(self, complete):
         self.flush()
-        del self.pages, self.whole
+        self.whole = None
 
 
 class Folder(Sink):
@@ -188,9 +211,6 @@ class Folder(Sink):
 
     def close(self, complete):
         pass
-
-
-FORMATS: dict[str, type[Sink]] = {"h5": Stack, "tiff": Pages, "png": Folder}
 
 
 # ---------------------------------------------------------------------------------------------- reading

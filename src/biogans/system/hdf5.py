@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,10 @@ class Corrupt(ValueError):
     """The bytes of a file are not those that were written."""
 
 
-@contextlib.contextmanager
-def opened(path: str | Path) -> Iterator[Any]:
-    """Verify the bytes of the HDF5 file `path`, then yield it, open for reading (h5py.File).
+def opened(path: str | Path, most_digested: float = math.inf) -> Any:
+    """Verify the bytes of the HDF5 file `path`, then open it for reading (h5py.File, also for `with`).
+
+    most_digested   bytes; see seal.find_corruption
 
     Raises Corrupt if its bytes are not safe to read, and InputError if it is a pipe or a device; reading a damaged file
     can raise any of UNREADABLE.
@@ -53,10 +54,9 @@ def opened(path: str | Path) -> Iterator[Any]:
 
     if os.path.exists(path):
         require_regular(path, "give an HDF5 file")
-    if problem := seal.find_corruption(path):
+    if problem := seal.find_corruption(path, most_digested):
         raise Corrupt(problem)
-    with h5py.File(path, "r", locking=False) as file:
-        yield file
+    return h5py.File(path, "r", locking=False)
 
 
 def reason(problem: BaseException) -> str:

@@ -70,6 +70,21 @@ def transmitted_channels(images: Images) -> tuple[int, ...]:
     return () if len(found) == 3 == channels else tuple(found.tolist())
 
 
+def channel_colours(images: Images, palette: str | Palette = "red-green") -> list[tuple[int, int, int]]:
+    """RGB colours, 0 to 255, of the channels of `images`, for viewers that add them up.
+
+    images   (height, width, channels) in [0, 1]
+
+    The first channel has the colour of the marker, the others that of the factor; transmitted light and a single
+    channel are white.
+    """
+    palette, channels = fitted(palette, images), images[0].shape[-1]
+    marker, factor = PALETTES[palette.name]
+    white = set(range(channels)) if channels == 1 else set(palette.transmitted or ())
+    colours = ((1, 1, 1) if k in white else factor if k else marker for k in range(channels))
+    return [(255 * red, 255 * green, 255 * blue) for red, green, blue in colours]
+
+
 def merge(image: np.ndarray, palette: Palette) -> np.ndarray:
     """RGB image (…, height, width, 3) in [0, 1] of two or three channels (…, height, width, channels) in [0, 1].
 
