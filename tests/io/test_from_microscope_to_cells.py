@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from biogans.core import dataloader, predict, train
+from biogans.core import dataloader, options as command_line, predict, train
 from biogans.core.trained import read_metadata
 from biogans.data import simulate
 from biogans.io import drawings
+from biogans.io.intensities import Intensities
 from conftest import SMALL
 
 WHITE = simulate.OFFSET + simulate.GAIN * 255
@@ -65,3 +66,24 @@ def test_the_camera_counts_the_simulated_light(raw):
     black, white = images.settings.intensities.black[0], images.settings.intensities.white[0]
     light = (black + images.pixels[..., 0] / 255 * (white - black) - simulate.OFFSET) / simulate.GAIN
     assert np.median(np.abs(light - plain.pixels[..., 0])) < 1
+
+
+def test_a_resumed_run_reads_its_images_as_before(raw, capsys):
+    command = ["-d", "raw", "-m", "DCGAN-separable", "-p", "Tea1", *SMALL]
+    assert not train.main([*command, "--range", "100,2000", "-e", "1"])
+    assert not train.main([*command, "-w", "-e", "2"])
+    weights = next(raw.parent.glob("checkpoints/weights.generator.*.h5"))
+    assert read_metadata(weights).read_settings.intensities == Intensities((100.0,) * 4, (2000.0,) * 4)
+    capsys.readouterr()
+    assert train.main([*command, "-w", "-e", "3", "--range", "100,3000"]) == 2
+    assert "--range" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option, words", [
+    (("--range", "5"), "not BLACK,WHITE"), (("--range", "9,5"), "not BLACK,WHITE"), (("--range", "a,b"), "BLACK,WHITE"),
+    (("--percentiles", "99,1"), "not LOW,HIGH"), (("--axes", "CXX"), "give one of the letters"),
+    (("--nan", "white"), "none of background")])
+def test_options_that_make_no_sense(option, words, capsys):
+    with pytest.raises(SystemExit):
+        command_line.parser().parse_args(["-d", "raw", *option])
+    assert words in capsys.readouterr().err

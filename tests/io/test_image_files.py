@@ -290,6 +290,14 @@ def test_three_equal_channels_are_one(tmp_path, capsys):
     assert "the three channels are equal" in capsys.readouterr().out
 
 
+def test_an_unknown_format_is_named(tmp_path):
+    (tmp_path / "A").mkdir()
+    for k in range(3):
+        (tmp_path / "A" / f"{k}.oib").write_bytes(b"data")
+    with pytest.raises(InputError, match="3 .oib files can't be read: if they are images, save them as OME-TIFF"):
+        dataloader.load(tmp_path)
+
+
 # ---------------------------------------------------------------------------------------------- containers
 
 @pytest.mark.parametrize("suffix, library", [(".nd2", "nd2"), (".lif", "liffile"), (".czi", "pylibCZIrw")])

@@ -16,7 +16,7 @@ from ..system.errors import InputError
 from ..system.lazy import silenced_standard_error
 from ..system.pixels import to_unit
 from . import stacks
-from .image_files import as_numbers, decoding, open_image, read_frame
+from .image_files import as_numbers, decoding, open_image
 from .intensities import Survey
 from .ome_zarr import read_ome_zarr
 
@@ -342,7 +342,7 @@ def _read_image(source):
         height, width = file.size("Y"), file.size("X")
         if height * width > stacks.LARGEST_READ:
             raise InputError(f"{source}: {width} x {height} pixels are too many for a picture: crop cells first")
-        frame = as_numbers(read_frame(file, {}))
+        frame = as_numbers(file.image({}))
     pixels, choice = _drawable(frame)
     names, drawn = _names_of_colours(pixels, bool(file.size("C") > 1))
     remarks = [str(source), f"{height} x {width} pixels, {frame.shape[-1]} channel(s), {frame.dtype}",

@@ -1,5 +1,6 @@
 """Data folders: find the image files that `-d` and `-p` select."""
 
+import collections
 import math
 import os
 import re
@@ -12,6 +13,7 @@ from ..system.files import same_twice
 from .image_files import SUFFIXES
 
 Found = dict[str, list[Path]]           # {factor: its image files}
+TEXTS = {".csv", ".txt", ".md", ".json", ".xml", ".log", ".py", ".h5", ".html"}
 SPLIT = re.compile(r"(?:.*[\W_])?(train|test)", re.IGNORECASE | re.DOTALL)
 ANNOTATIONS = {"mask", "masks", "label", "labels", "seg", "segmentation", "segmentations", "gt", "groundtruth",
                "annotation", "annotations", "roi", "rois", "outlines", "contours", "overlay", "overlays"}
@@ -39,7 +41,8 @@ def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
         training = _split_folder(given, "train")            # gives its name to the only factor
         found = {Path(os.path.abspath(training if _image_files(training) else root)): files}
     if not found:
-        raise InputError(f"{root}: no images here: expected folders of {', '.join(SUFFIXES)} files, one per factor")
+        raise InputError(f"{root}: no images here: {_other_files(root)}expected folders of {', '.join(SUFFIXES)} "
+                         f"files, one per factor")
     _check_names(folder.name for folder in found)
     chosen = _chosen(root, [folder.name for folder in found], factors, known)
     if twice := same_twice(folder for folder in found if folder.name in chosen):
@@ -144,6 +147,17 @@ def _folders(root):
 def _image_files(folder):
     return sorted(path for path in folder.iterdir()
                   if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+
+
+def _other_files(root):
+    """A remark on files of an unknown format, which may be images; "" without any."""
+    places = [root, *_folders(root)]
+    kinds = collections.Counter(path.suffix.lower() for place in places for path in place.iterdir()
+                                if path.suffix and path.suffix.lower() not in TEXTS and path.is_file())
+    if not kinds:
+        return ""
+    (suffix, count), = kinds.most_common(1)
+    return f"{count} {suffix} files can't be read: if they are images, save them as OME-TIFF, for example with Fiji; "
 
 
 def thinned(found: Found, most: int) -> Found:

@@ -3,8 +3,7 @@
 import contextlib
 import logging
 import threading
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,10 +50,10 @@ def open_image(path: Path, axes: str = "", as_frames: bool = False) -> ImageFile
         return containers.open_container(path, axes)
     require_regular(path, REMEDY)
     with open(path, "rb") as file:
-        start = file.read(4)
+        start = file.read(pictures.HEADER)
     if not start:
         raise ValueError("it is empty")
-    return tiffs.Tiff(path, axes, as_frames) if start in TIFF_SIGNATURES else pictures.Picture(path)
+    return tiffs.Tiff(path, axes, as_frames) if start[:4] in TIFF_SIGNATURES else pictures.Picture(path, start)
 
 
 def read_image(path: Path, remedy: str) -> Reading:
@@ -74,38 +73,19 @@ def read_or_error(path: Path, remedy: str = REMEDY, axes: str = "", nan_is_backg
     """
     try:
         with decoding(path, remedy), contextlib.closing(open_image(path, axes)) as file:
-            check_sides(path, *(file.size(axis) for axis in "YX"))
-            channels = file.size("C") * file.colours
+            *sides, channels = file.image_shape
+            check_sides(path, *sides)
             if channels > MOST_CHANNELS:
                 raise InputError(f"{path}: {channels} channels: at most {MOST_CHANNELS} can be used")
-            is_first = not file.members or path.name == file.members[0]
-            frames = as_numbers(read_frames(file) if is_first else no_frames(file), nan_is_allowed=True)
+            if file.members and path.name != file.members[0]:       # the first has read the whole set
+                return Reading(np.zeros((0, *file.image_shape), file.dtype), file.pixel_size_um, file.lossy, ())
+            frames = as_numbers(file.images(), nan_is_allowed=True)
             if not nan_is_background and frames.dtype.kind == "f" and np.isnan(frames).any():
                 raise InputError(f"{path}: some of its pixels are NaN: let them be background with --nan background, "
                                  f"or {remedy}")
-            return Reading(frames, file.pixel_size_um, file.lossy, file.notes if is_first else ())
+            return Reading(frames, file.pixel_size_um, file.lossy, file.notes)
     except InputError as mistake:
         return mistake
-
-
-def read_frames(file: ImageFile) -> np.ndarray:
-    """All images of an open file, (images, height, width, channels), with the channels of C, then those of S."""
-    moments = [axis for axis in file.outer if axis != "C"]
-    indices = [dict(zip(moments, index, strict=True)) for index in np.ndindex(*map(file.size, moments))]
-    frames = np.empty((len(indices), *no_frames(file).shape[1:]), file.dtype)
-    for k, at in enumerate(indices):
-        frames[k] = read_frame(file, at)
-    return frames
-
-
-def read_frame(file: ImageFile, at: Mapping[str, int]) -> np.ndarray:
-    """The image (height, width, channels) at an index for each axis outside it, 0 for those that are not given."""
-    return np.moveaxis(np.concatenate([file.plane({**at, "C": k}) for k in range(file.size("C"))]), 0, -1)
-
-
-def no_frames(file: ImageFile) -> np.ndarray:
-    """The images of a file of a set whose first file has supplied them."""
-    return np.zeros((0, file.size("Y"), file.size("X"), file.size("C") * file.colours), file.dtype)
 
 
 def as_numbers(pixels: np.ndarray, nan_is_allowed: bool = False) -> np.ndarray:
@@ -127,8 +107,7 @@ def as_numbers(pixels: np.ndarray, nan_is_allowed: bool = False) -> np.ndarray:
 def decoding(path: Path, remedy: str, where: str = "") -> Iterator[None]:
     """Turn whatever a decoder raises or logs about a damaged file into one InputError with this remedy."""
     try:
-        with strict_tiffs(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")             # about unusual metadata
+        with strict_tiffs():
             yield
     except InputError:
         raise
@@ -138,32 +117,32 @@ def decoding(path: Path, remedy: str, where: str = "") -> Iterator[None]:
         raise InputError(f"{path}: can't be read ({where and where + ': '}{reason}): {remedy}") from None
 
 
+class _ErrorsOfThread(logging.Handler):
+    """Collects the errors that each thread logs."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.here = threading.local()
+
+    def emit(self, record):
+        self.here.messages = [*self.messages(), record.getMessage()]
+
+    def messages(self):
+        return getattr(self.here, "messages", [])
+
+
+_ERRORS = _ErrorsOfThread()
+logging.getLogger("tifffile").addHandler(_ERRORS)
+logging.getLogger("tifffile").propagate = False
+
+
 @contextlib.contextmanager
 def strict_tiffs() -> Iterator[None]:
     """Raise ValueError for errors that tifffile only logs before it returns the readable part of a file."""
-    logger = logging.getLogger("tifffile")
-    logger.setLevel(logging.ERROR)
-    logger.propagate = False
-    log = _ThreadLog(threading.get_ident())
-    logger.addHandler(log)
-    try:
-        yield
-    finally:
-        logger.removeHandler(log)
-    if log.messages:
-        raise ValueError(log.messages[0])
-
-
-class _ThreadLog(logging.Handler):
-    """Collects the messages that one thread logs."""
-
-    def __init__(self, thread):
-        super().__init__()
-        self.thread, self.messages = thread, []
-
-    def emit(self, record):
-        if record.thread == self.thread:
-            self.messages.append(record.getMessage())
+    _ERRORS.here.messages = []
+    yield
+    if _ERRORS.messages():
+        raise ValueError(_ERRORS.messages()[0])
 
 
 def check_sides(path: Path, *sides: int) -> None:

@@ -215,9 +215,11 @@ def gather(blocks: Iterable[Block], source: Blocks, allocate: Callable[..., np.n
     survey = Survey(settings.percentiles or PERCENTILES)
     for pixels, positions in blocks:
         kept += positions
-        extent.add(pixels)
+        extent.add(pixels, source.lossy)
         if not settings.intensities and (pixels.dtype != np.uint8 or settings.percentiles):
             survey.add(pixels)
+    if np.all(extent.low > extent.high):
+        raise InputError(f"{source.paths[0].parent}: all pixels are NaN: give images of numbers")
     used, notes = used_channels(settings.channels, extent, source.lossy)
     intensities = settings.intensities or survey.result()
     if intensities and len(intensities.black) <= max(used):
@@ -247,15 +249,16 @@ class Extent:
         self.total: Any = 0.0
         self.equal = True
 
-    def add(self, pixels: np.ndarray) -> None:
-        """Add images (images, height, width, channels)."""
+    def add(self, pixels: np.ndarray, lossy: bool) -> None:
+        """Add images (images, height, width, channels); the mean only matters if they are `lossy`."""
         lowest, highest = (np.fmin, np.fmax) if pixels.dtype.kind == "f" else (np.minimum, np.maximum)
         # An axis at a time is 100 times faster than all together.
         self.low = lowest(self.low, functools.reduce(lambda array, axis: lowest.reduce(array, axis), (0, 0, 0), pixels))
         self.high = highest(self.high,
                             functools.reduce(lambda array, axis: highest.reduce(array, axis), (0, 0, 0), pixels))
-        self.total = self.total + pixels.sum(axis=(0, 1, 2), dtype=np.float64)
-        self.equal &= pixels.shape[-1] == 3 and bool((pixels == pixels[..., :1]).all())
+        self.equal = self.equal and pixels.shape[-1] == 3 and bool((pixels == pixels[..., :1]).all())
+        if lossy:
+            self.total = self.total + pixels.sum(axis=(0, 1, 2), dtype=np.float64)
 
 
 def used_channels(channels: Sequence[int], extent: Extent, lossy: bool) -> tuple[list[int], list[str]]:

@@ -1,26 +1,32 @@
 """PNG, JPEG and other pictures, with the colours of a viewer."""
 
+import warnings
+
 import numpy as np
 
 from . import planes
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM")  # not EPS: Pillow would run Ghostscript on it
+HEADER = 26         # bytes at the start of a PNG up to its bit depth and colour type
 PAINTED = ("CMYK", "YCbCr", "LAB", "HSV")
+
+warnings.filterwarnings("ignore", module=r"PIL\.")        # about unusual metadata
 
 
 class Picture(planes.ImageFile):
     """A file that Pillow reads: one image, upright as its EXIF orientation says."""
 
-    def __init__(self, path):
+    def __init__(self, path, start):
         from PIL import Image
 
         Image.MAX_IMAGE_PIXELS = None           # callers check sides, without an additional warning
         self.path = path
         self.file = Image.open(path, formats=FORMATS)
-        self.lossy = self.file.format == "JPEG"
+        self.lossy = self.file.format in ("JPEG", "MPO")
         self.pixel_size_um = size_of_inch_parts(self.file.info.get("dpi"))
         self.orientation = self.file.getexif().get(0x112, 1) if "exif" in self.file.info else 1
-        self.deep = _is_deep_png(self.file)
+        # Of 16 bits of colours Pillow would drop 8.
+        self.deep = self.file.format == "PNG" and start[24:25] == b"\x10" and start[25] in (2, 4, 6)
         width, height = self.file.size[::-1] if self.orientation > 4 else self.file.size
         samples = _number_of_samples(self.file)
         self.axes, self.shape = ("YX", (height, width)) if samples == 1 else ("YXS", (height, width, samples))
@@ -35,6 +41,9 @@ class Picture(planes.ImageFile):
         else:
             pixels = np.asarray(_with_plain_colours(self.file))
         return planes.turn(planes.upright(pixels, self.axes), self.orientation)
+
+    def images(self):
+        return self.image({})[np.newaxis]
 
     def close(self):
         self.file.close()
@@ -54,15 +63,6 @@ def size_of_inch_parts(per_inch):
     except (TypeError, ValueError, IndexError, ZeroDivisionError):
         return None
     return planes.microscopic(25400.0 / dots if dots > 0 else None)
-
-
-def _is_deep_png(file):
-    """Whether this is a PNG of several channels of 16 bits, of which Pillow would drop 8."""
-    if file.format != "PNG":
-        return False
-    with open(file.filename, "rb") as stream:
-        header = stream.read(26)                # signature, then the chunk IHDR with bit depth and colour type
-    return header[24] == 16 and header[25] in (2, 4, 6)
 
 
 def _with_plain_colours(file):

@@ -54,6 +54,11 @@ class ImageFile(abc.ABC):
         return self.size("S")
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of an image."""
+        return self.size("Y"), self.size("X"), self.size("C") * self.colours
+
+    @property
     def outer(self) -> str:
         """Letters of the axes outside a plane."""
         return "".join(axis for axis in self.axes if axis not in "SYX")
@@ -61,6 +66,23 @@ class ImageFile(abc.ABC):
     @abc.abstractmethod
     def plane(self, at: Mapping[str, int]) -> np.ndarray:
         """The plane (colours, height, width) at an index for each of the `outer` axes."""
+
+    def image(self, at: Mapping[str, int]) -> np.ndarray:
+        """The image (height, width, channels) at an index for each axis outside it, 0 for those that are not given.
+
+        Its channels are those of C, then those of S.
+        """
+        planes = [self.plane({**at, "C": k}) for k in range(self.size("C"))]
+        return np.moveaxis(np.concatenate(planes) if len(planes) > 1 else planes[0], 0, -1)
+
+    def images(self) -> np.ndarray:
+        """All images, (images, height, width, channels)."""
+        moments = [axis for axis in self.outer if axis != "C"]
+        indices = [dict(zip(moments, index, strict=True)) for index in np.ndindex(*map(self.size, moments))]
+        images = np.empty((len(indices), *self.image_shape), self.dtype)
+        for k, at in enumerate(indices):
+            images[k] = self.image(at)
+        return images
 
     @abc.abstractmethod
     def close(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io.image_files import CONTAINERS, SUFFIXES, TIFFS, as_numbers, decoding, open_image, read_frame
+from ..io.image_files import CONTAINERS, SUFFIXES, TIFFS, as_numbers, decoding, open_image
 from ..system.errors import InputError
 from ..system.files import require_regular
 
@@ -149,7 +149,7 @@ class Stack:
         frame = None
         for depth in depths:
             with decoding(self.path, REMEDY, where):
-                pixels = np.moveaxis(as_numbers(read_frame(self.file, here | depth)), -1, 0)
+                pixels = np.moveaxis(as_numbers(self.file.image(here | depth)), -1, 0)
             frame = pixels if frame is None else np.maximum(frame, pixels)
         return _selected(frame, self.channels)
 
