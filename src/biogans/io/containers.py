@@ -1,6 +1,5 @@
 """Files of microscope makers and OME-Zarr, each through a library of its own, which users install if they need it."""
 
-import functools
 import importlib
 import math
 
@@ -34,16 +33,6 @@ def open_container(path, axes):
     return planes.ArrayFile(path, letters, found, planes.microscopic(pixel_size_um))
 
 
-class Lazy:
-    """An array of known shape and type that `load` reads at the first access."""
-
-    def __init__(self, shape, dtype, load):
-        self.shape, self.dtype, self._load = tuple(shape), np.dtype(dtype), functools.cache(load)
-
-    def __getitem__(self, index):
-        return self._load()[index]
-
-
 def _nikon(path):
     import nd2
 
@@ -53,7 +42,7 @@ def _nikon(path):
     def load():
         with nd2.ND2File(path) as file:
             return file.asarray()
-    return Lazy(sizes.values(), dtype, load), "".join(sizes), pixel
+    return planes.Lazy(sizes.values(), dtype, load), "".join(sizes), pixel
 
 
 def _leica(path):
@@ -69,7 +58,7 @@ def _leica(path):
         with liffile.LifFile(path) as file:
             return np.asarray(largest(file).asarray())
     pixel = 1e6 * abs(steps[1] - steps[0]) if steps is not None and len(steps) > 1 else None
-    return Lazy(sizes.values(), dtype, load), "".join(sizes), pixel
+    return planes.Lazy(sizes.values(), dtype, load), "".join(sizes), pixel
 
 
 def _zeiss(path):
@@ -89,7 +78,7 @@ def _zeiss(path):
         return np.stack(planes).reshape(shape)[..., ::-1]       # stored as blue, green, red
     shape = (*(box[axis] for axis in outer), *first.shape[:2], colours)
     metres = [float(item["Value"]) for item in scale if item.get("@Id") == "X" and item.get("Value")]
-    return Lazy(shape, first.dtype, load), "".join(outer) + "YXS", metres and 1e6 * metres[0]
+    return planes.Lazy(shape, first.dtype, load), "".join(outer) + "YXS", metres and 1e6 * metres[0]
 
 
 def _zarr(path):

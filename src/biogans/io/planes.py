@@ -6,7 +6,8 @@ printed colours become intensities of red, green and blue, and turned images upr
 """
 
 import abc
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,7 @@ def microscopic(size_um: float | None) -> float | None:
 
 
 class ArrayFile(ImageFile):
-    """An image file whose array is read as a whole, at its first plane.
-
-    load   () -> the array, with these axes
-    """
+    """An image file that is an array with these axes, perhaps a Lazy one."""
 
     def __init__(self, path: Path, axes: str, array: Any, pixel_size_um: float | None = None,
                  notes: tuple[str, ...] = ()) -> None:
@@ -123,6 +121,16 @@ class ArrayFile(ImageFile):
 
     def close(self):
         pass
+
+
+class Lazy:
+    """An array of known shape and type that `load` reads at the first access."""
+
+    def __init__(self, shape: Sequence[int], dtype: Any, load: Callable[[], np.ndarray]) -> None:
+        self.shape, self.dtype, self._load = tuple(shape), np.dtype(dtype), functools.cache(load)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self._load()[index]
 
 
 def upright(pixels: np.ndarray, axes: Sequence[str]) -> np.ndarray:

@@ -39,7 +39,7 @@ class Tiff(planes.ImageFile):
             self.notes += (f"{len(others)} smaller or different images in the file are left out",)
             self.left_out = 0 if self.file.is_ome else len(others)
         self.keyframe = self.series[0].keyframe
-        self.transposed = None
+        self.whole = None
         members = sorted({page.parent.filename for series in self.series for page in series.pages if page})
         if len(members) > 1:
             self.members = tuple(members)
@@ -82,15 +82,18 @@ class Tiff(planes.ImageFile):
                              f"{size / 2**30:.1f} GiB, far more than the file has: replace or remove it")
 
     def _order_pages(self):
-        """Keep the array, with Y and X last, if a page of the file is not a plane of the image."""
+        """Read the array as a whole, Y and X last, if a page is not a plane of the image or in another file."""
         inner, pages = self.axes[-len(self._page_shape()):], len(self.series) * len(self.series[0].pages)
         outer = math.prod(self.shape[:len(self.axes) - len(inner)])
-        if {"Y", "X"} <= {*inner} and pages == outer or not math.prod(self.shape):
+        if {"Y", "X"} <= {*inner} and pages == outer and not self.members or not math.prod(self.shape):
             return
-        order = sorted(range(len(self.axes)), key=lambda k: "CYXS".find(self.axes[k]))
-        array = np.stack([series.asarray() for series in self.series]).reshape(self.shape).transpose(order)
-        self.axes, self.shape = "".join(self.axes[k] for k in order), array.shape
-        self.transposed = planes.ArrayFile(self.path, self.axes, array)
+        stored, order = self.shape, sorted(range(len(self.axes)), key=lambda k: "CYXS".find(self.axes[k]))
+
+        def load():
+            array = np.stack([series.asarray() for series in self.series])
+            return array.reshape(stored).transpose(order)
+        self.axes, self.shape = "".join(self.axes[k] for k in order), tuple(self.shape[k] for k in order)
+        self.whole = planes.ArrayFile(self.path, self.axes, planes.Lazy(self.shape, self.dtype, load))
 
     def _page_shape(self):
         return self.keyframe.shape
@@ -98,7 +101,7 @@ class Tiff(planes.ImageFile):
     def _check_colours(self):
         """Set shape and type to those of the colours that a viewer shows. Raises InputError for unknown ones."""
         self.decode = colour_decoder(self.path, self.keyframe)
-        if self.transposed:
+        if self.whole:
             self.decode = None
             return
         turned = self.keyframe.tags.valueof(274, 1)
@@ -115,8 +118,8 @@ class Tiff(planes.ImageFile):
         self.axes, self.shape = "".join(sizes), tuple(sizes.values())
 
     def plane(self, at):
-        if self.transposed:
-            return self.transposed.plane(at)
+        if self.whole:
+            return self.whole.plane(at)
         inside = len(self._page_shape())
         outer, inner = self.stored_axes[:-inside], self.stored_axes[-inside:]
         sizes = [self.size(axis) for axis in outer]
