@@ -191,3 +191,11 @@ def test_a_pipe_in_place_of_videos_is_refused(tmp_path):
         for read in (videos.find_videos, videos.open_video):
             with pytest.raises(InputError, match="a.tif: this is a named pipe"):
                 read(tmp_path / "a.tif")
+
+
+def test_positions_are_not_one_video(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as file:
+        for _ in range(2):
+            file.write(STACK, metadata={"axes": "TYX"}, photometric="minisblack")
+    with pytest.raises(InputError, match="2 positions in one video: save each as a file of its own"):
+        videos.open_video(tmp_path / "a.ome.tif")

@@ -235,7 +235,7 @@ def gather(blocks: Iterable[Block], source: Blocks, allocate: Callable[..., np.n
                 clipping.add(intensities, pixels[..., channel], channel, block[..., k])
         start += len(pixels)
     notes += [f"{path}: {note}" for note, path in source.notes.items()]
-    notes += clipping.describe(intensities, used) if intensities else []
+    notes += clipping.describe(intensities, used, bool(settings.intensities)) if intensities else []
     found = dataclasses.replace(settings, channels=tuple(channel + 1 for channel in used), intensities=intensities)
     return Gathered(result, np.array(kept), found, source.pixel_size_um, tuple(notes))
 

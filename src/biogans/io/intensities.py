@@ -111,14 +111,15 @@ class Clipping:
         self.clipped += intensities.share_clipped(values, channel) * values.size
         self.bright += int((converted > 255 * DARK).sum())
 
-    def describe(self, intensities: Intensities, channels: Sequence[int]) -> list[str]:
-        """What was chosen, in a line, and a warning if it loses much.
+    def describe(self, intensities: Intensities, channels: Sequence[int], are_given: bool) -> list[str]:
+        """What was chosen, or `are_given`, in a line, and a warning if it loses much.
 
         channels   the channels of the files that were used, counted from 0
         """
         share = self.clipped / max(self.pixels, 1)
         ranges = ", ".join(f"{intensities.black[k]:g} to {intensities.white[k]:g} in channel {k + 1}" for k in channels)
-        lines = [f"intensities: {ranges} become 0 to 255; {100 * share:.2g} % of the pixels are clipped"]
+        chosen = "as given" if are_given else f"{ranges} become 0 to 255"
+        lines = [f"intensities: {chosen}; {100 * share:.2g} % of the pixels are clipped"]
         if share > MUCH:
             lines.append(f"warning: {100 * share:.2g} % of the pixels are darker or brighter than this range: choose "
                          f"another with --range or --percentiles if they matter")

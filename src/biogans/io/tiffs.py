@@ -49,15 +49,14 @@ class Tiff(planes.ImageFile):
         self.dtype = np.dtype(self.keyframe.dtype)
         self._check_size()
         self._order_pages()
-        self._check_colours()
+        self._resolve_colours()
         self.pixel_size_um = _pixel_size_um(self.file)
         self.lossy = "JPEG" in self.keyframe.compression.name
 
     def _deduced(self, axes, shape, as_frames):
         """Letters of the axes: as stated, or by a rule that `notes` tell."""
         if "Y" not in axes or "X" not in axes:
-            raise InputError(f"{self.path}: its axes are {axes}, without Y and X: give --axes, "
-                             f"{planes.AXES_HELP}")
+            raise InputError(f"{self.path}: its axes are {axes}, without Y and X: give --axes, {planes.AXES_HELP}")
         size = dict(zip(axes, shape, strict=True))
         unknown = [axis for axis in axes if axis in UNKNOWN]
         few = [axis for axis in unknown if size[axis] <= FEW]
@@ -83,7 +82,7 @@ class Tiff(planes.ImageFile):
 
     def _order_pages(self):
         """Read the array as a whole, Y and X last, if a page is not a plane of the image or in another file."""
-        inner, pages = self.axes[-len(self._page_shape()):], len(self.series) * len(self.series[0].pages)
+        inner, pages = self.axes[-len(self.keyframe.shape):], len(self.series) * len(self.series[0].pages)
         outer = math.prod(self.shape[:len(self.axes) - len(inner)])
         if {"Y", "X"} <= {*inner} and pages == outer and not self.members or not math.prod(self.shape):
             return
@@ -95,17 +94,14 @@ class Tiff(planes.ImageFile):
         self.axes, self.shape = "".join(self.axes[k] for k in order), tuple(self.shape[k] for k in order)
         self.whole = planes.ArrayFile(self.path, self.axes, planes.Lazy(self.shape, self.dtype, load))
 
-    def _page_shape(self):
-        return self.keyframe.shape
-
-    def _check_colours(self):
+    def _resolve_colours(self):
         """Set shape and type to those of the colours that a viewer shows. Raises InputError for unknown ones."""
         self.decode = colour_decoder(self.path, self.keyframe)
         if self.whole:
             self.decode = None
             return
         turned = self.keyframe.tags.valueof(274, 1)
-        self.turned = turned if turned in range(2, 9) and len(self.shape) >= 2 else 1
+        self.turned = turned if turned in planes.FLIPS or turned == 5 else 1
         sizes = dict(zip(self.axes, self.shape, strict=True))
         if self.turned > 4:
             sizes["Y"], sizes["X"] = sizes["X"], sizes["Y"]
@@ -120,7 +116,7 @@ class Tiff(planes.ImageFile):
     def plane(self, at):
         if self.whole:
             return self.whole.plane(at)
-        inside = len(self._page_shape())
+        inside = len(self.keyframe.shape)
         outer, inner = self.stored_axes[:-inside], self.stored_axes[-inside:]
         sizes = [self.size(axis) for axis in outer]
         number = int(np.ravel_multi_index([at.get(axis, 0) for axis in outer], sizes)) if outer else 0
@@ -129,7 +125,7 @@ class Tiff(planes.ImageFile):
         if found is None:
             raise InputError(f"{self.path}: plane {number + 1} is missing: copy the file, or all files of its set, "
                              f"again, or remove it")
-        pixels = found.asarray().reshape(self._page_shape())
+        pixels = found.asarray().reshape(self.keyframe.shape)
         pixels = pixels[tuple(slice(None) if axis in "SYX" else at.get(axis, 0) for axis in inner)]
         pixels = planes.upright(pixels, [axis for axis in inner if axis in "SYX"])
         pixels = self.decode(pixels) if self.decode else pixels

@@ -15,6 +15,7 @@ import numpy as np
 from ..io.image_files import CONTAINERS, SUFFIXES, TIFFS, as_numbers, decoding, open_image
 from ..system.errors import InputError
 from ..system.files import require_regular
+from ..system.progress import tell_once
 
 STACKS = TIFFS + CONTAINERS
 MOVIES = (".avi", ".mp4", ".mov", ".mkv")
@@ -114,6 +115,8 @@ class Stack:
         self.path = path
         with decoding(path, REMEDY):
             self.file = open_image(path, axes, as_frames=True)
+        for note in self.file.notes:
+            tell_once(f"{path}: {note}")
         self._require_frames(given=bool(axes))
         self.shape = self.file.size("Y"), self.file.size("X")
         self.pixel_size_um = self.file.pixel_size_um
@@ -128,6 +131,8 @@ class Stack:
         file = self.file
         height, width = file.size("Y"), file.size("X")
         others = [file.size(axis) for axis in file.outer if axis != "C"]
+        if "T" in file.axes and "P" in file.axes:
+            raise InputError(f"{self.path}: {file.size('P')} positions in one video: save each as a file of its own")
         if file.left_out:
             raise InputError(f"{self.path}: frames of different sizes: make one video of each size")
         if not math.prod(file.shape):
