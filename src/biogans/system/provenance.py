@@ -27,7 +27,8 @@ def command() -> str:
     for k, word in enumerate(given[:-1]):
         if word in ("-d", "--data"):    # train.sbatch reads a copy on the node, which is deleted after the job
             given[k + 1] = os.environ.get("BG_DATA_FROM", given[k + 1])
-    return shlex.join([Path(sys.argv[0]).name, *given])
+    name = Path(sys.argv[0]).name
+    return shlex.join(["biogans" if name == "__main__.py" else name, *given])
 
 
 def cpu_model() -> str:
