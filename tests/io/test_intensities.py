@@ -110,10 +110,20 @@ def test_survey_leaves_out_few_images_and_ignores_nan():
     assert found.white[0] == np.nanmax(images[1:, :, 0]) and found.black[1] == np.nanmin(images[..., 1])
 
 
+def test_one_image_with_light_among_dark_ones_is_white(tmp_path):
+    images = np.zeros((30, *SHAPE), np.uint16)
+    images[7, 10:30, 20:60] = 900
+    pixels = load(tmp_path, images).pixels
+    assert pixels.max() == 255 and (pixels[7] == 255).mean() == pytest.approx(800 / 3840)
+    assert load(tmp_path, images).settings.intensities.white == (900.0,)
+
+
 def test_settings_survive_a_file():
     settings = ReadSettings((2, 1), "TCYX", Intensities((1.0, 2.0), (3.0, 4.5)), nan_is_background=True)
     assert ReadSettings.from_json(settings.to_json()) == settings
     for broken in ({}, {"channels": [0]}, {"channels": [1], "black": [1]},
-                   {"channels": [1], "black": ["a"], "white": [2]}, {"channels": [2], "black": [1], "white": [2]}):
+                   {"channels": [1], "black": ["a"], "white": [2]}, {"channels": [2], "black": [1], "white": [2]},
+                   {"channels": [1], "black": [0], "white": [10 ** 400]},
+                   {"channels": [1], "black": [float("nan")], "white": [1]}):
         with pytest.raises(ValueError):
             ReadSettings.from_json(broken)

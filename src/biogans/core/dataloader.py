@@ -183,8 +183,10 @@ def _stored(cache, note, key, blocks):
         pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
         if known["key"] == key and len(pixels) == len(known["kept"]):
             blocks.skipped = int(known["skipped"])
-            return image_sets.Gathered(pixels, np.array(known["kept"]), ReadSettings.from_json(known["settings"]),
-                                       known["pixel_size_um"], tuple(known["notes"]))
+            found = ReadSettings.from_json(known["settings"])
+            settings = dataclasses.replace(blocks.settings, channels=found.channels, intensities=found.intensities)
+            return image_sets.Gathered(pixels, np.array(known["kept"]), settings, known["pixel_size_um"],
+                                       tuple(known["notes"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None

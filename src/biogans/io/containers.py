@@ -73,9 +73,9 @@ def _zeiss(path):
 
     def load():
         with czi.open_czi(str(path)) as file:
-            planes = [file.read(plane={axis: 0 for axis in "TZC" if axis in box} | dict(zip(outer, index, strict=True)))
+            pixels = [file.read(plane={axis: 0 for axis in "TZC" if axis in box} | dict(zip(outer, index, strict=True)))
                       for index in np.ndindex(*(box[axis] for axis in outer))]
-        return np.stack(planes).reshape(shape)[..., ::-1]       # stored as blue, green, red
+        return np.stack(pixels).reshape(shape)[..., ::-1]       # stored as blue, green, red
     shape = (*(box[axis] for axis in outer), *first.shape[:2], colours)
     metres = [float(item["Value"]) for item in scale if item.get("@Id") == "X" and item.get("Value")]
     return planes.Lazy(shape, first.dtype, load), "".join(outer) + "YXS", metres and 1e6 * metres[0]
@@ -95,7 +95,7 @@ def _zarr(path):
     axes = [each if isinstance(each, dict) else {"name": each} for each in images[0].get("axes", list("tczyx"))]
     scales = [step["scale"] for step in finest.get("coordinateTransformations", []) if step.get("type") == "scale"]
     along_x = [axis["name"].upper() for axis in axes].index("X")
-    unit = {"micrometer": 1, "nanometer": 1e-3, "millimeter": 1e3}.get(axes[along_x].get("unit", ""), 0)
+    unit = planes.MICROMETRES.get(axes[along_x].get("unit", "none"), 0)
     return array, "".join(axis["name"][:1].upper() for axis in axes), scales and scales[0][along_x] * unit
 
 

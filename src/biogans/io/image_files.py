@@ -46,9 +46,11 @@ def open_image(path: Path, axes: str = "", as_frames: bool = False) -> ImageFile
     Raises InputError if a library is missing or if the axes do not fit. Decoders raise anything on damaged files,
     which `decoding` turns into an InputError.
     """
-    if path.suffix.lower() in CONTAINERS:
+    kind = path.suffix.lower()
+    if not (kind == ".zarr" and path.is_dir()):
+        require_regular(path, REMEDY)
+    if kind in CONTAINERS:
         return containers.open_container(path, axes)
-    require_regular(path, REMEDY)
     with open(path, "rb") as file:
         start = file.read(pictures.HEADER)
     if not start:

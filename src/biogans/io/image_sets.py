@@ -20,6 +20,7 @@ from . import image_files
 from .image_files import MOST_CHANNELS
 from .intensities import PERCENTILES, Clipping, Intensities, Survey
 
+LARGEST = 1e300     # of stored intensities: finite, also as floats
 FAINT = 0.2         # of the mean of the brightest channel: darker channels of JPEGs are taken as its noise
 
 
@@ -57,7 +58,7 @@ class ReadSettings:
         if not (isinstance(channels, list) and all(type(k) is int and 0 < k <= MOST_CHANNELS for k in channels)
                 and isinstance(axes, str) and isinstance(black, list) and isinstance(white, list)
                 and len(black) == len(white) and (not black or len(black) >= max(channels, default=1))
-                and all(isinstance(value, (int, float)) for value in [*black, *white])):
+                and all(isinstance(value, (int, float)) and abs(value) < LARGEST for value in [*black, *white])):
             raise ValueError("no settings of images")
         intensities = Intensities(tuple(map(float, black)), tuple(map(float, white))) if black else None
         return cls(tuple(channels), axes, intensities, nan_is_background=stored.get("nan_is_background") is True)

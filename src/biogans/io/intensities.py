@@ -36,7 +36,6 @@ class Intensities:
         """Share of values of a channel, any shape, that lie outside black to white."""
         return float(np.mean((values < self.black[channel]) | (values > self.white[channel])))
 
-
     def of_channels(self, channels: Sequence[int]) -> dict[str, list[float]]:
         """{"black": …, "white": …} of these channels of the files, counted from 0, for the attributes of a stack."""
         return {"black": [self.black[k] for k in channels], "white": [self.white[k] for k in channels]}
@@ -93,7 +92,7 @@ def _most(found, reach):
     order = np.sort(found, axis=0)[::-1]                    # NaN first
     order = np.where(np.isnan(order), np.nanmin(found, axis=0), order)
     far = (order > np.nanmedian(found, axis=0) + reach).sum(axis=0)
-    few = far <= max(1, int(MOST_FAR * len(found)))
+    few = (far <= max(1, int(MOST_FAR * len(found)))) & (reach > 0)     # usual images of one value say nothing
     return np.sort(order, axis=0)[::-1][np.where(few, far, 0), np.arange(found.shape[1])]
 
 

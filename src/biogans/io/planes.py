@@ -15,6 +15,9 @@ import numpy as np
 
 from ..system.errors import InputError
 
+MICROMETRES = {"": 1, "µm": 1, "um": 1, "micron": 1, "microns": 1, "\\u00B5m": 1, "μm": 1, "micrometer": 1,
+               "micrometre": 1, "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3, "millimeter": 1e3, "cm": 1e4, "m": 1e6,
+               "pm": 1e-6, "Å": 1e-4, "angstrom": 1e-4, "inch": 25400}       # of units of length
 AXES_HELP = "one of the letters PTZCSYX for each axis, slowest first, including Y and X"
 
 LEFT_RIGHT, UP_DOWN, BOTH = np.s_[..., ::-1], np.s_[..., ::-1, :], np.s_[..., ::-1, ::-1]

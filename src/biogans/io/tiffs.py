@@ -13,8 +13,7 @@ from .pictures import is_gray_palette, size_of_inch_parts
 LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF may have if the file has less than a hundredth of them
 FEW = 4                         # planes without a stated meaning that are taken as channels
 UNKNOWN = "QIRBA"               # axes without a stated meaning
-MICROMETRES = {"": 1, "µm": 1, "um": 1, "micron": 1, "microns": 1, "\\u00B5m": 1, "μm": 1, "micrometer": 1,
-               "micrometre": 1, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "pm": 1e-6, "Å": 1e-4, "inch": 25400}
+
 
 
 class Tiff(planes.ImageFile):
@@ -251,7 +250,7 @@ def _pixel_size_um(file):
         return None
     if file.is_imagej:
         unit = str((file.imagej_metadata or {}).get("unit", "none"))
-        return planes.microscopic(denominator / numerator * MICROMETRES.get(unit, 0))
+        return planes.microscopic(denominator / numerator * planes.MICROMETRES.get(unit, 0))
     per_inch = numerator / denominator * {3: 2.54}.get(int(tags.valueof("ResolutionUnit", 2)), 1) if denominator else 0
     return size_of_inch_parts((per_inch,))
 
@@ -259,4 +258,4 @@ def _pixel_size_um(file):
 def _ome_size(xml):
     found = re.search(r'PhysicalSizeX="([\d.eE+-]+)"', xml)
     unit = re.search(r'PhysicalSizeXUnit="([^"]*)"', xml)
-    return planes.microscopic(float(found[1]) * MICROMETRES.get(unit[1] if unit else "", 0)) if found else None
+    return planes.microscopic(float(found[1]) * planes.MICROMETRES.get(unit[1] if unit else "", 0)) if found else None
