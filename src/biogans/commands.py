@@ -100,6 +100,8 @@ def run(name: str, arguments: Optional[Sequence[str]] = None) -> NoReturn:
         sys.exit(130)
     try:
         status = launch.run(command, arguments) if command else status
+    except KeyboardInterrupt:
+        status = 130
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)        # a further Ctrl-C would end in a traceback
     sys.exit(status)

@@ -72,7 +72,8 @@ def test_training_starts_and_stops(shell):
     for option in (*"abcdegmMopswzv", "-lrD", "-lrG", "-num_D_iters", "-num_G_iters", "-ngf", "-ndf"):
         assert re.search(rf"(^|\s)-{option}\b", options), option
     status, shown = shell.interrupted("train.py -d data", r"estimate: about .* an iteration, .* CPU core", times=4)
-    assert status == 130 and "1020 images of Alp14, Arp3, Cki2, Mkh1, Sid2, Tea1: 48x80 pixels" in shown
+    assert status == 130, shown
+    assert "1020 images of Alp14, Arp3, Cki2, Mkh1, Sid2, Tea1: 48x80 pixels" in shown
     after = {path: path.read_bytes() for path in (shell.folder / "checkpoints").rglob("*") if path.is_file()}
     assert {path: after.get(path) for path in before} == before
 
@@ -81,7 +82,8 @@ def test_a_short_training_of_one_factor(shell):
     """With the page's third command: Ctrl-C saves, and the names of the files are those of the page."""
     status, shown = shell.interrupted("train.py -d data/LIN_Normalized_WT_size-48-80_train/Alp14 -m DCGAN -a GAN",
                                       r"iteration \d+/50000  critic")
-    assert status == 130 and "Ctrl-C: stopping after this iteration" in shown and "to resume: train.py" in shown
+    assert status == 130, shown
+    assert "Ctrl-C: stopping after this iteration" in shown and "to resume: train.py" in shown
     names = shell("ls checkpoints").stdout.split()
     assert {"weights.generator.DCGAN.GAN.1.h5", "weights.discriminator.DCGAN.GAN.1.h5",
             "weights.combined_model.DCGAN.GAN.1.h5", "model.generator.DCGAN.GAN.1.h5"} <= {*names}

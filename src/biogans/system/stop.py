@@ -49,8 +49,10 @@ class StopRequest:
         os.close(self._pipe[1])         # ends the thread
 
     def _remember(self, number, frame):
-        """Record a signal, in the main thread."""
-        self.signal = self.signal or signal.Signals(number)
+        """Record the first signal, in the main thread."""
+        if self.requested:
+            return
+        self.signal = signal.Signals(number)
         if self._at_once:
             raise Stopped
 
@@ -86,10 +88,15 @@ class StopRequest:
     def at_once(self) -> Iterator[None]:
         """Let a signal abort this block, and end the process, at once: there is nothing to save yet."""
         self.check()
-        with contextlib.suppress(Stopped):
+        try:
             self._at_once = True
             yield
-        self._at_once = False
+            self._at_once = False
+        except BaseException:
+            self._at_once = False
+            # Libraries catch everything here and there, and go on to raise an error of their own.
+            if not self.requested:
+                raise
         self.check()
 
     def check(self) -> None:
@@ -132,5 +139,5 @@ def _name(number):
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
-class Stopped(BaseException):
-    """Aborts the block of StopRequest.at_once, past every `except Exception`."""
+class Stopped(KeyboardInterrupt):
+    """Aborts the block of StopRequest.at_once."""
