@@ -5,6 +5,7 @@ import re
 import shutil
 
 import numpy as np
+import tifffile
 from PIL import Image
 from scipy.ndimage import rotate
 
@@ -80,3 +81,16 @@ def test_from_fields_to_a_data_folder_of_whole_cells(tmp_path, run, monkeypatch,
         done = run("cells", *arguments.split())
         assert done.returncode == 2 and done.stderr.count("\n") == 1
         assert any(word in done.stderr for word in words.split("|")), done.stderr
+
+
+def test_hot_pixels_do_not_hide_the_cells(tmp_path, monkeypatch):
+    """As cameras write them: 16 bits, an offset, and some pixels at the largest value."""
+    monkeypatch.chdir(tmp_path)
+    for name, hot in (("usual", 0), ("hot", 15)):
+        (tmp_path / name).mkdir()
+        pixels = 110 + 12 * field(3)[0][..., :2].astype(np.uint16)
+        pixels[tuple(np.random.default_rng(4).integers(0, 440, (2, hot)))] = 65535
+        tifffile.imwrite(tmp_path / name / "field.tif", np.moveaxis(pixels, -1, 0), metadata={"axes": "CYX"})
+        assert cells.main(["-i", name, "-o", f"{name}_data"]) == 0
+    usual, hot = (dataloader.load(tmp_path / f"{name}_data") for name in ("usual", "hot"))
+    assert len(usual.pixels) == len(hot.pixels) == 12

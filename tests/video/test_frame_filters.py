@@ -78,6 +78,19 @@ def test_denoising_removes_most_noise_and_keeps_the_structure():
     assert clean[frame.mask].mean() == pytest.approx(image[frame.mask].mean(), rel=0.02)
 
 
+def test_hot_pixels_are_replaced_and_points_of_light_are_not():
+    """Also two hot pixels side by side; points as a microscope blurs them, in the light of few photons, stay."""
+    rng, light = np.random.default_rng(5), np.zeros((128, 128))
+    light[tuple(rng.integers(0, 128, (2, 30)))] = 1
+    image = rng.poisson(100 + 900 * gaussian_filter(light, 1)).astype(np.float32)
+    assert np.array_equal(frame_filters.without_hot_pixels(image), image)
+    photons = rng.poisson(0.02, (128, 128)).astype(np.float32)
+    assert np.array_equal(frame_filters.without_hot_pixels(photons), photons)
+    hot, at = image.copy(), ([0, 60, 60, 100], [5, 70, 71, 127])
+    hot[at] = 65535
+    np.testing.assert_allclose(frame_filters.without_hot_pixels(hot)[at], image[at], atol=80)
+
+
 def test_background_of_a_slope_with_spots_is_the_slope():
     slope = np.add.outer(np.linspace(0, 100, 128), np.linspace(50, 0, 128)).astype(np.float32)
     image = slope.copy()

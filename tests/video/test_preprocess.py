@@ -95,6 +95,20 @@ def test_drift_noise_and_masks_are_those_of_the_simulation(movies, data):
                 assert (found & masks[number]).sum() / (found | masks[number]).sum() > 0.75
 
 
+def test_hot_pixels_of_the_camera_change_nothing(movies, data, tmp_path):
+    """They stay in place, so they would hide the drift; and they would become white, and all else black."""
+    (tmp_path / "videos").mkdir()
+    for path in (movies / "videos").iterdir():
+        frames = tifffile.imread(path)
+        at = np.random.default_rng(3).integers(0, 128, (2, 9))
+        frames[:, at[0], at[1]] = 65535
+        tifffile.imwrite(tmp_path / "videos" / path.name, frames, metadata={"axes": "TYX"})
+    assert preprocess.main(["-i", str(tmp_path / "videos"), "-o", str(tmp_path / "hot"), "--size", "32"]) == 0
+    for hot, usual in zip(rows(tmp_path / "hot" / "videos.csv"), rows(data / "videos.csv")):
+        assert float(hot["drift_px"]) == pytest.approx(float(usual["drift_px"]), abs=0.1)
+        assert float(hot["white"]) == pytest.approx(float(usual["white"]), rel=0.02)
+
+
 def test_structures_are_equally_bright_in_every_video(data):
     """Whatever the photons and gain of a video, the brightest parts of its crops are white and the background black."""
     images = dataloader.load(data)

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from ..io.image_files import read_image
+from ..io.intensities import Intensities
 from ..system.errors import InputError
 from ..system.files import require_regular, same_twice
-from ..system.pixels import unit_to_bytes
 from . import round_cells
 from .data_folder import LabelledImages
 
 MOST_IMAGES, LARGEST_SIDE = 1 << 20, 1 << 10        # of an idx file: MNIST has 70,000 images of 28x28
 PHASES = ("G1", "S_phase", "G2", "Prophase", "Metaphase", "Anaphase", "Telophase")
 TILE = 40                                           # pixels along a side of a cell in a montage
-RANGES = {"Ch3": (400, 550), "Ch4": (30, 1470), "Ch6": (20, 480)}     # brightfield, DNA, scatter: lowest value, extent
+RANGES = {"Ch3": (400, 950), "Ch4": (30, 1500), "Ch6": (20, 500)}     # brightfield, DNA, scatter: black and white
 
 
 def load_digits():
@@ -126,8 +126,8 @@ def cut_montages(*paths):
     tiles = np.stack(montages, axis=-1).reshape(height // TILE, TILE, width // TILE, TILE, len(paths))
     tiles = tiles.swapaxes(1, 2).reshape(-1, TILE, TILE, len(paths))
     cells = tiles[(tiles != tiles[:, :1]).any(axis=(1, 2, 3))]
-    lowest, extent = np.array(list(RANGES.values()), np.float32).T
-    return unit_to_bytes((cells - lowest) / extent)
+    intensities = Intensities(*zip(*RANGES.values()))
+    return np.stack([intensities.to_bytes(cells[..., k], k) for k in range(len(RANGES))], axis=-1)
 
 
 def simulate_round_cells(number, seed):

@@ -16,7 +16,7 @@ from . import videos
 from .cell_filter import read_filter, train_filter, write_filter
 from .cell_network import read_network, train_network, write_network
 from .crops import as_saved, save_crop, sides
-from .frame_filters import THRESHOLDS
+from .frame_filters import THRESHOLDS, without_hot_pixels
 from .records import write_table
 from .single_cells import FEATURES, align, find_cells, measure_cell
 from .sources import hold_out
@@ -79,7 +79,7 @@ def cells_in(path, settings):
     """Yield a FoundCell for each cell in a file: in an image, or in each frame of a TIFF stack. Raises InputError."""
     field = videos.open_video(path, settings.channels)
     for number, frame in field.frames():
-        image = frame.astype(np.float32)
+        image = np.stack([without_hot_pixels(channel) for channel in frame.astype(np.float32)])
         image -= np.median(image, axis=(1, 2), keepdims=True)
         labels = find_cells(image[settings.find - 1], settings.smallest, settings.threshold)
         if not labels.any():

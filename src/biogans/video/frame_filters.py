@@ -12,6 +12,8 @@ MEMORY = 0.1                            # smallest weight of the newest frame in
 THRESHOLDS = ("otsu", "li", "triangle", "yen", "isodata")
 PATCH, DISTANCE = 5, 5                  # of non-local means, in pixels: side of a patch, distance of compared patches
 BINS = 1024                             # of histograms
+RARE = 0.001                            # largest share of hot pixels in a frame
+ALONE, EXTREME = 4, 3                   # brightness of a hot pixel: so many times its neighbours, and all others
 
 
 # ---------------------------------------------------------------------------------------------- drift
@@ -77,6 +79,23 @@ def shifted(image, shift):
 
 
 # ---------------------------------------------------------------------------------------------- light
+
+def without_hot_pixels(image):
+    """Image with hot pixels of the camera replaced by the median of their neighbours.
+
+    A hot pixel is far brighter than all but a thousandth of the frame, and than its neighbours, which a point of light
+    that is blurred by the microscope never is. Two hot pixels may be neighbours.
+    """
+    level, white = np.quantile(image, [0.5, 1 - RARE])
+    rows, columns = np.nonzero(image - level > EXTREME * (white - level))
+    padded = np.pad(image, 1, mode="reflect")
+    around = np.sort([padded[rows + down, columns + right] for down in range(3) for right in range(3)
+                      if (down, right) != (1, 1)], axis=0)
+    hot = image[rows, columns] - level > ALONE * (around[-2] - level)
+    cured = image.copy()
+    cured[rows[hot], columns[hot]] = np.median(around[:, hot], axis=0)
+    return cured
+
 
 def background(image, size):
     """Background of an image: lower quartiles of tiles of `size` pixels, median-filtered and interpolated."""

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..io.intensities import Intensities
 from ..system.errors import InputError
 from . import frame_filters
 from .settings import ImageSettings
@@ -72,7 +73,7 @@ def measure_video(video, recipe):
     every = max(1, (video.length or 0) // NOISE_FRAMES)
     for number, frame in video.frames():
         _check_size(video, frame, recipe.settings.size)
-        image = frame[0].astype(np.float32)
+        image = frame_filters.without_hot_pixels(frame[0].astype(np.float32))
         drift.append(tracker.measure(image) if "drift" in recipe.steps else np.zeros(2))
         levels.append(frame_filters.foreground_brightness(image))
         if number % every == 0 and (video.length or len(noise) < NOISE_FRAMES):
@@ -125,7 +126,8 @@ def clean(frame, number, measurements, recipe, stages=None):
         seen = stages if k == 0 and stages is not None else {}
         image = image.astype(np.float32)
         seen["raw"] = image
-        raw, below = image, frame_filters.background(image, settings.background)
+        raw = image = frame_filters.without_hot_pixels(image)
+        below = frame_filters.background(image, settings.background)
         if "denoise" in recipe.steps:
             image = frame_filters.denoise(image, measurements.noise[k], settings.strength)
             seen["denoise"] = image
@@ -159,5 +161,5 @@ def to_output(images, mask, reference, recipe):
     for image, white in zip(images, reference.white):
         image = image if kept is None else np.where(kept, image, 0)
         low, high = (0, white) if "standardise" in recipe.steps else (min(0, image.min()), max(image.max(), 1e-12))
-        channels.append(np.clip(np.rint((image - low) * (255 / (high - low))), 0, 255).astype(np.uint8))
+        channels.append(Intensities((low,), (high,)).to_bytes(image, 0))
     return np.stack(channels, axis=-1)
