@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How much faster several workers train, what their synchronisation costs, and an estimate for many GPUs.
+"""How much faster several workers train, what their synchronisation costs, and an estimate for several GPUs.
 
 Workers are processes with a fixed core each, which find each other as the tasks of a Slurm step do. Each has the same
 number of images of every batch, so that its work does not change with the number of workers. Their iterations are timed
@@ -31,6 +31,7 @@ from own_process import measured
 
 WORKERS, FILTERS = (1, 2, 4), (8, 16, 32, 64)
 BATCH, USUAL_ITERATION = 8, 26      # images of each worker
+GPUS = (1, 2, 4, 8)
 TIMED, SECONDS = 3, 4               # iterations at least, and for how long
 
 
@@ -39,7 +40,7 @@ TIMED, SECONDS = 3, 4               # iterations at least, and for how long
 def worker(filters):
     """Milliseconds of an iteration of this worker, apart and together with the others; as a dict."""
     from biogans.core.engine import Engine
-    with workers.joined() as team:
+    with workers.joined(Path.cwd()) as team:
         timed = {}
         for name, members in (("together", team), ("apart", workers.Team())):
             batch = BATCH * members.number
@@ -98,7 +99,7 @@ def measurements(numbers, filters):
         rates = []
         for number in numbers:
             one = measure(number, size, cores)
-            sent = ring_bytes(number, one) / 1e6
+            sent = sent_bytes(number, one) / 1e6
             cost = one["together"] - one["apart"]
             rates.append(1000 * one["updates"] * BATCH * number / one["together"])
             weights = (one["generator"] + one["critic"]) / 1e6
@@ -106,13 +107,12 @@ def measurements(numbers, filters):
                    f"{cost:>9.0f} ms {cost / one['together']:>4.0%}{rates[-1]:>10.0f}{rates[-1] / rates[0]:>11.2f}")
 
 
-def ring_bytes(workers, counts):
-    """Bytes that each worker sends in an iteration for the float32 gradients of all updates, by a ring all-reduce.
+def sent_bytes(workers, counts):
+    """Bytes that the first worker sends in an iteration, and receives: the float32 gradients of all updates.
 
-    2 (N - 1) / N of the array: Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms for clusters of
-    workstations, 2009.
+    The other workers send their gradients to the first one, which sends the sums back.
     """
-    return 2 * (workers - 1) / workers * 4 * (counts["updates"] * counts["critic"] + counts["generator"])
+    return (workers - 1) * 4 * (counts["updates"] * counts["critic"] + counts["generator"])
 
 
 # ---------------------------------------------------------------------------------------------- estimated
@@ -123,10 +123,8 @@ class Cluster:
 
     tflops: float = 156.0           # peak of an NVIDIA A100's TF32 products, dense, from its data sheet
     efficiency: float = 0.3         # of that peak
-    in_node: float = 300.0          # GB/s each way per GPU: NVLink 3, 600 GB/s in both, same data sheet
-    between: float = 25.0           # GB/s each way per GPU: an InfiniBand HDR link of 200 Gbit/s for each
-    node: int = 8                   # GPUs in a node
-    latency: float = 5e-6           # seconds of one message, in a node or between
+    rate: float = 0.7               # GB/s, encrypted, one way after the other: measured with two processes
+    latency: float = 1e-4           # seconds of a short sum, measured likewise
     batch: int = 64                 # of each factor, on each GPU
 
 
@@ -147,32 +145,30 @@ def paper_model():
 
 
 def estimate(cluster=Cluster()):
-    """The lines of the estimate for 1 to 512 GPUs."""
+    """The lines of the estimate for several GPUs, each with a task of its own."""
     model = measured(paper_model)
     compute = model["flop"] * cluster.batch / (cluster.tflops * 1e12 * cluster.efficiency)
     # Forward in every update, mean and variance of each; backward in the generator's, two of each.
     small = model["normalisations"] * (2 * model["updates"] + 2)
     yield f"ESTIMATE, not measured: the paper's star, 48x80 pixels, {cluster.batch} images of each factor on each GPU"
-    yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), {cluster.efficiency:.0%} of it "
-           f"achieved; {cluster.in_node:g} GB/s each way per GPU in a node of {cluster.node}")
-    yield (f"         (NVLink 3), {cluster.between:g} GB/s between nodes (InfiniBand HDR), "
-           f"{cluster.latency * 1e6:g} µs per message; no overlap with computing")
+    yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), {cluster.efficiency:.0%} of it achieved; "
+           f"{cluster.rate:g} GB/s to and from the first task,")
+    yield f"         {cluster.latency * 1e6:g} µs per sum; no overlap with computing"
     yield (f"counted  {model['flop'] * cluster.batch / 1e12:.1f} TFLOP per GPU, "
            f"{4 * model['critic'] / 1e6:.0f} MB of critic gradients {model['updates']} times, "
            f"{4 * model['generator'] / 1e6:.0f} MB of generator gradients;")
     yield f"         {small} sums of batch normalisation, of some hundred numbers each"
-    yield "formula  ring: 2 (N-1)/N bytes / bandwidth + 2 (N-1) latency; small sums also by a tree: 2 log2(N) latency"
+    yield "formula  2 (N-1) bytes / rate; (N-1) latency for each sum"
     yield ""
-    yield "   GPUs  computing  gradients  normalisation: ring    tree   images/s       speed-up"
+    yield "   GPUs  computing  gradients  normalisation   images/s       speed-up"
     rates = []
-    for number in (1, cluster.node, 64, 512):
-        bandwidth = 1e9 * (cluster.in_node if number <= cluster.node else cluster.between)
-        messages = model["updates"] + 1
-        gradients = ring_bytes(number, model) / bandwidth + messages * 2 * (number - 1) * cluster.latency
-        ring, tree = (small * 2 * steps * cluster.latency for steps in (number - 1, math.log2(number)))
-        rates.append(model["updates"] * model["factors"] * cluster.batch * number / (compute + gradients + tree))
-        yield (f"{number:>7}{1000 * compute:>8.0f} ms{1000 * gradients:>8.1f} ms{1000 * ring:>17.0f} ms"
-               f"{1000 * tree:>5.0f} ms{rates[-1]:>11.0f}{rates[-1] / rates[0]:>15.1f}")
+    for number in GPUS:
+        gradients = 2 * sent_bytes(number, model) / (1e9 * cluster.rate)
+        normalisation = small * (number - 1) * cluster.latency
+        images = model["updates"] * model["factors"] * cluster.batch * number
+        rates.append(images / (compute + gradients + normalisation))
+        yield (f"{number:>7}{1000 * compute:>8.0f} ms{1000 * gradients:>8.0f} ms{1000 * normalisation:>12.0f} ms"
+               f"{rates[-1]:>11.0f}{rates[-1] / rates[0]:>15.1f}")
 
 
 # ---------------------------------------------------------------------------------------------- the page

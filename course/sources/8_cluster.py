@@ -741,8 +741,8 @@ More images per second; whether fewer iterations suffice is another question. Pa
 
 # %% [markdown]
 r"""
-`docs/scaling.md` calculates in more detail (the many small sums of batch normalisation, several kinds of links) and
-measures whatever can be measured. Note what the speed-up counts: 512 GPUs show the networks 512 times as many images
+BioGANs itself adds up in a simpler way: the first task receives all gradients and sends back their sums, which suits a
+few nodes. `docs/scaling.md` measures it. Note what the speed-up counts: 512 GPUs show the networks 512 times as many images
 per iteration. This does *not* mean that a 512th of the iterations suffices; for GANs that is usually wrong. For ten
 seeds, a swarm wins, without any communication.
 

@@ -1,21 +1,25 @@
 """Several tasks of a Slurm step that train together, started as Slurm starts them."""
 
+import contextlib
 import csv
 import itertools
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from biogans.core.trained import read_weights
-from biogans.system import workers
+from biogans.system import links, workers
 from biogans.system.errors import InputError
 from conftest import ROOT, SMALL, guarded
 
@@ -62,6 +66,13 @@ class Step:
                 task.kill()
 
 
+def listening(pid):
+    """Ports on which a process accepts connections."""
+    sockets = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
+    lines = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()]
+    return [int(line[1].split(":")[1], 16) for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
+
+
 def losses(folder, run):
     with open(folder / f"checkpoints/log.{run}.csv") as file:
         return np.array([(row["critic_loss"], row["generator_loss"]) for row in csv.DictReader(file)], float)
@@ -99,11 +110,20 @@ def test_a_signal_to_one_task_stops_all(tmp_path, data):
     """After the same iteration, which is saved, and with the exit status that makes a batch script requeue the job."""
     step = Step(tmp_path, *SMALL, "-d", data, "-m", "DCGAN", *ENDLESS)
     step.wait_for("iteration ")
+    assert not any(listening(task.pid) for task in step.tasks) and not list(tmp_path.rglob(".tasks*"))
     step.tasks[1].send_signal(signal.SIGTERM)
     assert step.end() == [75, 75]
     stopped = int(step.output(0).split("stopped by SIGTERM after ")[1].split()[0])
     assert read_weights(tmp_path / COMBINED.format("DCGAN.WGAN-GP.1"))[1].iteration == stopped
     assert len(losses(tmp_path, "DCGAN.WGAN-GP.1")) == stopped
+
+
+def test_a_single_task_listens_nowhere(tmp_path, data):
+    step = Step(tmp_path, *SMALL, "-d", data, "-m", "DCGAN", *ENDLESS, number=1)
+    step.wait_for("iteration ")
+    assert not listening(step.tasks[0].pid)
+    step.tasks[0].kill()
+    assert step.end() == [-signal.SIGKILL]
 
 
 def test_a_lost_task_ends_the_others(tmp_path, data):
@@ -145,45 +165,109 @@ def test_jax_trains_in_one_task(tmp_path, data):
 def test_the_first_node(monkeypatch, nodes, first):
     monkeypatch.setenv("SLURM_STEP_NODELIST", nodes)
     monkeypatch.setattr(socket, "getaddrinfo", lambda name, port: [])
-    assert workers.first_host() == first
+    assert links.first_host() == first
 
 
-def test_missing_tasks(monkeypatch):
+def test_missing_tasks(monkeypatch, tmp_path):
+    """The first task removes its key, also then."""
     for name, value in slurm(0, 3, next(JOBS)).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(workers, "JOIN_SECONDS", 0.2)
-    with pytest.raises(InputError, match="1 of the step's 3 tasks connected"), workers.joined():
+    monkeypatch.setattr(links, "JOIN_SECONDS", 0.5)
+    with pytest.raises(InputError, match="1 of the step's 3 tasks connected"), workers.joined(tmp_path):
         pass
+    assert not list(tmp_path.iterdir())
     monkeypatch.setenv("SLURM_PROCID", "1")
-    with pytest.raises(InputError, match="task 1 can't reach the first one on localhost"), workers.joined():
+    with pytest.raises(InputError, match="task 1 can't reach the first one on localhost"), workers.joined(tmp_path):
         pass
 
 
 GATHER = """
 import sys
+from pathlib import Path
 from biogans.system import workers
-with workers.joined() as team:
+with workers.joined(Path.cwd()) as team:
     print(team.gather(team.rank), file=sys.stderr)
 """
 
 
-def test_other_clients_at_the_port(monkeypatch):
-    """Connections that are no task of this step are closed, and a port in use is skipped."""
+@pytest.fixture
+def first_task(monkeypatch, tmp_path):
+    """The first of two tasks, which waits for the second: (process, path of its key). This process is the second."""
     for name, value in slurm(0, 2, next(JOBS)).items():
         monkeypatch.setenv(name, value)
-    ports = workers.candidate_ports()
-    with socket.create_server(("", ports[0])):
-        task = subprocess.Popen([sys.executable, "-c", GATHER], stderr=subprocess.PIPE, text=True)
-        for message in (b"GET / HTTP/1.1\r\n\r\n", b'{"step": "1.0", "rank": 1}\n', b"\xff\n", b""):
-            end = time.monotonic() + 20
-            while time.monotonic() < end:
-                try:
-                    stranger = socket.create_connection(("localhost", ports[1]), 1)
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.1)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    task = subprocess.Popen([sys.executable, "-c", GATHER], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    path = tmp_path / f".tasks-{os.environ['SLURM_JOB_ID']}.0"
+    end = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    yield task, path
+    task.kill()
+
+
+def test_strangers_can_neither_join_nor_delay_the_tasks(first_task, tmp_path):
+    """Without the key: in silence, with requests, and with TLS and a certificate of their own."""
+    task, path = first_task
+    assert path.stat().st_mode & 0o777 == 0o600
+    port, own = int(path.read_text().split()[0]), tmp_path / "own.pem"
+    own.write_text(subprocess.run(links.CERTIFICATE, capture_output=True, text=True).stdout)
+    silent = [socket.create_connection(("localhost", port)) for _ in range(20)]
+    for message in (b"GET / HTTP/1.1\r\n\r\n", b'[1, "there"]\n', b"\xff" * 100000):
+        with socket.create_connection(("localhost", port)) as stranger:
             stranger.sendall(message)
-            stranger.close()
-        monkeypatch.setenv("SLURM_PROCID", "1")
-        other = subprocess.run([sys.executable, "-c", GATHER], stderr=subprocess.PIPE, text=True)
+    for certificate in (None, own):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if certificate:
+            context.load_cert_chain(certificate)
+        with pytest.raises(OSError), context.wrap_socket(socket.create_connection(("localhost", port))) as stranger:
+            stranger.sendall(b'[1, "there"]')
+            assert stranger.recv(1) == b"welcome"       # TLS 1.3 tells a client that it is refused when it reads
+    other = subprocess.run([sys.executable, "-c", GATHER], cwd=tmp_path, stderr=subprocess.PIPE, text=True, timeout=30)
     assert other.stderr == "[0, 1]\n" and task.communicate()[1] == "[0, 1]\n" and task.returncode == 0
+    assert len(silent) == 20 and not path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
+def test_another_user_can_neither_read_the_key_nor_plant_one(first_task, tmp_path, monkeypatch):
+    task, path = first_task
+    os.chmod(tmp_path, 0o777)
+    read = subprocess.run(["cat", path], user=3001, group=3001, extra_groups=[], capture_output=True)
+    assert read.returncode == 1 and b"Permission denied" in read.stderr
+    monkeypatch.setattr(links, "JOIN_SECONDS", 0.5)
+    planted = path.read_text()
+    path.unlink()
+    for owner, mode in ((3001, 0o600), (os.geteuid(), 0o644)):
+        path.write_text(planted)
+        os.chown(path, owner, owner)
+        path.chmod(mode)
+        with pytest.raises(InputError, match="not a private file of yours"), workers.joined(tmp_path):
+            pass
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    with pytest.raises(InputError, match="can't reach|not a private file"), workers.joined(tmp_path):
+        pass
+
+
+def test_the_first_task_is_no_impostor(first_task, tmp_path, monkeypatch):
+    """Who listens at its port without its key is not believed, and learns nothing."""
+    task, path = first_task
+    task.kill()
+    own = tmp_path / "own.pem"
+    own.write_text(subprocess.run(links.CERTIFICATE, capture_output=True, text=True).stdout)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own)
+    with socket.create_server(("localhost", 0)) as server:
+        path.write_text(re.sub(r"^\d+", str(server.getsockname()[1]), path.read_text()))
+        monkeypatch.setattr(links, "JOIN_SECONDS", 3)
+        heard = []
+
+        def impersonate():
+            with contextlib.suppress(OSError):
+                heard.append(context.wrap_socket(server.accept()[0], server_side=True).recv(100))
+        threading.Thread(target=impersonate, daemon=True).start()
+        with pytest.raises(InputError, match="can't reach the first one"), workers.joined(tmp_path):
+            pass
+    assert not heard

@@ -2,15 +2,15 @@
 
 import contextlib
 import functools
+import math
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..system.lazy import Network, Tensor, Variable, keras, no_garbage_collection, tensorflow as tf, threads
-from ..system.workers import Lost, Team
+from ..system.workers import Team
 
 
 def input_gradient(critic: Callable[..., Tensor], images: Tensor) -> Tensor:
@@ -104,11 +104,9 @@ class Devices:
         # On CPUs, rewriting the graph takes seconds and gains nothing, and XLA is many times slower.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not self.on_gpu})
         self.number, self.replicas, self.strategy = number, number * team.number, tf.distribute.get_strategy()
-        self._waiting: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+        self._team = team
         if team.number > 1:
-            self.strategy, self._waiting = _strategy_of(team), _noticing_lost_tasks
-            self._total = tf.function(autograph=False, func=lambda numbers: self.strategy.reduce(
-                tf.distribute.ReduceOp.SUM, self.strategy.run(lambda: tf.identity(numbers)), axis=None))
+            _use_own_gpu()
         elif number > 1:
             # The default collectives can mix up sums of different towers of the star, which devices reach in any order.
             self.strategy = tf.distribute.MirroredStrategy(
@@ -122,7 +120,7 @@ class Devices:
                   state: Sequence[Variable]) -> tuple[Tensor, Any, list[Tensor]]:
         """(loss, rest, gradients of the loss with respect to `variables`), where function() returns (loss, rest).
 
-        The gradients are this device's part of them; Keras's optimizers sum the parts.
+        Over tasks they are summed here; over the devices of one task they are parts, which Keras's optimizers sum.
 
         state   all variables that the function may assign to; TensorFlow keeps track of them by itself
         """
@@ -131,7 +129,8 @@ class Devices:
                 tape.watch(variable.value)
             loss, rest = function()
             share = loss / self.replicas
-        return loss, rest, tape.gradient(share, variables)
+        gradients = tape.gradient(share, variables)
+        return loss, rest, gradients if self._team.number == 1 else self._summed(gradients)
 
     def compile_function(self, function: Callable[..., Any], state: Sequence[Variable]) -> Callable[..., Any]:
         """Compile a `function` of NumPy arrays that may assign to the variables `state`."""
@@ -143,14 +142,15 @@ class Devices:
         inputs, more   arrays of the shapes and types that it will get: engine.CriticBatch, and latents
         """
         if self.replicas > 1:
-            _normalise_over_all_devices(filter(None, [engine.generator, *engine.critics, engine.recognizer]))
+            mean = _mean_over_devices if self.number > 1 else self._mean_over_tasks
+            _normalise_over_all_devices(filter(None, [engine.generator, *engine.critics, engine.recognizer]), mean)
 
         def last_update(inputs, more, decay):
             return engine.last_update(self._own_part(inputs, engine.batch_axes), self._own_part(more, 1), decay)
 
         def iteration(inputs, more, decay):
             last = tf.shape(inputs.real)[0] - 1
-            if self.replicas == 1:
+            if self.number == 1:
                 def update(k):
                     engine.critic_update(_select(inputs, k))
                     return k + 1
@@ -158,32 +158,53 @@ class Devices:
             losses = self.strategy.run(last_update, (_select(inputs, last), more, decay))
             return [self.strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None) for loss in losses]
 
+        def own_losses(inputs, more, decay):
+            return np.divide(self.total([loss.numpy() for loss in compiled(inputs, more, decay)]), self._team.number)
+
         several = tf.nest.map_structure(lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), inputs)
         signature = (several, tf.TensorSpec(more.shape, more.dtype), tf.TensorSpec((), tf.float32))
         compiled = tf.function(iteration, jit_compile=self.on_gpu and self.replicas == 1, autograph=False,
                                input_signature=signature)
         with no_garbage_collection():
             compiled.get_concrete_function()
-        if self.replicas == 1:
-            return compiled
+        if self.number == 1:
+            return compiled if self.replicas == 1 else own_losses
         one = tf.nest.map_structure(lambda array: tf.TensorSpec(array.shape[1:], array.dtype), inputs)
         update = tf.function(lambda inputs: self.strategy.run(
             lambda: engine.critic_update(self._own_part(inputs, engine.batch_axes))), autograph=False,
             input_signature=(one,))
 
         def call_by_call(inputs, more, decay):      # devices can't wait for each other within a loop of the graph
-            with self._waiting():
-                for k in range(len(inputs.real) - 1):
-                    update(_select(inputs, k))
-                return [loss.numpy() for loss in compiled(_select(inputs, slice(-1, None)), more, decay)]
+            for k in range(len(inputs.real) - 1):
+                update(_select(inputs, k))
+            return [loss.numpy() for loss in compiled(_select(inputs, slice(-1, None)), more, decay)]
         return call_by_call
 
     def total(self, numbers: Sequence[float]) -> Sequence[float]:
-        """Sum each of the `numbers` over all tasks. Raises workers.Lost if one does not answer."""
-        if self.replicas == self.number:
+        """Sum each of the `numbers` over all tasks."""
+        if self._team.number == 1:
             return numbers
-        with self._waiting():
-            return self._total(tf.constant(numbers, tf.float32)).numpy()
+        return self._team.sum(np.array(numbers, np.float32), "numbers").tolist()
+
+    def _summed(self, gradients):
+        """The gradients, summed over all tasks in one message."""
+        flat = tf.concat([tf.reshape(gradient, (-1,)) for gradient in gradients], axis=0)
+        sizes = [math.prod(gradient.shape) for gradient in gradients]
+        parts = tf.split(self._sum_over_tasks(flat, "gradients"), sizes)
+        return [tf.reshape(part, gradient.shape) for part, gradient in zip(parts, gradients, strict=True)]
+
+    def _mean_over_tasks(self, values, name):
+        """Mean of a tensor over all tasks, through which gradients flow, in sums that are called `name`."""
+        @tf.custom_gradient
+        def mean(values):
+            return (self._sum_over_tasks(values, name) / self._team.number,
+                    lambda change: self._mean_over_tasks(change, f"{name}, backwards"))
+        return mean(values)
+
+    def _sum_over_tasks(self, values, name):
+        # TensorFlow calls Python functions in the order in which a graph was built, so it is the same in all tasks.
+        total = tf.numpy_function(functools.partial(self._team.sum, name=name), [values], tf.float32)
+        return tf.ensure_shape(total, values.shape)
 
     def _own_part(self, values, axes):
         """The part of a batch that this device works on; `axes` are the batch axes of the `values`."""
@@ -194,28 +215,11 @@ class Devices:
             lambda value, axis: tf.gather(tf.split(value, self.number, axis=axis), replica), values, axes)
 
 
-def _strategy_of(team):
-    """One device in each task: a GPU of its own if the node has enough of them. Raises InputError or Lost."""
+def _use_own_gpu():
+    """Let this task use a GPU of its own if the node has enough of them."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         tf.config.set_visible_devices(gpus[int(os.environ.get("SLURM_LOCALID", 0)) % len(gpus)], "GPU")
-    cluster = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec({"worker": team.addresses()}), task_type="worker", task_id=team.rank, rpc_layer="grpc")
-    handler = signal.getsignal(signal.SIGTERM)
-    with _noticing_lost_tasks():
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster)
-    signal.signal(signal.SIGTERM, handler)      # TensorFlow has replaced it by its own
-    return strategy
-
-
-@contextlib.contextmanager
-def _noticing_lost_tasks() -> Iterator[None]:
-    """Raise Lost instead of TensorFlow's errors if another task of the team does not answer."""
-    try:
-        yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError,
-            tf.errors.DeadlineExceededError) as problem:
-        raise Lost(type(problem).__name__) from None
 
 
 def _logical_devices():
@@ -227,25 +231,29 @@ def _select(inputs, k):
     return tf.nest.map_structure(lambda values: values[k], inputs)
 
 
-def _normalise_over_all_devices(networks):
+def _normalise_over_all_devices(networks, mean):
     """Make batch normalisation use the moments of the whole batch, so that several devices learn what one would.
 
     It replaces a private method of Keras, whose own `synchronized` computes E x² - (E x)², which loses digits.
+
+    mean   function (tensor, name) -> mean over all devices
     """
     for network in networks:
         for layer in network.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
-                layer._moments = functools.partial(_moments_over_all_devices, layer._reduction_axes)
+                layer._moments = functools.partial(_moments_over_all_devices, layer, mean)
 
 
-def _moments_over_all_devices(axes, values, mask):
+def _moments_over_all_devices(layer, mean, values, mask):
     """(mean, variance), each (features,), over the `values` (batch, …, features) of all devices, in equal parts.
 
-    Ioffe & Szegedy (2015), algorithm 1. `axes` are all but the last; no layer here has a `mask`.
+    Ioffe & Szegedy (2015), algorithm 1. The features are the last axis; no layer here has a `mask`.
     """
-    def mean(values):
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tf.reduce_mean(values, axes))
-
-    center = mean(values)
+    axes = layer._reduction_axes
+    center = mean(tf.reduce_mean(values, axes), f"{layer.name}, mean")
     shape = [1 if axis in axes else -1 for axis in range(len(values.shape))]
-    return center, mean(tf.square(values - tf.reshape(center, shape)))
+    return center, mean(tf.reduce_mean(tf.square(values - tf.reshape(center, shape)), axes), f"{layer.name}, variance")
+
+
+def _mean_over_devices(values, name):
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)

@@ -87,7 +87,7 @@ class Engine:
             self._fade = keras.Variable(1.0, trainable=False, name="fade")
             self.strength = keras.Variable(0.0, trainable=False, name="strength") if settings.augment_target else None
         self.algorithm = ALGORITHMS[settings.algorithm](settings, self._fade)
-        self._distributed = devices * team.number > 1
+        self._distributed = devices > 1
         self._local_copies: dict[Network, Network] = {}
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
         if self.recognizer:

@@ -71,7 +71,7 @@ def train(options: argparse.Namespace) -> int:
 
     Raises InputError for a user error.
     """
-    with StopRequest() as stop, workers.joined() as team:
+    with StopRequest() as stop, workers.joined(Path(options.checkpoints_dir)) as team:
         launch.announce()
         backend()               # reports a wrong choice before the images are read
         stored = stored_run(options)
