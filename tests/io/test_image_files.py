@@ -292,6 +292,29 @@ def test_three_equal_channels_are_one(tmp_path, capsys):
     assert "the three channels are equal" in capsys.readouterr().out
 
 
+def test_two_of_five_channels(tmp_path):
+    """Of files with more channels than networks learn, some must be chosen."""
+    (tmp_path / "A").mkdir()
+    pixels = RNG.integers(0, 256, (5, HEIGHT, WIDTH)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "A" / "a.ome.tif", pixels, metadata={"axes": "CYX"})
+    with pytest.raises(InputError, match="5 channels: choose those to use, at most 4, with --channels"):
+        dataloader.load(tmp_path)
+    with pytest.raises(InputError, match="choose at most 4"):
+        dataloader.load(tmp_path, settings=ReadSettings((1, 2, 3, 4, 5)))
+    found = dataloader.load(tmp_path, settings=ReadSettings((1, 5)))
+    assert np.array_equal(found.pixels[0], np.moveaxis(pixels[[0, 4]], 0, -1)) and found.settings.channels == (1, 5)
+    assert ReadSettings.from_json(found.settings.to_json()) == found.settings
+
+
+@pytest.mark.parametrize("alpha, told", [(255, False), (None, True)])
+def test_transparency_that_varies_is_a_channel_and_said_so(tmp_path, capsys, alpha, told):
+    (tmp_path / "A").mkdir()
+    pixels = np.dstack([RGB, np.full_like(GRAY, alpha) if alpha else GRAY.T.reshape(GRAY.shape)])
+    Image.fromarray(pixels).save(tmp_path / "A" / "a.png")
+    assert dataloader.load(tmp_path).pixels.shape[-1] == (4 if told else 3)
+    assert ("transparency is read as channel 4 (--channels 1,2,3 leaves it out)" in capsys.readouterr().out) == told
+
+
 def test_an_unknown_format_is_named(tmp_path):
     (tmp_path / "A").mkdir()
     for k in range(3):

@@ -21,6 +21,7 @@ SUFFIXES = (*PICTURES, *TIFFS, *CONTAINERS)
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 LARGEST_SIDE = 4096             # pixels
 MOST_CHANNELS = 4               # of an image of a set
+MOST_STORED = 64                # of a file of which some channels are chosen
 REMEDY = "replace or remove it, or leave out such images with --skip_bad_images"
 
 
@@ -66,8 +67,8 @@ def read_image(path: Path, remedy: str) -> Reading:
     return result
 
 
-def read_or_error(path: Path, remedy: str = REMEDY, axes: str = "", nan_is_background: bool = False
-                  ) -> Reading | InputError:
+def read_or_error(path: Path, remedy: str = REMEDY, axes: str = "", nan_is_background: bool = False,
+                  most_channels: int = MOST_CHANNELS) -> Reading | InputError:
     """Read a file like `read_image`, but return an InputError instead of raising it.
 
     axes                as of `open_image`
@@ -77,8 +78,9 @@ def read_or_error(path: Path, remedy: str = REMEDY, axes: str = "", nan_is_backg
         with decoding(path, remedy), contextlib.closing(open_image(path, axes)) as file:
             *sides, channels = file.image_shape
             check_sides(path, *sides)
-            if channels > MOST_CHANNELS:
-                raise InputError(f"{path}: {channels} channels: at most {MOST_CHANNELS} can be used")
+            if channels > most_channels:
+                raise InputError(f"{path}: {channels} channels: choose those to use, at most {MOST_CHANNELS}, with "
+                                 f"--channels, such as --channels 1,2")
             if file.members and path.name != file.members[0]:       # the first has read the whole set
                 return Reading(np.zeros((0, *file.image_shape), file.dtype), file.pixel_size_um, file.lossy, ())
             frames = as_numbers(file.images(), nan_is_allowed=True)

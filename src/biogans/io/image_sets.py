@@ -17,7 +17,7 @@ from ..system.errors import InputError
 from ..system.processes import process_pool
 from ..system.progress import reading
 from . import image_files
-from .image_files import MOST_CHANNELS
+from .image_files import MOST_CHANNELS, MOST_STORED
 from .intensities import PERCENTILES, Clipping, Intensities, Survey
 
 LARGEST = 1e300     # of stored intensities: finite, also as floats
@@ -55,7 +55,7 @@ class ReadSettings:
         """The settings that `to_json` made a dict of. Raises ValueError for other ones."""
         channels, axes, black, white = (stored.get(name, default) for name, default in
                                         (("channels", None), ("axes", ""), ("black", []), ("white", [])))
-        if not (isinstance(channels, list) and all(type(k) is int and 0 < k <= MOST_CHANNELS for k in channels)
+        if not (isinstance(channels, list) and all(type(k) is int and 0 < k <= MOST_STORED for k in channels)
                 and isinstance(axes, str) and isinstance(black, list) and isinstance(white, list)
                 and len(black) == len(white) and (not black or len(black) >= max(channels, default=1))
                 and all(isinstance(value, (int, float)) and abs(value) < LARGEST for value in [*black, *white])):
@@ -183,7 +183,8 @@ def size_and_date(path: Path) -> tuple[int, int]:
 
 
 def _read_block(paths, settings):
-    return [image_files.read_or_error(path, axes=settings.axes, nan_is_background=settings.nan_is_background)
+    return [image_files.read_or_error(path, axes=settings.axes, nan_is_background=settings.nan_is_background,
+                                      most_channels=MOST_STORED if settings.channels else MOST_CHANNELS)
             for path in paths]
 
 
@@ -271,6 +272,8 @@ def used_channels(channels: Sequence[int], extent: Extent, lossy: bool) -> tuple
     if channels and max(channels) > len(extent.low):
         raise InputError(f"--channels {','.join(map(str, channels))}: the images have only {len(extent.low)} "
                          f"channel(s)")
+    if len(channels) > MOST_CHANNELS:
+        raise InputError(f"--channels {','.join(map(str, channels))}: choose at most {MOST_CHANNELS}")
     if len(set(channels)) < len(channels):
         raise InputError(f"--channels {','.join(map(str, channels))}: give each channel once")
     if channels:

@@ -8,6 +8,7 @@ from . import planes
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM")  # not EPS: Pillow would run Ghostscript on it
 HEADER = 26         # bytes at the start of a PNG up to its bit depth and colour type
+TRANSPARENT = ("LA", "RGBA")
 PAINTED = ("CMYK", "YCbCr", "LAB", "HSV")
 
 warnings.filterwarnings("ignore", module=r"PIL\.")        # about unusual metadata
@@ -43,7 +44,12 @@ class Picture(planes.ImageFile):
         return planes.turn(planes.upright(pixels, self.axes), self.orientation)
 
     def images(self):
-        return self.image({})[np.newaxis]
+        image = self.image({})
+        if self.file.mode in TRANSPARENT and np.ptp(image[..., -1]):
+            last = image.shape[-1]
+            self.notes = (f"transparency is read as channel {last} (--channels "
+                          f"{','.join(map(str, range(1, last)))} leaves it out)",)
+        return image[np.newaxis]
 
     def close(self):
         self.file.close()

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import warnings
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from .pictures import is_gray_palette, size_of_inch_parts
 LARGEST_BOMB = 2 ** 28          # bytes that the pages of a TIFF may have if the file has less than a hundredth of them
 FEW = 4                         # planes without a stated meaning that are taken as channels
 UNKNOWN = "QIRBA"               # axes without a stated meaning
-
 
 
 class Tiff(planes.ImageFile):
@@ -232,7 +232,8 @@ def _of_lab(plane, kind):
     lightness, *chroma = plane[:3].astype(float) / scale
     half = 128 if kind == "ICCLAB" else 0
     chroma = [each - half if half else np.where(each > 127, each - 256, each) for each in chroma]
-    rgb = lab2rgb(np.stack([lightness * 100 / 255, *chroma], axis=-1))
+    with warnings.catch_warnings(action="ignore"):          # of colours that no screen can show
+        rgb = lab2rgb(np.stack([lightness * 100 / 255, *chroma], axis=-1))
     return np.rint(255 * np.moveaxis(rgb, -1, 0)).astype(np.uint8)
 
 
