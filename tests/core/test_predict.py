@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -358,8 +359,11 @@ def test_a_killed_command_resumes(here, kind, seed, capsys):
             "    return generate(*given)\n"
             "engine.generate = until_killed\n"
             "predict.main(sys.argv[1:])")
-    killed = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    os.symlink("1 new", "unsaved")          # as train.sbatch, which a restart would resume
+    killed = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True,
+                            env=os.environ | {"BG_UNSAVED": "unsaved"})
     assert killed.returncode == -9 and not Path(OUTPUTS[kind]).exists(), killed.stderr
+    assert not os.path.lexists("unsaved")
     calls = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("biogans.core.engine.generate", lambda *given: calls.append(0) or generate(*given))

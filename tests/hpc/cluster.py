@@ -39,11 +39,18 @@ def configuration(folder, port):
 
 
 @contextlib.contextmanager
-def slurm(folder, port):
-    """Start the cluster in `folder` and yield the environment in which sbatch, squeue, … talk to it."""
+def slurm(folder, port, limits_memory=False):
+    """Start the cluster in `folder` and yield the environment in which sbatch, squeue, … talk to it.
+
+    limits_memory   kill jobs that take more memory than they requested, with the kernel's control groups
+    """
     folder.mkdir()
     (folder / "state").mkdir()
-    (folder / "slurm.conf").write_text(configuration(folder, port))
+    text = configuration(folder, port)
+    if limits_memory:
+        text = text.replace("task/none", "task/cgroup")
+        (folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nConstrainRAMSpace=yes\n")
+    (folder / "slurm.conf").write_text(text)
     gpus = [folder / f"nvidia{k}" for k in range(GPUS)]
     for gpu in gpus:
         gpu.symlink_to("/dev/null")     # Slurm wants a character device

@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,12 @@ def test_an_error_is_reported_once_and_not_requeued(cluster, work):
     assert job.wait() == "FAILED"
     show("an error on two nodes:", *(line for line in job.log.splitlines() if line.startswith("train.py")))
     assert job.log.count("can't be divided by 2 tasks") == 1 and "back to the queue" not in job.log
+
+
+def test_tasks_within_salloc_train_together(cluster, work):
+    """srun in an allocation of two nodes, as typed in a terminal."""
+    command = ["salloc", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1", "--mem=1000", "srun",
+               *map(str, TRAIN[1:]), "-e", "2"]
+    done = subprocess.run(command, cwd=work, env=cluster, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "2 tasks share each batch of 4" in done.stdout and "iteration 2/2" in done.stdout

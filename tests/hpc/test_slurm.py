@@ -134,13 +134,16 @@ def test_data_on_local_scratch(cluster, work):
 
 
 def test_swarm(cluster, work):
-    """The subjobs of a file with comments and continued lines; one is stopped and requeued; the runs are collected."""
+    """The subjobs of a file with comments and continued lines; the runs are collected.
+
+    One is stopped and requeued, and resumes although the command in its line lacks --resume.
+    """
     (work / "test.swarm").write_text(f"""# three lines
 mkdir -p runs/1 && cd runs/1 && train.py -d ../../data {' '.join(map(str, TRAIN[4:]))} -s 1 -e 20 --resume
 
 mkdir -p runs/2 && cd runs/2 && \\
     train.py -d ../../data {' '.join(map(str, TRAIN[4:]))} -s 2 \\
-    -e 400 --resume
+    -e 400
 echo "$SLURM_ARRAY_TASK_ID is the last"; exit 3
 """)
     swarm = Job(cluster, work, ROOT / "hpc/swarm-array", "-f", "test.swarm", "-t", "1", "-g", "1", log="swarm_{}_1.o")

@@ -3,9 +3,12 @@
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -174,6 +177,85 @@ def test_a_file_system_without_locks_causes_a_warning(tmp_path, monkeypatch, cap
     assert leftover.exists() and "no locks" in capsys.readouterr().err
     remove_leftovers(tmp_path, "DCGAN.GAN.1")
     assert not leftover.exists()
+
+
+# ---------------------------------------------------------------------------------------------- files of others
+
+OPENING = ["Lock(sys.argv[1]).take()", "open_own(sys.argv[1], 'a').write('more')",
+           "open_own(sys.argv[1], 'w').write('other')"]
+
+
+def refusal(code, path, uid=0):
+    """The message with which code refuses a path, or "" if it does not; run as user `uid`, by default this one."""
+    program = (f"import os, sys\nfrom biogans.system.files import InputError, Lock, open_own\n"
+               f"if {uid}: os.setgid({uid}); os.setuid({uid})\n"
+               f"try: {code}\nexcept InputError as problem: print(problem)")
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def plant_link(path, victim):
+    os.symlink(victim, path)
+
+
+def plant_broken_link(path, victim):
+    os.symlink(victim.with_name("new"), path)
+
+
+def plant_hard_link(path, victim):
+    os.link(victim, path)
+
+
+def plant_pipe(path, victim):
+    os.mkfifo(path)
+
+
+def plant_folder(path, victim):
+    path.mkdir()
+
+
+@pytest.mark.parametrize("code", OPENING)
+@pytest.mark.parametrize("plant, word", [(plant_link, "a link"), (plant_broken_link, "a link"),
+                                         (plant_hard_link, "another name"), (plant_pipe, "a named pipe"),
+                                         (plant_folder, "a folder")])
+def test_nothing_is_written_through_planted_files(tmp_path, code, plant, word):
+    """Neither content nor length of the victim's file changes, no file appears elsewhere, and no pipe is waited for."""
+    victim, path = tmp_path / "victim.conf", tmp_path / ".lock.DCGAN.GAN.1"
+    victim.write_text("important")
+    plant(path, victim)
+    message = refusal(code, path)
+    assert message.startswith(f"{path}: this ") and word in message and "remove it" in message
+    assert victim.read_text() == "important" and not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as two other users")
+@pytest.mark.parametrize("code", OPENING)
+def test_files_of_another_user_stay_as_they_are(code):
+    """Although everybody may write to them; one's own are opened. Also by root."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))     # users can't enter pytest's folders
+    try:
+        folder.chmod(0o777)
+        path = folder / ".lock"
+        path.write_text("theirs")
+        os.chown(path, 2001, 2001)
+        path.chmod(0o666)
+        for uid in (3001, 0):
+            assert "belongs to another user (2001)" in refusal(code, path, uid) and path.read_text() == "theirs"
+        assert refusal(code, path, 2001) == "" and path.read_text() != "theirs"
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_temporary_file_that_was_replaced_by_a_link(tmp_path):
+    """The permissions of the linked file stay as they are."""
+    victim = tmp_path / "victim.conf"
+    victim.write_text("important")
+    victim.chmod(0o600)
+    with pytest.raises(OSError), replacing(tmp_path / "picture.png") as temporary:
+        temporary.unlink()
+        temporary.symlink_to(victim)
+    assert victim.stat().st_mode & 0o777 == 0o600 and not (tmp_path / "picture.png").exists()
 
 
 # ---------------------------------------------------------------------------------------------- kinds of files

@@ -165,9 +165,12 @@ def test_a_killed_run_resumes(movies, data, tmp_path):
     out = tmp_path / "data"
     command = [sys.executable, ROOT / "bin/biogans", "preprocess", "-i", movies / "videos", "-o", out, "--size", "32",
                "-j", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    unsaved = tmp_path / "unsaved"
+    unsaved.symlink_to("1 new")         # of train.sbatch, which a restart would resume
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True,
+                               env=os.environ | {"BG_UNSAVED": str(unsaved)})
     end = time.monotonic() + 120
-    while not list(out.glob(".work/videos.*.json")) and time.monotonic() < end:
+    while unsaved.is_symlink() and time.monotonic() < end:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

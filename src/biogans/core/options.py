@@ -1,5 +1,6 @@
 """The options of train.py, and the options that several commands share."""
 
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
@@ -145,8 +146,9 @@ def _add_machine_and_files(group):
     add_checkpoints_dir(group)
     group.add_argument("-w", "--use_pretrained_weights", action="store_true",
                        help="resume the stored run; options that are not given are its own")
-    group.add_argument("--resume", action="store_true",
-                       help="like -w if there is a checkpoint, otherwise start a new run: for requeued jobs")
+    group.add_argument("--resume", action="store_true", default=bool(os.environ.get("BG_RESUME")),
+                       help="like -w if there is a checkpoint, otherwise start a new run; default in a job that "
+                            "train.sbatch requeued")
     group.add_argument("-M", "--monitor_progress", type=arguments.positive_int, default=500, metavar="N",
                        help="iterations between two pictures of samples in images/; default=500")
     rare(group.add_argument("--save_minutes", type=arguments.positive_float, default=10.0, metavar="MIN",

@@ -24,6 +24,7 @@ from ..system import arguments, launch
 from ..system.arguments import rare
 from ..system.errors import InputError
 from ..system.outline import measure_outline
+from ..system.stop import record_progress
 from . import c2st, codes, dataloader, options as command_line, settings, trained
 from .dataloader import Images
 from .models import NetworkSpec
@@ -168,10 +169,15 @@ def write_cells(options: argparse.Namespace, generator: TrainedGenerator, channe
     source = {"seed": seed} if given is None else {"z_from": options.z}
     content = stacks.Content(number, (spec.height, spec.width, len(channels)), spec.nz,
                              generator.stack_attributes(channels) | source, image_folders(spec, channels))
+
+    def note(end):
+        output.write_note(end, seed)
+        record_progress()
+
     with output.locked(kind.bytes_per_value * number * math.prod(content.shape), resumes=bool(done)) as path:
         trained.fill(kind(path, content, resumes=bool(done)), generator,
                      (codes.with_values(batch, chosen) for batch in z), channels,
-                     trained.Position(number, done, lambda end: output.write_note(end, seed)))
+                     trained.Position(number, done, note))
     if number == 1 and given is None and not chosen and (growth := growth_line(generator, seed, channels[0])):
         print(growth)
     if given is None:

@@ -30,7 +30,7 @@ from ..system.lazy import backend, threads
 from ..system.palettes import Palette, fitted
 from ..system.pixels import to_signed, to_unit
 from ..system.progress import Log, Progress, Scores, distance_text, duration, say, waiting
-from ..system.stop import StopRequest
+from ..system.stop import StopRequest, record_progress
 from . import checkpoint, codes, dataloader, figures, models, monitor, options as command_line
 from .settings import Metadata, Schedule, completed, resolve_network, resolve_schedule, resolve_settings, with_variances
 from .trained import IMAGES, find, load_generator, read_metadata
@@ -221,6 +221,7 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
             if save_is_due or stopping or done == schedule.iterations:
                 checkpoint.save(paths, engine, run.metadata, done)
                 publish(paths, log)
+                record_progress()
                 progress.saved, last_save = done, time.monotonic()
     finally:
         log.close()

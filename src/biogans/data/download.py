@@ -1,10 +1,11 @@
 """Download public data into a cache; interrupted downloads resume."""
 
 import contextlib
+import os
 from pathlib import Path
 
 from ..system.errors import InputError
-from ..system.files import Lock, noticing_a_full_disk
+from ..system.files import Lock, noticing_a_full_disk, open_own, require_regular, write
 from .public_data import PUBLIC
 
 SECONDS = 30            # without a byte, after which a connection counts as broken
@@ -25,6 +26,8 @@ def fetch(name, cache=None, url=None):
         path = folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path):
+            for present in filter(os.path.lexists, (path, *_Resuming(path).files)):
+                require_regular(present)        # a pipe would never end
             _retrieve(f"{(url or public.address).rstrip('/')}/{file}", path, digest)
         if digest is None:
             print(f"{path}: SHA-256 {pooch.file_hash(path)}, not verified because none is published")
@@ -68,7 +71,8 @@ class _Resuming:
     """
 
     def __init__(self, path):
-        self.part, self.version = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.version")
+        self.files = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.version")
+        self.part, self.version = self.files
 
     def __call__(self, url, output_file, pooch):
         import requests
@@ -94,7 +98,7 @@ class _Resuming:
         tag = headers.get("ETag", "W/")
         version = headers.get("Last-Modified") if tag.startswith("W/") else tag
         if version:
-            self.version.write_text(version)
+            write(self.version, version.encode())
 
     def _receive(self, response, done):
         """Append the body to the part, after its first `done` bytes. Raises InputError if the body ends early."""
@@ -104,7 +108,7 @@ class _Resuming:
         so_far = f", resuming after {done / 1e6:.1f} MB" if done else ""
         print(f"{response.url}  {total / 1e6:.1f} MB{so_far}", flush=True)
         whole = True
-        with (open(self.part, "ab" if done else "wb") as file, noticing_a_full_disk(self.part),
+        with (open_own(self.part, "ab" if done else "wb") as file, noticing_a_full_disk(self.part),
               tqdm(total=total or None, initial=done, unit="B", unit_scale=True, disable=None, leave=False) as bar):
             try:
                 for block in response.iter_content(1 << 16):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ..system import arguments, launch
 from ..system.errors import InputError
+from ..system.files import write
 from . import data_folder, labelled_images, lin_archive, yeast
 from .download import fetch
 from .public_data import PUBLIC
@@ -70,7 +71,7 @@ def get_data(options):
         held_out = data_folder.choose_held_out(labelled.labels, options.test, options.seed)
         data_folder.write_labelled(output, labelled, held_out)
     if public:
-        (output / "SOURCE.txt").write_text(public.about + "\n")
+        write(output / "SOURCE.txt", f"{public.about}\n".encode())
 
 
 def labelled_from(source, options):

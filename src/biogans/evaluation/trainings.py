@@ -24,6 +24,7 @@ from ..core import trained
 from ..core.gan import ALGORITHMS
 from ..system import launch
 from ..system.errors import InputError
+from ..system.files import open_own
 from ..system.progress import read_log
 from .json_files import write_json
 
@@ -102,7 +103,8 @@ class Training:
         self._save()
         command = [*train_command(), *self.words, "-e", FOREVER, "-M", self.score_every or FOREVER, "--save_minutes",
                    min(10, self.seconds / 60 / CHECKPOINTS), *(["-w"] if self._resumed_at else [])]
-        with open(self.folder / "output.txt", "a") as output, open(self.folder / "errors.txt", "w") as errors:
+        with (open_own(self.folder / "output.txt", "a") as output,
+              open_own(self.folder / "errors.txt", "w") as errors):
             self.process = subprocess.Popen(list(map(str, command)), cwd=self.folder, stdin=subprocess.DEVNULL,
                                             stdout=output, stderr=errors, env=os.environ | variables,
                                             start_new_session=True, preexec_fn=_stop_with_parent)

@@ -12,14 +12,14 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import InputError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)      # NFS without its lock service, Lustre without -o flock
-KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
-         stat.S_IFBLK: "a device"}
+KINDS = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket",
+         stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EMLINK)
 
 
@@ -33,6 +33,43 @@ def require_regular(path: str | Path, remedy: str = "replace or remove it") -> N
     if not stat.S_ISREG(mode):
         raise InputError(f"{path}: this is {KINDS.get(stat.S_IFMT(mode), 'something else')}, not an ordinary file: "
                          f"{remedy}")
+
+
+def open_own(path: str | Path, mode: str, **options: Any) -> IO[Any]:
+    """Open a file as `open` does, to write to it, unless others may have placed it there to have a file overwritten.
+
+    Raises InputError for a link, a pipe or another user's file; nothing is truncated, and no pipe is waited for.
+    """
+    def opener(name, flags):
+        with contextlib.suppress(FileExistsError):
+            return os.open(name, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            handle = os.open(name, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError:
+            _require_own(path, os.lstat(path))      # else other users' permissions forbid it
+            raise
+        try:
+            _require_own(path, os.fstat(handle))
+            if flags & os.O_TRUNC:
+                os.ftruncate(handle, 0)
+            return handle
+        except BaseException:
+            os.close(handle)
+            raise
+    return open(path, mode, opener=opener, **options)
+
+
+def _require_own(path, status):
+    """Raise InputError unless it is the status of an ordinary file of this user, without other names."""
+    if not stat.S_ISREG(status.st_mode):
+        found = f"this is {KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, not an ordinary file"
+    elif status.st_uid != os.geteuid():
+        found = f"this file belongs to another user ({status.st_uid})"
+    elif status.st_nlink > 1:
+        found = "this file has another name elsewhere"
+    else:
+        return
+    raise InputError(f"{path}: {found}: remove it, or work in a folder of your own")
 
 
 def same_twice(paths: Iterable[Path]) -> tuple[Path, Path] | None:
@@ -67,11 +104,14 @@ def replacing(target: str | Path, size: int = 0) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)     # mkstemp gives 0600: colleagues could not read the results
+        handle = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            os.fsync(handle)
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(handle, 0o666 & ~umask)   # mkstemp gives 0600: colleagues could not read the results
+        finally:
+            os.close(handle)
         os.replace(temporary, target)
         _flush_folder(target.parent)
     except OSError as problem:
@@ -151,7 +191,8 @@ def _no_room(path, size, number):
 class Lock:
     """A lock of the operating system on a file. It ends with its process, however that ends, and at a reboot.
 
-    The locks of fcntl work on NFS too. The content of the file (host, process, job) is only for people.
+    The locks of fcntl work on NFS too. The content of the file (host, process, job) is only for people. Methods raise
+    InputError if the file is a link, or another user's.
 
     holder      the process that has the lock, in words, if it could not be taken
     works       False if the file system has no locks
@@ -171,7 +212,7 @@ class Lock:
             self.file.close()
             return False
         with contextlib.suppress(OSError):      # a full disk: the lock works without content
-            os.truncate(self.path, 0)
+            os.ftruncate(self.file.fileno(), 0)
             os.write(self.file.fileno(), whoami().encode())
         return True
 
@@ -192,10 +233,10 @@ class Lock:
     def _lock(self, operation):
         """Lock the file that has this name now. Raises BlockingIOError if another process has locked it."""
         while True:
-            self.file = open(self.path, "a+")       # noqa: SIM115 (closed by release)
+            self.file = open_own(self.path, "a+")       # closed by release
             try:
                 fcntl.lockf(self.file, operation)
-                if os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.path)):
+                if os.path.samestat(os.fstat(self.file.fileno()), os.lstat(self.path)):
                     return
                 self.file.close()
             except FileNotFoundError:           # the last holder removed it between our open and our lock

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import InputError
-from .files import noticing_a_full_disk, replacing
+from .files import noticing_a_full_disk, open_own, replacing
 
 
 class Scores(NamedTuple):
@@ -247,7 +247,7 @@ class Log:
         with replacing(path) as temporary, open(temporary, "w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         self.seconds = float(rows[-1][COLUMNS.index("seconds")]) if rows else 0.0
-        self.path, self.file = path, open(path, "a", newline="", buffering=1)       # noqa: SIM115 (closed by close)
+        self.path, self.file = path, open_own(path, "a", newline="", buffering=1)
         self.writer = csv.writer(self.file)
         self.events = _Events(tensorboard)
 
@@ -341,7 +341,7 @@ class _Events:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
         self.path = folder / name
-        self.file = RecordWriter(open(self.path, "wb"))      # noqa: SIM115 (closed by close)
+        self.file = RecordWriter(open(self.path, "xb"))      # noqa: SIM115 (closed by close)
         self._write(file_version="brain.Event:2")
 
     def add(self, step, **value):

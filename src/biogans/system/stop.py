@@ -135,6 +135,14 @@ class StopRequest:
         return 130 if self.signal == signal.SIGINT else 75
 
 
+def record_progress() -> None:
+    """Tell hpc/train.sbatch that a restart would resume from what has just been saved, by removing its link."""
+    link = os.environ.get("BG_UNSAVED", "")
+    if os.path.islink(link):
+        with contextlib.suppress(OSError):
+            os.unlink(link)
+
+
 def _name(number):
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..system import arguments
+from ..system.files import open_own
 from . import frame_filters
 from .processing import RIM
 
@@ -94,7 +95,8 @@ def save_crop(path, pixels, pixel_size_um):
     pixels = as_saved(pixels)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     size = {"dpi": (0.0254 / (pixel_size_um * 1e-6),) * 2} if pixel_size_um else {}
-    picture.save(path, format="PNG", **size)
+    with open_own(path, "wb") as file:
+        picture.save(file, format="PNG", **size)
 
 
 def sides(text):

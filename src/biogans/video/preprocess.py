@@ -15,6 +15,7 @@ from ..system.errors import InputError
 from ..system.files import Lock
 from ..system.processes import process_pool
 from ..system.progress import reading
+from ..system.stop import record_progress
 from . import contact_sheet, crops, processing, records, videos
 from .frame_filters import THRESHOLDS
 from .processing import STEPS
@@ -254,6 +255,7 @@ def process_video(source, settings, folder):
         "video": _properties(source, measurements, reference) | counts,
         "drift": np.round(measurements.drift, 3).tolist(), "gain": np.round(measurements.gain, 5).tolist(),
         "noise": measurements.noise})
+    record_progress()
 
 
 def _properties(source, measurements, reference):
