@@ -144,7 +144,7 @@ test-hpc: .venv/test
 # The modules and Slurm only, which download little: some minutes.
 test-hpc-short: .venv/test
 	hpc/test-tools.sh .hpc-tools slurm modules
-	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_scripts.py tests/hpc/test_slurm.py tests/hpc/test_requeue.py \
+	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_scripts.py tests/hpc/test_slurm.py \
 	    tests/hpc/test_multinode.py::test_two_nodes_learn_what_one_process_does
 
 # An installation with its own environment: nothing in it is written at run time, and it may be moved. PYTHON must exist on

@@ -285,6 +285,17 @@ def test_an_earlier_run_is_set_aside(star, tmp_path):
     assert other.read_text() == "old" and own.set_aside() is None
 
 
+def test_a_new_run_does_not_follow_a_link(star, tmp_path):
+    run, _, _ = star
+    (tmp_path / "theirs").mkdir()
+    paths = checkpoint.RunPaths(tmp_path, run.spec, "WGAN-GP")
+    paths.generator.write_text("old")
+    (tmp_path / f".new.{paths.name}").symlink_to(tmp_path / "theirs")
+    with pytest.raises(InputError, match="this is a link"), paths.locked():
+        paths.begin()
+    assert not list((tmp_path / "theirs").iterdir())
+
+
 @pytest.mark.parametrize("killed", ["before the first checkpoint", "after the first checkpoint", "while moving"])
 def test_files_of_a_new_run_take_their_places_with_its_first_checkpoint(star, tmp_path, killed):
     """If the process is killed meanwhile, the next run finds either the old files or the new ones, all of them."""

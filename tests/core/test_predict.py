@@ -392,8 +392,12 @@ def test_a_different_command_starts_again(here, capsys):
     unfinished.path.write_bytes(b"half a file")
     unfinished.write_note(1000, 4)
     assert unfinished.read_note() == (1000, 4)
+    os.rename(unfinished.path, "elsewhere")
+    unfinished.path.symlink_to(Path("elsewhere").absolute())
+    assert unfinished.read_note() == (0, None)          # who placed that link?
     assert predict.main(["-i", STAR, "-n", "2"]) == 0
-    assert "resuming" not in capsys.readouterr().out and len(stack()[0]) == 2 and not unfinished.path.exists()
+    assert "resuming" not in capsys.readouterr().out and len(stack()[0]) == 2 and not os.path.lexists(unfinished.path)
+    assert Path("elsewhere").read_bytes() == b"half a file"
 
 
 def test_two_jobs_can_not_write_the_same_stack(here, capsys):

@@ -106,8 +106,10 @@ class RunPaths:
             lock.release()
 
     def begin(self) -> None:
-        """Prepare for the files of a new run. Those of an earlier run stay in place."""
+        """Prepare for the files of a new run. Those of an earlier run stay in place. Raises InputError for a link."""
         if self._files():
+            if self._unpublished.is_symlink():
+                raise InputError(f"{self._unpublished}: this is a link: remove it, or work in a folder of your own")
             self._unpublished.mkdir(exist_ok=True)
             self._name_files(self._unpublished)
 

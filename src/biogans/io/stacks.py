@@ -12,6 +12,7 @@ import math
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -339,10 +340,11 @@ class ResumableOutput:
         self.note = self.path.with_name(self.path.name + ".json")
 
     def read_note(self) -> tuple[int, Any]:
-        """(number of cells done, seed); (0, None) without a note, or if it belongs to another output."""
+        """(number of cells done, seed); (0, None) without a note, or if it belongs to another output or user."""
         try:
-            note = json.loads(self.note.read_text())
-            if note["wanted"] == self.wanted and self.path.exists():
+            note, status = json.loads(self.note.read_text()), self.path.lstat()
+            is_own = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
+            if note["wanted"] == self.wanted and is_own:
                 return int(note["done"]), int(note["seed"])
         except (OSError, ValueError, KeyError, TypeError):
             pass

@@ -1,4 +1,4 @@
-"""Keras and TensorFlow or JAX, imported at their first use: they take seconds and 400 MB, and `--help` needs neither."""
+"""Keras and TensorFlow or JAX, imported at their first use: they take 2 s and 400 MB; `--help` needs neither."""
 
 import contextlib
 import gc
