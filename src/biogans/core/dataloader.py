@@ -16,6 +16,7 @@ from ..io import folders, image_sets
 from ..io.image_sets import AS_STATED, ReadSettings
 from ..system.errors import InputError
 from ..system.files import check_room, replacing, reserve
+from ..system.json_text import read_json
 from ..system.progress import reading, tell_once
 from .models import Architecture
 
@@ -179,7 +180,7 @@ def _stored(cache, note, key, blocks):
     if not (note.is_file() and cache.is_file()):
         return None
     try:
-        known = json.loads(note.read_text())
+        known = read_json(note)
         pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
         if known["key"] == key and len(pixels) == len(known["kept"]):
             blocks.skipped = int(known["skipped"])
