@@ -215,7 +215,6 @@ class Metadata:
                          for name in ("pixel_size_um", "planned", "held_out_distance"))
                  and (stored.get("pixel_size_um") or 1) > 0
                  and all(_is_of(stored.get(name, ""), str) for name in ("holds", "weights", "biogans"))
-                 and all(_is_of(stored.get(name, {}), dict) for name in ("made", "imported"))
                  and _is_of(images.get("number", 0), int) and _is_of(images.get("sha256", ""), str)
                  and training.get("algorithm") in list(ALGORITHMS)
                  and training.get("lr_schedule", "constant") in list(FADES))

@@ -55,7 +55,7 @@ def open_image(path: Path, axes: str = "", as_frames: bool = False) -> ImageFile
     if height * width > MOST_PIXELS or height * width * channels > MOST_VALUES:
         file.close()
         raise InputError(f"{path}: {height}x{width} pixels, {channels} channel(s): images above {MOST_PIXELS:,} pixels "
-                         f"or {MOST_VALUES:,} values are refused: cut it into smaller ones")
+                         f"or {MOST_VALUES:,} values are refused: crop it first")
     return file
 
 
