@@ -21,7 +21,7 @@ from ..system import hdf5, pixels
 from ..system.arguments import did_you_mean
 from ..system.errors import InputError
 from ..system.files import replacing
-from ..system.lazy import Network, Variable, backend, float32, keras
+from ..system.lazy import Network, Variable, backend, float32, without_values
 from ..system.progress import say
 from . import codes, models
 from .settings import FORMAT, Metadata
@@ -225,29 +225,13 @@ def _build_generator(path, arrays, metadata):
     """The generator of a file with these arrays, {name: array}. Raises InputError if its layers are others."""
     from .engine import float32_generator
 
-    with _checked_first(path, arrays) as check:
+    with without_values():
         network = float32_generator(metadata.network)
         variables = layer_variables(network) if metadata.holds else [
             (f"average/{k:04d}", variable) for k, variable in enumerate(network.weights)]
-        check(variables)
+        hdf5.require_alike(path, arrays, variables)
     hdf5.assign(path, arrays, variables)
     return network
-
-
-@contextlib.contextmanager
-def _checked_first(path, arrays):
-    """Yield a function that raises InputError unless the `arrays` of the file `path` are those of some variables.
-
-    The variables of networks that are built in this block have shapes, but no values and no memory until it ends: a
-    small file may describe a huge network.
-    """
-    with keras.StatelessScope() as scope:
-        try:
-            yield lambda variables: hdf5.require_alike(path, arrays, variables)
-        except InputError:
-            scope.initialize_variables = False
-            keras.utils.clear_session()         # otherwise the next such scope would give these variables values
-            raise
 
 
 class File(NamedTuple):
@@ -280,10 +264,10 @@ def load_recognizer(path: str | Path) -> Network:
     arrays, metadata = read_weights(beside)
     if metadata.holds != "recognizer":
         raise InputError(f"{beside} holds no recognizer: give the file of an InfoGAN's generator")
-    with float32(), _checked_first(beside, arrays) as check:
+    with float32(), without_values():
         recognizer = models.build_recognizer(metadata.network, models.critic(metadata.network, "critic"))
         variables = layer_variables(recognizer)
-        check(variables)
+        hdf5.require_alike(beside, arrays, variables)
     hdf5.assign(beside, arrays, variables)
     return recognizer
 
@@ -295,11 +279,11 @@ def load_critics(path: str | Path) -> tuple[list[Network], Metadata]:
         raise InputError(f"{path} holds one network: give the weights.combined_model file of the same folder, which "
                          f"holds the critics and the generator")
     arrays = {name: array for name, array in arrays.items() if re.match(r"critic\d", name)}
-    with float32(), _checked_first(path, arrays) as check:
+    with float32(), without_values():
         critics = models.build_critics(metadata.network)
         variables = [(f"critic{k}/{n:04d}", variable) for k, critic in enumerate(critics)
                      for n, variable in enumerate(critic.weights)]
-        check(variables)
+        hdf5.require_alike(path, arrays, variables)
     hdf5.assign(path, arrays, variables)
     return critics, metadata
 
