@@ -4,8 +4,10 @@ import contextlib
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import hypothesis
@@ -62,6 +64,15 @@ def write_images(folder, factors=("Alp14", "Tea1"), number=12, size=(16, 24), se
             pixels[..., 1] = 255 * blob
             Image.fromarray(pixels).save(folder / factor / f"cell{n:03d}.png")
     return folder
+
+
+def write_huge_png(path):
+    """Write a PNG of a few bytes that claims 40000x40000 pixels: 4.8 GB of memory."""
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    header = struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) +
+                     chunk(b"IEND", b""))
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """The sources and the Python that run: edited copies of the core, links to commands, `biogans`, the wheel."""
 
+import csv
 import errno
 import importlib
+import json
 import os
 import re
 import shlex
@@ -11,6 +13,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import biogans
@@ -54,6 +57,26 @@ def test_the_core_is_a_small_flat_folder():
     assert sum(path.stat().st_size for path in paths) < 300_000
     assert {"train.py", "predict.py", "visualize.py", "options.py", "dataloader.py", "models.py"} <= {
         path.name for path in paths}
+
+
+@pytest.mark.parametrize("problem, words", [
+    (lambda: np.array([10**30]).astype(np.int64), "OverflowError"), (lambda: b"\xe9".decode(), "not UTF-8"),
+    (lambda: json.loads("[" * 100_000), "RecursionError"), (lambda: bytearray(1 << 60), "out of memory"),
+    (lambda: list(csv.reader(["x" * 200_000])), "field limit")])
+def test_what_no_reader_understands_is_one_line(capsys, problem, words):
+    assert launch.run(lambda _: problem(), None) == 2
+    line = capsys.readouterr().err
+    assert words in line and line.count("\n") == 1
+
+
+def test_mistakes_in_the_program_itself_keep_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        launch.run(lambda _: 1 / 0, None)
+
+
+def test_a_name_in_a_mistake_moves_no_cursor(capsys):
+    assert launch.fail("a\x1b[Ab\u202ec.h5: no such file") == 2
+    assert r"a\x1b[Ab\u202ec.h5" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------------------------------- copies

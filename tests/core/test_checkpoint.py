@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -257,6 +258,32 @@ def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
             load_generator(bomb)
 
 
+def test_a_huge_network_is_compared_with_the_arrays_before_it_gets_memory(star, tmp_path):
+    _, paths, _ = star
+    path = tmp_path / "huge.h5"
+    shutil.copy(paths.generator, path)
+    with h5py.File(path, "r+") as file:
+        metadata = json.loads(file.attrs["biogans"])
+        metadata["network"]["ngf"] = 1 << 16
+        hdf5.describe(file, metadata)
+    seal.append_trailer(path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="huge.h5: .* has the shape"):
+        generate(load_generator(path).network, np.zeros((1, 6), np.float32))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000        # kilobytes
+    assert load_generator(paths.generator).network.count_params() > 0
+
+
+def test_compressed_weights_are_refused(star, tmp_path):
+    """No weights file has any, and HDF5 would load what decompresses them from a folder of plugins."""
+    path = tmp_path / "packed.h5"
+    shutil.copy(star[1].generator, path)
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("more", data=np.zeros(99, np.float32), chunks=(9,), compression="gzip")
+    with pytest.raises(InputError, match="packed.h5 is not a readable weights file .*compressed"):
+        read_weights(path)
+
+
 def test_data_outside_of_the_file_is_not_read(star, tmp_path):
     """Links to other files are ignored, and sizes above that of the file are refused."""
     _, paths, _ = star
@@ -459,7 +486,10 @@ def test_changed_bytes_are_detected_or_do_not_matter(star, tmp_path_factory, dat
 
 @pytest.mark.parametrize("change", [{"training": {"algorithm": "../../x"}}, {"training": {"lr_schedule": "x"}},
                                     {"iteration": "7"}, {"position": -1},
-                                    {"images": None}, {"pixel_size_um": "x"}])
+                                    {"images": None}, {"pixel_size_um": "x"}, {"pixel_size_um": -1},
+                                    {"pixel_size_um": float("nan")}, {"iteration": 10**30}, {"holds": ["x"]},
+                                    {"images": {"number": "<b>"}}, {"training": {"batch_size": {"a": 1}}},
+                                    {"training": {"optimizer": "\ud800"}}])
 def test_a_nonsensical_description_is_refused(star, tmp_path, change):
     """Even if checksums are right. The algorithm, for example, becomes a part of file names."""
     path = tmp_path / "odd.h5"

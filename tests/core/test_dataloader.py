@@ -228,7 +228,8 @@ def test_huge_images_are_refused_before_they_are_decoded(tmp_path):
             PngImagePlugin.putchunk(file, b"IHDR", size.to_bytes(4, "big") * 2 + b"\x08\x00\x00\x00\x00")
             PngImagePlugin.putchunk(file, b"IDAT", b"")
         with guarded(10):
-            assert f"{size}x{size} pixels: sides above 4096" in refusal(tmp_path)
+            message = refusal(tmp_path)
+            assert f"{size}x{size} pixels" in message and "are refused: crop" in message
 
 
 def test_other_formats_are_not_opened_whatever_their_name(tmp_path):
@@ -271,6 +272,14 @@ def spoil_note(data, cache):
 
 def remove_note(data, cache):
     cache.with_name("cache.npy.json").unlink()
+
+
+@pytest.mark.parametrize("content", [np.array(["text"] * 24), np.array([{"an": "object"}]), np.zeros((24, 3))])
+def test_a_file_of_something_else_is_no_cache(data, tmp_path, content):
+    np.save(tmp_path / "mine.npy", content, allow_pickle=True)
+    before = (tmp_path / "mine.npy").read_bytes()
+    assert "mine.npy: this file holds something else" in refusal(data, cache=tmp_path / "mine.npy")
+    assert (tmp_path / "mine.npy").read_bytes() == before
 
 
 @pytest.mark.parametrize("change", [change_image, remove_image, truncate_cache, spoil_note, remove_note])

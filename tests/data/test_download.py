@@ -107,6 +107,14 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server, tmp_path):
     assert path.read_bytes() == CONTENT and len(server.asked) == 2
 
 
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_download_has_a_limit(server, tmp_path, monkeypatch, announced):
+    server.announces = announced
+    monkeypatch.setattr(download, "LARGEST", 100_000)
+    assert "more than 0.0 GB" in mistake(tmp_path)
+    assert not list((tmp_path / "cells").iterdir())
+
+
 def test_an_unknown_digest_is_printed(server, tmp_path, capsys):
     unknown_digest(server)
     download.fetch("cells", tmp_path)

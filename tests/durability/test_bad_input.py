@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 from biogans.core import predict, train
 from biogans.core.engine import Engine
 from biogans.system import hdf5
-from conftest import ROOT, SMALL, write_images
+from conftest import ROOT, SMALL, write_huge_png, write_images
 
 TRAIN = ("-d", "data", "-m", "DCGAN", *SMALL)
 GENERATOR = "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
@@ -316,6 +317,20 @@ def test_a_pipe_is_no_input(data, run, tmp_path, words, name):
     os.mkfifo(tmp_path / name)
     done = run(*words, "-i", name)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and name in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("words", [
+    ("train.py", "-m", "DCGAN", *SMALL, "-d", "huge"), ("evaluate", "-d", "huge", "--fast"),
+    ("visualize.py", "-i", "huge/A/0.png"), ("preprocess", "-i", "huge/A", "-o", "new", "-j", "1"),
+    ("cells", "-i", "huge/A", "-o", "new")])
+def test_a_huge_image_is_refused_before_it_is_decoded(run, tmp_path, words):
+    """With less memory than its pixels would take."""
+    (tmp_path / "huge" / "A").mkdir(parents=True)
+    for k in range(2):
+        write_huge_png(tmp_path / "huge" / "A" / f"{k}.png")
+    done = run(*words, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30)))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "0.png: 40000x40000 pixels" in done.stderr and "are refused" in done.stderr
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])

@@ -161,6 +161,36 @@ def test_older_files_without_provenance(here):
         assert row(text, "machine") == ("x \\| y # z" if made else "not recorded")
 
 
+def test_texts_of_files_never_become_html_or_links(here):
+    path = Path("odd.h5")
+    shutil.copy(PLAIN, path)
+    with h5py.File(path, "r+") as file:
+        description = json.loads(file.attrs["biogans"])
+        description["network"]["factors"] = ["</td><script>alert(1)</script>", "[a](javascript:b)"]
+        description["training"]["optimizer"] = "*adam*"
+        made = {"command": "`x` ```\n<script>", "machine": "<img src=x onerror=alert(3)>|x",
+                "versions": {"_a_": "&lt;"}}
+        hdf5.describe(file, description | {"made": made})
+    seal_again(path)
+    Path("notes.md").write_text("## Licence <script>x</script>\n[ours](LICENSE) [theirs](javascript:x) "
+                                "<https://example.org> 3 < 4\n[ref]: data:text/html;x\n")
+    assert card.main(["-i", "odd.h5", "--notes", "notes.md", "-o", "odd.md"]) == 0
+    text = Path("odd.md").read_text()
+    outside = re.sub(r"^```\n.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    assert not re.search(r"<(?!https://example)[a-z/!]", outside)
+    assert not re.search(r"(?<!\\)\]\(javascript", outside)
+    assert row(text, "machine") == r"&lt;img src=x onerror=alert(3)&gt;\|x"
+    assert row(text, "versions") == r"\_a\_ &amp;lt;"
+    assert r"optimizer \*adam\*" in text and "[ours](LICENSE)" in text and "\n\\[ref]: data" in text
+    assert text.count("\n```\n") % 2 == 0
+
+
+def test_notes_that_are_not_utf8(here, capsys):
+    Path("latin.md").write_bytes("Münster".encode("latin-1"))
+    assert card.main(["-i", PLAIN, "--notes", "latin.md"]) == 2
+    assert "latin.md: not a text in UTF-8" in capsys.readouterr().err
+
+
 def seal_again(path):
     """Update the checksum of a modified file."""
     content = path.read_bytes().split(seal.MARK)[0]

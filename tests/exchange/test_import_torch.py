@@ -1,8 +1,10 @@
 """Generators of the paper's PyTorch code: the same pixels; no code in a file is run; one line for each user error."""
 
+import dataclasses
 import importlib
 import os
 import pickle
+import resource
 import sys
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ import pytest
 import mutations
 from biogans.core import models, trained
 from biogans.exchange import import_torch
+from biogans.system.errors import InputError
 
 NZ, NGF = 7, 4
 LAYOUTS = {     # our architecture: (network of torch_networks, its factors)
@@ -208,6 +211,43 @@ def test_damaged_files_are_read_or_refused_without_a_trace(original, here, recwa
 def test_other_networks_are_refused(original, capsys, change, words):
     original.torch.save(change(original), "netG.pth")
     assert words in refused(capsys, "-i", "netG.pth", "-a", "GAN")
+
+
+def written_by_pytorch(generator, spec):
+    """The arrays of a generator of ours under the names, and in the layout, of the paper's code."""
+    arrays = {}
+    for name, module, _ in import_torch.counterparts(spec):
+        kernel, *others = generator.get_layer(name).get_weights()
+        if others:
+            arrays |= {f"{module}.{kind}": array for kind, array in zip(import_torch.NORMALIZATION, (kernel, *others))}
+        elif "projection" in name:
+            height, width, _ = spec.halvings
+            arrays[f"{module}.weight"] = kernel.reshape(len(kernel), height, width, -1).transpose(0, 3, 1, 2)
+        else:
+            arrays[f"{module}.weight"] = kernel.transpose(3, 2, 0, 1)
+    return arrays
+
+
+def test_a_huge_network_is_compared_with_the_arrays_before_it_gets_memory():
+    """Arrays of 9 MB, whose shapes state a network of 180 GB."""
+    spec = models.NetworkSpec("DCGAN", 24, 40, 2, ("A",), nz=NZ, ngf=NGF)
+    generator = models.build_generator(spec)
+    arrays = written_by_pytorch(generator, spec)
+    again = import_torch.rebuild_generator("netG.pth", spec, arrays)
+    assert all(map(np.array_equal, generator.get_weights(), again.get_weights()))
+    huge = dataclasses.replace(spec, ngf=1 << 14)
+    arrays, shape = {}, (NZ, 1, 3, 5)
+    for name, module, _ in import_torch.counterparts(huge):
+        if "normalization" in name:
+            arrays |= {f"{module}.{kind}": np.zeros(1, np.float32) for kind in import_torch.NORMALIZATION}
+        else:
+            arrays[f"{module}.weight"] = np.zeros(shape, np.float32)
+            shape = (1 << 16 if shape[0] == NZ else shape[0] // 2, 2, 4, 4)
+    assert import_torch.recognise_network("netG.pth", arrays, ("A",)) == huge
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="has the shape"):
+        import_torch.rebuild_generator("netG.pth", huge, arrays)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000        # kilobytes
 
 
 def small(original):

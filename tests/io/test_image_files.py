@@ -1,6 +1,7 @@
 """What microscopes, Fiji and people write: each file is read as a viewer shows it, and every assumption is told."""
 
 import os
+import re
 import struct
 import zlib
 
@@ -13,7 +14,7 @@ from biogans.core import dataloader
 from biogans.io import image_files
 from biogans.io.image_sets import ReadSettings
 from biogans.system.errors import InputError
-from conftest import guarded
+from conftest import ROOT, guarded
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 24, 40
@@ -29,6 +30,13 @@ def read(path, **settings):
     if isinstance(result, InputError):
         raise result
     return result
+
+
+def test_no_other_function_lets_a_file_choose_its_decoder():
+    """Pillow runs Ghostscript on an EPS, whatever its name; modules that open our own pictures name their format."""
+    calls = [line for path in (ROOT / "src").rglob("*.py") for line in path.read_text().splitlines()
+             if re.search(r"Image\.open\(|imread|imageio\.v[23]\.(im|m|vol)", line)]
+    assert len(calls) > 3 and all("formats=" in call for call in calls), calls
 
 
 def write_png16(path, pixels):

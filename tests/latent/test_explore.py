@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -641,7 +642,7 @@ def test_mistakes_are_one_line(here, capsys, arguments, words):
 
 
 def test_serving(here):
-    """The page on the address of this machine only, the command for a tunnel, and an end by Ctrl-C."""
+    """The page on the address of this machine only, for those with the token; a tunnel; an end by Ctrl-C."""
     command = [sys.executable, ROOT / "bin/biogans", "explore", "-i", STAR, "-o", "served.html", "--serve", "--port",
                "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -650,8 +651,13 @@ def test_serving(here):
         lines = [process.stdout.readline() for _ in range(5)]
         port = re.search(r"http://127\.0\.0\.1:(\d+)/", "".join(lines))[1]
         assert f"ssh -N -L {port}:127.0.0.1:{port} " in "".join(lines)
-        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60)
+        address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", "".join(lines))[0]
+        answer = urllib.request.urlopen(address, timeout=60)
         assert answer.read() == Path("served.html").read_bytes() and answer.headers.get_content_type() == "text/html"
+        for wrong, host in ((f"http://127.0.0.1:{port}/", "localhost"), (address + "x", "localhost"),
+                            (address, f"evil.example:{port}")):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(urllib.request.Request(wrong, headers={"Host": host}), timeout=60)
         taken = subprocess.run([*command[:-1], port], capture_output=True, text=True, timeout=300)
         assert taken.returncode == 2 and taken.stderr.count("\n") == 1 and f"--port {port}" in taken.stderr
     finally:

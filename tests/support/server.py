@@ -25,7 +25,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         if server.version:
             self.send_header("ETag", server.version)
-        self.send_header("Content-Length", str(len(content) - first))
+        if server.announces:
+            self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
         self.wfile.write(content[first:server.breaks_at])
         self.close_connection = True
@@ -40,6 +41,7 @@ class Server(http.server.ThreadingHTTPServer):
     files       {path: bytes}
     asked       [(path, Range)] of the requests so far
     version     the ETag, or None for a server without ranges
+    announces   whether it states the length of a file
     breaks_at   the number of bytes after which a connection breaks, or None
     """
 
@@ -47,7 +49,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, files):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.asked, self.version, self.breaks_at = files, [], '"1"', None
+        self.files, self.asked, self.version, self.announces, self.breaks_at = files, [], '"1"', True, None
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 

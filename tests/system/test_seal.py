@@ -1,5 +1,6 @@
 """Seals: damage is detected before HDF5 reads a file, which could take forever."""
 
+import os
 import struct
 
 import h5py
@@ -76,6 +77,39 @@ def test_a_file_on_which_hdf5_hangs_is_refused(stack):
             drawings.read_drawing(stack)
         except InputError as refusal:
             assert stack.name in str(refusal) and "\n" not in str(refusal)
+
+
+def test_a_right_seal_does_not_replace_the_trial(stack):
+    """Whoever makes a file on which HDF5 hangs can also seal it."""
+    make_endless(stack)
+    seal.append_trailer(stack)
+    assert seal.find_corruption(stack) == "HDF5 can't read it safely"
+
+
+def test_a_file_is_tried_once_until_it_changes(stack, monkeypatch):
+    assert seal.find_corruption(stack) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(seal.subprocess, "run", None)
+        assert seal.find_corruption(stack) is None
+    make_endless(stack)
+    assert seal.find_corruption(stack) is not None
+
+
+def test_no_filter_is_loaded_from_a_folder_of_plugins(tmp_path, run):
+    """Opening this plugin, a named pipe, would take for ever."""
+    (tmp_path / "plugins").mkdir()
+    os.mkfifo(tmp_path / "plugins" / "libfilter.so")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((1, 16, 24, 2))
+        properties.set_filter(32008, h5py.h5z.FLAG_OPTIONAL, (0, 0))
+        space = h5py.h5s.create_simple((1, 16, 24, 2))
+        stored = h5py.h5d.create(file.id, b"stack", h5py.h5t.IEEE_F32LE, space, dcpl=properties)
+        stored.write_direct_chunk((0, 0, 0, 0), bytes(3072))
+    with guarded(30):
+        done = run("visualize.py", "-i", "foreign.h5",
+                   env={**os.environ, "HDF5_PLUGIN_PATH": str(tmp_path / "plugins")})
+    assert done.returncode == 2 and "foreign.h5" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_other_files_are_not_tried_in_a_separate_process(tmp_path, monkeypatch):

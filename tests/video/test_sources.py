@@ -15,6 +15,14 @@ def test_two_videos_with_the_same_name_are_refused(tmp_path):
         hold_out({"x": [tmp_path / "a.tif", tmp_path / "a.avi"]}, 0.2, 0)
 
 
+@pytest.mark.parametrize("name", ["wild/a\udcff.tif", "wild\udcff/a.tif"])
+def test_a_name_that_no_table_can_store_is_refused(tmp_path, name):
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text("a video")
+    with pytest.raises(InputError, match="the name of this (video|class) is not UTF-8: rename it"):
+        hold_out(find_videos(tmp_path), 0.2, 0)
+
+
 def test_the_split_is_a_function_of_seed_and_names(tmp_path):
     found = {"x": [tmp_path / f"{k}.tif" for k in range(20)]}
     held_out = [source.name for source in hold_out(found, 0.25, 1) if source.split == "test"]

@@ -1,6 +1,8 @@
 """Reading videos of every kind, and damaged ones reported in one line."""
 
 import os
+import shutil
+from pathlib import Path
 
 import imageio.v2
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from biogans.system.errors import InputError
 from biogans.video import videos
-from conftest import guarded
+from conftest import guarded, write_huge_png
 
 RNG = np.random.default_rng(0)
 STACK = RNG.integers(0, 4000, (5, 32, 48)).astype(np.uint16)
@@ -157,6 +159,25 @@ def test_files_that_are_not_movies(tmp_path, suffix):
     imageio.v2.mimwrite(path, list(STACK.astype(np.uint8)), codec="libx264", macro_block_size=1)
     path.write_bytes(path.read_bytes()[:200])
     bad(path, "replace|copy")
+
+
+def test_a_movie_opens_no_other_file(tmp_path, monkeypatch):
+    """Neither as a playlist, nor by a name that ffmpeg would read as a protocol."""
+    monkeypatch.chdir(tmp_path)
+    imageio.v2.mimwrite("other.avi", list(STACK.astype(np.uint8)), codec="ffv1", macro_block_size=1)
+    Path("list.mkv").write_text("ffconcat version 1.0\nfile other.avi\n")
+    Path("list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.avi\n#EXT-X-ENDLIST\n")
+    for name in ("list.mkv", "list.mp4"):
+        bad(Path(name), "can't be read")
+    Path("concat:other.avi").write_bytes(b"no movie")
+    bad(Path("concat:other.avi"), "can't be read")
+    shutil.copy("other.avi", "data:movie.avi")
+    assert len(read(Path("data:movie.avi"))) == len(STACK)
+
+
+def test_huge_frames_are_refused_before_they_are_decoded(tmp_path):
+    write_huge_png(tmp_path / "0.png")
+    bad(tmp_path / "0.png", "40000x40000 pixels.* are refused")
 
 
 def test_frames_of_mixed_sizes_and_damaged_ones(tmp_path):

@@ -6,7 +6,6 @@ gives as many answers, in the same order: the logits of the categories, and the 
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..system.errors import InputError
+from ..system.json_text import read_json
 from ..system.lazy import Network, Tensor, keras
 
 VARIANCE = 1 / 3                # of a number that is uniform in [-1, 1]
@@ -198,7 +198,7 @@ def read_labels(generator: Any) -> dict[str, list[Label]]:
     """
     path, codes = labels_path(generator), generator.spec.codes
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         known = (LABELS_FORMAT, _weights_digest(generator.network))
         if not codes or (content["format"], content["generator"]) != known:
             return {}
@@ -206,7 +206,7 @@ def read_labels(generator: Any) -> dict[str, list[Label]]:
                 for code in codes if code.is_categorical}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InputError(f"{path}: no labels of codes can be read from this file: remove it, or write it again with "
                          f"biogans evaluate --codes") from None
 

@@ -16,6 +16,7 @@ from ..io import folders, image_sets
 from ..io.image_sets import AS_STATED, ReadSettings
 from ..system.errors import InputError
 from ..system.files import check_room, replacing, reserve
+from ..system.json_text import read_json
 from ..system.progress import reading, tell_once
 from .models import Architecture
 
@@ -158,6 +159,8 @@ def _cached(cache, blocks):
     note = cache.with_name(cache.name + ".json")
     if stored := _stored(cache, note, key, blocks):
         return stored
+    if cache.exists() and not _is_of_images(cache):
+        raise InputError(f"--cache {cache}: this file holds something else than images: choose another name")
     note.unlink(missing_ok=True)
     with replacing(cache) as temporary:
         def allocate(shape, dtype):
@@ -179,17 +182,30 @@ def _stored(cache, note, key, blocks):
     if not (note.is_file() and cache.is_file()):
         return None
     try:
-        known = json.loads(note.read_text())
+        known = read_json(note)
         pixels = np.load(cache, mmap_mode="r", allow_pickle=False)
-        if known["key"] == key and len(pixels) == len(known["kept"]):
+        kept = np.array(known["kept"], int)
+        places = kept.shape == pixels.shape[:1] and ((0 <= kept) & (kept < len(blocks.paths))).all()
+        if known["key"] == key and places and _is_of_images(cache):
             blocks.skipped = int(known["skipped"])
             found = ReadSettings.from_json(known["settings"])
             settings = dataclasses.replace(blocks.settings, channels=found.channels, intensities=found.intensities)
-            return image_sets.Gathered(pixels, np.array(known["kept"]), settings, known["pixel_size_um"],
+            return image_sets.Gathered(pixels, kept, settings, known["pixel_size_um"],
                                        tuple(known["notes"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
+
+
+def _is_of_images(cache):
+    """Whether the header of a .npy file is that of images, not of texts, objects or other numbers."""
+    try:
+        with open(cache, "rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return dtype == np.uint8 and len(shape) == 4
+    except (OSError, ValueError):
+        return False
 
 
 class Batches:

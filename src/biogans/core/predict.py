@@ -13,7 +13,6 @@ import json
 import math
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from ..io.formats import FORMATS
 from ..system import arguments, launch
 from ..system.arguments import rare
 from ..system.errors import InputError
+from ..system.json_text import read_json
 from ..system.outline import measure_outline
 from ..system.stop import record_progress
 from . import c2st, codes, dataloader, options as command_line, settings, trained
@@ -230,10 +230,10 @@ def read_z(path: str, nz: int) -> np.ndarray:
     Raises InputError if the file is missing, damaged or for another generator.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: give --z a JSON file that the page of biogans explore saved") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise InputError(f"{path}: this is not a JSON file: give --z one that the page of biogans explore saved"
                          ) from None
     numbers = content.get("z") if isinstance(content, dict) else content

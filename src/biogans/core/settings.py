@@ -4,9 +4,12 @@ The paper's defaults are part of each algorithm (gan.py); the presets below repl
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
+import re
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
-from ..io.image_sets import ReadSettings
+from ..io.image_files import LARGEST_SIDE
+from ..io.image_sets import LARGEST, ReadSettings
 from ..system.errors import InputError
 from ..system.lazy import keras
 from ..system.pixels import to_signed
@@ -38,7 +42,7 @@ OWN_PART = 0.8                  # of the variance among neighbours; their reds d
 FORMAT = 1                      # version of the metadata in weights files
 SHAPING = ("network_model", "ngf", "ndf", "nz", "init", "categorical", "continuous",
            "noise")              # options that shape networks
-LARGEST_NUMBER = 1 << 16        # filters, latent variables or pixels per side that a file may ask for
+LARGEST_NUMBER = 1 << 16        # filters or latent variables that a file may ask for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,19 +210,20 @@ class Metadata:
         training: Any = stored.get("training")
         images: Any = stored.get("images")
         valid = (all(isinstance(part, dict) for part in (network, training, images))
-                 and all(type(stored.get(name)) is int and stored[name] >= 0 for name in ("iteration", "position"))
-                 and all(isinstance(stored.get(name), (int, float, type(None)))
+                 and all(_is_of(stored.get(name), int) and stored[name] >= 0 for name in ("iteration", "position"))
+                 and all(_is_of(stored.get(name), float | None)
                          for name in ("pixel_size_um", "planned", "held_out_distance"))
+                 and (stored.get("pixel_size_um") or 1) > 0
+                 and all(_is_of(stored.get(name, ""), str) for name in ("holds", "weights", "biogans"))
+                 and _is_of(images.get("number", 0), int) and _is_of(images.get("sha256", ""), str)
                  and training.get("algorithm") in list(ALGORITHMS)
                  and training.get("lr_schedule", "constant") in list(FADES))
-        try:
-            if valid:
-                ReadSettings.from_json(images)
-            lists = {name: tuple(training.get(name, ())) for name in ("augment", "green_variance")} if valid else {}
-            settings = TrainingSettings(**training | lists) if valid else None
-        except (TypeError, ValueError):
-            settings = None
-        if settings is None:
+        settings = None
+        with contextlib.suppress(TypeError, ValueError):
+            if valid and ReadSettings.from_json(images):
+                lists = {name: tuple(training.get(name, ())) for name in ("augment", "green_variance")}
+                settings = TrainingSettings(**training | lists)
+        if settings is None or not _fits(settings):
             raise InputError(f"{path} describes a training unknown to this version: use the version that wrote it")
         names = {field.name for field in dataclasses.fields(cls)} - {"network", "training"}
         return cls(stored_network(path, network), settings,
@@ -234,18 +239,34 @@ class Metadata:
         return [line if len(line) < 160 else line.split(":")[0] + ": not the same" for line in lines]
 
 
+def _fits(settings):        # whether all values of a dataclass have the types that it states
+    return all(_is_of(getattr(settings, field.name), field.type) for field in dataclasses.fields(settings))
+
+
+def _is_of(value, kind):
+    """Whether a value from JSON is of this type: whole numbers of 64 bits, finite ones, and texts in UTF-8."""
+    if isinstance(kind, types.UnionType):
+        return any(_is_of(value, each) for each in kind.__args__)
+    if isinstance(kind, types.GenericAlias):
+        return isinstance(value, tuple) and all(_is_of(each, kind.__args__[0]) for each in value)
+    if kind is float:
+        return type(value) in (int, float) and abs(value) < LARGEST
+    if kind is int:
+        return type(value) is int and abs(value) < 1 << 63
+    return type(value) is kind and not (kind is str and re.search("[\ud800-\udfff]", value))
+
+
 def stored_network(path: str | Path, stored: dict[str, Any]) -> models.NetworkSpec:
     """The validated NetworkSpec that the file `path` describes. Raises InputError."""
     try:
         lists = {name: tuple(stored.get(name, ())) for name in ("factors", "categorical")}
         spec = models.NetworkSpec(**stored | lists)
         numbers = (spec.height, spec.width, spec.channels, spec.nz - spec.noise_size, spec.ngf, spec.ndf)
-        valid = (all(type(number) is int and 0 < number <= LARGEST_NUMBER for number in numbers)
-                 and type(spec.noise) is bool and spec.noise_size <= models.LARGEST_NOISE
+        valid = (_fits(spec) and all(0 < number <= LARGEST_NUMBER for number in numbers)
+                 and max(spec.height, spec.width) <= LARGEST_SIDE and spec.noise_size <= models.LARGEST_NOISE
                  and spec.channels <= 4 and 0 < len(spec.factors) <= 1000
-                 and all(isinstance(name, str) for name in spec.factors)
-                 and all(type(size) is int and 1 < size <= LARGEST_NUMBER for size in spec.categorical)
-                 and type(spec.continuous) is int and 0 <= spec.continuous <= LARGEST_NUMBER
+                 and all(1 < size <= LARGEST_NUMBER for size in spec.categorical)
+                 and 0 <= spec.continuous <= LARGEST_NUMBER
                  and spec.architecture in models.ARCHITECTURES and spec.init in models.INITIALIZERS)
     except (KeyError, TypeError):
         valid = False

@@ -21,7 +21,7 @@ from ..system import hdf5, pixels
 from ..system.arguments import did_you_mean
 from ..system.errors import InputError
 from ..system.files import replacing
-from ..system.lazy import Network, Variable, backend, float32
+from ..system.lazy import Network, Variable, backend, float32, without_values
 from ..system.progress import say
 from . import codes, models
 from .settings import FORMAT, Metadata
@@ -225,9 +225,11 @@ def _build_generator(path, arrays, metadata):
     """The generator of a file with these arrays, {name: array}. Raises InputError if its layers are others."""
     from .engine import float32_generator
 
-    network = float32_generator(metadata.network)
-    variables = layer_variables(network) if metadata.holds else [
-        (f"average/{k:04d}", variable) for k, variable in enumerate(network.weights)]
+    with without_values():
+        network = float32_generator(metadata.network)
+        variables = layer_variables(network) if metadata.holds else [
+            (f"average/{k:04d}", variable) for k, variable in enumerate(network.weights)]
+        hdf5.require_alike(path, arrays, variables)
     hdf5.assign(path, arrays, variables)
     return network
 
@@ -262,9 +264,11 @@ def load_recognizer(path: str | Path) -> Network:
     arrays, metadata = read_weights(beside)
     if metadata.holds != "recognizer":
         raise InputError(f"{beside} holds no recognizer: give the file of an InfoGAN's generator")
-    with float32():
+    with float32(), without_values():
         recognizer = models.build_recognizer(metadata.network, models.critic(metadata.network, "critic"))
-    hdf5.assign(beside, arrays, layer_variables(recognizer))
+        variables = layer_variables(recognizer)
+        hdf5.require_alike(beside, arrays, variables)
+    hdf5.assign(beside, arrays, variables)
     return recognizer
 
 
@@ -274,12 +278,13 @@ def load_critics(path: str | Path) -> tuple[list[Network], Metadata]:
     if metadata.holds:
         raise InputError(f"{path} holds one network: give the weights.combined_model file of the same folder, which "
                          f"holds the critics and the generator")
-    with float32():
+    arrays = {name: array for name, array in arrays.items() if re.match(r"critic\d", name)}
+    with float32(), without_values():
         critics = models.build_critics(metadata.network)
-    for k, critic in enumerate(critics):
-        prefix = f"critic{k}/"
-        hdf5.assign(path, {name: array for name, array in arrays.items() if name.startswith(prefix)},
-                    [(f"{prefix}{n:04d}", variable) for n, variable in enumerate(critic.weights)])
+        variables = [(f"critic{k}/{n:04d}", variable) for k, critic in enumerate(critics)
+                     for n, variable in enumerate(critic.weights)]
+        hdf5.require_alike(path, arrays, variables)
+    hdf5.assign(path, arrays, variables)
     return critics, metadata
 
 

@@ -9,6 +9,7 @@ from ..system.files import Lock, noticing_a_full_disk, open_own, require_regular
 from .public_data import PUBLIC
 
 SECONDS = 30            # without a byte, after which a connection counts as broken
+LARGEST = 2 ** 31       # bytes of a file: the largest of PUBLIC has 1.3 GB
 
 
 def fetch(name, cache=None, url=None):
@@ -100,6 +101,13 @@ class _Resuming:
         if version:
             write(self.version, version.encode())
 
+    def _refuse(self, url):
+        """Remove what has been received, and raise InputError."""
+        self.part.unlink()
+        self.version.unlink(missing_ok=True)
+        raise InputError(f"{url}: more than {LARGEST / 1e9:.1f} GB, which none of these files has: find a copy "
+                         f"elsewhere, and give the address of its folder with --url")
+
     def _receive(self, response, done):
         """Append the body to the part, after its first `done` bytes. Raises InputError if the body ends early."""
         import requests
@@ -112,6 +120,8 @@ class _Resuming:
               tqdm(total=total or None, initial=done, unit="B", unit_scale=True, disable=None, leave=False) as bar):
             try:
                 for block in response.iter_content(1 << 16):
+                    if max(total, file.tell() + len(block)) > LARGEST:
+                        self._refuse(response.url)
                     file.write(block)
                     bar.update(len(block))
             except requests.RequestException:

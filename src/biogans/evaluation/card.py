@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+import shlex
+import urllib.parse
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from ..system import arguments, captions, launch
 from ..system.errors import InputError
 from ..system.files import replacing
 from ..system.progress import read_log
-from . import clusters, results, tables
+from . import clusters, markdown_text, results, tables
 from .json_files import to_json
 
 SEED = 1                                # of the cells in the picture, which are not selected
@@ -82,47 +84,49 @@ def _head(generator, picture):
     path, spec, metadata = generator.path, generator.spec, generator.metadata
     training, images, made = metadata.training, metadata.images, _made(metadata)
     log, weights = summary_of_log(generator.beside("log", ".csv"), metadata.iteration), generator.network.count_params()
-    channels = ", ".join(spec.channel_names) if spec.channels > 1 else "one channel"
+    channels = markdown_text.plain(", ".join(spec.channel_names)) if spec.channels > 1 else "one channel"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     rows = {
         "generates": f"cells of {spec.height}x{spec.width} pixels: {channels}",
-        "network": f"{spec.architecture}, {spec.ngf} filters, {weights:,} weights ({metadata.weights or UNKNOWN})",
+        "network": f"{spec.architecture}, {spec.ngf} filters, {weights:,} weights "
+                   f"({markdown_text.plain(metadata.weights or UNKNOWN)})",
         "input": f"latent vector z, {spec.nz} standard normal numbers" if not spec.codes else
                  f"latent vector z, {spec.nz} numbers: standard normal noise, then the codes "
                  + ", ".join(code.name for code in spec.codes),
         "training": f"{training.algorithm}, {metadata.iteration:,} iterations on batches of {training.batch_size}",
-        "training images": f"{images.get('number', 0):,} of {', '.join(spec.factors)}; SHA-256 of their pixels "
-                           f"`{images.get('sha256', UNKNOWN)}`",
+        "training images": f"{images.get('number', 0):,} of {markdown_text.plain(', '.join(spec.factors))}; SHA-256 of "
+                           f"their pixels {markdown_text.code(images.get('sha256', UNKNOWN))}",
         "training time": f"{duration(log['seconds'])} (iterations only)" if log else UNKNOWN,
-        "machine": made["machine"],
-        "versions": made["versions"],
+        "machine": markdown_text.plain(made["machine"]),
+        "versions": markdown_text.plain(made["versions"]),
         "distance to held-out images": _distance(log),
-        "file": f"`{path.name}`, {path.stat().st_size / 1e6:.1f} MB, SHA-256 `{digest}`",
+        "file": f"{markdown_text.code(path.name)}, {path.stat().st_size / 1e6:.1f} MB, SHA-256 `{digest}`",
     }
-    return [f"# {spec.architecture}, {training.algorithm}", "", f"![Generated cells]({picture.name})", "",
+    return [f"# {spec.architecture}, {training.algorithm}", "",
+            f"![Generated cells]({urllib.parse.quote(picture.name)})", "",
             f"The first {_cells(spec)} cells of seed {SEED}, without selection.", "", "| | |", "|---|---|",
-            *(f"| {name} | {_cell(text)} |" for name, text in rows.items()), ""]
+            *(markdown_text.row(cells) for cells in rows.items()), ""]
 
 
 def _how_to_generate(generator):
     """Commands, with the name of the file as it was given."""
-    path, spec = generator.path, generator.spec
+    path, spec = shlex.quote(str(generator.path)), generator.spec
     own_reds = len(spec.channel_names) > len(spec.cell_channels)
-    one = f" -p {spec.separate_factors[0]}" if own_reds else ""
+    one = f" -p {shlex.quote(spec.separate_factors[0])}" if own_reds else ""
     channels = len(spec.factor_channels[0]) if own_reds else len(spec.cell_channels)
     stack = f"images/stack{channels}.{generator.name}.h5"
     more = [] if own_reds else [f"biogans explore -i {path}"]
     more += [f"biogans traverse -i {path}"] if spec.codes else []
-    return ["## Generate cells", "", "```", f"predict.py -i {path} -n {_cells(spec)} -s {SEED}{one}",
-            f"visualize.py -i {stack} -n {_cells(spec)}", *more, "```", ""]
+    return ["## Generate cells", "", *markdown_text.block(f"predict.py -i {path} -n {_cells(spec)} -s {SEED}{one}",
+                                                     f"visualize.py -i {stack} -n {_cells(spec)}", *more), ""]
 
 
 def _how_it_was_made(metadata):
     """The command, and all settings that resulted from it."""
     settings = dataclasses.asdict(metadata.network) | dataclasses.asdict(metadata.training)
     settings = {name: value for name, value in settings.items() if name != "factors"}
-    return ["## Training", "", "```", _made(metadata)["command"], "```", "",
-            "All settings: " + ", ".join(f"{name} {_in_words(value)}" for name, value in settings.items()) + ".", ""]
+    known = ", ".join(f"{name} {markdown_text.plain(_in_words(value))}" for name, value in settings.items())
+    return ["## Training", "", *markdown_text.block(_made(metadata)["command"]), "", f"All settings: {known}.", ""]
 
 
 def _scores(folder, generator):
@@ -140,10 +144,10 @@ def _scores(folder, generator):
         real = any(result["name"] == results.REAL for result in splits)
         lines += ["Means ± standard deviations over random splits of the held-out images. C2ST and distances: 0 is "
                   "best." + " In the row of real images, training images replace generated ones." * real, "",
-                  tables.markdown(results.combine(splits)), "```", *commands, "```", ""]
+                  tables.markdown(results.combine(splits)), *markdown_text.block(*commands), ""]
     for meaning in meanings:
-        lines += [f"Meaning of the codes in {meaning['images']} held-out images:", "", "```",
-                  meaning["command"], "", clusters.format_rows(meaning["rows"]), "```", ""]
+        lines += [f"Meaning of the codes in {markdown_text.plain(meaning['images'])} held-out images:", "",
+                  *markdown_text.block(meaning["command"], "", clusters.format_rows(meaning["rows"])), ""]
     return lines
 
 
@@ -154,7 +158,10 @@ def _notes(given, beside):
         if given:
             raise InputError(f"{path}: no such file: describe the data, known flaws and the licence there")
         return []
-    return [path.read_text(encoding="utf-8")]
+    try:
+        return [markdown_text.without_html(path.read_text(encoding="utf-8"))]
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text in UTF-8: save it as UTF-8") from None
 
 
 # ---------------------------------------------------------------------------------------------- reading files
@@ -233,11 +240,6 @@ def _in_words(value):
     if value is None:
         return "by default"
     return ",".join(map(str, value)) or "none" if isinstance(value, (list, tuple)) else str(value)
-
-
-def _cell(text):
-    """Text for a cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def main(arguments=None):

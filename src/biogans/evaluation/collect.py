@@ -82,7 +82,7 @@ def last_losses(path):
     """The last row of the run's log without the iteration, as texts; {} without a log."""
     log = path.with_name(path.name.replace("weights.generator.", "log.")).with_suffix(".csv")
     try:
-        with open(log, newline="") as file:
+        with open(log, newline="", encoding="utf-8", errors="replace") as file:
             rows = [row for row in csv.reader(file) if len(row) in (BEFORE, len(COLUMNS))]
     except FileNotFoundError:
         return {}

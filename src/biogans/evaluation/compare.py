@@ -15,6 +15,7 @@ from ..system import arguments, launch
 from ..system.arguments import rare
 from ..system.errors import InputError
 from ..system.files import Lock
+from ..system.json_text import read_json
 from ..system.stop import StopRequest
 from . import comparison_page, run_measures, trainings
 from .diversity import FEWEST
@@ -197,7 +198,7 @@ def check_folder(output, options, folders):
             raise InputError(f"{output}: this folder holds other files: choose another one with -o")
         return
     try:
-        there = json.loads(path.read_text())
+        there = read_json(path)
         here = json.loads(json.dumps(describe(options, folders)))
         wrong = [f"{name} {there[name]} there, {here[name]} here" for name in ("minutes", "options")
                  if there[name] != here[name]]

@@ -1,12 +1,12 @@
 """Result files of `biogans evaluate`, one JSON file for each row and split, and their statistics over the splits."""
 
-import json
 from typing import NamedTuple
 
 import numpy as np
 
 from ..core.c2st import EVERYTHING
 from ..system.errors import InputError
+from ..system.json_text import read_json
 
 FORMAT = 1
 REAL = "real images"                    # name of the row of training images
@@ -64,7 +64,7 @@ def compared_with_others(folder, factor, digest):
 def read_result(path):
     """Content of one result file. Raises InputError if it is not a file of `biogans evaluate`."""
     try:
-        result = json.loads(path.read_text())
+        result = read_json(path)
         if result["format"] == FORMAT:
             return result
     except (ValueError, TypeError, KeyError, OSError):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from . import markdown_text
 from .results import OVERALL, REAL
 
 FEATURES = {"frechet": "Fréchet ↓", "kernel": "kernel ↓", "precision": "precision ↑", "recall": "recall ↑",
@@ -122,6 +123,6 @@ def markdown(combined):
     """All tables as Markdown."""
     lines = []
     for title, header, rows in make_tables(combined):
-        lines += [f"**{title}**", "", *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)),
-                  ""]
+        texts = (header, ["---"] * len(header), *rows)
+        lines += [f"**{title}**", "", *(markdown_text.row(map(markdown_text.plain, cells)) for cells in texts), ""]
     return "\n".join(lines)

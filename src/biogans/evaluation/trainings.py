@@ -7,7 +7,6 @@ answers by saving its state, and a repeated command resumes from that.
 
 import contextlib
 import ctypes
-import json
 import math
 import os
 import re
@@ -25,6 +24,7 @@ from ..core.gan import ALGORITHMS
 from ..system import launch
 from ..system.errors import InputError
 from ..system.files import open_own
+from ..system.json_text import read_json
 from ..system.progress import read_log
 from .json_files import write_json
 
@@ -75,7 +75,7 @@ class Training:
         self.run, self.folder, self.words, self.settings, self.seconds = run, folder, words, settings, seconds
         stored = {}
         with contextlib.suppress(OSError, ValueError):
-            stored = json.loads((folder / "run.json").read_text())
+            stored = read_json(folder / "run.json")
         self.state, self.reason = stored.get("state", ""), stored.get("reason", "")
         self.score_every = stored.get("score_every")
         self.compiled = {int(iteration): seconds for iteration, seconds in stored.get("compiled", {}).items()}

@@ -17,6 +17,7 @@ from ..io.image_sets import ReadSettings
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import make_writable
+from ..system.lazy import without_values
 
 PAPER_FACTORS = ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1")
 OLDEST_TORCH = (2, 10)          # in earlier versions even arrays could run code: CVE-2025-32434, CVE-2026-24747
@@ -178,24 +179,32 @@ def rebuild_generator(path, spec, arrays):
     """The generator of `spec` (Keras) with the weights in `arrays`. Raises InputError if they don't fit."""
     from ..core.engine import float32_generator
 
-    generator = float32_generator(spec)
-    unused = set(arrays)
-    for name, module, features in counterparts(spec):
-        layer = generator.get_layer(name)
-        names = [f"{module}.{array}" for array in (NORMALIZATION if "normalization" in name else ["weight"])]
+    with without_values():
+        generator = float32_generator(spec)
+        weights = _weights_of_layers(path, spec, arrays, generator)
+    for name, own in weights.items():
+        generator.get_layer(name).set_weights(own)
+    return generator
+
+
+def _weights_of_layers(path, spec, arrays, generator):
+    """{layer of our generator: its weights} from the `arrays`. Raises InputError if they don't fit."""
+    found, unused = {}, set(arrays)
+    for layer_name, module, features in counterparts(spec):
+        layer = generator.get_layer(layer_name)
+        names = [f"{module}.{array}" for array in (NORMALIZATION if "normalization" in layer_name else ["weight"])]
         if missing := [name for name in names if name not in arrays]:
             raise InputError(_unknown(path, missing, "has no"))
         unused -= set(names)
-        weights = [_keras_array(layer, arrays[name])[..., features] for name in names]
-        for name, array, variable in zip(names, weights, layer.weights):
+        found[layer_name] = [_keras_array(layer, arrays[name])[..., features] for name in names]
+        for name, array, variable in zip(names, found[layer_name], layer.weights):
             if array.shape != tuple(variable.shape):
                 raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, which does not occur in a "
                                  f"{spec.architecture}: only the --red_portion of the paper, a half or one channel's "
                                  f"share, can be read")
-        layer.set_weights(weights)
     if unused:
         raise InputError(_unknown(path, sorted(unused)))
-    return generator
+    return found
 
 
 def counterparts(spec):

@@ -4,7 +4,7 @@ import collections
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..system.arguments import did_you_mean
@@ -43,7 +43,7 @@ def find(dataroot: str | Path, factors: Sequence[str] = (), split: str = "train"
     if not found:
         raise InputError(f"{root}: no images here: {_other_files(root)}expected folders of {', '.join(SUFFIXES)} "
                          f"files, one per factor")
-    _check_names(folder.name for folder in found)
+    require_utf8((folder.name for folder in found), "folder of images")
     chosen = _chosen(root, [folder.name for folder in found], factors, known)
     if twice := same_twice(folder for folder in found if folder.name in chosen):
         raise InputError(f"{twice[0]} and {twice[1]} are one folder, which a link shows twice: remove the link, or "
@@ -81,13 +81,13 @@ def split_of(folder: Path) -> str:
     return match[1].lower() if match else ""
 
 
-def _check_names(names):
-    """Raise InputError if the name of a folder can't be stored in a file."""
+def require_utf8(names: Iterable[str], what: str) -> None:
+    """Raise InputError if one of the names, each of a `what`, can't be stored in a file."""
     for name in names:
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise InputError(f"{name}: the name of this folder of images is not UTF-8: rename it") from None
+            raise InputError(f"{name}: the name of this {what} is not UTF-8: rename it") from None
 
 
 def _split_folder(root, split):

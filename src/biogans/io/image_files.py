@@ -19,7 +19,9 @@ TIFFS = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
 CONTAINERS = (".nd2", ".czi", ".lif", ".zarr")          # .zarr is a folder
 SUFFIXES = (*PICTURES, *TIFFS, *CONTAINERS)
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-LARGEST_SIDE = 4096             # pixels
+LARGEST_SIDE = 4096             # pixels, of an image of a set
+MOST_PIXELS = 2 ** 26           # of a plane, 8192x8192: a small file may claim any size, and fill the memory
+MOST_VALUES = 2 ** 28           # of an image, in all of its channels
 MOST_CHANNELS = 4               # of an image of a set
 MOST_STORED = 64                # of a file of which some channels are chosen
 REMEDY = "replace or remove it, or leave out such images with --skip_bad_images"
@@ -41,12 +43,24 @@ class Reading(NamedTuple):
 def open_image(path: Path, axes: str = "", as_frames: bool = False) -> ImageFile:
     """Open the image file, or .zarr folder, at `path`. Its pixels are decoded when planes are read.
 
+    Every command opens images here, so that none decodes a format or a size that is refused.
+
     axes        letters of its axes, slowest first, if the file states them wrongly or not at all
     as_frames   whether two to four planes without a stated meaning are images; otherwise they are channels
 
-    Raises InputError if a library is missing or if the axes do not fit. Decoders raise anything on damaged files,
-    which `decoding` turns into an InputError.
+    Raises InputError if a library is missing, if the axes do not fit or if its images are too large. Decoders raise
+    anything on damaged files, which `decoding` turns into an InputError.
     """
+    file = _opened(path, axes, as_frames)
+    height, width, channels = file.image_shape
+    if height * width > MOST_PIXELS or height * width * channels > MOST_VALUES:
+        file.close()
+        raise InputError(f"{path}: {height}x{width} pixels, {channels} channel(s): images above {MOST_PIXELS:,} pixels "
+                         f"or {MOST_VALUES:,} values are refused: crop it first")
+    return file
+
+
+def _opened(path, axes, as_frames):
     kind = path.suffix.lower()
     if not (kind == ".zarr" and path.is_dir()):
         require_regular(path, REMEDY)

@@ -5,7 +5,6 @@ and 0.4 has one for each chunk. The zarr library is optional, and imported late.
 """
 
 import importlib.metadata
-import json
 import math
 import re
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 from ..system import palettes
 from ..system.captions import brief, names_channels
 from ..system.errors import InputError
+from ..system.json_text import parse_json
 from ..system.pixels import to_unit, unit_to_bytes
 from .stacks import LARGEST_READ, SHOWN_FIRST, Content, Excerpt, Sink, check_amount, check_choice
 
@@ -162,8 +162,8 @@ def _description(path) -> dict[str, Any]:
     """The content of a zarr.json, {} if there is none or if it is damaged."""
     try:
         with open(path, encoding="utf-8") as file:
-            content = json.loads(file.read(MOST_CHARACTERS))
-    except (OSError, ValueError, RecursionError):
+            content = parse_json(file.read(MOST_CHARACTERS))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -22,6 +22,7 @@ import numpy as np
 from ..system import captions, palettes, seal
 from ..system.errors import InputError
 from ..system.files import Lock, check_room, noticing_a_full_disk, replacing
+from ..system.json_text import parse_json, read_json
 from ..system.pixels import to_unit, unit_to_bytes
 from .intensities import stored_units
 
@@ -285,8 +286,8 @@ def _ome_attributes(description):
     """The attributes that `Pages` wrote into this OME-XML, None if it is another text. No parser expands entities."""
     found = re.search("<Description>(.*?)</Description>", description, re.DOTALL) if "<OME" in description else None
     try:
-        attributes = json.loads(html.unescape(found[1])) if found else None
-    except (ValueError, RecursionError):
+        attributes = parse_json(html.unescape(found[1])) if found else None
+    except ValueError:
         return None
     return attributes if captions.names_channels(attributes) else None
 
@@ -342,7 +343,7 @@ class ResumableOutput:
     def read_note(self) -> tuple[int, Any]:
         """(number of cells done, seed); (0, None) without a note, or if it belongs to another output or user."""
         try:
-            note, status = json.loads(self.note.read_text()), self.path.lstat()
+            note, status = read_json(self.note), self.path.lstat()
             is_own = status.st_uid == os.geteuid() and not stat.S_ISLNK(status.st_mode)
             if note["wanted"] == self.wanted and is_own:
                 return int(note["done"]), int(note["seed"])

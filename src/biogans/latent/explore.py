@@ -4,10 +4,14 @@ import base64
 import getpass
 import gzip
 import hashlib
+import hmac
 import html
 import json
+import re
+import secrets
 import socket
 import string
+import urllib.parse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +56,8 @@ def parser():
         "  biogans explore -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5\n"
         "      images/explorer7.DCGAN-starshaped.WGAN-GP.html: copy it to your computer and open it\n"
         "  biogans explore -i FILE -o cells.html --serve\n"
-        "      the same, also on http://127.0.0.1:8000/; prints the ssh command for a tunnel to it"))
+        "      the same, also on http://127.0.0.1:8000/, with a token that others on this machine do not have; prints\n"
+        "      the whole address, and the ssh command for a tunnel to it"))
     page = p.add_argument_group("page")
     command_line.add_generator(page)
     page.add_argument("-o", "--output", metavar="FILE.html",
@@ -215,15 +220,20 @@ def serve(page, port):
     """Serve the bytes `page` on this machine only, until Ctrl-C. Raises InputError if the port is taken."""
     from http import server as http
 
+    token = secrets.token_urlsafe(24)
+
     class Page(http.BaseHTTPRequestHandler):
-        """Answers every request with the page."""
+        """Answers requests that have the token with the page."""
 
         def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(page)))
+            allowed = is_local(self.headers.get("Host", "")) and has_token(self.path, token)
+            content = page if allowed else b"Open the whole address that biogans explore has printed, with its token."
+            self.send_response(200 if allowed else 403)
+            self.send_header("Content-Type", f"text/{'html' if allowed else 'plain'}; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Referrer-Policy", "no-referrer")
             self.end_headers()
-            self.wfile.write(page)
+            self.wfile.write(content)
 
         def log_message(self, *_):
             """Requests are not logged."""
@@ -234,7 +244,7 @@ def serve(page, port):
         raise InputError(f"--port {port} is not available ({problem.strerror}): choose another, or 0 for any free "
                          f"one") from None
     port = server.server_address[1]
-    print(f"Open http://127.0.0.1:{port}/ on this machine. On another one, first run\n"
+    print(f"Open http://127.0.0.1:{port}/?token={token} on this machine. On another one, first run\n"
           f"    ssh -N -L {port}:127.0.0.1:{port} {getpass.getuser()}@{socket.gethostname()}\n"
           f"there, and then open the same address. Ctrl-C stops the server.", flush=True)
     with server:
@@ -242,6 +252,17 @@ def serve(page, port):
             server.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def is_local(host):
+    """Whether the header Host names this machine: a page of another site can lead its own name to 127.0.0.1."""
+    return bool(re.fullmatch(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", host))
+
+
+def has_token(address, token):
+    """Whether the address of a request ends with the token."""
+    given = urllib.parse.parse_qs(urllib.parse.urlsplit(address).query).get("token", [""])[0]
+    return hmac.compare_digest(given.encode(), token.encode())
 
 
 def main(arguments=None):

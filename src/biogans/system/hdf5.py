@@ -19,6 +19,7 @@ import numpy as np
 from . import seal
 from .errors import InputError
 from .files import require_regular, write
+from .json_text import parse_json
 from .lazy import Variable
 
 MOST_CHARACTERS = 1 << 20       # in the attribute `biogans`
@@ -80,7 +81,7 @@ def read_described(path: str | Path, remedy: str = "use another copy") -> tuple[
     Raises Damaged, with this remedy, or InputError if the file can't be read at the moment.
     """
     with _described(path, remedy) as (file, text):
-        arrays, sha256, description = _arrays(file), text_attribute(file, "sha256"), json.loads(text)
+        arrays, sha256, description = _arrays(file), text_attribute(file, "sha256"), parse_json(text)
     if sha256 != _digest(arrays, text):
         raise Damaged(f"{path} is damaged (its checksum does not match)", remedy)
     return arrays, description
@@ -89,7 +90,7 @@ def read_described(path: str | Path, remedy: str = "use another copy") -> tuple[
 def read_description(path: str | Path, remedy: str = "use another copy") -> Any:
     """Read the description of a file without its arrays. Raises as `read_described` does."""
     with _described(path, remedy) as (_, text):
-        return json.loads(text)
+        return parse_json(text)
 
 
 @contextlib.contextmanager
@@ -138,19 +139,23 @@ def write_described(path: str | Path, file: Any, description: Mapping[str, Any])
     file.flush()
     content = file.id.get_file_image()
     write(path, content, seal.trailer(content))
+    seal.trust(path)
 
 
-def assign(path: str | Path, arrays: Mapping[str, np.ndarray], variables: Sequence[tuple[str, Variable]]) -> None:
-    """Assign the arrays of the file `path`, {name: array}, to Keras variables [(name, variable)].
-
-    Raises InputError if their names or shapes differ.
-    """
+def require_alike(path: str | Path, arrays: Mapping[str, np.ndarray], variables: Sequence[tuple[str, Variable]]
+                  ) -> None:
+    """Raise InputError unless the arrays of the file `path`, {name: array}, fit Keras variables [(name, variable)]."""
     if arrays.keys() != {name for name, _ in variables}:
         raise InputError(f"{path} holds other layers than its description states: use another copy, or train again")
     for name, variable in variables:
         if arrays[name].shape != tuple(variable.shape):
             raise InputError(f"{path}: {name} has the shape {arrays[name].shape}, not {tuple(variable.shape)}: use "
                              f"another copy, or train again")
+
+
+def assign(path: str | Path, arrays: Mapping[str, np.ndarray], variables: Sequence[tuple[str, Variable]]) -> None:
+    """Assign the arrays of the file `path` to Keras variables. Raises as `require_alike` does."""
+    require_alike(path, arrays, variables)
     for name, variable in variables:
         variable.assign(arrays[name])
 
@@ -175,6 +180,8 @@ def _arrays(file):
     claimed = sum(math.prod(dataset.shape) * dataset.dtype.itemsize for dataset in datasets.values())
     if file.driver != "core" and claimed > os.stat(file.filename).st_size:
         raise ValueError("its arrays claim more bytes than the file has")
+    if any(dataset.chunks for dataset in datasets.values()):
+        raise ValueError("its arrays are stored in pieces or compressed, as no weights file has them")
     return {name: np.asarray(dataset[()]) for name, dataset in datasets.items()}
 
 

@@ -3,12 +3,15 @@
 Any `python3` may read this file before the right one is found, so it uses no syntax newer than Python 3.6.
 """
 
+import csv
 import errno
 import importlib.util
 import os
+import re
 import select
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Callable
 
@@ -73,9 +76,10 @@ def use_edited_core() -> None:
 def run(command: Callable[[Any], Any], options: Any) -> int:
     """Call `command(options)`, and return the exit status for the process.
 
-    A user error (InputError, a folder that can't be written, a full disk) becomes one line on standard error and status
-    2; an interrupt before there is anything to save becomes status 130; output into a pipe whose reader has left, as in
-    `| head -1`, becomes status 141, without a traceback.
+    A user error (InputError, a folder that can't be written, a full disk, an input that exhausts the memory or that no
+    reader understands) becomes one line on standard error and status 2; an interrupt before there is anything to save
+    becomes status 130; output into a pipe whose reader has left, as in `| head -1`, becomes status 141, without a
+    traceback.
     """
     status = 0
     try:
@@ -112,6 +116,19 @@ def _status(command, options):
         return _report_disk_problem(problem, "the output folder")
     except KeyboardInterrupt:
         return 130
+    except Exception as problem:
+        if isinstance(problem, MemoryError) or re.search("ResourceExhausted|RESOURCE_EXHAUSTED", repr(problem)):
+            return fail("out of memory: ask for more, or for less at a time, such as smaller batches or images")
+        if not isinstance(problem, _BAD_INPUT):
+            raise
+        return fail("an input can't be read ({}: {}; in {}): look for a file that is damaged, not UTF-8, or from "
+                    "elsewhere".format(type(problem).__name__, str(problem)[:200], _place(problem)))
+
+
+def _place(problem):
+    """Where an exception was raised, as "function, file.py line 7"."""
+    last = traceback.extract_tb(problem.__traceback__)[-1]
+    return "{}, {} line {}".format(last.name, Path(last.filename).name, last.lineno)
 
 
 def _folder_is_gone():
@@ -173,10 +190,12 @@ def program() -> str:
 
 def fail(message: Any) -> int:
     """Print a user error as one line on standard error, and return its exit status."""
-    print("{}: {}".format(program(), " ".join(str(message).split())), file=sys.stderr)
+    print("{}: {}".format(program(), surroundings.harmless(" ".join(str(message).split()))), file=sys.stderr)
     return 2
 
 
+# What readers raise on text of another encoding, numbers beyond 64 bits, and nesting beyond what Python follows.
+_BAD_INPUT = (csv.Error, OverflowError, RecursionError, UnicodeError)
 _DISK_PROBLEMS = {
     errno.ENOSPC: "make room on this disk and run the command again",
     errno.EDQUOT: "make room within your quota and run the command again",

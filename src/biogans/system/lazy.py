@@ -106,6 +106,21 @@ def float32() -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
+@contextlib.contextmanager
+def without_values() -> Iterator[None]:
+    """Build networks whose variables have shapes, but neither values nor memory until the block ends without an error.
+
+    A small file may describe a huge network: compare its arrays with the variables in this block.
+    """
+    with keras.StatelessScope() as scope:
+        try:
+            yield
+        except BaseException:
+            scope.initialize_variables = False
+            keras.utils.clear_session()         # otherwise the next such scope would give these variables values
+            raise
+
+
 def threads() -> int:
     """Number of threads that compute: as many as the job was given, else one for each core this process may use."""
     return int(os.environ.get("TF_NUM_INTRAOP_THREADS", 0)) or len(os.sched_getaffinity(0))

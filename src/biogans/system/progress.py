@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import InputError
 from .files import noticing_a_full_disk, open_own, replacing
+from .surroundings import harmless
 
 
 class Scores(NamedTuple):
@@ -51,7 +52,7 @@ def tell_once(line: str) -> None:
     """Print a line, to standard error if it is a warning, unless this process has printed it before."""
     if line not in told:
         told.add(line)
-        print(line, file=sys.stderr if line.startswith("warning:") else sys.stdout, flush=True)
+        print(harmless(line), file=sys.stderr if line.startswith("warning:") else sys.stdout, flush=True)
 
 
 def reading(title: str, unit: str = "block") -> Callable[..., Iterator[Any]]:
@@ -363,8 +364,8 @@ class _Events:
 def _rows_until(path: Path, done: int, columns: Sequence[str] = COLUMNS) -> list[list[Any]]:
     """Complete rows of a CSV file up to iteration `done`, with empty fields for columns that older files lack."""
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8", errors="replace") as file:
             rows = [row for row in list(csv.reader(file))[1:] if len(row) in (BEFORE, len(columns))]
-            return [row + [""] * (len(columns) - len(row)) for row in rows if int(row[0]) <= done]
+            return [row + [""] * (len(columns) - len(row)) for row in rows if _number(row[0]) <= done]
     except FileNotFoundError:       # the checkpoint was copied here without its log
         return []

@@ -15,7 +15,8 @@ import sys
 import warnings
 from typing import Any, Optional
 
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Terminals obey the first; the others change the direction of a text, or begin a line.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 CONTROL_BUT_BARS = re.compile("(?!\r|\x1b\\[A)" + CONTROL.pattern)         # tqdm returns to the start, and moves up
 HARMLESS_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 OF_OTHER_PROGRAMS = ("KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH", "KERAS_NNX_ENABLED")
@@ -55,6 +56,15 @@ def _open_standard_streams():
         setattr(sys, "__{}__".format(name), stream)
 
 
+def harmless(text: str, hidden: "re.Pattern[str]" = CONTROL) -> str:
+    """A text with the `hidden` characters as they are written in Python, with a backslash."""
+    def written(found):
+        number = ord(found.group())
+        return ("\\x{:02x}" if number < 256 else "\\u{:04x}").format(number)
+
+    return hidden.sub(written, text)
+
+
 class _Harmless(io.TextIOWrapper):
     """Takes the place of a text stream; writes what is `hidden` and what its encoding lacks with backslashes.
 
@@ -67,7 +77,7 @@ class _Harmless(io.TextIOWrapper):
         self._hidden = hidden
 
     def write(self, text):
-        super().write(self._hidden.sub(lambda found: "\\x{:02x}".format(ord(found.group())), text))
+        super().write(harmless(text, self._hidden))
         return len(text)
 
 
@@ -97,6 +107,7 @@ def _ignore_settings():
         for category in HARMLESS_WARNINGS:
             warnings.simplefilter("ignore", category)
     warnings.filterwarnings("ignore", "Glyph .* missing from font")         # of a name: the picture shows a box
+    os.environ["HDF5_PLUGIN_PRELOAD"] = "::"        # no plugins: a file can name filters, which HDF5 would load
     os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")            # there is no keras.json
     for name in OF_OTHER_PROGRAMS:
         os.environ.pop(name, None)

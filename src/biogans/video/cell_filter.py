@@ -4,13 +4,13 @@ cell_network.py has the other one, a network that judges images.
 """
 
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..system.errors import InputError
 from ..system.files import replacing
+from ..system.json_text import read_json
 from .single_cells import FEATURES
 
 EXAMPLES = 5                            # smallest number of examples of each kind
@@ -77,7 +77,7 @@ def write_filter(path, trained):
 def read_filter(path):
     """Filter from a JSON file. Raises InputError."""
     try:
-        trained = Filter(**json.loads(Path(path).read_text()))
+        trained = Filter(**read_json(path))
         numbers = np.concatenate([trained.mean, trained.scale, trained.weights, [trained.bias]]).astype(float)
         n = len(FEATURES)
         if tuple(trained.names) != FEATURES or numbers.shape != (4 * n + 1,) or not np.isfinite(numbers).all():

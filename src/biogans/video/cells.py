@@ -144,9 +144,9 @@ def read_examples(folder, whole, others):
     Raises InputError.
     """
     try:
-        with open(Path(folder) / "manifest.csv", newline="") as file:
+        with open(Path(folder) / "manifest.csv", newline="", encoding="utf-8-sig") as file:
             known = {Path(row["file"]).name: [float(row[name]) for name in FEATURES] for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
         raise InputError(f"{folder}: no manifest.csv of biogans cells in this folder: give the folder that it wrote "
                          f"with -i") from None
     table, answers, files = [], [], []

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..system.errors import InputError
 from ..system.files import replacing
+from ..system.json_text import read_json
 from .settings import read_settings
 
 MANIFEST = ("file", "split", "class", "video", "frame", "down", "right", "coverage", "sharpness")
@@ -85,7 +86,7 @@ def write_record(path, record):
 def load_finished(folder, source, settings):
     """Record of a video that is finished, with all its crops present; else None."""
     try:
-        record = json.loads(folder.record(source).read_text())
+        record = read_json(folder.record(source))
         whole = all((folder.crops(source) / row["file"]).stat().st_size == row["bytes"] for row in record["rows"])
         return record if whole and record["key"] == record_key(source, settings) else None
     except (OSError, ValueError, KeyError, TypeError):
@@ -94,7 +95,7 @@ def load_finished(folder, source, settings):
 
 def write_tables(folder, sources):
     """Write manifest.csv, a line for each crop, and videos.csv, one for each video; return the records."""
-    records = [json.loads(folder.record(source).read_text()) for source in sources]
+    records = [read_json(folder.record(source)) for source in sources]
     crops = [{**row, "file": f"{folder.split(source)}/{row['file']}", "split": source.split, "class": source.factor,
               "video": source.name} for source, record in zip(sources, records) for row in record["rows"]]
     write_table(folder.path / "manifest.csv", MANIFEST, crops)

@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 from .. import __version__
 from ..system.errors import InputError
 from ..system.files import replacing
+from ..system.json_text import read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ def write_settings(path, settings):
 def read_settings(path):
     """{option: text} stored in a settings file. Raises InputError."""
     try:
-        stored = json.loads(Path(path).read_text())["preprocess"]
+        stored = read_json(path)["preprocess"]
         return {str(name): str(value) or _omitted(name) for name, value in stored.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(f"{path}: not a settings file of biogans preprocess ({type(problem).__name__}): give the "

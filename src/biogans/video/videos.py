@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io.image_files import CONTAINERS, SUFFIXES, TIFFS, as_numbers, decoding, open_image
+from ..io.image_files import CONTAINERS, MOST_PIXELS, SUFFIXES, TIFFS, as_numbers, decoding, open_image
 from ..system.errors import InputError
 from ..system.files import require_regular
 from ..system.progress import tell_once
 
 STACKS = TIFFS + CONTAINERS
 MOVIES = (".avi", ".mp4", ".mov", ".mkv")
+# A movie can be a playlist, or name other files: ffmpeg opens this file alone, as one of these containers.
+SINGLE_FILE = ["-protocol_whitelist", "file", "-format_whitelist", "avi,mov,matroska", "-max_pixels", str(MOST_PIXELS)]
 REMEDY = "the video is damaged or incomplete: copy it again, or remove it"
 DEPTH = ("max", "slices")               # of a z stack: maximum over its slices, or each slice as a frame
 
@@ -181,18 +183,19 @@ class Movie:
     def _decoded(self):
         """Yield (shape, colours), then frames (colours, height, width) of 8 or 16 bits."""
         import imageio_ffmpeg
-        strict = {"input_params": ["-v", "info", "-xerror", "-err_detect", "explode"],
+        source = f"file:{self.path.absolute()}"         # "concat:a.mp4" and the like are protocols
+        strict = {"input_params": ["-v", "info", "-xerror", "-err_detect", "explode", *SINGLE_FILE],
                   "output_params": ["-fps_mode", "passthrough"]}
-        with decoding(self.path, REMEDY), contextlib.closing(imageio_ffmpeg.read_frames(self.path, **strict)) as probe:
+        with decoding(self.path, REMEDY), contextlib.closing(imageio_ffmpeg.read_frames(source, **strict)) as probe:
             facts = next(probe)
-        source = facts.get("pix_fmt", "")
+        stored = facts.get("pix_fmt", "")
         kind, colours, dtype = ("rgb24", 3, np.uint8)
-        if source.startswith("gray"):
-            kind, colours, dtype = ("gray", 1, np.uint8) if source.rstrip("(),") == "gray" else ("gray16le", 1, "<u2")
+        if stored.startswith("gray"):
+            kind, colours, dtype = ("gray", 1, np.uint8) if stored.rstrip("(),") == "gray" else ("gray16le", 1, "<u2")
         width, height = facts["size"]
         bits = 8 * colours * np.dtype(dtype).itemsize
         with decoding(self.path, REMEDY):
-            frames = imageio_ffmpeg.read_frames(self.path, pix_fmt=kind, bits_per_pixel=bits, **strict)
+            frames = imageio_ffmpeg.read_frames(source, pix_fmt=kind, bits_per_pixel=bits, **strict)
             next(frames)
         with contextlib.closing(frames):
             yield (height, width), colours
