@@ -10,7 +10,7 @@ MITOGAN_ITERATIONS ?= 8000
 TENSORFLOW ?= tensorflow-cpu
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 LOCKED = $(PIP_INSTALL) --require-hashes --requirement
-SOURCES = setup.py src tests benchmarks course docs
+SOURCES = setup.py src tests benchmarks course docs hpc
 # The requirements in pyproject.toml, one per line: of the package, or of the extras named after it.
 REQUIRED = $(PYTHON) -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     extras = [line for extra in sys.argv[1:] for line in project["optional-dependencies"][extra]]; \
@@ -147,29 +147,12 @@ test-hpc-short: .venv/test
 	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_scripts.py tests/hpc/test_slurm.py \
 	    tests/hpc/test_multinode.py::test_two_nodes_learn_what_one_process_does
 
-# An installation with its own environment: nothing in it is written at run time, and it may be moved. PYTHON must exist on
-# all nodes. For NVIDIA GPUs: TENSORFLOW=tensorflow[and-cuda]. Further packages, whose versions no lock fixes:
-# PACKAGES=jupyterlab
-LOCK = $(if $(filter tensorflow-cpu,$(TENSORFLOW)),requirements.lock)$(if \
-    $(filter tensorflow[and-cuda],$(TENSORFLOW)),requirements-gpu.lock)
+# An installation with its own environment, whole or not at all: nothing in it is written at run time, and it may be moved.
+# PYTHON must exist on all nodes. For NVIDIA GPUs: TENSORFLOW=tensorflow[and-cuda]. Further packages, whose versions no lock
+# fixes: PACKAGES=jupyterlab. With exec, a signal that ends make reaches the program.
 install:
 	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
-	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) already exists: remove it, or choose another PREFIX" >&2; exit 2; }
-	@test -n "$(LOCK)" || { echo "TENSORFLOW=$(TENSORFLOW): tensorflow-cpu or tensorflow[and-cuda]" >&2; exit 2; }
-	mkdir -p "$(PREFIX)"
-	cp -r LICENSE *.md CITATION.cff setup.py pyproject.toml requirements.lock requirements-gpu.lock requirements-course.lock \
-	    bin src data data_48-80 modulefiles hpc docs course "$(PREFIX)"
-	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
-	find "$(PREFIX)/src" -name __pycache__ -prune -exec rm -r {} +
-	$(PYTHON) -m venv "$(PREFIX)/.venv"
-	"$(PREFIX)/.venv/bin/python" $(LOCKED) $(LOCK)
-ifneq ($(PACKAGES),)
-	"$(PREFIX)/.venv/bin/python" -m pip list --format=freeze > "$(PREFIX)/.venv/constraints"
-	"$(PREFIX)/.venv/bin/python" $(PIP_INSTALL) --constraint "$(PREFIX)/.venv/constraints" $(PACKAGES)
-endif
-	for packages in "$(PREFIX)"/.venv/lib/python*/site-packages; do echo ../../../../src > "$$packages/biogans.pth"; done
-	chmod -R a+rX,go-w "$(PREFIX)"
-	@echo "module use $(PREFIX)/modulefiles; module load biogans"
+	@exec $(PYTHON) -I hpc/install.py "$(PREFIX)" "$(TENSORFLOW)" "$(PACKAGES)"
 
 # Write the locks. They keep their versions where pyproject.toml allows; UPGRADE=--upgrade takes the newest, and
 # UPGRADE="--upgrade-package keras" those of one package. Each later lock agrees with the earlier ones.
