@@ -172,6 +172,23 @@ lock:
 	$(COMPILE) --group docs -c requirements.lock -c requirements-test.lock -c requirements-course.lock \
 	    -o requirements-docs.lock
 
+# Bills of materials (CycloneDX) of what both locks install, with the hashes of all files.
+CYCLONEDX = cyclonedx-bom==7.5.0
+sbom:
+	$(PYTHON) -m venv build/sbom/.venv
+	build/sbom/.venv/bin/python $(PIP_INSTALL) $(CYCLONEDX)
+	for LOCK in requirements requirements-gpu; do build/sbom/.venv/bin/cyclonedx-py requirements $$LOCK.lock \
+	    --pyproject pyproject.toml --output-reproducible --output-file build/sbom/$$LOCK.cdx.json || exit; done
+
+# The archive of a release, and the easyconfig with its checksum, which no file within the archive can have.
+REVISION = HEAD
+RELEASE = $(patsubst hpc/BioGANs-%.eb,%,$(wildcard hpc/BioGANs-*.eb))
+archive:
+	mkdir -p build/release
+	git archive --prefix=biogans-$(RELEASE)/ --output=build/release/biogans-$(RELEASE).tar.gz $(REVISION)
+	CHECKSUM=$$(sha256sum build/release/biogans-$(RELEASE).tar.gz) && \
+	    sed "/^sources/a checksums = ['$${CHECKSUM%% *}']" hpc/BioGANs-$(RELEASE).eb > build/release/BioGANs-$(RELEASE).eb
+
 # Nine small trainings, one after another: some minutes.
 nine: .venv/installed
 	.venv/bin/python benchmarks/nine.py -d $(SAMPLE) -o docs/nine.png
@@ -249,6 +266,8 @@ help:
 	@echo "make course     run the notebooks; write their documents and slides: twenty minutes"
 	@echo "make docs       the documentation as a site in build/site"
 	@echo "make lock       write requirements*.lock; UPGRADE=--upgrade takes the newest versions"
+	@echo "make sbom       bills of materials of the locks, in build/sbom"
+	@echo "make archive    the archive of a release and its easyconfig, in build/release"
 	@echo "make sample     generate the sample data with the simulator"
 	@echo "make cards      write the model cards of the trained models"
 	@echo "make clean      remove the environment and the results of the demos"
@@ -265,5 +284,5 @@ help:
 	@echo "make scaling    images/s against the number of workers, measured and estimated: docs/scaling.md"
 
 .PHONY: all demo demo-mitogan lint types test test-slow test-oldest test-newest test-versions test-durability lab \
-    course test-course docs test-docs test-exchange test-hpc test-hpc-short install lock nine bench paper-table \
-    bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help
+    course test-course docs test-docs test-exchange test-hpc test-hpc-short install lock sbom archive nine bench \
+    paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help

@@ -31,7 +31,7 @@ def make_wheel(folder):
         wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.4\nName: tiny\nVersion: 1.0\nLicense-Expression: MIT\n"
                        "License-File: LICENSE\n")
         wheel.writestr(f"{info}/licenses/LICENSE", "the licence of tiny")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\ntiny = tiny:main\n")
         wheel.writestr(f"{info}/RECORD", "")
     return f"tiny==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
@@ -168,7 +168,7 @@ def test_nothing_else_is_replaced(site, stamp):
     shutil.rmtree(other)
 
 
-@pytest.mark.parametrize("setting, words", [("PREFIX=", "where?"), ("TENSORFLOW=torch", "tensorflow-cpu or tensorflow[")])
+@pytest.mark.parametrize("setting, words", [("PREFIX=", "where?"), ("TENSORFLOW=torch", "tensorflow-cpu or tensor")])
 def test_mistakes_are_one_line(site, setting, words):
     done = subprocess.run(["make", "install", f"PREFIX={site.apps}/wrong", f"PYTHON={sys.executable}", setting],
                           cwd=site.checkout, env=site.environment, capture_output=True, text=True)
