@@ -139,7 +139,7 @@ HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash \
     .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/test
 	hpc/test-tools.sh .hpc-tools
-	$(HPC_TESTS) tests/hpc tests/installation/test_modulefile.py
+	$(HPC_TESTS) tests/hpc tests/installation/test_modulefile.py tests/installation/test_ondemand.py
 
 # The modules and Slurm only, which download little: some minutes.
 test-hpc-short: .venv/test
