@@ -58,6 +58,8 @@ def check(prefix, tensorflow):
             sys.executable, *sys.version_info[:2]))
     if tensorflow not in LOCKS:
         fail("TENSORFLOW={}: {}".format(tensorflow, " or ".join(LOCKS)))
+    if os.path.ismount(str(prefix)):
+        fail("{} is a mount point, which can't be renamed: choose a folder in it".format(prefix))
     if not os.path.lexists(str(prefix)) or prefix.is_dir() and not any(prefix.iterdir()):
         return
     stamp = prefix / STAMP
@@ -107,7 +109,8 @@ def free_of_its_place(stage, prefix):
     for path in environment.glob("share/jupyter/kernels/*/kernel.json"):
         kernel = json.loads(path.read_text())
         if kernel["argv"][0] == "python":
-            kernel["argv"].insert(1, "-I")
+            # Not -I: notebooks import modules beside them. -E also ignores PYTHONDONTWRITEBYTECODE.
+            kernel["argv"][1:1] = ["-E", "-s", "-B"]
             path.write_text(json.dumps(kernel, indent=1))
     settings = environment / "pyvenv.cfg"
     settings.write_text(settings.read_text().replace(str(stage), str(prefix)))
@@ -146,13 +149,13 @@ def main():
     parser.add_argument("packages", help="requirements without a lock, in one text")
     options = parser.parse_args()
     prefix, packages = Path(os.path.realpath(options.prefix)), shlex.split(options.packages)
-    check(prefix, options.tensorflow)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     os.umask(0o022)                     # for the folders above PREFIX, too, so that others can enter them
-    lock = LOCKS[options.tensorflow]
+    lock = LOCKS.get(options.tensorflow)
     stage = None
     try:
+        check(prefix, options.tensorflow)
         prefix.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(prefix=".{}.new-".format(prefix.name), dir=str(prefix.parent)))
         copy_sources(stage)

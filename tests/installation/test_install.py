@@ -55,13 +55,13 @@ class Site:
                             "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": str(folder),
                             "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
-    def start(self, prefix):
-        return subprocess.Popen(["make", "install", f"PREFIX={prefix}", f"PYTHON={sys.executable}"], text=True,
+    def start(self, prefix, *settings):
+        return subprocess.Popen(["make", "install", f"PREFIX={prefix}", f"PYTHON={sys.executable}", *settings],
                                 cwd=self.checkout, env=self.environment, umask=0o077, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE)
+                                stderr=subprocess.PIPE, text=True)
 
-    def install(self, prefix):
-        process = self.start(prefix)
+    def install(self, prefix, *settings):
+        process = self.start(prefix, *settings)
         output, errors = process.communicate(timeout=120)
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
@@ -114,7 +114,7 @@ def test_it_may_be_moved(site, home, tmp_path):
             assert (started["python"], started["isolated"]) == (f"{moved}/.venv/bin/python", 1)
             assert started["file"].startswith(str(moved))
         kernel = json.loads((moved / ".venv/share/jupyter/kernels/python3/kernel.json").read_text())
-        assert kernel["argv"][:4] == ["python", "-I", "-m", "ipykernel_launcher"]
+        assert kernel["argv"][:6] == ["python", "-E", "-s", "-B", "-m", "ipykernel_launcher"]
         assert not list((moved / ".venv/bin").glob("[aA]ctivate*"))
         assert b".new-" not in (moved / ".venv/pyvenv.cfg").read_bytes()
     finally:
@@ -147,11 +147,13 @@ def test_an_interrupted_one_leaves_nothing(site):
 
 
 def test_it_can_be_repeated(site, home):
+    """The old installation goes when the new one is there; this one has a further package."""
     (home / "mine").touch()
-    done = site.install(home)
+    done = site.install(home, "PACKAGES=tiny>=1.0")
     assert done.returncode == 0, done.stderr
-    assert not (home / "mine").exists() and (home / ".venv/installed").exists()
+    assert not (home / "mine").exists() and (home / ".venv/installed").read_text().endswith("\ntiny>=1.0\n")
     assert os.listdir(home.parent) == [home.name]
+    assert not [name for name in os.listdir(site.checkout) if "=" in name]      # a file, if the shell read the `>`
 
 
 @pytest.mark.parametrize("stamp", [None, ""])
