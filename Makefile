@@ -10,7 +10,7 @@ MITOGAN_ITERATIONS ?= 8000
 TENSORFLOW ?= tensorflow-cpu
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 LOCKED = $(PIP_INSTALL) --require-hashes --requirement
-SOURCES = setup.py src tests benchmarks course docs
+SOURCES = setup.py src tests benchmarks course docs hpc
 # The requirements in pyproject.toml, one per line: of the package, or of the extras named after it.
 REQUIRED = $(PYTHON) -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
     extras = [line for extra in sys.argv[1:] for line in project["optional-dependencies"][extra]]; \
@@ -139,7 +139,7 @@ HPC_TESTS = LMOD_INIT=$(CURDIR)/.hpc-tools/lmod/usr/share/lmod/lmod/init/bash \
     .venv/bin/python -m pytest -m "" -s -ra --durations=15
 test-hpc: .venv/test
 	hpc/test-tools.sh .hpc-tools
-	$(HPC_TESTS) tests/hpc tests/installation/test_modulefile.py
+	$(HPC_TESTS) tests/hpc tests/installation/test_modulefile.py tests/installation/test_ondemand.py
 
 # The modules and Slurm only, which download little: some minutes.
 test-hpc-short: .venv/test
@@ -147,29 +147,12 @@ test-hpc-short: .venv/test
 	$(HPC_TESTS) tests/installation/test_modulefile.py tests/hpc/test_scripts.py tests/hpc/test_slurm.py \
 	    tests/hpc/test_multinode.py::test_two_nodes_learn_what_one_process_does
 
-# An installation with its own environment: nothing in it is written at run time, and it may be moved. PYTHON must exist on
-# all nodes. For NVIDIA GPUs: TENSORFLOW=tensorflow[and-cuda]. Further packages, whose versions no lock fixes:
-# PACKAGES=jupyterlab
-LOCK = $(if $(filter tensorflow-cpu,$(TENSORFLOW)),requirements.lock)$(if \
-    $(filter tensorflow[and-cuda],$(TENSORFLOW)),requirements-gpu.lock)
+# An installation with its own environment, whole or not at all: nothing in it is written at run time, and it may be moved.
+# PYTHON must exist on all nodes. For NVIDIA GPUs: TENSORFLOW=tensorflow[and-cuda]. Further packages, whose versions no lock
+# fixes: PACKAGES=jupyterlab. With exec, a signal that ends make reaches the program.
 install:
 	@test -n "$(PREFIX)" || { echo "where? make install PREFIX=/apps/biogans/1.0.0" >&2; exit 2; }
-	@test ! -e "$(PREFIX)" || { echo "$(PREFIX) already exists: remove it, or choose another PREFIX" >&2; exit 2; }
-	@test -n "$(LOCK)" || { echo "TENSORFLOW=$(TENSORFLOW): tensorflow-cpu or tensorflow[and-cuda]" >&2; exit 2; }
-	mkdir -p "$(PREFIX)"
-	cp -r LICENSE *.md CITATION.cff setup.py pyproject.toml requirements.lock requirements-gpu.lock requirements-course.lock \
-	    bin src data data_48-80 modulefiles hpc docs course "$(PREFIX)"
-	rm -rf "$(PREFIX)"/src/*.egg-info "$(PREFIX)"/course/cells* "$(PREFIX)"/course/work_*
-	find "$(PREFIX)/src" -name __pycache__ -prune -exec rm -r {} +
-	$(PYTHON) -m venv "$(PREFIX)/.venv"
-	"$(PREFIX)/.venv/bin/python" $(LOCKED) $(LOCK)
-ifneq ($(PACKAGES),)
-	"$(PREFIX)/.venv/bin/python" -m pip list --format=freeze > "$(PREFIX)/.venv/constraints"
-	"$(PREFIX)/.venv/bin/python" $(PIP_INSTALL) --constraint "$(PREFIX)/.venv/constraints" $(PACKAGES)
-endif
-	for packages in "$(PREFIX)"/.venv/lib/python*/site-packages; do echo ../../../../src > "$$packages/biogans.pth"; done
-	chmod -R a+rX,go-w "$(PREFIX)"
-	@echo "module use $(PREFIX)/modulefiles; module load biogans"
+	@exec $(PYTHON) -I hpc/install.py "$(PREFIX)" "$(TENSORFLOW)" "$(PACKAGES)"
 
 # Write the locks. They keep their versions where pyproject.toml allows; UPGRADE=--upgrade takes the newest, and
 # UPGRADE="--upgrade-package keras" those of one package. Each later lock agrees with the earlier ones.
@@ -188,6 +171,23 @@ lock:
 	$(COMPILE) --group course -c requirements.lock -c requirements-test.lock -o requirements-course.lock
 	$(COMPILE) --group docs -c requirements.lock -c requirements-test.lock -c requirements-course.lock \
 	    -o requirements-docs.lock
+
+# Bills of materials (CycloneDX) of what both locks install, with the hashes of all files.
+CYCLONEDX = cyclonedx-bom==7.5.0
+sbom:
+	$(PYTHON) -m venv build/sbom/.venv
+	build/sbom/.venv/bin/python $(PIP_INSTALL) $(CYCLONEDX)
+	for LOCK in requirements requirements-gpu; do build/sbom/.venv/bin/cyclonedx-py requirements $$LOCK.lock \
+	    --pyproject pyproject.toml --output-reproducible --output-file build/sbom/$$LOCK.cdx.json || exit; done
+
+# The archive of a release, and the easyconfig with its checksum, which no file within the archive can have.
+REVISION = HEAD
+RELEASE = $(patsubst hpc/BioGANs-%.eb,%,$(wildcard hpc/BioGANs-*.eb))
+archive:
+	mkdir -p build/release
+	git archive --prefix=biogans-$(RELEASE)/ --output=build/release/biogans-$(RELEASE).tar.gz $(REVISION)
+	CHECKSUM=$$(sha256sum build/release/biogans-$(RELEASE).tar.gz) && \
+	    sed "/^sources/a checksums = ['$${CHECKSUM%% *}']" hpc/BioGANs-$(RELEASE).eb > build/release/BioGANs-$(RELEASE).eb
 
 # Nine small trainings, one after another: some minutes.
 nine: .venv/installed
@@ -266,6 +266,8 @@ help:
 	@echo "make course     run the notebooks; write their documents and slides: twenty minutes"
 	@echo "make docs       the documentation as a site in build/site"
 	@echo "make lock       write requirements*.lock; UPGRADE=--upgrade takes the newest versions"
+	@echo "make sbom       bills of materials of the locks, in build/sbom"
+	@echo "make archive    the archive of a release and its easyconfig, in build/release"
 	@echo "make sample     generate the sample data with the simulator"
 	@echo "make cards      write the model cards of the trained models"
 	@echo "make clean      remove the environment and the results of the demos"
@@ -282,5 +284,5 @@ help:
 	@echo "make scaling    images/s against the number of workers, measured and estimated: docs/scaling.md"
 
 .PHONY: all demo demo-mitogan lint types test test-slow test-oldest test-newest test-versions test-durability lab \
-    course test-course docs test-docs test-exchange test-hpc test-hpc-short install lock nine bench paper-table \
-    bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help
+    course test-course docs test-docs test-exchange test-hpc test-hpc-short install lock sbom archive nine bench \
+    paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help

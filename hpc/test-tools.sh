@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Install the tools for `make test-hpc`, on Debian 12, as root.
 #
-#   hpc/test-tools.sh FOLDER [slurm modules container easybuild jupyter]
+#   hpc/test-tools.sh FOLDER [slurm modules container easybuild jupyter reframe]
 #
-# Without names, all of them. Lmod, Apptainer, EasyBuild, Jupyter and a base for the container go to FOLDER.
+# Without names, all of them. Lmod, Apptainer, EasyBuild, Jupyter, ReFrame and a base for the container go to FOLDER.
 # A failed download leaves FOLDER/<tool>.failed, and the tool's tests are skipped; any other problem is a failure.
 set -euo pipefail
 [ $# -gt 0 ] || { sed -n 's/^#   /usage: /p' "$0" >&2; exit 2; }
 mkdir -p "$1"
 tools=$(realpath "$1")
 shift
-[ $# -gt 0 ] || set -- slurm modules container easybuild jupyter
+[ $# -gt 0 ] || set -- slurm modules container easybuild jupyter reframe
 wanted=" $* "
 export tools
 rm -f "$tools"/*.failed
@@ -110,8 +110,9 @@ if wanted container && debian apptainer patchelf squashfs-tools squashfuse fuse2
     [ -x "$tools/apptainer/bin/apptainer" ] || download apptainer get_apptainer || true
     [ -d "$tools/base" ] || download base get_base || true
 fi
-for tool in easybuild jupyter; do
-    declare -A packages=([easybuild]="easybuild-framework easybuild-easyblocks" [jupyter]=jupyterlab)
+wanted jupyter && { debian ruby ruby || true; }
+for tool in easybuild jupyter reframe; do
+    declare -A packages=([easybuild]="easybuild-framework easybuild-easyblocks" [jupyter]=jupyterlab [reframe]=reframe-hpc)
     wanted "$tool" || continue
     [ -d "$tools/$tool" ] || python3 -m venv "$tools/$tool"
     download "$tool" "$tools/$tool/bin/pip" install -q ${packages[$tool]} || true

@@ -173,6 +173,21 @@ def test_networks_ignore_settings_of_keras(tmp_path):
 
 # ---------------------------------------------------------------------------------------------- languages and names
 
+PLUGINS = """
+import ctypes, glob, os, h5py
+library, = glob.glob(os.path.dirname(h5py.__file__) + ".libs/libhdf5-*.so*")
+state = ctypes.c_uint(99)
+assert ctypes.CDLL(library).H5PLget_loading_state(ctypes.byref(state)) == 0
+print(state.value)
+"""
+
+
+def test_hdf5_loads_no_plugins(tmp_path):
+    """A file names the filters of its arrays, so it would choose what is loaded from another module's folder."""
+    done = python(f"exec({PLUGINS!r})", tmp_path, HDF5_PLUGIN_PATH=str(tmp_path))
+    assert done.stdout == "0\n", done.stderr
+
+
 @pytest.mark.parametrize("locale", [{}, {"LANG": "xx_XX", "PYTHONIOENCODING": "ascii"},
                                     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
 def test_letters_outside_of_ascii(locale, visualize, cell, tmp_path):

@@ -92,7 +92,10 @@ def test_nothing_was_written_to_the_prefix(apps):
     assert not {path for path in files if path.lstat().st_mtime > (apps / "installed").stat().st_mtime}
 
 
-def test_an_installation_is_not_overwritten(apps):
-    for arguments, words in ((f"PREFIX={apps}/biogans/{VERSION}", "already exists"), ("PREFIX=", "where?")):
-        done = subprocess.run(["make", "install", arguments], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 2 and words in done.stderr
+def test_tensorboard_starts_in_a_moved_installation(apps):
+    """With the numpy of another module on PYTHONPATH."""
+    (apps / "other/numpy").mkdir(parents=True)
+    (apps / "other/numpy/__init__.py").write_text("raise ImportError('numpy of another Python')")
+    done = subprocess.run([apps / "biogans" / VERSION / ".venv/bin/tensorboard", "--version"], capture_output=True,
+                          text=True, env={"PATH": os.defpath, "PYTHONPATH": str(apps / "other")})
+    assert done.returncode == 0 and done.stdout.startswith("2."), done.stderr

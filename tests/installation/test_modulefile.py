@@ -18,6 +18,8 @@ def prefix(tmp_path):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "cell*")
         for part in ("bin", "src", "modulefiles", "data", "data_48-80"):
             shutil.copytree(ROOT / part, home / part, ignore=ignored)
+        (home / ".venv").mkdir()
+        (home / ".venv/installed").touch()
         return home
     return install
 
@@ -129,3 +131,13 @@ def test_a_copied_modulefile_reports_what_to_edit(module, tmp_path):
     done = module('module load biogans || echo "failed: $BG_HOME"', use=tmp_path / "site/modulefiles")
     assert done.stdout == "failed: \n" and LOAD_LINE not in done.stderr
     assert "set home in" in " ".join(done.stderr.split())
+
+
+def test_an_incomplete_installation_is_refused(module, prefix):
+    home = prefix("apps")
+    (home / ".venv/installed").unlink()
+    done = module('module load biogans || echo "failed: $BG_HOME"', home)
+    assert done.stdout == "failed: \n" and LOAD_LINE not in done.stderr
+    words = f"the installation in {home} is not complete: repeat make install"
+    assert words in (" ".join(done.stderr.split()) if module.name == "Lmod" else done.stderr.splitlines()[0])
+    assert "while executing" not in done.stderr

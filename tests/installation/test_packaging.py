@@ -1,5 +1,7 @@
 """The locks agree with pyproject.toml, and the wheel with the sources."""
 
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -136,3 +138,38 @@ def test_the_wheel_installs_the_program_biogans(wheel):
     parser = ConfigParser()
     parser.read_string(wheel.read(f"biogans-{__version__}.dist-info/entry_points.txt").decode())
     assert dict(parser["console_scripts"]) == {"biogans": "biogans.commands:main"}
+
+
+def test_the_easyconfig_of_a_release_has_the_checksum_of_its_archive(tmp_path):
+    """`make archive` in a small repository; twice, as everyone can make the same archive from the tag."""
+    (tmp_path / "hpc").mkdir()
+    name = f"BioGANs-{__version__}.eb"
+    shutil.copy(ROOT / "hpc" / name, tmp_path / "hpc")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=all"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    digests = set()
+    for _ in range(2):
+        subprocess.run(["make", "archive"], cwd=tmp_path, check=True, capture_output=True)
+        archive = tmp_path / f"build/release/biogans-{__version__}.tar.gz"
+        digests.add(hashlib.sha256(archive.read_bytes()).hexdigest())
+        archive.unlink()
+    settings = {}
+    exec((tmp_path / "build/release" / name).read_text(), {"SYSTEM": {}}, settings)     # easyconfigs are Python
+    assert settings["sources"] == ["biogans-%(version)s.tar.gz"] and {*settings["checksums"]} == digests
+
+
+@pytest.mark.slow
+def test_bills_of_materials():
+    """`make sbom`: the packages, versions and hashes of the locks, in a format that other tools read."""
+    subprocess.run(["make", "sbom", f"PYTHON={sys.executable}"], cwd=ROOT, check=True, capture_output=True)
+    for lock in ("requirements", "requirements-gpu"):
+        bill = json.loads((ROOT / f"build/sbom/{lock}.cdx.json").read_text())
+        assert bill["bomFormat"] == "CycloneDX" and bill["metadata"]["component"]["name"] == "biogans"
+        listed = {canonicalize_name(item["name"]): item for item in bill["components"]}
+        assert {name: item["version"] for name, item in listed.items()} == versions(f"{lock}.lock")
+        for requirement, hashes in entries(f"{lock}.lock"):
+            item = listed[canonicalize_name(requirement.name)]
+            stated = {entry["content"] for reference in item["externalReferences"] for entry in reference["hashes"]}
+            assert stated == {text.rpartition(":")[2] for text in hashes}

@@ -46,7 +46,7 @@ def _restart(python, module):
     script = module if Path(sys.argv[0]).name == "__main__.py" else sys.argv[:1]
     environment = {name: value for name, value in os.environ.items()
                    if not surroundings.changes_python(name) or name == "PYTHONPATH" and "-I" not in python}
-    os.execve(python[0], python + ["-X", "utf8"] + script + sys.argv[1:], environment)
+    os.execve(python[0], python + ["-B", "-X", "utf8"] + script + sys.argv[1:], environment)
 
 
 def use_edited_core() -> None:
