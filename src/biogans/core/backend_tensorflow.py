@@ -105,6 +105,7 @@ class Devices:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not self.on_gpu})
         self.number, self.replicas, self.strategy = number, number * team.number, tf.distribute.get_strategy()
         self._team = team
+        self._last_sum: Tensor | None = None        # over tasks, of the graph that is being built
         if team.number > 1:
             _use_own_gpu()
         elif number > 1:
@@ -154,8 +155,10 @@ class Devices:
                 def update(k):
                     engine.critic_update(_select(inputs, k))
                     return k + 1
-                tf.while_loop(lambda k: k < last, update, [tf.constant(0)], parallel_iterations=1)
-            losses = self.strategy.run(last_update, (_select(inputs, last), more, decay))
+                last, = tf.while_loop(lambda k: k < last, update, [tf.constant(0)], parallel_iterations=1)
+            # The last update waits for the others: its sums over tasks must not begin before theirs have ended.
+            with tf.control_dependencies([last]):
+                losses = self.strategy.run(last_update, (_select(inputs, last), more, decay))
             return [self.strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None) for loss in losses]
 
         def own_losses(inputs, more, decay):
@@ -202,8 +205,11 @@ class Devices:
         return mean(values)
 
     def _sum_over_tasks(self, values, name):
-        # TensorFlow calls Python functions in the order in which a graph was built, so it is the same in all tasks.
-        total = tf.numpy_function(functools.partial(self._team.sum, name=name), [values], tf.float32)
+        """Sum over all tasks. Each sum waits for the one before, so that their order is the same in all tasks."""
+        before = [self._last_sum] if self._last_sum is not None and self._last_sum.graph is values.graph else []
+        with tf.control_dependencies(before):
+            total = tf.numpy_function(functools.partial(self._team.sum, name=name), [values], tf.float32)
+        self._last_sum = total
         return tf.ensure_shape(total, values.shape)
 
     def _own_part(self, values, axes):
