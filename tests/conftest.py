@@ -22,9 +22,9 @@ for variable in ("BG_HOME", "BG_SRC"):              # a loaded module must not c
     os.environ.pop(variable, None)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-if "CI" in os.environ:      # the same examples for every change
-    hypothesis.settings.register_profile("repeatable", derandomize=True)
-    hypothesis.settings.load_profile("repeatable")
+# In CI the same examples for every change; nowhere a limit of time, which depends on the machine.
+hypothesis.settings.register_profile("here", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("here")
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("BG_REAL_DATA", ROOT.parent / "shared" / "data"))

@@ -58,6 +58,7 @@ def test_devices():
     assert own_process.measured(scale.devices, 2)["ms"] > 0
 
 
+@pytest.mark.slow
 def test_a_data_set_is_read_in_constant_memory(tmp_path, monkeypatch):
     """100,000 images are 192 MB, decoded or in the files."""
     monkeypatch.chdir(tmp_path)

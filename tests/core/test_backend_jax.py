@@ -137,6 +137,7 @@ def stack(folder):
         return file["stack"][()]
 
 
+@pytest.mark.slow
 def test_the_commands_on_jax(data, run):
     """Training and prediction on JAX without TensorFlow; then on TensorFlow, resuming and generating the same cells."""
     folder, weights = data.parent, "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
