@@ -1,5 +1,6 @@
 """One iteration: the variables it changes, its random numbers, several devices, and precision."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def test_several_updates_of_the_generator():
     run = engine(num_G_iters=2)
     run.iterate(0, batches("DCGAN", run.settings))
     assert int(run.optimizers["generator"].iterations) == 2 and int(run.optimizers["critic"].iterations) == 2
+
+
+def test_a_training_leaves_no_graphs_behind():
+    """TensorFlow would keep those with custom gradients, which fill gigabytes after some hundred trainings."""
+    def graphs_after_a_training():
+        engine().iterate(30, batches("DCGAN", settings()))
+        gc.collect()
+        return sum(issubclass(type(each), tf.Graph) for each in gc.get_objects())
+
+    assert graphs_after_a_training() == graphs_after_a_training()
 
 
 def test_the_moving_average():

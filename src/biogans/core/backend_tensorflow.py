@@ -4,6 +4,7 @@ import contextlib
 import functools
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -51,6 +52,22 @@ def twice_differentiable(critic: Network) -> Network:
                                        dtype=layer.dtype_policy, name=layer.name)
 
     return keras.models.clone_model(critic, clone_function=clone)
+
+
+@contextlib.contextmanager
+def _gradients_forgotten():
+    """Forget the custom gradients of graphs that are built in this block, which need them no longer.
+
+    TensorFlow would keep them, and with them the graphs, until the process ends: 20 MB for each small training.
+    """
+    module = sys.modules[tf.RegisterGradient.__module__]
+    registry = getattr(getattr(module, "gradient_registry", None), "_registry", {})
+    before = set(registry)
+    try:
+        yield
+    finally:
+        for name in registry.keys() - before:
+            del registry[name]
 
 
 def _leaky_relu(features, slope):
@@ -168,7 +185,7 @@ class Devices:
         signature = (several, tf.TensorSpec(more.shape, more.dtype), tf.TensorSpec((), tf.float32))
         compiled = tf.function(iteration, jit_compile=self.on_gpu and self.replicas == 1, autograph=False,
                                input_signature=signature)
-        with no_garbage_collection():
+        with no_garbage_collection(), _gradients_forgotten():
             compiled.get_concrete_function()
         if self.number == 1:
             return compiled if self.replicas == 1 else own_losses
