@@ -5,7 +5,7 @@ Workers are processes with a fixed core each, which find each other as the tasks
 number of images of every batch, so that its work does not change with the number of workers. Their iterations are timed
 twice: together, and apart, when each trains for itself at the same time as the others, on the same caches and memory.
 The difference is the cost of synchronisation. The estimate is not measured: it follows from counted operations and
-bytes, and assumed rates.
+bytes, assumed rates, and the time of sums over two workers.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from own_process import measured
 
 WORKERS, FILTERS = (1, 2, 4), (8, 16, 32, 64)
 BATCH, USUAL_ITERATION = 8, 26      # images of each worker
+SHORT, LONG, SUMS = 256, 2 ** 24, 9         # numbers of a short and of a long sum; how often each is timed
 GPUS = (1, 2, 4, 8)
 TIMED, SECONDS = 3, 4               # iterations at least, and for how long
 
@@ -62,6 +63,22 @@ def worker(filters):
             print(json.dumps(timed | counts | {"updates": settings.num_D_iters}), file=sys.stderr)
 
 
+def sums():
+    """Seconds of a short sum over the workers, and the GB/s of a long one, there and back; as a dict."""
+    with workers.joined(Path.cwd()) as team:
+        times = {}
+        for name, size in (("short", SHORT), ("long", LONG)):
+            values, found = np.ones(size, np.float32), []
+            for _ in range(SUMS):
+                team.gather(None)
+                start = time.perf_counter()
+                team.sum(values, name)
+                found.append(time.perf_counter() - start)
+            times[name] = float(np.median(found))
+        if team.rank == 0:
+            print(json.dumps({"latency": times["short"], "rate": 2 * 4 * LONG / times["long"] / 1e9}), file=sys.stderr)
+
+
 def seconds(engine, batches):
     start = time.perf_counter()
     engine.iterate(USUAL_ITERATION, batches)
@@ -69,14 +86,18 @@ def seconds(engine, batches):
 
 
 def measure(number, filters, cores):
-    """What the first of `number` workers measured, each on a core of its own as far as there are as many."""
+    """What the first of `number` workers measured, each on a core of its own as far as there are as many.
+
+    filters   of the networks; 0 for sums alone
+    """
     job, tasks = os.getpid(), []
     for rank in range(number):
         environment = os.environ | {
             "SLURM_JOB_ID": str(job), "SLURM_STEP_ID": f"{number}{filters}", "SLURM_STEP_NODELIST": "localhost",
             "SLURM_STEP_NUM_TASKS": str(number), "SLURM_PROCID": str(rank), "SLURM_CPUS_PER_TASK": "1"}
         on_its_core = functools.partial(os.sched_setaffinity, 0, {cores[rank % len(cores)]})
-        tasks.append(subprocess.Popen([sys.executable, __file__, "--worker", str(filters)], env=environment, text=True,
+        what = ["--worker", str(filters)] if filters else ["--sums"]
+        tasks.append(subprocess.Popen([sys.executable, __file__, *what], env=environment, text=True,
                                       stderr=subprocess.PIPE, preexec_fn=on_its_core))
     output = [task.communicate()[1] for task in tasks]
     if any(task.returncode for task in tasks):
@@ -119,12 +140,19 @@ def sent_bytes(workers, counts):
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What is assumed of the GPUs; none was measured here."""
+    """What is assumed of the GPUs, of which none was measured here, and of the sums, which were."""
+
+    rate: float                     # GB/s of a long sum over two workers of this machine, there and back
+    latency: float                  # seconds of a short one
+    tflops: float = 156.0           # peak of an NVIDIA A100's TF32 products, dense, from its data sheet
+    efficiency: float = 0.3         # of that peak
+    batch: int = 64                 # of each factor, on each GPU
+
 
     tflops: float = 156.0           # peak of an NVIDIA A100's TF32 products, dense, from its data sheet
     efficiency: float = 0.3         # of that peak
-    rate: float = 0.7               # GB/s, encrypted, one way after the other: measured with two processes
-    latency: float = 1e-4           # seconds of a short sum, measured likewise
+    rate: float                     # GB/s of a long sum over two workers of this machine, there and back
+    latency: float                  # seconds of a short one
     batch: int = 64                 # of each factor, on each GPU
 
 
@@ -144,7 +172,7 @@ def paper_model():
             "normalisations": sum(isinstance(layer, keras.layers.BatchNormalization) for layer in generator.layers)}
 
 
-def estimate(cluster=Cluster()):
+def estimate(cluster):
     """The lines of the estimate for several GPUs, each with a task of its own."""
     model = measured(paper_model)
     compute = model["flop"] * cluster.batch / (cluster.tflops * 1e12 * cluster.efficiency)
@@ -152,8 +180,9 @@ def estimate(cluster=Cluster()):
     small = model["normalisations"] * (2 * model["updates"] + 2)
     yield f"ESTIMATE, not measured: the paper's star, 48x80 pixels, {cluster.batch} images of each factor on each GPU"
     yield (f"assumed  {cluster.tflops:g} TFLOP/s peak per GPU (A100, TF32), {cluster.efficiency:.0%} of it achieved; "
-           f"{cluster.rate:g} GB/s to and from the first task,")
-    yield f"         {cluster.latency * 1e6:g} µs per sum; no overlap with computing"
+           f"no overlap with computing")
+    yield (f"measured {cluster.rate:.2g} GB/s to and from the first task, {1e6 * cluster.latency:.0f} µs for a short "
+           f"sum: two workers of this machine")
     yield (f"counted  {model['flop'] * cluster.batch / 1e12:.1f} TFLOP per GPU, "
            f"{4 * model['critic'] / 1e6:.0f} MB of critic gradients {model['updates']} times, "
            f"{4 * model['generator'] / 1e6:.0f} MB of generator gradients;")
@@ -183,10 +212,11 @@ def write_block(page, text):
 
 def scaling(options):
     """Print the tables, and put them on the page; returns None, for an exit status of 0."""
-    if options.worker:
-        return worker(options.worker)
+    if options.worker or options.sums:
+        return worker(options.worker) if options.worker else sums()
     lines, begin = [], time.perf_counter()
-    for line in itertools.chain(measurements(options.workers, options.filters), [""], estimate()):
+    of_sums = Cluster(**measure(2, 0, sorted(os.sched_getaffinity(0))))
+    for line in itertools.chain(measurements(options.workers, options.filters), [""], estimate(of_sums)):
         lines.append(line)
         print(line, flush=True)
     if options.output:
@@ -202,6 +232,7 @@ def parser():
     result.add_argument("--filters", type=arguments.positive_int, nargs="+", default=FILTERS, metavar="N",
                         help="default: 8 16 32 64")
     result.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    result.add_argument("--sums", action="store_true", help=argparse.SUPPRESS)
     return result
 
 

@@ -66,13 +66,18 @@ def write_images(folder, factors=("Alp14", "Tea1"), number=12, size=(16, 24), se
     return folder
 
 
+def write_png(path, width, height, bits, kind, rows):
+    """A PNG from its specification: the bytes `rows` need not be as many as its header claims."""
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
+                     + chunk(b"IEND", b""))
+
+
 def write_huge_png(path):
     """Write a PNG of a few bytes that claims 40000x40000 pixels: 4.8 GB of memory."""
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    header = struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) +
-                     chunk(b"IEND", b""))
+    write_png(path, 40000, 40000, 8, 2, bytes(1000))
 
 
 @pytest.fixture

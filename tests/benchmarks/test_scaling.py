@@ -1,6 +1,7 @@
 """The benchmark of several workers: its formulas, against hand-computed numbers, and its page."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -28,6 +29,11 @@ def test_the_estimate(monkeypatch):
     assert float(rows[2][2]) == pytest.approx(1000 * 2 * 3 * 0.204 / 2, abs=1)
     assert float(rows[2][3]) == pytest.approx(1000 * 28 * 12 * 3 * 1e-6, abs=1)
     assert float(rows[0][5]) == 1 and float(rows[3][5]) < 8
+
+
+def test_sums_of_two_workers():
+    found = scaling.measure(2, 0, sorted(os.sched_getaffinity(0)))
+    assert 0 < found["latency"] < 1 and 0.001 < found["rate"] < 1000
 
 
 def test_the_page(tmp_path):

@@ -2,8 +2,6 @@
 
 import os
 import re
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from biogans.core import dataloader
 from biogans.io import image_files
 from biogans.io.image_sets import ReadSettings
 from biogans.system.errors import InputError
-from conftest import ROOT, guarded
+from conftest import ROOT, guarded, write_png
 
 RNG = np.random.default_rng(0)
 HEIGHT, WIDTH = 24, 40
@@ -40,13 +38,9 @@ def test_no_other_function_lets_a_file_choose_its_decoder():
 
 
 def write_png16(path, pixels):
-    """A PNG of 16-bit colours (height, width, 3), written from the specification."""
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    """A PNG of 16-bit colours (height, width, 3), which Pillow can't write."""
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 16, 2, 0, 0, 0)
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-                     + chunk(b"IEND", b""))
+    write_png(path, pixels.shape[1], pixels.shape[0], 16, 2, rows)
 
 
 # ---------------------------------------------------------------------------------------------- compression

@@ -54,22 +54,6 @@ def twice_differentiable(critic: Network) -> Network:
     return keras.models.clone_model(critic, clone_function=clone)
 
 
-@contextlib.contextmanager
-def _gradients_forgotten():
-    """Forget the custom gradients of graphs that are built in this block, which need them no longer.
-
-    TensorFlow would keep them, and with them the graphs, until the process ends: 20 MB for each small training.
-    """
-    module = sys.modules[tf.RegisterGradient.__module__]
-    registry = getattr(getattr(module, "gradient_registry", None), "_registry", {})
-    before = set(registry)
-    try:
-        yield
-    finally:
-        for name in registry.keys() - before:
-            del registry[name]
-
-
 def _leaky_relu(features, slope):
     @tf.custom_gradient
     def leaky_relu(features):
@@ -252,6 +236,22 @@ def _logical_devices():
 def _select(inputs, k):
     """The CriticBatch of update k, or of a slice k of updates, from one of several updates."""
     return tf.nest.map_structure(lambda values: values[k], inputs)
+
+
+@contextlib.contextmanager
+def _gradients_forgotten():
+    """Forget the custom gradients of graphs that are built in this block, which need them no longer.
+
+    TensorFlow would keep them, and with them the graphs, until the process ends.
+    """
+    module = sys.modules[tf.RegisterGradient.__module__]
+    registry = getattr(getattr(module, "gradient_registry", None), "_registry", {})
+    before = set(registry)
+    try:
+        yield
+    finally:
+        for name in registry.keys() - before:
+            del registry[name]
 
 
 def _normalise_over_all_devices(networks, mean):

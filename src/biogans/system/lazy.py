@@ -1,4 +1,4 @@
-"""Keras and TensorFlow or JAX, imported at their first use: they take 2 s and 400 MB; `--help` needs neither."""
+"""Keras and TensorFlow or JAX, imported at their first use: that takes seconds, and `--help` needs neither."""
 
 import contextlib
 import gc
@@ -13,7 +13,7 @@ from typing import Any
 from .errors import InputError
 
 BACKENDS = ("tensorflow", "jax")
-# What Keras with TensorFlow also imports if it is installed, for parts that are not used here: 40 % of the time.
+# What Keras with TensorFlow also imports if it is installed, for parts that are not used here.
 SPARED = ("jax", "matplotlib", "pandas", "scipy", "sklearn")
 Tensor = Any            # for type hints: a tensor of the backend, …
 Network = Any           # … keras.Model, …

@@ -109,7 +109,6 @@ def _ignore_settings():
     warnings.filterwarnings("ignore", "Glyph .* missing from font")         # of a name: the picture shows a box
     os.environ["HDF5_PLUGIN_PRELOAD"] = "::"        # no plugins: a file can name filters, which HDF5 would load
     os.environ["KERAS_HOME"] = os.path.join(os.devnull, "keras")            # there is no keras.json
-    os.environ["HDF5_PLUGIN_PRELOAD"] = "::"                                # no plug-ins, which a file can ask for
     for name in OF_OTHER_PROGRAMS:
         os.environ.pop(name, None)
     sys.meta_path.insert(0, _MatplotlibFinder())
