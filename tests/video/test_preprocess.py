@@ -107,6 +107,8 @@ def test_hot_pixels_of_the_camera_change_nothing(movies, data, tmp_path):
     for hot, usual in zip(rows(tmp_path / "hot" / "videos.csv"), rows(data / "videos.csv")):
         assert float(hot["drift_px"]) == pytest.approx(float(usual["drift_px"]), abs=0.1)
         assert float(hot["white"]) == pytest.approx(float(usual["white"]), rel=0.02)
+    sheets = [np.asarray(Image.open(folder / "contact_sheet.png")).astype(float) for folder in (tmp_path / "hot", data)]
+    assert abs(sheets[0] - sheets[1]).mean() < 0.4
 
 
 def test_structures_are_equally_bright_in_every_video(data):

@@ -52,7 +52,7 @@ class Example(NamedTuple):
     number      of the frame
     stages      {step: first channel after it}, with "raw" before all steps
     images      all channels after the steps
-    ends        (first, last): first channel of these frames, as stored
+    ends        (first, last): first channel of these frames, without hot pixels
     """
 
     number: int
@@ -100,7 +100,7 @@ def estimate_reference(video, measurements, recipe):
     for number, frame in video.frames(wanted):
         sample[number] = clean(frame, number, measurements, recipe, stages if number == middle else None)
         if number in (wanted[0], wanted[-1]):
-            ends[number] = frame[0].astype(np.float32)
+            ends[number] = frame_filters.without_hot_pixels(frame[0].astype(np.float32))
     settings, frames = recipe.settings, list(sample.values())
     above = frame_filters.threshold([images[0] for images in frames], settings.threshold)
     masks = [frame_filters.foreground_mask(images[0], above, settings.smallest) for images in frames]
