@@ -5,7 +5,7 @@ Workers are processes with a fixed core each, which find each other as the tasks
 number of images of every batch, so that its work does not change with the number of workers. Their iterations are timed
 twice: together, and apart, when each trains for itself at the same time as the others, on the same caches and memory.
 The difference is the cost of synchronisation. The estimate is not measured: it follows from counted operations and
-bytes, assumed rates, and the time of sums over two workers.
+bytes, assumed rates of the GPUs, and the measured time of sums over two workers.
 """
 
 import argparse
@@ -146,13 +146,6 @@ class Cluster:
     latency: float                  # seconds of a short one
     tflops: float = 156.0           # peak of an NVIDIA A100's TF32 products, dense, from its data sheet
     efficiency: float = 0.3         # of that peak
-    batch: int = 64                 # of each factor, on each GPU
-
-
-    tflops: float = 156.0           # peak of an NVIDIA A100's TF32 products, dense, from its data sheet
-    efficiency: float = 0.3         # of that peak
-    rate: float                     # GB/s of a long sum over two workers of this machine, there and back
-    latency: float                  # seconds of a short one
     batch: int = 64                 # of each factor, on each GPU
 
 
