@@ -21,8 +21,9 @@ def examples():
 
 
 def comparable(text):
-    """The text without what differs between machines and runs: numbers, and the path of the installation."""
-    text = text.replace(str(ROOT), "/apps/biogans/1.0.0")
+    """The text without what differs between machines and runs: numbers, the path of the installation, short training."""
+    text = text.replace(str(ROOT), "/apps/biogans/1.0.0").replace("far (over 1000)", "1000")
+    text = re.sub("^note: it has been trained for .*\n", "", text, flags=re.MULTILINE)
     return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", text)
 
 
