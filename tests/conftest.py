@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
+for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):     # in tests as in the commands that they run
+    os.environ.setdefault(variable, "2")
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"         # `cp $BG_SRC/* .` fails on folders
 sys.dont_write_bytecode = True
 for variable in ("BG_HOME", "BG_SRC"):              # a loaded module must not change what is tested

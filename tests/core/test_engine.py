@@ -40,6 +40,24 @@ def test_iterations_are_reproducible_and_change_every_weight(architecture, algor
         assert not np.array_equal(variable.numpy(), old), variable.path
 
 
+@pytest.mark.parametrize("architecture, environment, threads", [
+    ("DCGAN-starshaped", {}, "1 2"), ("DCGAN", {}, "0 0"), ("DCGAN-starshaped", {"TF_NUM_INTEROP_THREADS": "2"}, "0 0"),
+    ("DCGAN-starshaped", {"TF_NUM_INTRAOP_THREADS": "3"}, "0 0")])
+def test_cores_are_shared_by_towers(architecture, environment, threads):
+    """A core for each operation where two towers keep two cores busy; else TensorFlow's own choice, 0."""
+    program = f"""
+from biogans.core.engine import Engine
+from networks import settings, spec
+Engine(spec("{architecture}"), settings())
+from biogans.system.lazy import tensorflow as tf
+print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threading.get_inter_op_parallelism_threads())
+"""
+    plain = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTEROP_THREADS"}
+    environment = plain | TEST_MODULES | {"TF_NUM_INTRAOP_THREADS": "2"} | environment
+    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert result.stdout.split() == threads.split(), result.stderr
+
+
 def test_another_seed_is_another_run():
     data = batches("DCGAN", settings())
     assert engine(seed=1).iterate(0, data) != engine(seed=2).iterate(0, data)

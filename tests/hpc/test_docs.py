@@ -21,7 +21,7 @@ def examples():
 
 
 def comparable(text):
-    """The text without what differs between machines and runs: numbers, the path of the installation, short training."""
+    """The text without what differs between runs: numbers, the installation's path, and notes on short trainings."""
     text = text.replace(str(ROOT), "/apps/biogans/1.0.0").replace("far (over 1000)", "1000")
     text = re.sub("^note: it has been trained for .*\n", "", text, flags=re.MULTILINE)
     return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", text)

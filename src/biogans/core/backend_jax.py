@@ -5,7 +5,7 @@ variables into such a function: within the scope, variables have the values give
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,14 @@ def latent_gradient(generator: Network) -> Callable[[np.ndarray, np.ndarray], tu
 def twice_differentiable(critic: Network) -> Network:
     """The critic itself: JAX omits derivatives that are zero without help."""
     return critic
+
+
+def share_cores(towers: int) -> None:
+    """Leave the cores to JAX's compiler."""
+
+
+def faster(networks: Iterable[Network]) -> None:
+    """Leave the networks as they are: JAX's compiler chooses the operations."""
 
 
 def mirror(images: Tensor, mirrored: Tensor) -> Tensor:

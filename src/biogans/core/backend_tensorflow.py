@@ -5,11 +5,12 @@ import functools
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..system import cpu_operations
 from ..system.lazy import Network, Tensor, Variable, keras, no_garbage_collection, tensorflow as tf, threads
 from ..system.workers import Team
 
@@ -40,33 +41,33 @@ def latent_gradient(generator: Network) -> Callable[[np.ndarray, np.ndarray], tu
 
 
 def twice_differentiable(critic: Network) -> Network:
-    """The same critic, with the same weights, whose leaky ReLUs have no second derivative instead of a zero one.
-
-    If a loss contains the gradient of the scores, TensorFlow propagates such zeros through the whole network: an update
-    with gradient penalty takes 12 passes instead of 10.
-    """
+    """The same critic, with the same weights, whose leaky ReLUs have no second derivative instead of a zero one."""
     def clone(layer):
         if not isinstance(layer, keras.layers.LeakyReLU):
             return layer
-        return keras.layers.Activation(lambda features: _leaky_relu(features, layer.negative_slope),
+        return keras.layers.Activation(lambda features: cpu_operations.leaky_relu(features, layer.negative_slope),
                                        dtype=layer.dtype_policy, name=layer.name)
 
     return keras.models.clone_model(critic, clone_function=clone)
 
 
-def _leaky_relu(features, slope):
-    @tf.custom_gradient
-    def leaky_relu(features):
-        return tf.nn.leaky_relu(features, slope), lambda change: scaled(change, features)
+def share_cores(towers: int) -> None:
+    """Let each operation have one core, if `towers` that are independent of each other keep all cores busy.
 
-    @tf.custom_gradient
-    def scaled(change, features):
-        """`change` where the features are positive, `slope` times it elsewhere: linear in `change`."""
-        def scale(values):
-            return tf.raw_ops.LeakyReluGrad(gradients=values, features=features, alpha=slope)
-        return scale(change), lambda second: (scale(second), None)
+    On CPUs this is faster than to split every operation. It has no effect once TensorFlow has computed something in
+    this process, or if TF_NUM_INTEROP_THREADS is set.
+    """
+    if 1 < threads() <= towers and "TF_NUM_INTEROP_THREADS" not in os.environ and not _gpus():
+        with contextlib.suppress(RuntimeError):         # it has computed something
+            tf.config.threading.set_intra_op_parallelism_threads(1)
+            tf.config.threading.set_inter_op_parallelism_threads(threads())
 
-    return leaky_relu(features)
+
+def faster(networks: Iterable[Network]) -> None:
+    """Let these networks, which are to be trained, compute with faster operations where there are any: on CPUs."""
+    if not _gpus():
+        for network in networks:
+            cpu_operations.use_in(network)
 
 
 def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ def available() -> list[str]:
 
 def device_name() -> str:
     """The devices that the networks run on, in one line for the log."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = _gpus()
     if not gpus:
         return f"no GPU found: running on {threads()} CPU core(s)"
     names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
@@ -101,7 +102,7 @@ class Devices:
 
     def __init__(self, number: int, precision: str, team: Team) -> None:
         tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
-        self.on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        self.on_gpu = bool(_gpus())
         # On CPUs, rewriting the graph takes seconds and gains nothing, and XLA is many times slower.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not self.on_gpu})
         self.number, self.replicas, self.strategy = number, number * team.number, tf.distribute.get_strategy()
@@ -224,9 +225,12 @@ class Devices:
 
 def _use_own_gpu():
     """Let this task use a GPU of its own if the node has enough of them."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
+    if gpus := _gpus():
         tf.config.set_visible_devices(gpus[int(os.environ.get("SLURM_LOCALID", 0)) % len(gpus)], "GPU")
+
+
+def _gpus():
+    return tf.config.list_physical_devices("GPU")
 
 
 def _logical_devices():

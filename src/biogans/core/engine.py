@@ -58,6 +58,7 @@ class Engine:
 
         All tasks of a `team` do this together, as they do each iteration, with a part of each batch for every task.
         """
+        backend.share_cores(spec.num_critics)
         team = team or Team()
         self.spec, self.settings = spec, settings
         parts = devices * team.number
@@ -88,6 +89,7 @@ class Engine:
             self.strength = keras.Variable(0.0, trainable=False, name="strength") if settings.augment_target else None
         self.algorithm = ALGORITHMS[settings.algorithm](settings, self._fade)
         self._distributed = devices > 1
+        backend.faster([self.generator, *self.critics])
         self._local_copies: dict[Network, Network] = {}
         self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
         if self.recognizer:
@@ -299,8 +301,10 @@ class Engine:
         """The generator's cells (batch, height, width, channels) as each critic sees them: red and its own greens."""
         if len(self.critics) == 1:
             return [images]
-        return [keras.ops.concatenate([images[..., red:red + 1], images[..., greens[0]:greens[-1] + 1]], axis=-1)
-                for red, *greens in self.spec.factor_channels]
+        # On CPUs, transposing whole channels is several times as fast as joining the channels of each pixel.
+        channels = keras.ops.unstack(keras.ops.transpose(images, (3, 0, 1, 2)))
+        return [keras.ops.transpose(keras.ops.stack([channels[k] for k in own]), (1, 2, 3, 0))
+                for own in self.spec.factor_channels]
 
     def real_images(self, inputs: CriticBatch) -> Tensor:
         """The real images (critics, batch, height, width, channels) in [-1, 1], mirrored and augmented."""

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ..system.cpu_operations import adam
 from ..system.lazy import Tensor, Variable, keras
 from .codes import Code
 
@@ -35,7 +36,7 @@ def optimizer(name: str, learning_rate: float, beta_1: float, beta_2: float) -> 
     The published models were trained with them; Keras's RMSprop adds epsilon under the square root.
     """
     if name == "adam":
-        return keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon=1e-8)
+        return adam(learning_rate, beta_1, beta_2)
     return keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-16)
 
 

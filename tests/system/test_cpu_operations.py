@@ -1,0 +1,104 @@
+"""The faster operations give the values and the derivatives of TensorFlow's and Keras's own."""
+
+import numpy as np
+import pytest
+
+from biogans.core import models
+from biogans.core.backend_tensorflow import twice_differentiable
+from biogans.system import cpu_operations
+from biogans.system.lazy import keras, tensorflow as tf
+
+SHAPES = [(12, 20, 2, 5), (4, 6, 1, 3), (2, 2, 4, 7)]       # height and width of the features, channels, filters
+STAR = models.NetworkSpec("DCGAN-starshaped", 48, 80, 2, ("A", "B", "C"), ngf=16, ndf=8, critic_batch_norm=False,
+                          init="he")
+
+
+def numbers(*shape):
+    return tf.constant(np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32))
+
+
+def with_derivatives(function, *inputs):
+    """Value, first derivatives and the derivatives of their squares, of a function of tensors."""
+    with tf.GradientTape() as second:
+        second.watch(inputs)
+        with tf.GradientTape() as first:
+            first.watch(inputs)
+            value = function(*inputs)
+            loss = tf.reduce_sum(tf.sin(value))
+        gradients = first.gradient(loss, inputs)
+        squares = tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients])
+    return [value, *gradients, *second.gradient(squares, inputs)]
+
+
+def assert_alike(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(other).max())
+
+
+@pytest.mark.parametrize(("height", "width", "channels", "filters"), SHAPES)
+def test_transposed_convolution(height, width, channels, filters):
+    """It is Keras's Conv2DTranspose, to the second derivative."""
+    features, kernel = numbers(3, height, width, filters), numbers(4, 4, channels, filters)
+
+    def stock(features, kernel):
+        return keras.ops.conv_transpose(features, kernel, strides=2, padding="same")
+
+    assert_alike(with_derivatives(cpu_operations.transposed_convolution, features, kernel),
+                 with_derivatives(stock, features, kernel))
+
+
+@pytest.mark.parametrize(("height", "width", "channels", "filters"), SHAPES)
+def test_convolution(height, width, channels, filters):
+    """It is Keras's Conv2D, to the second derivative."""
+    images, kernel = numbers(3, 2 * height, 2 * width, channels), numbers(4, 4, channels, filters)
+
+    def stock(images, kernel):
+        return keras.ops.conv(images, kernel, strides=2, padding="same")
+
+    assert_alike(with_derivatives(cpu_operations.convolution, images, kernel), with_derivatives(stock, images, kernel))
+
+
+def test_side_by_side():
+    """It is a concatenation of channels."""
+    images = [numbers(2, 4, 6, 1) * k for k in (1, 2, 3)]
+    np.testing.assert_array_equal(cpu_operations.side_by_side(images), tf.concat(images, -1))
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_networks(policy):
+    """Networks compute the same with the faster operations, which are in place."""
+    keras.config.set_dtype_policy(policy)
+    try:
+        keras.utils.set_random_seed(1)
+        generator, critic = models.build_generator(STAR), models.build_critics(STAR)[0]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    z, images = numbers(4, 100), numbers(4, 48, 80, 2)
+    before = [generator(z, training=False), critic(images, training=False)]
+    for network in (generator, critic):
+        cpu_operations.use_in(network)
+    after = [generator(z, training=False), twice_differentiable(critic)(images, training=False)]
+    tolerance = 1e-5 if policy == "float32" else 0.05
+    for one, other in zip(after, before, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
+    replaced = [layer.name for network in (generator, critic) for layer in network.layers
+                if {"call", "convolution_op"} & vars(layer).keys()]
+    assert replaced == ["red_image_convolution", *(f"green{k}_image_convolution" for k in range(3)), "image",
+                        "0_convolution"]
+
+
+def test_adam():
+    """It makes the steps of Keras's Adam, and has its variables."""
+    first, second = (keras.Variable(np.ones((3, 2), np.float32)) for _ in range(2))
+    ours, stock = cpu_operations.adam(0.01, 0.5, 0.99), keras.optimizers.Adam(0.01, 0.5, 0.99, epsilon=1e-8)
+    for step in range(1, 5):
+        ours.learning_rate = stock.learning_rate = 0.01 / step
+        for optimizer, variable in ((ours, first), (stock, second)):
+            optimizer.apply([numbers(3, 2) * step], [variable])
+    np.testing.assert_allclose(first, second, rtol=1e-6)
+    assert [variable.path.rpartition("/")[0] for variable in ours.variables] == [
+        variable.path.rpartition("/")[0] for variable in stock.variables]
+    for one, other in zip(ours.variables, stock.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
