@@ -89,8 +89,8 @@ def compare(options):
     if options.worker:
         return iterations(options.worker.split(), options.iterations, options.started)
     highest = measured(peak)["rate"]
-    print(f"{'':<38}{'ms an iteration':<24}{'':<26}{'first, s':>14}{'GFLOP/s':>9}{'of peak':>9}\n"
-          f"{'':<38}{'before':<25}{'after':<16}{'ratio':>6}{'before':>12}{'after':>7}")
+    print(f"{'':<38}{'ms an iteration':<48}{'first, s':>18}{'GFLOP/s':>9}{'of peak':>9}\n"
+          f"{'':<38}{'before':<22}{'after':<21}{'ratio':>5}{'before':>11}{'after':>7}")
     for name, words in RUNS.items():
         if options.only in name:
             rounds = [[measure(checkout, words, options.iterations)
@@ -109,7 +109,7 @@ def line(name, rounds, highest):
                               for one, other in rounds)
     rate = 1000 * rounds[0][1].gflop / statistics.median(after)
     cells = [f"{statistics.median(times):.0f} ({times[0]:.0f} - {times[-1]:.0f})" for times in (before, after)]
-    return (f"{name:<38}{cells[0]:<25}{cells[1]:<17}{ratio:>5.2f}{firsts[0]:>12.1f}{firsts[1]:>7.1f}{rate:>9.0f}"
+    return (f"{name:<38}{cells[0]:<22}{cells[1]:<21}{ratio:>5.2f}{firsts[0]:>11.1f}{firsts[1]:>7.1f}{rate:>9.0f}"
             f"{rate / highest:>9.0%}")
 
 

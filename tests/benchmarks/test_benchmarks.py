@@ -311,6 +311,26 @@ def test_gpu_script_on_a_cpu(tmp_path):
 
 
 @pytest.mark.slow
+def test_faster_operations_are_timed():
+    result = subprocess.run([sys.executable, ROOT / "benchmarks/cpu_operations.py", "--rounds", "1"],
+                            capture_output=True, text=True)
+    _, *rows = result.stdout.splitlines()
+    assert len(rows) == 4 and all(float(row.split()[-1]) > 0 for row in rows), result.stderr
+
+
+@pytest.mark.slow
+def test_two_versions_take_turns(tmp_path):
+    """A checkout against itself; a folder without sources, or with others, is named."""
+    command = [sys.executable, ROOT / "benchmarks/before_after.py", "--rounds", "1", "--iterations", "1",
+               "--only", "DCGAN, WGAN-GP", "--before"]
+    result = subprocess.run([*command, ROOT], capture_output=True, text=True)
+    assert "DCGAN, WGAN-GP, fast" in result.stdout and "1 rounds of 1 iterations" in result.stdout, result.stderr
+    (tmp_path / "src/biogans/core").mkdir(parents=True)
+    (tmp_path / "src/biogans/__init__.py").write_text("")
+    result = subprocess.run([*command, tmp_path], capture_output=True, text=True)
+    assert result.returncode == 2 and f"{tmp_path}: an iteration failed" in result.stderr
+
+
 def test_nine_trains_one(data):
     options = argparse.Namespace(data=data, preset="fast", epochs=3)
     run = nine.train("DCGAN", "WGAN-GP", options)
