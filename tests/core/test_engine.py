@@ -1,5 +1,6 @@
 """One iteration: the variables it changes, its random numbers, several devices, and precision."""
 
+import functools
 import gc
 import os
 import subprocess
@@ -8,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from biogans.core import models
+from biogans.core import backend_tensorflow, models
 from biogans.core.backend_tensorflow import twice_differentiable
 from biogans.core.engine import Engine, generate, input_gradient
 from biogans.system.errors import InputError
 from biogans.system.lazy import jax, keras, tensorflow as tf
+from biogans.system.workers import Team
 from conftest import TEST_MODULES
 from networks import EVERY_PAIR, PAIRS, batches, images, settings, spec
 
@@ -56,6 +58,29 @@ print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threadin
     environment = plain | TEST_MODULES | {"TF_NUM_INTRAOP_THREADS": "2"} | environment
     result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert result.stdout.split() == threads.split(), result.stderr
+
+
+@pytest.mark.parametrize("algorithm", ["GAN", "WGAN-GP"])
+def test_a_function_of_each_critic_is_traced_once(algorithm):
+    """Values, gradients and moving statistics are those of the critics themselves; the function is called once."""
+    stars = [engine("DCGAN-starshaped", algorithm) for _ in range(2)]
+    real, fake = (tf.random.stateless_uniform((4, 16, 24, 2), (k, k), -1, 1) for k in range(2))
+    calls, found = [], []
+
+    def loss(critic, *tensors):
+        calls.append(critic)
+        return stars[0].algorithm.critic_loss(critic, *tensors, tf.fill((4, 1, 1, 1), 0.3), input_gradient)
+
+    plain = [functools.partial(loss, critic) for critic in stars[0].critics]
+    for star, functions in zip(stars, (plain, backend_tensorflow.Devices(1, "float32", Team()).for_each(
+            loss, stars[1].critics)), strict=True):
+        with tf.GradientTape() as tape:
+            total = functions[0](real, fake) + 2 * functions[1](fake, real)
+        gradients = tape.gradient(total, [weight.value for weight in star.critic_weights])
+        found.append([total, *gradients, *(weight.value for critic in star.critics for weight in critic.weights)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert [stars[0].critics.index(critic) for critic in calls[:2]] == [0, 1] and calls[2:] == [stars[1].critics[0]]
 
 
 def test_another_seed_is_another_run():

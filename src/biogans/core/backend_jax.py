@@ -5,6 +5,7 @@ variables into such a function: within the scope, variables have the values give
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -113,6 +114,10 @@ class Devices:
     def total(self, numbers: Sequence[float]) -> Sequence[float]:
         """Sum each of the `numbers` over all tasks: there is only one."""
         return numbers
+
+    def for_each(self, function: Callable[..., Tensor], networks: Sequence[Network]) -> list[Callable[..., Tensor]]:
+        """`function`(network, *tensors) -> tensor as a function of tensors for each of several networks."""
+        return [functools.partial(function, network) for network in networks]
 
     def compile_function(self, function: Callable[..., Any], state: Sequence[Variable]) -> Callable[..., Any]:
         """Compile a `function` of NumPy arrays that may assign to the variables `state`."""

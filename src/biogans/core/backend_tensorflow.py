@@ -135,6 +135,30 @@ class Devices:
         gradients = tape.gradient(share, variables)
         return loss, rest, gradients if self._team.number == 1 else self._summed(gradients)
 
+    def for_each(self, function: Callable[..., Tensor], networks: Sequence[Network]) -> list[Callable[..., Tensor]]:
+        """`function`(network, *tensors) -> tensor as a function of tensors for each of several networks of one shape.
+
+        On one device it is traced once, not once for each network.
+        """
+        if len(networks) == 1 or self.replicas > 1:     # sums over devices would lose their order
+            return [functools.partial(function, network) for network in networks]
+        first = networks[0]
+
+        def stateless(values, *tensors):
+            with keras.StatelessScope(zip(first.weights, values, strict=True)) as scope:
+                result = function(first, *tensors)
+            return result, [scope.get_current_value(variable) for variable in first.non_trainable_variables]
+        traced = tf.function(stateless, autograph=False)
+
+        def of(network):
+            def call(*tensors):
+                result, statistics = traced([tf.convert_to_tensor(each.value) for each in network.weights], *tensors)
+                for variable, value in zip(network.non_trainable_variables, statistics, strict=True):
+                    variable.assign(value)
+                return result
+            return call
+        return [of(network) for network in networks]
+
     def compile_function(self, function: Callable[..., Any], state: Sequence[Variable]) -> Callable[..., Any]:
         """Compile a `function` of NumPy arrays that may assign to the variables `state`."""
         return tf.function(function, autograph=False, reduce_retracing=True)

@@ -1,5 +1,6 @@
 """One iteration of a training: its inputs, its losses and the variables it updates; see also backend_<name>.py."""
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,7 +92,9 @@ class Engine:
         self._distributed = devices > 1
         backend.faster([self.generator, *self.critics])
         self._local_copies: dict[Network, Network] = {}
-        self._scoring = [backend.twice_differentiable(critic) for critic in self.critics]
+        twice = [backend.twice_differentiable(critic) for critic in self.critics]
+        self._critic_losses = self._devices.for_each(self._critic_loss, twice)
+        self._scores = self._devices.for_each(lambda critic, images: critic(images, training=True), self.critics)
         if self.recognizer:
             self._critic_and_recognizer = backend.twice_differentiable(
                 keras.Model(self.recognizer.input, [self.critics[0].output, self.recognizer.output]))
@@ -251,10 +254,11 @@ class Engine:
         real, weights = self.real_images(inputs), self.critic_weights
 
         def losses():
-            critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self._scoring
-            loss = mean(self.algorithm.critic_loss(critic, real[k], pair, inputs.alpha[k], input_gradient)
-                        for k, (critic, pair) in enumerate(zip(critics, self.critic_inputs(fake), strict=True)))
-            return self.add_information_loss(loss, critics, fake, inputs.latent), ()
+            critic = self.critic_with_recognizer()
+            functions = [functools.partial(self._critic_loss, critic)] if critic else self._critic_losses
+            loss = mean(of_critic(real[k], pair, inputs.alpha[k]) for k, (of_critic, pair) in enumerate(
+                zip(functions, self.critic_inputs(fake), strict=True)))
+            return self.add_information_loss(loss, critic, fake, inputs.latent), ()
         loss, _, gradients = self._devices.gradients(losses, weights + self.head_weights, self.state)
         self.optimizers["critic"].apply(gradients, weights + self.head_weights)
         self.algorithm.constrain(weights)
@@ -273,27 +277,36 @@ class Engine:
 
     def _generator_loss(self, cells, fake, latent, inputs):
         """The generator's loss for `cells` from `latent`; `fake` are the same cells, augmented."""
-        critics = [CriticWithRecognizer(self._critic_and_recognizer)] if self.recognizer else self.critics
-        of_real = [None] * len(critics)
+        critic = self.critic_with_recognizer()
+        functions = [functools.partial(critic, training=True)] if critic else self._scores
+        of_real = [None] * len(functions)
         if self.algorithm.paired:
             real = self.real_images(inputs)
-            of_real = [critic(real[k], training=True) for k, critic in enumerate(critics)]
-        loss = mean(self.algorithm.generator_loss(critic(pair, training=True), scores)
-                    for critic, pair, scores in zip(critics, self.critic_inputs(fake), of_real, strict=True))
+            of_real = [score(real[k]) for k, score in enumerate(functions)]
+        loss = mean(self.algorithm.generator_loss(score(pair), scores)
+                    for score, pair, scores in zip(functions, self.critic_inputs(fake), of_real, strict=True))
         if self.settings.variety:
             greens = [green for _, *own in self.spec.factor_channels for green in own]
             loss += self.settings.variety * variety_loss(
                 cells, greens, self.settings.green_variance, self._pair_every)
-        return self.add_information_loss(loss, critics, fake, latent)
+        return self.add_information_loss(loss, critic, fake, latent)
 
-    def add_information_loss(self, loss: Tensor, critics: Sequence[Any], fake: Tensor, latent: Tensor) -> Tensor:
+    def _critic_loss(self, critic, real, fake, alpha):
+        return self.algorithm.critic_loss(critic, real, fake, alpha, input_gradient)
+
+    def critic_with_recognizer(self) -> "CriticWithRecognizer | None":
+        """The critic of an update with codes, or None without codes."""
+        return CriticWithRecognizer(self._critic_and_recognizer) if self.recognizer else None
+
+    def add_information_loss(self, loss: Tensor, critic: "CriticWithRecognizer | None", fake: Tensor,
+                             latent: Tensor) -> Tensor:
         """Add InfoGAN's term to the loss of either network: both maximise the mutual-information bound.
 
-        critics   with codes, the single CriticWithRecognizer of this update
+        critic   of this update, None without codes
         """
-        if not self.recognizer:
+        if critic is None:
             return loss
-        return loss + information_loss(critics[0].answers(fake), latent, self.spec.codes, self.settings)
+        return loss + information_loss(critic.answers(fake), latent, self.spec.codes, self.settings)
 
     # ------------------------------------------------------------------------------------------ images
 
