@@ -1,5 +1,7 @@
 """The faster operations give the values and the derivatives of TensorFlow's and Keras's own."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,25 @@ def test_networks(policy):
                 if {"call", "convolution_op"} & vars(layer).keys()]
     assert replaced == ["red_image_convolution", *(f"green{k}_image_convolution" for k in range(3)), "image",
                         "0_convolution"]
+
+
+@pytest.mark.parametrize(("layer", "changes"), [*itertools.product(("Conv2D", "Conv2DTranspose"), (
+    {}, {"activation": "tanh"}, {"use_bias": False}, {"strides": 1}, {"dilation_rate": 2, "strides": 1},
+    {"padding": "valid"}, {"kernel_size": 3}, {"filters": 9})), ("Conv2D", {"groups": 2})])
+@pytest.mark.parametrize("sides", [(6, 8), (5, 7)])
+def test_layers_of_edited_networks(layer, changes, sides):
+    """Whatever layers a network has, its values and gradients stay the same."""
+    image = keras.Input((*sides, 2))
+    options = {"filters": 2, "kernel_size": 4, "strides": 2, "padding": "same", "bias_initializer": "ones"} | changes
+    network = keras.Model(image, getattr(keras.layers, layer)(**options)(image))
+    pixels = numbers(3, *sides, 2)
+
+    def value(pixels):
+        return network(pixels)
+
+    expected = with_derivatives(value, pixels)[:2]
+    cpu_operations.use_in(network)
+    assert_alike(with_derivatives(value, pixels)[:2], expected)
 
 
 def test_adam():

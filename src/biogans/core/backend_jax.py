@@ -54,7 +54,7 @@ def share_cores(towers: int) -> None:
     """Leave the cores to JAX's compiler."""
 
 
-def faster(networks: Iterable[Network]) -> None:
+def accelerate(networks: Iterable[Network]) -> None:
     """Leave the networks as they are: JAX's compiler chooses the operations."""
 
 

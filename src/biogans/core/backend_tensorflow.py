@@ -63,7 +63,7 @@ def share_cores(towers: int) -> None:
             tf.config.threading.set_inter_op_parallelism_threads(threads())
 
 
-def faster(networks: Iterable[Network]) -> None:
+def accelerate(networks: Iterable[Network]) -> None:
     """Let these networks, which are to be trained, compute with faster operations where there are any: on CPUs."""
     if not _gpus():
         for network in networks:

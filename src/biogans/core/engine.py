@@ -90,11 +90,11 @@ class Engine:
             self.strength = keras.Variable(0.0, trainable=False, name="strength") if settings.augment_target else None
         self.algorithm = ALGORITHMS[settings.algorithm](settings, self._fade)
         self._distributed = devices > 1
-        backend.faster([self.generator, *self.critics])
+        backend.accelerate([self.generator, *self.critics])
         self._local_copies: dict[Network, Network] = {}
         twice = [backend.twice_differentiable(critic) for critic in self.critics]
         self._critic_losses = self._devices.for_each(self._critic_loss, twice)
-        self._scores = self._devices.for_each(lambda critic, images: critic(images, training=True), self.critics)
+        self._scoring = self._devices.for_each(lambda critic, images: critic(images, training=True), self.critics)
         if self.recognizer:
             self._critic_and_recognizer = backend.twice_differentiable(
                 keras.Model(self.recognizer.input, [self.critics[0].output, self.recognizer.output]))
@@ -255,9 +255,9 @@ class Engine:
 
         def losses():
             critic = self.critic_with_recognizer()
-            functions = [functools.partial(self._critic_loss, critic)] if critic else self._critic_losses
-            loss = mean(of_critic(real[k], pair, inputs.alpha[k]) for k, (of_critic, pair) in enumerate(
-                zip(functions, self.critic_inputs(fake), strict=True)))
+            critic_losses = [functools.partial(self._critic_loss, critic)] if critic else self._critic_losses
+            loss = mean(critic_loss(real[k], pair, inputs.alpha[k]) for k, (critic_loss, pair) in enumerate(
+                zip(critic_losses, self.critic_inputs(fake), strict=True)))
             return self.add_information_loss(loss, critic, fake, inputs.latent), ()
         loss, _, gradients = self._devices.gradients(losses, weights + self.head_weights, self.state)
         self.optimizers["critic"].apply(gradients, weights + self.head_weights)
@@ -278,13 +278,13 @@ class Engine:
     def _generator_loss(self, cells, fake, latent, inputs):
         """The generator's loss for `cells` from `latent`; `fake` are the same cells, augmented."""
         critic = self.critic_with_recognizer()
-        functions = [functools.partial(critic, training=True)] if critic else self._scores
-        of_real = [None] * len(functions)
+        scoring = [functools.partial(critic, training=True)] if critic else self._scoring
+        of_real = [None] * len(scoring)
         if self.algorithm.paired:
             real = self.real_images(inputs)
-            of_real = [score(real[k]) for k, score in enumerate(functions)]
+            of_real = [score(real[k]) for k, score in enumerate(scoring)]
         loss = mean(self.algorithm.generator_loss(score(pair), scores)
-                    for score, pair, scores in zip(functions, self.critic_inputs(fake), of_real, strict=True))
+                    for score, pair, scores in zip(scoring, self.critic_inputs(fake), of_real, strict=True))
         if self.settings.variety:
             greens = [green for _, *own in self.spec.factor_channels for green in own]
             loss += self.settings.variety * variety_loss(

@@ -17,22 +17,29 @@ STEPS = {"strides": (1, 2, 2, 1), "padding": "SAME"}
 def use_in(network: Network) -> None:
     """Let the layers of a network that read or write images of few channels use the functions below."""
     for layer in network.layers:
-        if isinstance(layer, keras.layers.Concatenate) and all(each.shape[-1] == 1 for each in layer.input):
+        if type(layer) is keras.layers.Concatenate and layer.axis == -1 and all(
+                len(image.shape) == 4 and image.shape[-1] == 1 for image in layer.input):
             layer.call = side_by_side
-        if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv2DTranspose)):
-            continue
-        channels = layer.kernel.shape[2]        # in both kinds of layers those of the image
-        if (layer.kernel.shape[:2], tuple(layer.strides), layer.padding) != ((4, 4), (2, 2), "same") or channels > FEW:
-            continue
-        if isinstance(layer, keras.layers.Conv2D):
+        elif type(layer) is keras.layers.Conv2D and _of_few_channels(layer) and layer.groups == 1:
             layer.convolution_op = convolution
-        else:
+        elif type(layer) is keras.layers.Conv2DTranspose and _of_few_channels(layer) and not layer.output_padding:
             layer.call = functools.partial(_call, layer)
+
+
+def _of_few_channels(layer):
+    """Whether the functions below compute what a layer does, and faster."""
+    _, height, width, _ = layer.input.shape
+    return (layer.kernel.shape[:2] == (4, 4) and tuple(layer.strides) == (2, 2) and tuple(layer.dilation_rate) == (1, 1)
+            and layer.padding == "same" and layer.data_format == "channels_last"
+            and layer.kernel.shape[2] <= FEW        # in both kinds of layers the channels of the image
+            and (isinstance(layer, keras.layers.Conv2DTranspose) or height % 2 == width % 2 == 0))
 
 
 def _call(layer, features):
     pixels = transposed_convolution(features, tf.convert_to_tensor(layer.kernel))
-    return pixels + layer.bias if layer.use_bias else pixels
+    if layer.use_bias:
+        pixels += layer.bias
+    return pixels if layer.activation is None else layer.activation(pixels)
 
 
 def convolution(images: Tensor, kernel: Any) -> Tensor:
