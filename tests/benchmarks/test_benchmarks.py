@@ -1,6 +1,7 @@
 """The benchmarks: counted operations against hand-computed numbers and TensorFlow's own graph; the tables."""
 
 import argparse
+import functools
 import importlib
 import importlib.util
 import json
@@ -78,12 +79,14 @@ def test_flop_of_an_iteration(algorithm, updates, generators, critics, firsts, l
 
 @pytest.fixture
 def compiled(monkeypatch):
-    """The iterations that engines have compiled, as TensorFlow functions."""
+    """The iterations that engines have compiled, as TensorFlow functions, with a graph of its own for each critic."""
     functions, compile_iteration = [], backend_tensorflow.Devices.compile_iteration
 
     def noted(*arguments):
         functions.append(compile_iteration(*arguments))
         return functions[-1]
+    monkeypatch.setattr(backend_tensorflow.Devices, "for_each", lambda self, function, networks: [
+        functools.partial(function, network) for network in networks])
     monkeypatch.setattr(backend_tensorflow.Devices, "compile_iteration", noted)
     return functions
 
