@@ -77,7 +77,7 @@ print(json.dumps([results, bool(sys.modules["tensorflow"])]))
 
 
 @pytest.mark.parametrize("architecture", [
-    pytest.param(name, marks=() if name in ("DCGAN", "InfoGAN") else pytest.mark.slow)
+    pytest.param(name, marks=() if name in ("InfoGAN",) else pytest.mark.slow)
     for name in models.ARCHITECTURES])
 def test_each_backend_resumes_from_checkpoints_of_the_other(architecture, tmp_path):
     """From a checkpoint of TensorFlow, 20 iterations have the same losses on both, and change every variable alike.
@@ -116,6 +116,7 @@ def test_the_engine_behaves_the_same_on_jax():
     assert done.returncode == 0 and "9 passed" in done.stdout, done.stdout
 
 
+@pytest.mark.slow
 def test_two_devices_of_jax_learn_what_one_does():
     """With statistics of batch normalisation over both devices."""
     two = "--xla_force_host_platform_device_count=2"

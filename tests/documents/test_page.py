@@ -136,6 +136,7 @@ def test_each_run_generates_another_stage(shell):
     assert stacks[0] != stacks[1]
 
 
+@pytest.mark.slow
 def test_batch_and_swarm(shell):
     """A batch script and the lines of a swarm, run by a shell; tests/hpc submits such files to the real Slurm."""
     small = "-m DCGAN --ngf 4 --ndf 4 -b 4 --num_D_iters 1 -e 2"

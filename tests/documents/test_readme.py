@@ -4,9 +4,12 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from conftest import ROOT
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme(tmp_path):
     """All its sh blocks run in order, in one shell."""
     text = (ROOT / "README.md").read_text()
