@@ -7,14 +7,14 @@ functions; the table has the fastest of --rounds calls of each.
 
 import os
 import sys
-import time
 from pathlib import Path
 
 os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "src"), str(Path(__file__).resolve().parent)]
 from biogans.core import models
 from biogans.system import arguments, cpu_operations, launch
 from biogans.system.lazy import keras, tensorflow as tf
+from machine import seconds
 
 BATCH, CALLS = 8, 20                # images; calls of an operation in a compiled function
 STAR = models.NetworkSpec("DCGAN-starshaped", 48, 80, 2, tuple("ABCDEF"), ngf=16, ndf=16, critic_batch_norm=False)
@@ -45,14 +45,15 @@ def steps(optimizer, weights):
 
 
 def repeated(function, tensors):
-    """A compiled function without arguments that calls `function` CALLS times, each after the one before."""
+    """A function without arguments that calls `function`, compiled, CALLS times, each after the one before."""
     def compute():
         first = tf.zeros(())
         for _ in range(CALLS):
             with tf.control_dependencies([first]):
                 first = tf.cast(tf.reshape(function(*map(tf.identity, tensors)), (-1,))[0], tf.float32)
         return first
-    return tf.function(compute, autograph=False)
+    compiled = tf.function(compute, autograph=False)
+    return lambda: compiled().numpy()       # waits for the result
 
 
 def compare(options):
@@ -64,12 +65,6 @@ def compare(options):
         times = [[seconds(function) for function in compiled] for _ in range(1 + options.rounds)][1:]
         one, other = (1e6 * min(column) / CALLS for column in zip(*times, strict=True))
         print(f"{name:<61}{one:>7.0f}{other:>7.0f}{one / other:>7.1f}", flush=True)
-
-
-def seconds(function):
-    start = time.perf_counter()
-    function().numpy()
-    return time.perf_counter() - start
 
 
 def parser():

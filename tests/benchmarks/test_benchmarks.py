@@ -334,6 +334,7 @@ def test_two_versions_take_turns(tmp_path):
     assert result.returncode == 2 and f"{tmp_path}: an iteration failed" in result.stderr
 
 
+@pytest.mark.slow
 def test_nine_trains_one(data):
     options = argparse.Namespace(data=data, preset="fast", epochs=3)
     run = nine.train("DCGAN", "WGAN-GP", options)

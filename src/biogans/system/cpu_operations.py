@@ -94,7 +94,7 @@ def side_by_side(images: Sequence[Tensor]) -> Tensor:
 
 
 def leaky_relu(features: Tensor, slope: float) -> Tensor:
-    """A leaky ReLU without a second derivative, instead of one that is zero.
+    """A leaky ReLU of features of any shape, without a second derivative instead of one that is zero.
 
     If a loss contains the gradient of the scores, TensorFlow propagates such zeros through the whole network: an update
     with gradient penalty takes 12 passes instead of 10.
@@ -114,7 +114,10 @@ def leaky_relu(features: Tensor, slope: float) -> Tensor:
 
 
 def adam(learning_rate: float, beta_1: float, beta_2: float) -> Any:
-    """Keras's optimizer Adam, which with TensorFlow updates a variable in one operation instead of fifteen."""
+    """Keras's optimizer Adam (Kingma & Ba 2015, algorithm 1, with the step size of the end of section 2).
+
+    With TensorFlow it updates a variable in one operation instead of some twenty. Variables are float32.
+    """
     kind = _fused_adam() if backend() == "tensorflow" else keras.optimizers.Adam
     return kind(learning_rate, beta_1, beta_2, epsilon=1e-8, name="adam")
 
