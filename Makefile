@@ -197,6 +197,7 @@ nine: .venv/installed
 # ORIGINAL=biogans/code adds the paper's PyTorch code: the folder «code» of its checkout.
 bench: .venv/installed
 	.venv/bin/python benchmarks/train_step.py
+	.venv/bin/python benchmarks/small_networks.py
 	.venv/bin/python benchmarks/compare.py --rounds 3 $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
 # Train and evaluate the models of the paper's comparison: an hour of one core; it prints an estimate first.

@@ -9,6 +9,7 @@ import math
 import os
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from PIL import Image
 from biogans.core import backend_tensorflow, models
 from biogans.core.engine import Engine
 from biogans.core.gan import ALGORITHMS
+from biogans.core.trained import load_generator
 from biogans.system.errors import InputError
 from conftest import ROOT, guarded, write_images
 from networks import EVERY_PAIR, NINE, settings, spec
@@ -302,15 +304,41 @@ def test_compare_with_the_original(tmp_path):
 
 
 @pytest.mark.slow
-def test_gpu_script_on_a_cpu(tmp_path):
-    settings = {"PYTHON": sys.executable, "KERAS_BACKEND": "tensorflow", "OUT": str(tmp_path), "PRECISIONS": "bfloat16"}
-    settings = {name: value for name, value in os.environ.items() if name != "ORIGINAL"} | settings
-    result = subprocess.run([ROOT / "benchmarks" / "gpu.sh", "--quick"], env=settings, capture_output=True, text=True,
-                            timeout=300)
-    assert result.returncode == 0, result.stderr
-    report = json.loads((tmp_path / "bfloat16.batch8.json").read_text())
-    assert (report["precision"], report["batch_size"], len(report["rows"])) == ("bfloat16", 8, 1)
-    assert "DCGAN-separable WGAN-GP" in (tmp_path / "bfloat16.batch8.txt").read_text()
+def test_everything_for_a_gpu_on_a_cpu(tmp_path):
+    """All stages with tiny networks; SIGTERM during the training still brings its generator, in parts, and the logs."""
+    command = [sys.executable, ROOT / "benchmarks" / "gpu.py", "--quick", "--minutes", "60",
+               "--output", tmp_path / "brought", "--work", tmp_path / "work"]
+    settings = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    process = subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, text=True)
+    with guarded(1800):
+        log = tmp_path / "work" / "train.log"
+        while not (log.exists() and " it/s" in log.read_text()):
+            assert process.poll() is None, process.stdout.read()
+            time.sleep(1)
+        process.terminate()
+        stages = process.communicate(timeout=120)[0]
+    for stage in ("losses", "tests", "times.tf32.batch64.filters64.starshaped.WGAN-GP", "pace"):
+        assert f"{stage}: 0, " in stages
+    assert "SIGTERM: bringing what there is" in stages
+    parts = sorted((tmp_path / "brought").glob("generator.part*"))
+    (tmp_path / "generator.h5").write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert load_generator(tmp_path / "generator.h5").spec.ngf == 4
+    with tarfile.open(tmp_path / "brought" / "results.tar.gz") as archive:
+        content = archive.extractfile("losses.log").read().decode()
+        names = archive.getnames()
+    assert [float(line.split()[-1]) < 1e-6 for line in content.splitlines()[3:]] == [True] * 4
+    assert {"train.log", "checkpoints/log.DCGAN-starshaped.WGAN-GP.6.csv"} <= set(names)
+    assert any(name.startswith("images/") for name in names)
+
+
+@pytest.mark.slow
+def test_the_floor_of_small_networks():
+    command = [sys.executable, ROOT / "benchmarks/small_networks.py", "--rounds", "1", "--iterations", "1"]
+    result = subprocess.run([*command, "--only", "DCGAN, WGAN-GP"], capture_output=True, text=True)
+    _, row, longest = result.stdout.splitlines()
+    wall, floor, share, *parts = [float(number.strip("%")) for number in row.rpartition("fast")[2].split()]
+    assert floor > 0 and abs(share - 100 * floor / wall) < 2 and "Conv2DBackpropFilter" in longest
+    assert parts[0] > 5 and abs(sum(parts) - 100) < 5
 
 
 @pytest.mark.slow
