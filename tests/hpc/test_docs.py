@@ -21,9 +21,10 @@ def examples():
 
 
 def comparable(text):
-    """The text without what differs between runs: numbers, the installation's path, and notes on short trainings."""
+    """The text without what differs between runs: numbers, the installation's path, notes on short trainings and waits.
+    """
     text = text.replace(str(ROOT), "/apps/biogans/1.0.0").replace("far (over 1000)", "1000")
-    text = re.sub("^note: it has been trained for .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub("^(note: it has been trained for .*|.* so far)\n", "", text, flags=re.MULTILINE)
     return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "N", text)
 
 
