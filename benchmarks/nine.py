@@ -142,7 +142,7 @@ def train_all(options):
     title = f"train.py --preset {options.preset} after {options.epochs} iterations, other options at their defaults"
     # With 256 colours the file is several times smaller, and two-channel cells look nearly the same.
     with replacing(Path(options.output)) as temporary:
-        sheet(runs, title).quantize(256).save(temporary, format="PNG", optimize=True)
+        sheet(runs, title).quantize(256, Image.Quantize.MAXCOVERAGE).save(temporary, format="PNG", optimize=True)
     print(f"\n{sum(run.seconds for run in runs) / 60:.1f} minutes; samples of all runs: {options.output}")
 
 

@@ -7,7 +7,9 @@ import re
 import resource
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import ROOT
 
@@ -92,6 +94,18 @@ def test_an_unknown_kind_of_cell_is_reported_with_its_line(tmp_path):
     path.write_text("# %%\nx = 1\n# %% exercize\n")
     with pytest.raises(ValueError, match=r"wrong.py:3: .*exercize"):
         build.read(path)
+
+
+def test_figures_keep_rare_colours(tmp_path):
+    """Of 256 colours, some must go to thin frames in red on a picture of many greys and greens."""
+    shades = np.random.default_rng(0).integers(0, 256, (200, 300, 3)) * (1, 1, 0)
+    shades[:, 150:] = shades[:, 150:, :1]
+    red = (255, 77, 51)
+    shades[50, 20:40] = shades[120, 200:220] = red
+    Image.fromarray(shades.astype("uint8")).save(tmp_path / "whole.png")
+    build.write_small(tmp_path / "small.png", (tmp_path / "whole.png").read_bytes())
+    small = np.asarray(Image.open(tmp_path / "small.png").convert("RGB")).astype(int)
+    assert np.abs(small[50, 20:40] - red).max() < 32 and np.abs(small[120, 200:220] - red).max() < 32
 
 
 @each_source
