@@ -183,9 +183,10 @@ $$ L_G = -\mathbb{E}_{z} \log\, D(G(z)) $$
 
 - Each one's success is the other one's failure: a **game**, not one landscape with a lowest point
 - Best discriminator for a given generator: $\;D^*(x) = \frac{p_r(x)}{p_r(x) + p_g(x)}$
-- Against it, the generator minimises a distance between $p_r$ and $p_g$ (Jensen-Shannon)
+- Against it, $-L_D = 2\,\text{JS}(p_r, p_g) - 2 \log\, 2$: minimising that would minimise Jensen-Shannon
+- The gradient of our $L_G$ is another one: that of $\text{KL}(p_g, p_r) - 2\,\text{JS}(p_r, p_g)$ (notebook 3)
 
-Goodfellow et al. 2014, eq. 1, proposition 1 and theorem 1
+Goodfellow et al. 2014, eq. 1, proposition 1 and theorem 1; Arjovsky & Bottou 2017, theorem 2.5
 """
 
 # %% exercise
@@ -319,8 +320,9 @@ plt.show()
 r"""
 Follow the green line from left to right. At first all generated samples lie in one place, and the discriminator has
 learnt to recognise it. Wherever the generator produces too many samples, $D$ falls and pushes them away; wherever it
-produces too few, $D$ rises and attracts them. At the end $D$ is near ½ wherever there are data: the discriminator can
-no longer tell real from generated.
+produces too few, $D$ rises and attracts them. At the end $D$ is near ½ wherever there are data. Does that mean that
+nobody can tell real from generated any more? Compare the histograms: the orange bumps still have another shape than the
+blue ones. *This* discriminator, after so few updates, does not see it. Exercise 3 is about the best one.
 
 ## Exercise 3: the best discriminator
 

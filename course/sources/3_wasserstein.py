@@ -38,14 +38,23 @@ plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.ri
 r"""
 ## How far apart are two distributions?
 
-In notebook 1 the generator learnt from a discriminator. Against the best discriminator, the generator minimises the
-**Jensen-Shannon divergence** between the density $p$ of the real and the density $q$ of the generated samples
-(Goodfellow et al. 2014, theorem 1). With $m = (p + q)/2$,
+In notebook 1 the generator learnt from a discriminator. Which distance does it minimise? Let the discriminator be the
+best one, $D = p / (p + q)$, for the density $p$ of the real and the density $q$ of the generated samples. With
+$m = (p + q)/2$, the **Jensen-Shannon divergence** is
 
 $$ \text{JS}(p, q) = \tfrac12 \text{KL}(p, m) + \tfrac12 \text{KL}(q, m), \qquad
 \text{KL}(p, m) = \int p(x) \log\frac{p(x)}{m(x)}\,dx. $$
 
-JS is 0 if $p = q$, and never exceeds $\log 2$.
+JS is 0 if $p = q$, and never exceeds $\log 2$. It belongs to the *saturating* loss $L_G = -L_D$: put $D$ in, and it is
+$2\,\text{JS}(p, q) - 2 \log 2$ (Goodfellow et al. 2014, theorem 1). The *non-saturating* loss of notebook 1,
+$-\mathbb E_q \log D$, is another one. Since $-\log D = \log (q / p) - \log (1 - D)$, and $D$ and the $q$ in it stay
+fixed while the generator steps, its gradient is that of
+
+$$ \text{KL}(q, p) - 2\,\text{JS}(p, q) $$
+
+(Arjovsky & Bottou 2017, theorem 2.5: the mean of the first term has the gradient of $\text{KL}(q, p)$, and that of
+$\log (1 - D)$ the gradient of $2\,\text{JS}$). The two divergences pull in opposite directions, and neither helps where
+$p$ and $q$ don't overlap, as we shall see.
 
 ## Exercise 1: Jensen-Shannon
 
@@ -148,9 +157,9 @@ plt.show()
 
 # %% [markdown]
 r"""
-Where the two distributions do not overlap, JS is flat: it does not show the generator where to go. This is not a rare
-case. Images fill a vanishing part of the space of all pixel arrays, and so do generated images: at first the two never
-overlap (Arjovsky & Bottou 2017). $W$ has a slope towards the real samples everywhere.
+Where the two distributions do not overlap, JS is flat and KL infinite: they do not show the generator where to go. This
+is not a rare case. Images fill a vanishing part of the space of all pixel arrays, and so do generated images: at first
+the two never overlap (Arjovsky & Bottou 2017). $W$ has a slope towards the real samples everywhere.
 
 ## From a discriminator to a critic
 
@@ -235,8 +244,14 @@ $$ L_C = \mathbb E_{x \text{ generated}} f(x) - \mathbb E_{x \text{ real}} f(x)
  + \lambda\, \mathbb E_{\hat x} \bigl(\lVert \nabla f(\hat x) \rVert - 1\bigr)^2, \qquad
  \hat x = \alpha\, x_\text{real} + (1 - \alpha)\, x_\text{generated}. $$
 
-The points $\hat x$ lie between a real and a generated sample, with $\alpha$ uniform in $[0, 1]$: there the best critic
-has a slope of exactly 1. $\lVert\cdot\rVert$ is the length of the gradient, over all coordinates of a sample.
+The points $\hat x$ lie between a real and a generated sample, with $\alpha$ uniform in $[0, 1]$. $\lVert\cdot\rVert$ is
+the length of the gradient, over all coordinates of a sample.
+
+Why 1? On the line between a real and a generated sample that the *best plan* of exercise 2 couples, the best critic has
+a slope of exactly 1 (Gulrajani et al. 2017, proposition 1): there its difference has to make up the whole distance.
+Elsewhere it need not. Take the real samples 0 and 10 and the generated samples 1 and 9. The plan couples 0 with 1, and
+10 with 9, so a best critic falls with slope 1 from 0 to 1, rises with slope 1 from 9 to 10, and may be flat in between.
+The pairs of the penalty are random, and some of its points lie there: it asks for more than the theorem.
 
 ## Exercise 4: the penalty
 
@@ -282,8 +297,9 @@ print("✓ exercise 4")
 r"""
 ## Exercise 5: how exact is the penalty?
 
-The penalty is a price, not a wall: a slope slightly above 1 pays off. In one dimension, let real and generated samples
-be a distance $w$ apart, and let $f$ be a line of slope $s$. Then the critic's gain is
+The penalty is a price, not a wall: a slope slightly above 1 pays off. Let all real samples lie at one point and all
+generated samples at another, a distance $w$ away, and let $f$ be a line of slope $s$ between them. Then the critic's
+gain is
 
 $$ -L_C(s) = s\,w - \lambda\,(s - 1)^2. $$
 
@@ -302,7 +318,7 @@ def best_slope(w, lam):
 
 
 def largest_gain(w, lam):
-    """The gain at that slope: the value that a critic with penalty measures for a distance w."""
+    """The gain at that slope: the value that a critic with penalty measures for two points at distance w."""
     ### BEGIN SOLUTION
     return w + w ** 2 / (4 * lam)
     ### HANDOUT
@@ -321,6 +337,17 @@ print(f"✓ exercise 5: with λ = 10 a critic measures a distance of 4 as {large
 
 # %% [markdown]
 r"""
+So a penalty measures too much, here by $w^2 / 4\lambda$. Samples that are spread allow more. In one dimension, let
+$F(x)$ be the difference between the fractions of real and of generated samples below $x$, and $\rho$ the density of the
+points $\hat x$. The gain is an integral of $|F|\, s - \lambda \rho\, (s - 1)^2$ over $x$, and the best slope at each
+$x$, $s = 1 + |F| / (2 \lambda \rho)$, gives
+
+$$ \int |F|\,dx + \frac{1}{4 \lambda} \int \frac{F^2}{\rho}\,dx \;\ge\; w + \frac{w^2}{4 \lambda},
+\qquad w = \int |F|\,dx, $$
+
+by the Cauchy-Schwarz inequality. So your formula is no upper limit: for the real samples 0 and 10, the generated
+samples 1 and 11, and $\lambda = 1$, the left side is 1.46 and the right side 1.25.
+
 Now we measure distances with trained critics. Real samples are uniform in a square of side 1; generated samples are
 uniform in the same square shifted by $\theta$, so the distance is $\theta$. For each way to limit the slope and for
 each $\theta$ we train a critic with 300 updates, and divide its measurement by $\theta$. (Why a square, not an
@@ -375,9 +402,9 @@ r"""
 ## Exercise 6: a WGAN-GP
 
 Back to the game. The critic minimises $L_C$, and the generator minimises $-\mathbb E\, f(G(z))$: it follows the slope
-of the critic, which is about 1 everywhere between generated and real samples, however far apart they are. The critic
-must become good *first* (only then is its gain a distance), so we update it five times for each update of the
-generator. Adam gets no momentum ($\beta_1 = 0$).
+of the critic, which is about 1 from a generated sample to the real sample that the best plan couples with it, however
+far apart they are. The critic must become good *first* (only then is its gain a distance), so we update it five times
+for each update of the generator. Adam gets no momentum ($\beta_1 = 0$).
 """
 
 # %% exercise

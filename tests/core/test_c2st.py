@@ -2,11 +2,14 @@
 
 import contextlib
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from keras import ops
 
-from biogans.core import c2st, dataloader
+from biogans.core import c2st, dataloader, gan
+from biogans.core.engine import input_gradient
 from biogans.core.gan import PAPER
 
 SMALL = c2st.Critic(iterations=60, batch_size=16, ndf=4, lr=1e-3, init="he")
@@ -51,6 +54,33 @@ def test_the_known_score_of_a_shift():
     most = distance + distance ** 2 / 40
     short, long = (score(140, dataclasses.replace(SMALL, iterations=iterations)) for iterations in (20, 200))
     assert short < long < 1.02 * most and long > 0.75 * most
+
+
+def test_sets_of_images_may_score_more_than_two_single_ones():
+    """Real images at 0 and 10, generated ones at 1 and 11, w = 1, lambda = 1: the score exceeds w + w^2 / (4 lambda).
+
+    At each x the score has the density F f' - rho (|f'| - 1)^2, with F the difference of the distribution functions and
+    rho the density of points between a real and a generated image. The maximum is w + integral of F^2 / rho / 4.
+    """
+    pairs = np.array([(0, 1), (0, 11), (10, 1), (10, 11)], np.float32)
+    x = np.arange(0.005, 11, 0.01)
+    difference = np.mean([(x > real) * 1.0 - (x > fake) for real, fake in pairs], axis=0)
+    density = np.mean([(x > pair.min()) * (x < pair.max()) / np.ptp(pair) for pair in pairs], axis=0)
+    slopes = np.linspace(-4, 4, 4801)[:, None]
+    gains = slopes * difference - density * (np.abs(slopes) - 1) ** 2
+    assert np.sum(gains.max(axis=0)) * 0.01 == pytest.approx(35 / 24, abs=1e-3)
+    assert 1 + np.sum(difference ** 2 / density) * 0.01 / 4 == pytest.approx(35 / 24, abs=1e-3)
+
+    def critic(images, training):
+        """Slope -23/12 from 0 to 1 and from 10 to 11, and -1 in between."""
+        x = ops.reshape(images, (-1,))
+        return -23 / 12 * ops.minimum(x, 1.0) - ops.clip(x - 1, 0, 9) - 23 / 12 * ops.maximum(x - 10, 0.0)
+
+    alpha = ops.convert_to_tensor(np.tile(x.astype("float32") / 11, 4)[:, None, None, None])
+    real, fake = (ops.convert_to_tensor(np.repeat(column, len(x))[:, None, None, None]) for column in pairs.T)
+    wgangp = gan.WGANGP(SimpleNamespace(wgangp_lambda=1.0))
+    measured = -float(wgangp.critic_loss(critic, real, fake, alpha, input_gradient))
+    assert measured == pytest.approx(35 / 24, abs=2e-3) and measured > 1.25 + 0.2
 
 
 def test_the_gan_score_is_at_most_log_4():
