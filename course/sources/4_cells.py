@@ -51,19 +51,21 @@ plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.ri
 r"""
 ## The data, and what they lack
 
-Fission yeast is a rod that grows at its ends and divides in the middle. *Polarity factors* are proteins that mark the
-ends for the cell. In the LIN data set (Dodgson et al. 2017) each image shows two proteins of one cell, each made to
-fluoresce in its own colour:
+Fission yeast is a rod that grows at its ends and divides in the middle. *Polarity factors* are proteins that take part
+in the control of where and when it grows. In the LIN data set (Dodgson et al. 2017) each image shows two proteins of
+one cell, each made to fluoresce in its own colour:
 
-- **red**: Bgs4, which builds the cell wall. It marks where the cell *grows*, and so reveals the stage of the cell
-  cycle;
+- **red**: Bgs4, which builds the cell wall. It lies where the cell *grows*, and so says something about the stage of
+  the cell cycle;
 - **green**: one of many polarity factors. We use six: Alp14, Arp3, Cki2, Mkh1, Sid2, Tea1.
 
-A microscope can't separate more colours in a living cell, and each strain of yeast has only two tagged proteins.
-So **no image shows two polarity factors.** Osokin et al. (2017) asked: can a network generate all six in the same cell?
+A microscope can distinguish more than two colours: two to six tagged molecules in one cell are possible. But each
+combination of tags needs a strain of its own: Bgs4 with every *two* of six factors makes 15 strains, with every two of
+forty 780. The strains of LIN have Bgs4 and one factor. So **no image of LIN shows two polarity factors.** Osokin et al.
+(2017) asked: can a network generate all six in the same cell?
 
 The sample data of BioGANs have the layout of LIN, but they are *simulated* (no microscope was involved). This has an
-advantage: the simulator can show all six factors in one cell, which no microscope can, and we can compare with that.
+advantage: the simulator shows all six factors in one cell, and we can compare with that.
 """
 
 # %% figure data
@@ -82,7 +84,7 @@ r"""
 
 ![](data.png)
 
-Each image shows the marker (magenta) and **one** factor (green). No cell was ever imaged with two factors.
+Each image shows the marker (magenta) and **one** factor (green): each pair of factors would need a strain of its own.
 """
 
 # %% [markdown]
@@ -178,7 +180,8 @@ features; a green tower reads $z_r$, $z_g$ and, at every layer, the red features
 
 $$ x_\text{red} = R(z_r), \qquad x_\text{green} = G\bigl(\text{features of } R(z_r),\; z_r, z_g\bigr). $$
 
-Red does not depend on green. This encodes an assumption about cause and effect: growth comes first.
+Red does not depend on green. This is an *assumption* about cause and effect, growth first, and not a result: polarity
+factors also take part in deciding where the cell grows (question 3).
 
 ## Exercise 2: the same cell, other greens
 
@@ -283,15 +286,15 @@ plt.show()
 # %% [markdown]
 r"""
 After so few iterations shapes are coarse; `docs/training.md` shows a star after an hour of training. Compare with the
-ground truth, which only a simulation can provide:
+ground truth, which we have because these cells are simulated:
 """
 
 # %% figure truth
-true_cells, names = joint.read_joint_cells(DATA / "joint_test.h5")
+true_cells, names, _ = joint.read_joint_cells(DATA / "joint_test.h5")
 plt.figure(figsize=(11, 4.6))
 plt.imshow(figures.sample_picture(true_cells[::12] / 127.5 - 1, names[1:], palette=COLOURS))
 plt.axis("off")
-plt.title("ground truth: simulated cells with all six factors, which no microscope can show")
+plt.title("ground truth: simulated cells with all six factors")
 plt.show()
 
 # %% slide [markdown]
@@ -395,10 +398,11 @@ print(f"✓ exercise 5: with a = b = 0.9 the correlation of the greens is at lea
 # %% [markdown]
 r"""
 So the data do **not** determine how the factors vary together, except as far as red determines each of them. The model
-decides the rest: the six towers of our star read the same features of red *and* the same $z_g$. The paper does not
-claim that the network measures what was never measured. Its claim is conditional: *if* the stage of growth, which
-red shows, is what the factors have in common, then these are cells with all six. Where a ground truth exists, we can
-test this.
+decides the rest: the six towers of our star read the same features of red *and* the same $z_g$. So given red its greens
+are neither independent nor fitted to any image: all of them are functions of one $z_g$, and no critic judges how they
+vary together. The paper does not claim that the network measures what was never measured. Its claim is conditional:
+*if* the stage of growth, which red shows, is what the factors have in common, then these are cells with all six. Where
+a ground truth exists, we can test this.
 
 ## Exercise 6: test it
 

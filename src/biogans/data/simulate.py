@@ -205,8 +205,8 @@ def parser():
                       help="test images of all factors together (300)")
     size.add_argument("--joint", type=arguments.positive_int, metavar="N", default=60,
                       help="cells in joint_test.h5, each with red and all six factors at once: ground truth for a "
-                           "generator of several factors, which no microscope provides; the first {} have {} further "
-                           "greens for their red (%(default)s)".format(REPEATED, REPEATS))
+                           "generator of several factors; the first {} have {} further greens for their red "
+                           "(%(default)s)".format(REPEATED, REPEATS))
     size.add_argument("--full", action="store_true",
                       help="{:,} training and {:,} test images: the 26,909 of the LIN data set, one in ten for "
                            "testing".format(*FULL))

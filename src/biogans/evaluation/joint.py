@@ -1,9 +1,9 @@
 """Measurements of joint cells, which have all channels at once, and the errors of generated ones.
 
-No microscope shows six factors in one cell, but the simulator does (joint_test.h5). A generator that never saw two
-greens together is right about them if its cells agree with true ones in the correlations between greens, in the
-position of each green along the cell at each length, and in its number of spots. Cells lie along the rows of the
-image, as in the LIN crops.
+No cell was imaged with six factors, but the simulator shows them (joint_test.h5). A generator that never saw two greens
+together is right about them if its cells agree with true ones in the correlations between greens, in the position of
+each green along the cell at each length, and in its number of spots. Cells lie along the rows of the image, as in the
+LIN crops.
 """
 
 from typing import NamedTuple
