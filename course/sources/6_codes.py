@@ -265,7 +265,8 @@ r"""
 Let us return to the ring of eight clusters from notebook 1, now with one categorical code of 8 kinds. The recognizer
 shares the discriminator's hidden layers: the features that distinguish real from generated also distinguish kinds. An
 iteration is the same as in notebook 1, but generator and recognizer also walk downhill on your loss, multiplied by
-`weight`. With weight 0 we have a plain GAN that *receives* a code but need not reveal it.
+`weight`: the recognizer, and the layers that it shares, in the discriminator's step, the generator in its own. With
+weight 0 we have a plain GAN that *receives* a code but need not reveal it.
 """
 
 # %%
@@ -359,9 +360,10 @@ r"""
 
 ![](ring.png)
 
-$$ \min_{G, Q} \; L_G - \lambda L_I, \qquad \min_{D, Q} \; L_D - \lambda L_I $$
+$$ \min_{G, Q} \, \max_D \; V(D, G) - \lambda L_I(G, Q) $$
 
-A code that the sample must reveal acquires a meaning. Chen et al. 2016, eq. 6
+A code that the sample must reveal acquires a meaning (Chen et al. 2016, eq. 6). $Q$ shares the hidden layers of $D$. So
+$L_I$, which in eq. 6 does not contain $D$, trains these layers too, here as in the authors' code.
 """
 
 # %%
@@ -421,9 +423,10 @@ plt.show()
 
 # %% [markdown]
 r"""
-Name them: what do `u0` and `u1` do? (`biogans traverse -i FILE` writes such images, and movies, for any InfoGAN.) Now
-look at the first figure from row to row: little is left for the noise to do. The codes have taken over what varies
-most, and nothing in the losses asks the noise to be visible.
+Name them: what do `u0` and `u1` do? Does each do *one* thing? (Values beyond ±1, the two outermost on each side, never
+occurred in training: there the generator extrapolates. `biogans traverse -i FILE` writes such images, and movies, for
+any InfoGAN.) Now look at the first figure from row to row: little is left for the noise to do. The codes have taken
+over what varies most, and nothing in the losses asks the noise to be visible.
 
 ## Exercise 5: how well do the kinds agree with the digits?
 
@@ -517,7 +520,8 @@ Most generators have no codes. But we can ask in which directions of $z$ the ima
 the derivatives of all pixels, with one row for each number of $z$. A small step $d$ changes the image by $d^\top J$,
 and the squared size of this change is $d^\top (J J^\top)\, d$. Average $J J^\top$ over several latent vectors. The mean
 is a symmetric matrix, and its **eigenvectors** are directions at right angles to each other. The one with the largest
-**eigenvalue** changes the image most, the one with the smallest least (Wang & Ponce 2021).
+**eigenvalue** changes the image most, the one with the smallest least (Wang & Ponce 2021). They, and `docs/explore.md`,
+write one *column* for each number of $z$; the same matrix is then $J^\top J$.
 
 Mind the order: average $J J^\top$, not $J$. A number that brightens one cell and darkens another has a mean derivative
 of 0, but it does change cells.
@@ -604,8 +608,8 @@ r"""
 
 ![](directions.png)
 
-A plain DCGAN. Eigenvectors of the mean of $J J^T$, where $J$ holds the derivatives of the pixels with respect to $z$:
-the directions in which a small step changes the image most. Strong, but do they *mean* anything? Wang & Ponce 2021
+A plain DCGAN. Eigenvectors of the mean of $J J^T$, where row $i$ of $J$ is the derivative of the pixels by $z_i$: the
+directions in which a small step changes the image most. Strong, but do they *mean* anything? Wang & Ponce 2021
 """
 
 # %% [markdown]

@@ -263,6 +263,8 @@ def pair_variance(first: Tensor, second: Tensor) -> Tensor:
 def information_loss(answers: Tensor, z: Tensor, codes: Sequence[Code], settings: Any) -> Tensor:
     """InfoGAN's term in the loss of both networks: minus the information that Q recovers (Chen et al. 2016, eq. 6).
 
+    Eq. 6 has it for G and Q. Q shares the trunk of D, so, as in the authors' code, D's step includes it as well.
+
     -lambda L_I, where L_I = E log Q(c|G(z)) + H(c) (eq. 5) and H(c) is constant. For a categorical code, -log Q(c|x) is
     the cross-entropy. For a continuous code, Q is a normal distribution of fixed variance, which leaves the squared
     error: with a free variance its likelihood would grow without bound, and no other code would be learnt any more.
