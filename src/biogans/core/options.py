@@ -23,7 +23,7 @@ def parser() -> arguments.Parser:
     """The command line of train.py."""
     p = arguments.Parser(prog="train.py", help_all=True, usage="train.py -d DATAROOT [options]", epilog=(
         "examples:\n"
-        "  train.py -d data                                     the paper's best model: days on a CPU, hours on a GPU\n"
+        "  train.py -d data                                     the paper's best model: days on a CPU\n"
         "  train.py -d data --preset fast -e 1000 -M 100        a first impression: minutes on a CPU\n"
         "  train.py -d data -p Alp14 -m DCGAN -a GAN -e 2000    one polarity factor, the simplest model\n"
         "  train.py -d data -m InfoGAN -a GAN --preset infogan  meaningful codes, learnt without labels\n"
@@ -141,8 +141,8 @@ def _add_machine_and_files(group):
     group.add_argument("-g", "--num_gpus", type=arguments.positive_int, default=1, metavar="N",
                        help="GPUs that share each batch; default=1, or the CPU; not under srun with several tasks")
     rare(group.add_argument("--precision", type=arguments.one_of(PRECISIONS), default="float32", metavar="NAME",
-                            help="float32 | tf32 (GPUs: faster, products rounded to 10 bits) | bfloat16 (faster, 8 "
-                                 "bits, weights stay float32); default=float32"))
+                            help="float32 | tf32 (GPUs: products rounded to 10 bits) | bfloat16 (8 bits, weights stay "
+                                 "float32); default=float32"))
     add_checkpoints_dir(group)
     group.add_argument("-w", "--use_pretrained_weights", action="store_true",
                        help="resume the stored run; options that are not given are its own")
