@@ -109,7 +109,7 @@ course: .venv/course
 	.venv/bin/python course/build.py --execute
 
 test-course: .venv/test .venv/course
-	.venv/bin/python -m pytest -m course --durations=0 tests/documents/test_course.py
+	.venv/bin/python -m pytest -m "" --durations=0 tests/documents/test_course.py
 
 # The documentation as a site in build/site; test-docs also runs the commands on its pages, some minutes.
 docs: .venv/docs

@@ -33,6 +33,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from biogans.system.hints import USE_OPS, checked
+
 REAL, FAKE, JUDGE = "#0072B2", "#D55E00", "#009E73"       # colours that colour-blind readers can tell apart
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -134,7 +136,8 @@ def probability(score):
     ### END SOLUTION
 
 # %% check
-p = np.asarray(probability(np.array([0.0, 2.0, -2.0, 20.0])))
+_probability = checked(probability, shape=np.shape)
+p = np.asarray(_probability(np.array([0.0, 2.0, -2.0, 20.0])))
 assert np.isclose(p[0], 0.5), f"for a score of 0 the discriminator is undecided: D should be 0.5, not {p[0]:.3g}"
 assert np.isclose(p[1] + p[2], 1) and p[1] > p[2], "σ(s) + σ(-s) should be 1, and σ should increase with s"
 assert np.isclose(p[1], 0.8808, atol=1e-4), f"σ(2) is 0.8808, yours is {p[1]:.4f}"
@@ -209,19 +212,25 @@ def generator_loss(fake_scores):
     ### END SOLUTION
 
 # %% check
+_discriminator_loss = checked(discriminator_loss, shape=(), kind=tf.Tensor, hint=USE_OPS)
+_generator_loss = checked(generator_loss, shape=(), kind=tf.Tensor, hint=USE_OPS)
+
+
 def _value(loss, *scores):
     return float(loss(*(ops.convert_to_tensor(np.array(s, "float32")[:, None]) for s in scores)))
 
 
-assert np.isclose(_value(discriminator_loss, [0, 0], [0, 0]), 2 * np.log(2)), \
+assert np.isclose(_value(_discriminator_loss, [0, 0], [0, 0]), 2 * np.log(2)), \
     "a discriminator that returns 0.5 for every sample has L_D = 2 log 2 = 1.386"
-assert _value(discriminator_loss, [9, 9], [-9, -9]) < 0.01 < 9 < _value(discriminator_loss, [-9, -9], [9, 9]), \
+assert _value(_discriminator_loss, [9, 9], [-9, -9]) < 0.01 < 9 < _value(_discriminator_loss, [-9, -9], [9, 9]), \
     "L_D should be small for correct scores (real high, generated low) and large for wrong ones"
-assert np.isclose(_value(discriminator_loss, [0, 0], [2, -1]), 0.6931 + (2.1269 + 0.3133) / 2, atol=1e-3), \
+assert np.isclose(_value(_discriminator_loss, [0, 0], [2, -1]), 0.6931 + (2.1269 + 0.3133) / 2, atol=1e-3), \
     "average each term over the batch, then add the two means"
-assert np.isclose(_value(generator_loss, [0]), np.log(2)) and _value(generator_loss, [5]) < 0.01, \
+assert np.isclose(_value(_generator_loss, [2, -1]), (0.1269 + 1.3133) / 2, atol=1e-3), \
+    "L_G is a mean over the batch, not a sum: scores 2 and -1 give (0.127 + 1.313) / 2 = 0.720"
+assert np.isclose(_value(_generator_loss, [0]), np.log(2)) and _value(_generator_loss, [5]) < 0.01, \
     "L_G should be log 2 for a score of 0, and near 0 for samples that pass as real"
-assert np.isclose(_value(generator_loss, [-200]), 200), "L_G for a score of -200 should be 200: use softplus, not log"
+assert np.isclose(_value(_generator_loss, [-200]), 200), "L_G for a score of -200 should be 200: use softplus, not log"
 print("✓ exercise 2: the rules of the game are complete")
 
 # %% [markdown]
@@ -354,6 +363,14 @@ def best_discriminator(x):
     ### END SOLUTION
 
 # %% check
+_best_discriminator = checked(best_discriminator, shape=np.shape)
+_random = np.random.default_rng(4)
+_edges = np.linspace(-3, 3, 61)
+_counts = [np.histogram(_many, _edges)[0] for _many in (real_numbers(400000, _random), _random.standard_normal(400000))]
+_difference = np.abs(_counts[0] / sum(_counts) - _best_discriminator((_edges[1:] + _edges[:-1]) / 2)).mean()
+assert _difference < 0.008, \
+    f"of many samples in one place, another fraction is real: it differs by {_difference:.3f} on average, instead of " \
+    f"0.002. Look at `real_numbers`: 40 % lie near -2 and 60 % near 2, with a standard deviation of 0.4"
 keras.utils.set_random_seed(3)
 _discriminator, _rng = network(1, 1), np.random.default_rng(3)
 _discriminator.compile(keras.optimizers.Adam(2e-3), keras.losses.BinaryCrossentropy(from_logits=True))
@@ -361,7 +378,7 @@ _samples = np.concatenate([real_numbers(20000, _rng), _rng.standard_normal((2000
 _discriminator.fit(_samples, np.repeat([1.0, 0.0], 20000)[:, None], batch_size=256, epochs=6, verbose=0)
 _x = np.linspace(-3, 3, 121, dtype="float32")
 _trained = 1 / (1 + np.exp(-_discriminator(_x[:, None]).numpy()[:, 0]))
-_error = np.abs(_trained - best_discriminator(_x))
+_error = np.abs(_trained - _best_discriminator(_x))
 assert _error.mean() < 0.08 and _error.max() < 0.4, \
     f"your formula differs from the trained discriminator by {_error.mean():.2f} on average; it should be below 0.08"
 print(f"✓ exercise 3: your formula differs from a trained discriminator by {_error.mean():.3f} on average")
@@ -416,10 +433,12 @@ def alternating(x, y, r):
     ### END SOLUTION
 
 # %% check
-_new = simultaneous(3.0, 4.0, 0.5)
+_simultaneous = checked(simultaneous, shape=(2,))
+_alternating = checked(alternating, shape=(2,))
+_new = _simultaneous(3.0, 4.0, 0.5)
 assert np.allclose(_new, (1.0, 5.5)), f"from (3, 4) with r = 0.5, x goes to 3 - 0.5·4 and y to 4 + 0.5·3; yours: {_new}"
 assert np.isclose(np.hypot(*_new), 5 * np.sqrt(1.25)), "the distance from (0, 0) should grow by √(1 + r²) in each step"
-_new = alternating(3.0, 4.0, 0.5)
+_new = _alternating(3.0, 4.0, 0.5)
 assert np.allclose(_new, (1.0, 4.5)), f"here y uses the new x: (3, 4) goes to (1, 4 + 0.5·1); yours: {_new}"
 print("✓ exercise 4")
 
@@ -499,11 +518,15 @@ def modes_covered(samples):
     ### END SOLUTION
 
 # %% check
-assert modes_covered(ring(2000, np.random.default_rng(5))) == 8, "real samples cover all eight"
-assert modes_covered(np.tile(CENTRES[:1], (500, 1))) == 1, "the same point 500 times covers one mode"
-assert modes_covered(np.zeros((500, 2))) == 0, "the middle of the ring is not a mode"
-assert modes_covered(np.concatenate([np.tile(CENTRES[:1], (495, 1)), CENTRES[1:6]])) == 1, \
+_modes_covered = checked(modes_covered, shape=())
+assert _modes_covered(ring(2000, np.random.default_rng(5))) == 8, "real samples cover all eight"
+assert _modes_covered(np.tile(CENTRES[:1], (500, 1))) == 1, "the same point 500 times covers one mode"
+assert _modes_covered(np.zeros((500, 2))) == 0, "the middle of the ring is not a mode"
+assert _modes_covered(np.concatenate([np.tile(CENTRES[:1], (495, 1)), CENTRES[1:6]])) == 1, \
     "one sample in 500 is 0.2 %: too few to cover a mode"
+assert _modes_covered(np.repeat(CENTRES[:2], (97, 3), axis=0)) == 2, "3 % of the samples are enough: the limit is 2 %"
+assert _modes_covered(np.repeat(CENTRES[:2] + [0.4, 0], 50, axis=0)) == 0, \
+    "samples at a distance of 0.4 are too far away: the limit is 0.3"
 print("✓ exercise 5")
 
 # %% figure collapse
@@ -570,7 +593,8 @@ panels[0].legend(loc="lower left", fontsize=8)
 plt.show()
 
 # %% check
-_covered = modes_covered(generate(generator, 2000))
+_near = np.linalg.norm(generate(generator, 2000)[:, None] - CENTRES, axis=2) < 0.3
+_covered = int((_near.mean(axis=0) >= 0.02).sum())
 assert _covered >= 7, f"the generator covers {_covered} of 8 modes: try other SETTINGS"
 print(f"✓ exercise 6: the generator covers {_covered} of 8 modes")
 

@@ -33,6 +33,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from biogans.core import gan
+from biogans.system.hints import checked
 
 REAL, FAKE, JUDGE = "#0072B2", "#D55E00", "#009E73"
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
@@ -120,13 +121,14 @@ def transposed_convolution(x, kernel, stride):
     ### END SOLUTION
 
 # %% check
+_transposed_convolution = checked(transposed_convolution)
 _x, _kernel = np.random.default_rng(0).standard_normal((4, 4)), np.random.default_rng(1).standard_normal((3, 3))
 for _stride in (1, 2, 3):
     _layer = keras.layers.Conv2DTranspose(1, 3, strides=_stride, use_bias=False)
     _layer.build((None, 4, 4, 1))
     _layer.set_weights([_kernel[:, :, None, None]])
     _expected = _layer(_x[None, :, :, None].astype("float32")).numpy()[0, :, :, 0]
-    _yours = np.asarray(transposed_convolution(_x, _kernel, _stride))
+    _yours = np.asarray(_transposed_convolution(_x, _kernel, _stride))
     assert _yours.shape == _expected.shape, \
         f"stride {_stride}: the output should have shape {_expected.shape}, not {_yours.shape}"
     assert np.allclose(_yours, _expected, atol=1e-5), \
@@ -161,11 +163,12 @@ GOOD_SIZE = 4
 ### END SOLUTION
 
 # %% check
-assert list(stamps(3, 2, 3)) == [1, 1, 2, 1, 2, 1, 1], \
-    f"3 pixels, kernel 3, stride 2: the stamps cover pixels 0 to 2, 2 to 4, 4 to 6; yours: {stamps(3, 2, 3)}"
-assert list(stamps(4, 2, 3)) == [1, 1, 2, 2, 2, 2, 1, 1] and list(stamps(2, 3, 2)) == [1, 1, 0, 1, 1], \
+_stamps = checked(stamps)
+assert list(_stamps(3, 2, 3)) == [1, 1, 2, 1, 2, 1, 1], \
+    f"3 pixels, kernel 3, stride 2: the stamps cover pixels 0 to 2, 2 to 4, 4 to 6; yours: {_stamps(3, 2, 3)}"
+assert list(_stamps(4, 2, 3)) == [1, 1, 2, 2, 2, 2, 1, 1] and list(_stamps(2, 3, 2)) == [1, 1, 0, 1, 1], \
     "work out kernel 4 with stride 2, and kernel 2 with stride 3 (where some pixels receive no stamp), by hand"
-assert GOOD_SIZE in (3, 4, 5) and len(set(stamps(GOOD_SIZE, 2, 20)[4:-4])) == 1, \
+assert GOOD_SIZE in (3, 4, 5) and len(set(_stamps(GOOD_SIZE, 2, 20)[4:-4])) == 1, \
     f"with a kernel of size {GOOD_SIZE} and stride 2, interior pixels receive different numbers of stamps"
 print(f"✓ exercise 2: kernels of size {GOOD_SIZE} cover evenly: the size must be a multiple of the stride")
 
@@ -212,9 +215,10 @@ def batch_normalisation(h, gamma, beta, epsilon=1e-5):
     ### END SOLUTION
 
 # %% check
+_batch_normalisation = checked(batch_normalisation)
 _h = np.random.default_rng(2).normal(3, 5, (16, 4, 4, 3)).astype("float32")
 _gamma, _beta = np.array([1, 2, 0.5], "float32"), np.array([0, -1, 4], "float32")
-_yours = np.asarray(batch_normalisation(_h, _gamma, _beta))
+_yours = np.asarray(_batch_normalisation(_h, _gamma, _beta))
 assert _yours.shape == _h.shape, "the output should have the shape of h"
 assert np.allclose(_yours.mean(axis=(0, 1, 2)), _beta, atol=1e-3), "the mean of each normalised map should be beta"
 assert np.allclose(_yours.std(axis=(0, 1, 2)), _gamma, atol=1e-3), "its standard deviation should be gamma"
@@ -300,7 +304,8 @@ def build_generator():
     ### END SOLUTION
 
 # %% check
-_generator, _z = build_generator(), np.random.default_rng(4).standard_normal((8, LATENT)).astype("float32")
+_build_generator = checked(build_generator, kind=keras.Model)
+_generator, _z = _build_generator(), np.random.default_rng(4).standard_normal((8, LATENT)).astype("float32")
 assert _generator.output_shape == (None, 8, 8, 1), f"images should be 8×8×1, not {_generator.output_shape[1:]}"
 assert np.abs(_generator(30 * _z)).max() <= 1, "pixels should stay in [-1, 1]: end with tanh"
 _shapes = [layer.output.shape[1:] for layer in _generator.layers]
@@ -412,6 +417,9 @@ def features(discriminator, images):
     ### END SOLUTION
 
 # %% check
+_checked_features = checked(features)
+
+
 def accuracy(vectors):
     """Accuracy of a linear classifier on all images but its 10 examples of each digit; mean of 5 random choices."""
     vectors = (vectors - vectors.mean(axis=0)) / (vectors.std(axis=0) + 1e-6)
@@ -425,13 +433,13 @@ def accuracy(vectors):
     return np.mean(accuracies)
 
 
-_features = np.asarray(features(discriminator, images))
+_features = np.asarray(_checked_features(discriminator, images))
 assert _features.shape == (len(images), 256), f"the features should have shape (1797, 256), not {_features.shape}"
 _kernel, _bias = discriminator.layers[-1].get_weights()
 assert np.allclose(_features @ _kernel + _bias, discriminator(images), atol=1e-3), \
     "these features times the last layer's weights should give the score: yours come from another layer"
 accuracies = {"pixels": accuracy(images.reshape(len(images), -1)),
-              "untrained": accuracy(np.asarray(features(untrained, images))), "discriminator": accuracy(_features)}
+              "untrained": accuracy(np.asarray(_checked_features(untrained, images))), "discriminator": accuracy(_features)}
 print("✓ exercise 5: accuracy with", ", ".join(f"{name} {value:.1%}" for name, value in accuracies.items()))
 
 # %% [markdown]
@@ -461,8 +469,9 @@ def walk(a, b, steps):
     ### END SOLUTION
 
 # %% check
+_walk = checked(walk)
 _a, _b = np.eye(LATENT)[0] * 4, np.eye(LATENT)[1] * 4
-_path = np.asarray(walk(_a, _b, 9))
+_path = np.asarray(_walk(_a, _b, 9))
 assert _path.shape == (9, LATENT) and np.allclose(_path[0], _a) and np.allclose(_path[-1], _b), "walk from a to b"
 assert np.allclose(np.linalg.norm(_path, axis=1), 4), "between vectors of length 4, all vectors should have length 4"
 _lengths = np.linalg.norm(np.diff(_path, axis=0), axis=1)

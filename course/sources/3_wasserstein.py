@@ -31,6 +31,8 @@ import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import wasserstein_distance
 
+from biogans.system.hints import USE_OPS, checked
+
 REAL, FAKE, JUDGE, OTHER = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -78,13 +80,14 @@ def jensen_shannon(p, q):
     ### END SOLUTION
 
 # %% check
+_jensen_shannon = checked(jensen_shannon, shape=())
 _p, _q = np.array([0.5, 0.5, 0, 0]), np.array([0.25, 0.25, 0.25, 0.25])
-assert np.isfinite(jensen_shannon(_p, _q)), "not a finite number: leave out the bins whose probability is 0"
-assert np.isclose(jensen_shannon(_p, _p[::-1]), np.log(2)), "JS of histograms that don't overlap is log 2 = 0.693"
-assert np.isclose(jensen_shannon(_q, _q), 0), "JS of a histogram with itself is 0"
-assert np.isclose(jensen_shannon(_p, _q), jensen_shannon(_q, _p)), "JS is symmetric"
-assert np.isclose(jensen_shannon(_p, _q), 0.2158, atol=1e-3), \
-    f"JS of p and q is 0.2158, yours is {jensen_shannon(_p, _q):.4f}"
+assert np.isfinite(_jensen_shannon(_p, _q)), "not a finite number: leave out the bins whose probability is 0"
+assert np.isclose(_jensen_shannon(_p, _p[::-1]), np.log(2)), "JS of histograms that don't overlap is log 2 = 0.693"
+assert np.isclose(_jensen_shannon(_q, _q), 0), "JS of a histogram with itself is 0"
+assert np.isclose(_jensen_shannon(_p, _q), _jensen_shannon(_q, _p)), "JS is symmetric"
+assert np.isclose(_jensen_shannon(_p, _q), 0.2158, atol=1e-3), \
+    f"JS of p and q is 0.2158, yours is {_jensen_shannon(_p, _q):.4f}"
 print("✓ exercise 1")
 
 # %% [markdown]
@@ -121,10 +124,11 @@ def earth_mover(a, b):
     ### END SOLUTION
 
 # %% check
+_earth_mover = checked(earth_mover, shape=())
 _a, _b = np.random.default_rng(0).normal(0, 1, 500), np.random.default_rng(1).normal(1, 2, 500)
-assert np.isclose(earth_mover(_a, _a[::-1]), 0), "the order of samples should not matter"
-assert np.isclose(earth_mover(_a, _a + 3), 3), "samples that are all shifted by 3 are a distance of 3 apart"
-assert np.isclose(earth_mover(_a, _b), wasserstein_distance(_a, _b)), "SciPy's wasserstein_distance differs"
+assert np.isclose(_earth_mover(_a, _a[::-1]), 0), "the order of samples should not matter"
+assert np.isclose(_earth_mover(_a, _a + 3), 3), "samples that are all shifted by 3 are a distance of 3 apart"
+assert np.isclose(_earth_mover(_a, _b), wasserstein_distance(_a, _b)), "SciPy's wasserstein_distance differs"
 print("✓ exercise 2")
 
 # %% [markdown]
@@ -223,16 +227,18 @@ def network(inputs, outputs, width=64):
                              keras.layers.Dense(width, activation="relu"), keras.layers.Dense(outputs)])
 
 # %% check
-_cut = clip([np.array([[0.5, -0.02]]), np.array([-3.0])], 0.1)
+_clip = checked(clip, kind=(list, tuple), hint="return one array for each one in the list")
+_largest_slope = checked(largest_slope, shape=())
+_cut = _clip([np.array([[0.5, -0.02]]), np.array([-3.0])], 0.1)
 assert np.allclose(_cut[0], [[0.1, -0.02]]) and np.allclose(_cut[1], [-0.1]), f"clip returns {_cut}"
 for _c, _width in ((0.1, 64), (0.5, 8)):
     _steepest = network(1, 1, _width)
     _steepest.set_weights([np.full(weight.shape, _c) for weight in _steepest.get_weights()])
     _slope = float(_steepest(np.array([[9.0]]))[0, 0] - _steepest(np.array([[8.0]]))[0, 0])
-    assert np.isclose(largest_slope(_c, _width), _slope, rtol=1e-3), \
-        f"width {_width}, all weights {_c}: the slope is {_slope:.4g}, yours is {largest_slope(_c, _width):.4g}"
-print(f"✓ exercise 3: with c = 0.01 our critics have slopes up to {largest_slope(0.01, 64):.4f}, "
-      f"with c = 0.1 up to {largest_slope(0.1, 64):.1f}")
+    assert np.isclose(_largest_slope(_c, _width), _slope, rtol=1e-3), \
+        f"width {_width}, all weights {_c}: the slope is {_slope:.4g}, yours is {_largest_slope(_c, _width):.4g}"
+print(f"✓ exercise 3: with c = 0.01 our critics have slopes up to {_largest_slope(0.01, 64):.4f}, "
+      f"with c = 0.1 up to {_largest_slope(0.1, 64):.1f}")
 
 # %% [markdown]
 r"""
@@ -277,19 +283,20 @@ def gradient_penalty(critic, real, fake, alpha):
     ### END SOLUTION
 
 # %% check
+_gradient_penalty = checked(gradient_penalty, shape=(), kind=tf.Tensor, hint=USE_OPS)
 _real, _fake = (tf.constant(np.random.default_rng(k).standard_normal((64, 2)), tf.float32) for k in (0, 1))
 _alpha = tf.constant(np.random.default_rng(2).random((64, 1)), tf.float32)
 _linear = lambda x: x @ tf.constant([[3.0], [4.0]])                     # slope 5 everywhere
-assert np.isclose(gradient_penalty(_linear, _real, _fake, _alpha), 16, atol=1e-3), \
+assert np.isclose(_gradient_penalty(_linear, _real, _fake, _alpha), 16, atol=1e-3), \
     "the critic 3x + 4y has slope 5 everywhere: the penalty should be (5 - 1)² = 16"
 _bowl = lambda x: tf.reduce_sum(x ** 2, axis=1, keepdims=True) / 2      # slope |x|
 _points = (_alpha * _real + (1 - _alpha) * _fake).numpy()
 _expected = ((np.linalg.norm(_points, axis=1) - 1) ** 2).mean()
-assert np.isclose(gradient_penalty(_bowl, _real, _fake, _alpha), _expected, atol=1e-3), \
+assert np.isclose(_gradient_penalty(_bowl, _real, _fake, _alpha), _expected, atol=1e-3), \
     "f = |x|²/2 has slope |x| at x: use the points between the samples, and take the mean of (slope - 1)²"
 _critic = network(2, 1)
 with tf.GradientTape() as _tape:
-    _penalty = gradient_penalty(_critic, _real, _fake, _alpha)
+    _penalty = _gradient_penalty(_critic, _real, _fake, _alpha)
 assert _tape.gradient(_penalty, _critic.trainable_variables)[0] is not None, "the penalty should depend on the weights"
 print("✓ exercise 4")
 
@@ -326,14 +333,16 @@ def largest_gain(w, lam):
     ### END SOLUTION
 
 # %% check
+_best_slope = checked(best_slope, shape=())
+_largest_gain = checked(largest_gain, shape=())
 for _w, _lam in ((1.0, 10.0), (4.0, 10.0), (3.0, 0.5)):
     _s = np.linspace(0, 10, 100001)
     _gain = _s * _w - _lam * (_s - 1) ** 2
-    assert np.isclose(best_slope(_w, _lam), _s[_gain.argmax()], atol=1e-3), \
-        f"w = {_w}, λ = {_lam}: a search over all slopes finds {_s[_gain.argmax()]:.3f}, not {best_slope(_w, _lam):.3f}"
-    assert np.isclose(largest_gain(_w, _lam), _gain.max(), atol=1e-3), \
-        f"w = {_w}, λ = {_lam}: the largest gain is {_gain.max():.3f}, not {largest_gain(_w, _lam):.3f}"
-print(f"✓ exercise 5: with λ = 10 a critic measures a distance of 4 as {largest_gain(4.0, 10.0):.2f}")
+    assert np.isclose(_best_slope(_w, _lam), _s[_gain.argmax()], atol=1e-3), \
+        f"w = {_w}, λ = {_lam}: a search over all slopes finds {_s[_gain.argmax()]:.3f}, not {_best_slope(_w, _lam):.3f}"
+    assert np.isclose(_largest_gain(_w, _lam), _gain.max(), atol=1e-3), \
+        f"w = {_w}, λ = {_lam}: the largest gain is {_gain.max():.3f}, not {_largest_gain(_w, _lam):.3f}"
+print(f"✓ exercise 5: with λ = 10 a critic measures a distance of 4 as {_largest_gain(4.0, 10.0):.2f}")
 
 # %% [markdown]
 r"""
@@ -510,10 +519,12 @@ panels[-1].legend()
 plt.show()
 
 # %% check
+_critic_loss = checked(critic_loss, shape=(), kind=tf.Tensor, hint=USE_OPS)
+_generator_loss = checked(generator_loss, shape=(), kind=tf.Tensor, hint=USE_OPS)
 _real, _fake = tf.constant([[1.0], [3.0]]), tf.constant([[0.0], [-2.0]])
-assert np.isclose(critic_loss(_real, _fake, 0.5, 10.0), -1 - 2 + 5), \
+assert np.isclose(_critic_loss(_real, _fake, 0.5, 10.0), -1 - 2 + 5), \
     "real scores 1 and 3, generated scores 0 and -2, penalty 0.5, λ = 10: L_C should be 2"
-assert np.isclose(generator_loss(_fake), 1), "for scores 0 and -2 the generator's loss should be 1"
+assert np.isclose(_generator_loss(_fake), 1), "for scores 0 and -2 the generator's loss should be 1"
 assert modes_covered(snapshots[1200]) >= 7, f"{modes_covered(snapshots[1200])} of 8 modes: run the cell above again"
 assert history[-1, 2] < history[0, 2] / 1.5 and history[-4:, 1].mean() < history[0, 1] / 1.5, \
     f"the distance should have fallen further: it went from {history[0, 2]:.2f} to {history[-1, 2]:.2f}"

@@ -39,6 +39,7 @@ from biogans.core import dataloader, figures
 from biogans.core.engine import generate
 from biogans.core.trained import load_generator
 from biogans.evaluation import joint
+from biogans.system.hints import checked
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 DATA = Path(biogans.__file__).resolve().parents[2] / "data_48-80" / "data"
@@ -109,7 +110,8 @@ def to_rgb(cells):
     ### END SOLUTION
 
 # %% check
-_rgb = to_rgb(np.array([[[-1.0, 1.0], [0.0, -1.0]]]))
+_to_rgb = checked(to_rgb)
+_rgb = _to_rgb(np.array([[[-1.0, 1.0], [0.0, -1.0]]]))
 assert _rgb.shape == (1, 2, 3), f"the shape should be (1, 2, 3), not {_rgb.shape}"
 assert np.allclose(_rgb[0, 0], [0, 1, 0]), f"no marker and full factor should give (0, 1, 0), not {_rgb[0, 0]}"
 assert np.allclose(_rgb[0, 1], [0.5, 0, 0.5]), \
@@ -217,12 +219,13 @@ def same_red(z_red, count, rng):
     ### END SOLUTION
 
 # %% check
-_z = same_red(z[0, :50], 6, np.random.default_rng(1))
+_same_red = checked(same_red)
+_z = _same_red(z[0, :50], 6, np.random.default_rng(1))
 assert _z.shape == (6, 100), f"the shape should be (6, 100), six vectors of 100 numbers, not {_z.shape}"
 _cells = generate(separable_generator, _z)
 assert np.ptp(_cells[..., 0], axis=0).max() < 1e-4, "all six cells should have the same red channel"
 assert np.ptp(_cells[..., 1], axis=0).max() > 1e-4, "the green channel should differ from cell to cell"
-_many = same_red(np.zeros(50), 2000, np.random.default_rng(2))[:, 50:]
+_many = _same_red(np.zeros(50), 2000, np.random.default_rng(2))[:, 50:]
 assert abs(_many.mean()) < 0.05 and abs(_many.std() - 1) < 0.05, "the green halves should be standard normal"
 print("✓ exercise 2: one red, many greens")
 
@@ -254,15 +257,23 @@ def variety(green):
     ### END SOLUTION
 
 # %% check
+_variety = checked(variety, shape=())
 _r = np.random.default_rng(0)
 _cell = _r.standard_normal((40, 1, 4, 6))
-assert np.isclose(variety(np.tile(_cell, (1, 9, 1, 1))), 0), "if all cells of a group are the same, the variety is 0"
-assert abs(variety(_r.standard_normal((40, 50, 4, 6))) - 1) < 0.03, "if groups mean nothing, the variety is about 1"
-_mixed = variety(_cell + _r.standard_normal((40, 50, 4, 6)))
+assert np.isclose(_variety(np.tile(_cell, (1, 9, 1, 1))), 0), "if all cells of a group are the same, the variety is 0"
+assert abs(_variety(_r.standard_normal((40, 50, 4, 6))) - 1) < 0.03, "if groups mean nothing, the variety is about 1"
+_mixed = _variety(_cell + _r.standard_normal((40, 50, 4, 6)))
 assert abs(_mixed - np.sqrt(0.5)) < 0.05, f"half of the variance lies within groups: 0.71, not {_mixed:.2f}"
+_pixels = np.zeros((2, 2, 1, 2))
+_pixels[:, :, 0, 0], _pixels[:, :, 0, 1] = [[1, -1], [1, -1]], [[3, 3], [-3, -3]]
+assert np.isclose(_variety(_pixels), np.sqrt(0.1)), \
+    f"a pixel with variance 1, all within groups, and one with variance 9, all between them: √(1 / 10) = 0.316, not " \
+    f"{_variety(_pixels):.3f}. Average variances, not standard deviations"
+assert np.isclose(_variety(_pixels + [0, 100]), np.sqrt(0.1)), \
+    "a pixel that is brighter than another in all cells shows no variety: compute the variance over cells, at each pixel"
 _groups = np.concatenate([same_red(red, 16, rng) for red in z[:12, :50]])
 for _name, _network in (("separable", separable_generator), ("joint", joint_generator)):
-    print(f"{_name}: {variety(generate(_network, _groups)[..., 1].reshape(12, 16, 48, 80)):.2f}")
+    print(f"{_name}: {_variety(generate(_network, _groups)[..., 1].reshape(12, 16, 48, 80)):.2f}")
 print("✓ exercise 3")
 
 # %% [markdown]
@@ -336,13 +347,21 @@ def borrow(red):
     return np.stack([red, *greens], axis=-1)
 
 # %% check
+_most_similar = checked(most_similar, shape=())
 _reds = images.pixels[:300, :, :, 0]
-assert most_similar(_reds[17], _reds) == 17, "the image most similar to a cell's red is that red itself"
+assert _most_similar(_reds[17], _reds) == 17, "the image most similar to a cell's red is that red itself"
+_ten = np.full((4, 4), 10, "uint8")
+_two = lambda first, second: np.stack([np.full((4, 4), level, "uint8") for level in (first, second)])
+assert _most_similar(_ten, _two(26, 8)) == 1, \
+    "10 - 26 is 240 in uint8, and its square 0: convert to float32 before you subtract"
+assert _most_similar(_ten, _two(200, 8)) == 1, \
+    "the square of 10 - 200 is 36,100, which int16 can't hold: compute with float32"
+_one = np.zeros((2, 4, 4), "uint8")
+_one[0, 0, 0], _one[1] = 10, 2                  # squared differences 100 and 64, absolute ones 10 and 32
+assert _most_similar(0 * _ten, _one) == 1, "one pixel that is off by 10 counts more than 16 that are off by 2: square"
 _noisy = _reds[42].astype(int) + np.random.default_rng(0).integers(-20, 20, _reds[42].shape)
-assert most_similar(np.clip(_noisy, 0, 255).astype("uint8"), _reds) == 42, \
-    "your search should find it even with some noise: note that differences of uint8 wrap around"
-_dark = np.stack([np.full((4, 4), 200, "uint8"), np.full((4, 4), 8, "uint8")])
-assert most_similar(np.full((4, 4), 10, "uint8"), _dark) == 1, "10 - 200 is 66 in uint8: convert before you subtract"
+assert _most_similar(np.clip(_noisy, 0, 255).astype("uint8"), _reds) == 42, \
+    "your search should find a red even with some noise"
 print("✓ exercise 4")
 
 # %% [markdown]
@@ -387,13 +406,15 @@ def possible_range(a, b):
     ### END SOLUTION
 
 # %% check
+_possible_range = checked(possible_range, shape=(2,),
+                          hint="for a = 1 only c = b is possible, which a grid misses: solve for c on paper")
 for _a, _b in ((0.9, 0.9), (0.5, 0.5), (0.8, -0.3), (1.0, 0.4)):
     _c = np.linspace(-1, 1, 20001)
     _possible = _c[1 + 2 * _a * _b * _c - _a ** 2 - _b ** 2 - _c ** 2 >= -1e-12]
-    assert np.allclose(possible_range(_a, _b), (_possible.min(), _possible.max()), atol=1e-3), \
-        f"a = {_a}, b = {_b}: c is from {_possible.min():.3f} to {_possible.max():.3f}; yours: {possible_range(_a, _b)}"
-print(f"✓ exercise 5: with a = b = 0.9 the correlation of the greens is at least {possible_range(0.9, 0.9)[0]:.2f}; "
-      f"with a = b = 0.5 it can be anything from {possible_range(0.5, 0.5)[0]:.2f} to 1")
+    assert np.allclose(_possible_range(_a, _b), (_possible.min(), _possible.max()), atol=1e-3), \
+        f"a = {_a}, b = {_b}: c is from {_possible.min():.3f} to {_possible.max():.3f}; yours: {_possible_range(_a, _b)}"
+print(f"✓ exercise 5: with a = b = 0.9 the correlation of the greens is at least {_possible_range(0.9, 0.9)[0]:.2f}; "
+      f"with a = b = 0.5 it can be anything from {_possible_range(0.5, 0.5)[0]:.2f} to 1")
 
 # %% [markdown]
 r"""
@@ -444,17 +465,18 @@ figure.colorbar(shades, ax=panels, label="correlation")
 plt.show()
 
 # %% check
+_correlation_error = checked(correlation_error, shape=())
 _x = np.random.default_rng(0).uniform(-1, 1, (5, 4, 4))
-assert np.isclose(correlation_error(_x, _x), 0), "the error of a set with itself is 0"
+assert np.isclose(_correlation_error(_x, _x), 0), "the error of a set with itself is 0"
 _y = _x.copy()
 _y[:, 0], _y[:, :, 0] = 0.3, 0.3
-assert np.isclose(correlation_error(_x, _y), 0), "red, channel 0, should not count"
+assert np.isclose(_correlation_error(_x, _y), 0), "red, channel 0, should not count"
 _y = _x.copy()
 _y[:, 1, 2] += 0.3
 _y[:, 2, 1] += 0.3
-assert np.isclose(correlation_error(_x, _y), 0.3 / np.sqrt(3)), "one of three pairs differs by 0.3: the error is 0.173"
+assert np.isclose(_correlation_error(_x, _y), 0.3 / np.sqrt(3)), "one of three pairs differs by 0.3: the error is 0.173"
 _product = joint.compare_cells(joint.measure_cells(true_cells), joint.measure_cells(as_bytes))["correlation_error"]
-_star = correlation_error(measured["true cells"], measured["star"])
+_star = _correlation_error(measured["true cells"], measured["star"])
 assert np.isclose(_star, _product, atol=2e-3), f"biogans evaluate finds {_product:.3f}, not {_star:.3f}"
 print('✓ exercise 6: this is the column "correlations" of biogans evaluate')
 

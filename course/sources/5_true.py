@@ -41,6 +41,7 @@ from biogans.core import c2st, dataloader, figures
 from biogans.core.engine import generate
 from biogans.core.trained import load_generator
 from biogans.evaluation import metrics
+from biogans.system.hints import checked
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 REAL, FAKE = "#0072B2", "#D55E00"
@@ -129,15 +130,16 @@ def two_sample_accuracy(a, b, rng):
     ### END SOLUTION
 
 # %% check
+_two_sample_accuracy = checked(two_sample_accuracy, shape=())
 _r = np.random.default_rng(0)
-_same = two_sample_accuracy(_r.standard_normal((2000, 2)), _r.standard_normal((2000, 2)), _r)
+_same = _two_sample_accuracy(_r.standard_normal((2000, 2)), _r.standard_normal((2000, 2)), _r)
 assert abs(_same - 0.5) < 0.06, f"two samples of the same distribution should give about 0.5, not {_same:.2f}"
-_apart = two_sample_accuracy(_r.standard_normal((200, 2)), 9 + _r.standard_normal((200, 2)), _r)
+_apart = _two_sample_accuracy(_r.standard_normal((200, 2)), 9 + _r.standard_normal((200, 2)), _r)
 assert _apart > 0.98, f"two distant distributions should give about 1, not {_apart:.2f}"
-_noise = np.mean([two_sample_accuracy(*_r.standard_normal((2, 60, 300)), _r) for _ in range(5)])
+_noise = np.mean([_two_sample_accuracy(*_r.standard_normal((2, 60, 300)), _r) for _ in range(5)])
 assert abs(_noise - 0.5) < 0.2, f"{_noise:.2f} for pure noise: did you score the half that you trained on?"
 _sorted = np.linspace(0, 1, 400)[:, None]
-assert abs(two_sample_accuracy(_sorted, _sorted, _r) - 0.5) < 0.12, "these samples are sorted: shuffle before you split"
+assert abs(_two_sample_accuracy(_sorted, _sorted, _r) - 0.5) < 0.12, "these samples are sorted: shuffle before you split"
 print("✓ exercise 1")
 
 # %% [markdown]
@@ -161,7 +163,8 @@ def over_splits(score, splits):
     ### END SOLUTION
 
 # %% check
-assert np.allclose(over_splits(lambda split: [3.0, 5.0, 10.0][split], 3), (6, np.sqrt(13))), \
+_over_splits = checked(over_splits, shape=(2,))
+assert np.allclose(_over_splits(lambda split: [3.0, 5.0, 10.0][split], 3), (6, np.sqrt(13))), \
     "scores 3, 5 and 10: mean 6, standard deviation √((9 + 1 + 16) / 2) = 3.61"
 print("✓ exercise 2")
 
@@ -231,11 +234,12 @@ def nearest_distance(samples, training):
     ### END SOLUTION
 
 # %% check
+_nearest_distance = checked(nearest_distance, shape=lambda samples, training: (len(samples),))
 _a = np.random.default_rng(0).integers(0, 256, (5, 4, 6, 2), dtype="uint8")
-assert np.allclose(nearest_distance(_a[:2], _a), 0), "a training image has distance 0"
+assert np.allclose(_nearest_distance(_a[:2], _a), 0), "a training image has distance 0"
 _b = _a.copy()
 _b[0] = np.where(_a[0] < 128, _a[0] + 51, _a[0] - 51)
-assert np.isclose(nearest_distance(_b[:1], _a)[0], 0.2), "51 of 255 off in every pixel is a distance of 0.2"
+assert np.isclose(_nearest_distance(_b[:1], _a)[0], 0.2), "51 of 255 off in every pixel is a distance of 0.2"
 print("✓ exercise 3")
 
 # %% figure copies
@@ -284,11 +288,12 @@ def ring(count, rng, modes=8, spread=0.05):
     return CENTRES[rng.integers(0, modes, count)] + spread * rng.standard_normal((count, 2))
 
 # %% check
+_precision_recall = checked(precision_recall, shape=(2,))
 _r = np.random.default_rng(0)
 _real = ring(400, _r)
 _sets = {"the ring": ring(400, _r), "three modes": ring(400, _r, modes=3), "blurred": ring(400, _r, spread=0.5)}
 for _name, _fake in _sets.items():
-    _yours, _product = precision_recall(_real, _fake), metrics.precision_recall_density_coverage(_real, _fake)
+    _yours, _product = _precision_recall(_real, _fake), metrics.precision_recall_density_coverage(_real, _fake)
     assert np.allclose(_yours, (_product["precision"], _product["recall"]), atol=0.01), \
         f"{_name}: biogans evaluate finds {_product['precision']:.2f} and {_product['recall']:.2f}, not {_yours}"
     print(f"{_name:12} precision {_yours[0]:.2f}, recall {_yours[1]:.2f}")

@@ -43,6 +43,7 @@ from biogans.core.engine import generate
 from biogans.core.trained import load_generator, load_recognizer
 from biogans.evaluation import clusters
 from biogans.latent import explore
+from biogans.system.hints import USE_OPS, checked
 from biogans.system.pixels import to_signed
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
@@ -87,11 +88,12 @@ def latent_vectors(noise, categories, kinds, continuous=None):
     ### END SOLUTION
 
 # %% check
-_z = np.asarray(latent_vectors(np.full((2, 3), 7.0), np.array([1, 3]), 4))
+_latent_vectors = checked(latent_vectors)
+_z = np.asarray(_latent_vectors(np.full((2, 3), 7.0), np.array([1, 3]), 4))
 assert _z.shape == (2, 7), f"3 numbers of noise and 4 kinds make 7 numbers: the shape should be (2, 7), not {_z.shape}"
 assert np.array_equal(_z, [[7, 7, 7, 0, 1, 0, 0], [7, 7, 7, 0, 0, 0, 1]]), \
     f"noise should come first, then a single 1 among the kinds; yours: {_z}"
-_z = np.asarray(latent_vectors(np.zeros((1, 2)), np.array([0]), 2, np.array([[0.5, -1.0]])))
+_z = np.asarray(_latent_vectors(np.zeros((1, 2)), np.array([0]), 2, np.array([[0.5, -1.0]])))
 assert np.array_equal(_z, [[0, 0, 1, 0, 0.5, -1]]), f"continuous codes should come last; yours: {_z}"
 print("✓ exercise 1")
 
@@ -143,12 +145,14 @@ def mutual_information(table):
     ### END SOLUTION
 
 # %% check
-assert np.isclose(entropy(np.full(8, 1 / 8)), 3), "one of 8 equally likely kinds: 3 bits"
-assert np.isclose(entropy(np.array([0.0, 1.0])), 0), "a certain kind has entropy 0: leave out probabilities of 0"
-assert np.isclose(entropy(np.array([0.5, 0.25, 0.25])), 1.5), "probabilities 1/2, 1/4, 1/4: 1.5 bits"
-assert np.isclose(mutual_information(np.eye(4) / 4), 2), "if rows and columns determine each other, 4 kinds: 2 bits"
-assert np.isclose(mutual_information(np.full((4, 5), 1 / 20)), 0), "independent: 0 bits"
-assert np.isclose(mutual_information(np.array([[0.25, 0.25, 0], [0, 0, 0.5]])), 1), \
+_entropy = checked(entropy, shape=())
+_mutual_information = checked(mutual_information, shape=())
+assert np.isclose(_entropy(np.full(8, 1 / 8)), 3), "one of 8 equally likely kinds: 3 bits"
+assert np.isclose(_entropy(np.array([0.0, 1.0])), 0), "a certain kind has entropy 0: leave out probabilities of 0"
+assert np.isclose(_entropy(np.array([0.5, 0.25, 0.25])), 1.5), "probabilities 1/2, 1/4, 1/4: 1.5 bits"
+assert np.isclose(_mutual_information(np.eye(4) / 4), 2), "if rows and columns determine each other, 4 kinds: 2 bits"
+assert np.isclose(_mutual_information(np.full((4, 5), 1 / 20)), 0), "independent: 0 bits"
+assert np.isclose(_mutual_information(np.array([[0.25, 0.25, 0], [0, 0, 0.5]])), 1), \
     "columns determine rows, but not the other way round: 1 bit, the entropy of the rows"
 print("✓ exercise 2")
 
@@ -196,16 +200,18 @@ def bound(table, guess):
     ### END SOLUTION
 
 # %% check
+_bound = checked(bound, shape=())
 _r = np.random.default_rng(0)
 _table = _r.dirichlet(np.ones(20)).reshape(4, 5)
 _truth, _information = (_table / _table.sum(axis=0)).T, mutual_information(_table)
-assert np.isclose(bound(_table, _truth), _information), \
-    f"with the true probabilities the bound is the information {_information:.3f}, not {bound(_table, _truth):.3f}"
+assert np.isclose(_bound(_table, _truth), _information), \
+    f"with the true probabilities the bound is the information {_information:.3f}, not {_bound(_table, _truth):.3f}"
 _ignorant = np.tile(_table.sum(axis=1), (5, 1))
-assert np.isclose(bound(_table, _ignorant), 0), "a recognizer that ignores the image gains 0 bits"
-_guesses = [bound(_table, _r.dirichlet(np.ones(4), 5)) for _ in range(50)]
+assert np.isclose(_bound(_table, _ignorant), 0), "a recognizer that ignores the image gains 0 bits"
+_guesses = [_bound(_table, _r.dirichlet(np.ones(4), 5)) for _ in range(50)]
 assert max(_guesses) <= _information + 1e-9, "no guess can beat the true probabilities"
-print(f"✓ exercise 3: {_information:.3f} bits; the best of 50 random guesses gives a bound of {max(_guesses):.3f}")
+print(f"✓ exercise 3: {_information:.3f} bits. The bound of the best of 50 random guesses is {max(_guesses):.3f}" +
+      (", below 0: a bad guess shows nothing" if max(_guesses) < 0 else ""))
 
 # %% [markdown]
 r"""
@@ -243,18 +249,19 @@ def information_loss(answers, category, continuous):
     ### END SOLUTION
 
 # %% check
+_information_loss = checked(information_loss, shape=(), kind=tf.Tensor, hint=USE_OPS)
 _r = np.random.default_rng(1)
 _c, _u = np.eye(5, dtype="float32")[_r.integers(0, 5, 9)], _r.uniform(-1, 1, (9, 2)).astype("float32")
 _none = np.zeros((9, 0), "float32")
-_loss = float(information_loss(ops.zeros((9, 5)), _c, _none))
+_loss = float(_information_loss(ops.zeros((9, 5)), _c, _none))
 assert np.isclose(_loss, np.log(5)), f"equal answers for all 5 kinds should give log 5 = 1.609, not {_loss:.3f}"
-assert float(information_loss(ops.convert_to_tensor(30 * _c), _c, _none)) < 0.01, "correct and certain: about 0"
+assert float(_information_loss(ops.convert_to_tensor(30 * _c), _c, _none)) < 0.01, "correct and certain: about 0"
 _answers = ops.convert_to_tensor(_r.standard_normal((9, 7)).astype("float32"))
 _layout = models.NetworkSpec("InfoGAN", 16, 16, 1, ("a",), categorical=(5,), continuous=2).codes
 _z = np.concatenate([np.zeros((9, _layout[0].start), "float32"), _c, _u], axis=1)
 _product = float(gan.information_loss(_answers, ops.convert_to_tensor(_z), _layout,
                                       SimpleNamespace(categorical_weight=1.0, continuous_weight=0.5)))
-_yours = float(information_loss(_answers, _c, _u))
+_yours = float(_information_loss(_answers, _c, _u))
 assert np.isclose(_yours, _product, atol=1e-5), f"train.py computes {_product:.4f}, not {_yours:.4f}"
 print("✓ exercise 4: this is what train.py -m InfoGAN adds to both losses")
 
@@ -451,15 +458,18 @@ def agreement(labels, kinds):
     ### END SOLUTION
 
 # %% check
+_agreement = checked(agreement, shape=())
 _labels = np.repeat(np.arange(10), 30)
-assert np.isclose(agreement(_labels, (_labels + 3) % 10), 1), "digits under other names agree completely: 1"
-assert np.isclose(agreement(_labels, np.zeros(300, int)), 0.1), "all images in one kind, assigned to one digit: 0.1"
+assert np.isclose(_agreement(_labels, (_labels + 3) % 10), 1), "digits under other names agree completely: 1"
+assert np.isclose(_agreement(_labels, np.zeros(300, int)), 0.1), "all images in one kind, assigned to one digit: 0.1"
+assert np.isclose(_agreement(np.repeat([0, 1], [40, 15]), np.repeat([0, 1], [20, 35])), 35 / 55), \
+    "most images of kinds 0 and 1 are zeros, but only one kind can be assigned to the zeros: 20 + 15 of 55 agree"
 _r = np.random.default_rng(0)
 for _ in range(3):
     _kinds = np.where(_r.random(300) < 0.6, (_labels * 7) % 10, _r.integers(0, 10, 300))
     _product = clusters.accuracy(_labels, _kinds)
-    assert np.isclose(agreement(_labels, _kinds), _product), \
-        f"biogans evaluate --codes finds {_product:.3f}, not {agreement(_labels, _kinds):.3f}"
+    assert np.isclose(_agreement(_labels, _kinds), _product), \
+        f"biogans evaluate --codes finds {_product:.3f}, not {_agreement(_labels, _kinds):.3f}"
 print("✓ exercise 5: this is the accuracy of biogans evaluate --codes")
 
 # %% figure table
@@ -557,18 +567,19 @@ def directions(generate, cells, step=0.1):
     return vectors.T[::-1], np.sqrt(np.maximum(values[::-1], 0))
 
 # %% check
+_directions = checked(directions, kind=tuple)
 _a = np.array([[3.0, 0, 0, 0], [0, 0, 1.0, 0]])
-_rows, _strengths = directions(lambda z: z @ _a, np.zeros((2, 2)))
+_rows, _strengths = _directions(lambda z: z @ _a, np.zeros((2, 2)))
 assert np.allclose(_strengths, [1.5, 0.5]), \
     f"G(z) = (3 z0, 0, z1, 0) has four pixels, so the strengths are 3/√4 and 1/√4; yours: {_strengths}"
 assert np.allclose(np.abs(_rows), np.eye(2)), f"its strongest direction is z0, then z1; yours: {_rows}"
-_rows, _strengths = directions(lambda z: z ** 2, np.array([[1.0, 0.01], [-1.0, 0.01]]), step=1e-4)
+_rows, _strengths = _directions(lambda z: z ** 2, np.array([[1.0, 0.01], [-1.0, 0.01]]), step=1e-4)
 assert _strengths[0] > 1, "z0² falls at -1 and grows at 1: the mean of J cancels, the mean of J J^T does not"
 _spec = models.NetworkSpec("DCGAN", 12, 12, 1, ("a",), nz=6, ngf=4, init="he")
 _network = models.build_generator(_spec)
 _product = explore.directions(_network, explore.groups_of(_network, _spec))[0]
 _cells = np.random.default_rng(0).standard_normal((explore.CELLS, 6), np.float32)
-_yours = directions(lambda z: 127.5 * generate(_network, z.astype("float32")), _cells)
+_yours = _directions(lambda z: 127.5 * generate(_network, z.astype("float32")), _cells)
 assert np.allclose(_yours[1], _product[1], rtol=0.01), \
     f"biogans explore finds {_product[1].round(2)}, not {_yours[1].round(2)}"
 assert abs(_yours[0][0] @ _product[0][0]) > 0.99, "biogans explore finds another strongest direction"
@@ -655,13 +666,14 @@ def direction_of(values, z):
     ### END SOLUTION
 
 # %% check
+_direction_of = checked(direction_of, shape=lambda values, z: z.shape[1:])
 _r = np.random.default_rng(2)
 _z = _r.standard_normal((400, 5))
-_found = np.asarray(direction_of(9 + _z @ [0, 3, 0, -4, 0], _z))
+_found = np.asarray(_direction_of(9 + _z @ [0, 3, 0, -4, 0], _z))
 assert np.allclose(_found, [0, 0.6, 0, -0.8, 0]), f"9 + 3 z1 - 4 z3 grows along (0, 0.6, 0, -0.8, 0); yours: {_found}"
-assert np.isclose(np.linalg.norm(direction_of(_r.standard_normal(400), _z)), 1), "the direction should have length 1"
+assert np.isclose(np.linalg.norm(_direction_of(_r.standard_normal(400), _z)), 1), "the direction should have length 1"
 _noise = _r.standard_normal((600, len(rows)))
-_found = direction_of(plain_images(_noise).mean(axis=(1, 2, 3)), _noise)
+_found = _direction_of(plain_images(_noise).mean(axis=(1, 2, 3)), _noise)
 _ink = [plain_images(_noise[:100] + _step * _found).mean() for _step in (-3, 0, 3)]
 assert _ink[0] < _ink[1] < _ink[2], f"ink at -3, 0 and 3 along your direction should grow: {np.round(_ink, 1)}"
 print(f"✓ exercise 7: mean grey level {_ink[0]:.1f}, {_ink[1]:.1f}, {_ink[2]:.1f}")

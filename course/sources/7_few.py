@@ -43,6 +43,7 @@ from biogans.data import mitochondria
 from biogans.core.engine import input_gradient
 from biogans.core.trained import load_critics, load_generator
 from biogans.evaluation import attribution, neighbours
+from biogans.system.hints import USE_OPS, checked
 from biogans.system.pixels import to_signed
 from biogans.video import frame_filters
 
@@ -120,13 +121,14 @@ def displacement(a, b):
     ### END SOLUTION
 
 # %% check
+_displacement = checked(displacement, shape=(2,))
 _image = np.random.default_rng(0).standard_normal((32, 40))
 for _shift in ((3, 5), (-4, 0), (2, -7)):
     _moved = np.roll(_image, _shift, axis=(0, 1))
-    _found = tuple(displacement(_image, _moved))
+    _found = tuple(_displacement(_image, _moved))
     assert _found == _shift, f"shifted by {_shift}, you find {_found} (beyond half of the side, shifts are negative)"
 _noisy = np.roll(_image, (1, 2), axis=(0, 1)) + 2 * np.random.default_rng(1).standard_normal((32, 40)) + 100
-assert tuple(displacement(_image, _noisy)) == (1, 2), "with noise and a brighter background: subtract the means"
+assert tuple(_displacement(_image, _noisy)) == (1, 2), "with noise and a brighter background: subtract the means"
 print("✓ exercise 1")
 
 # %% figure drift
@@ -188,13 +190,14 @@ def gain_and_base(frames):
     ### END SOLUTION
 
 # %% check
+_gain_and_base = checked(gain_and_base, shape=(2,))
 _r = np.random.default_rng(0)
 _photons = _r.poisson(np.linspace(5, 200, 400).reshape(20, 20), (500, 20, 20))
 _still = 3.0 * _photons + 4 * _r.standard_normal((500, 20, 20))
-_g, _b = gain_and_base(_still)
+_g, _b = _gain_and_base(_still)
 assert abs(_g - 3) < 0.1, f"for a camera with gain 3 you find {_g:.2f}"
 assert abs(_b - 16) < 15, f"read noise with standard deviation 4 gives an intercept of 16, not {_b:.1f}"
-_g, _ = gain_and_base(_still[:3])
+_g, _ = _gain_and_base(_still[:3])
 assert abs(_g - 3) < 0.4, f"three frames should still give about 3, not {_g:.2f}. Did you divide by n - 1?"
 print("✓ exercise 2")
 
@@ -254,16 +257,17 @@ def hold_out(names, part, rng):
     ### END SOLUTION
 
 # %% check
+_hold_out = checked(hold_out)
 _names = np.array(["a"] * 5 + ["b"] * 50 + ["c"] * 2 + ["d"] * 9)
 _chosen = set()
 for _seed in range(30):
-    _out = np.asarray(hold_out(_names, 0.25, np.random.default_rng(_seed)))
+    _out = np.asarray(_hold_out(_names, 0.25, np.random.default_rng(_seed)))
     assert _out.shape == _names.shape and _out.dtype == bool, "return one True or False for each image"
     assert not set(_names[_out]) & set(_names[~_out]), "some video is in both parts"
     assert len(set(_names[_out])) == 1, "a quarter of four videos is one video, whatever its number of images"
     _chosen |= set(_names[_out])
 assert _chosen == set("abcd"), "every video should have a chance to be held out"
-assert 0 < hold_out(_names, 0.01, np.random.default_rng(0)).sum() < len(_names), "hold out at least one video"
+assert 0 < _hold_out(_names, 0.01, np.random.default_rng(0)).sum() < len(_names), "hold out at least one video"
 print("✓ exercise 3")
 
 # %% figure twins
@@ -321,17 +325,18 @@ def shifted(images, down, right):
     ### END SOLUTION
 
 # %% check
+_shifted = checked(shifted, kind=tf.Tensor, hint=USE_OPS)
 _images = tf.constant(np.random.default_rng(0).uniform(-1, 1, (2, 8, 16, 3)).astype("float32"))
 for _down, _right in ((1, 0), (0, -2), (-1, 1)):            # at most an eighth of 8 and of 16 pixels
     _numbers = tf.constant([[(_down + 1) / 2, (_right / 2 + 1) / 2]] * 2, tf.float32)
     _expected = augment.translation(_images, _numbers).numpy()
-    _yours = ops.convert_to_numpy(shifted(_images, _down, _right))
+    _yours = ops.convert_to_numpy(_shifted(_images, _down, _right))
     assert _yours.shape == _expected.shape, f"the shape should be {_expected.shape}, not {_yours.shape}"
     assert np.allclose(_yours, _expected, atol=1e-5), \
         f"for ({_down}, {_right}) train.py --augment translation gives another result (down and right are positive)"
 with tf.GradientTape() as _tape:
     _tape.watch(_images)
-    _sum = tf.reduce_sum(shifted(_images, 1, 0))
+    _sum = tf.reduce_sum(_shifted(_images, 1, 0))
 _gradient = _tape.gradient(_sum, _images)
 assert _gradient is not None, "no gradient gets through: use ops or tf, not NumPy"
 assert np.allclose(_gradient[:, :-1], 1) and np.allclose(_gradient[:, -1], 0), \
@@ -410,15 +415,16 @@ def effective_number(points, radius):
     ### END SOLUTION
 
 # %% check
+_effective_number = checked(effective_number, shape=())
 _r = np.random.default_rng(0)
 _modes = 10 * _r.standard_normal((20, 6))
 _points = _modes[_r.integers(0, 20, 1500)] + 0.01 * _r.standard_normal((1500, 6))
-_number = effective_number(_points, 1.0)
+_number = _effective_number(_points, 1.0)
 assert abs(_number - 20) < 1.5, f"20 equally frequent kinds should give about 20, not {_number:.1f}"
-assert np.isclose(effective_number(np.zeros((9, 2)), 1.0), 1), "the same point nine times is one kind"
-assert effective_number(np.arange(5.0)[:, None] * 9, 1.0) == np.inf, "no pair is close: np.inf"
+assert np.isclose(_effective_number(np.zeros((9, 2)), 1.0), 1), "the same point nine times is one kind"
+assert _effective_number(np.arange(5.0)[:, None] * 9, 1.0) == np.inf, "no pair is close: np.inf"
 _uneven = np.repeat([0.0, 5.0], [900, 100])[:, None]
-assert abs(effective_number(_uneven, 1.0) - 1 / (0.81 + 0.01)) < 0.01, \
+assert abs(_effective_number(_uneven, 1.0) - 1 / (0.81 + 0.01)) < 0.01, \
     "two kinds, nine to one: 1 / (0.9² + 0.1²) = 1.22 effective kinds"
 _product = neighbours.Pairs(np.stack([_points.astype("float32")] * 4)).effective_number(1.0)[0]
 assert np.isclose(_number, _product, rtol=1e-3), f"biogans diversity finds {_product:.2f}, not {_number:.2f}"
@@ -492,17 +498,18 @@ def integrated_gradients(gradient, image, steps=32):
     ### END SOLUTION
 
 # %% check
+_integrated_gradients = checked(integrated_gradients, shape=lambda gradient, image, steps=32: image.shape)
 _r = np.random.default_rng(0)
 _x = _r.uniform(-1, 1, (4, 5, 1))
 _w = _r.standard_normal((4, 5, 1))
-_linear = integrated_gradients(lambda images: np.broadcast_to(_w, images.shape), _x)
+_linear = _integrated_gradients(lambda images: np.broadcast_to(_w, images.shape), _x)
 assert np.allclose(_linear, _w * (_x + 1), atol=1e-5), \
     "for a linear score w·x each pixel should get w (x + 1): start from black, which is -1, not 0"
-_cubic = np.asarray(integrated_gradients(lambda images: 3 * images ** 2, _x, 50)).sum()
+_cubic = np.asarray(_integrated_gradients(lambda images: 3 * images ** 2, _x, 50)).sum()
 assert np.isclose(_cubic, (_x ** 3).sum() + _x.size, rtol=1e-3), \
     f"for the score Σ x³ the sum should be f(x) - f(black) = {(_x ** 3).sum() + _x.size:.3f}, not {_cubic:.3f}"
 _path = []
-integrated_gradients(lambda images: _path.append(images) or images, np.ones((1, 1, 1)), 4)
+_integrated_gradients(lambda images: _path.append(images) or images, np.ones((1, 1, 1)), 4)
 assert np.allclose(np.ravel(_path), [-0.75, -0.25, 0.25, 0.75]), \
     "the midpoints of 4 steps from -1 to 1 are -0.75, -0.25, 0.25, 0.75"
 print("✓ exercise 6")

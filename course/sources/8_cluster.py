@@ -43,6 +43,7 @@ import tensorflow as tf
 
 import biogans
 from biogans.core.trained import load_generator
+from biogans.system.hints import checked
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 HOME = Path(biogans.__file__).resolve().parents[2]              # the installation
@@ -131,13 +132,14 @@ def load_module(environment, home):
     ### END SOLUTION
 
 # %% check
+_load_module = checked(load_module, kind=dict)
 _before = {"PATH": "/usr/bin:/bin", "LANG": "C"}
-_after = load_module(_before, "/apps/biogans")
+_after = _load_module(_before, "/apps/biogans")
 assert _after.get("BG_HOME") == "/apps/biogans" and _after.get("BG_BIN") == "/apps/biogans/bin", \
     "BG_HOME should be the installation, and BG_BIN its folder bin"
 assert _after["PATH"] == "/apps/biogans/bin:/usr/bin:/bin", f"put the folder bin before the others: {_after['PATH']}"
 assert _after["LANG"] == "C" and _before == {"PATH": "/usr/bin:/bin", "LANG": "C"}, "copy, and change nothing else"
-_found = subprocess.run(["bash", "-c", "command -v train.py"], env=load_module(os.environ, HOME), capture_output=True,
+_found = subprocess.run(["bash", "-c", "command -v train.py"], env=_load_module(os.environ, HOME), capture_output=True,
                         text=True).stdout.strip()
 assert _found == f"{HOME}/bin/train.py", f"a shell should find train.py in {HOME}/bin, but finds {_found or 'nothing'}"
 print("✓ exercise 1: the shell now finds train.py")
@@ -332,12 +334,13 @@ def time_limit(iterations, per_second, reserve=1.2):
     ### END SOLUTION
 
 # %% check
-assert re.fullmatch(r"\d+-\d\d:\d\d:\d\d", time_limit(1000, 7.0)), f"write D-HH:MM:SS, not {time_limit(1000, 7.0)}"
-assert time_limit(600, 10, reserve=1) == "0-00:01:00", f"one minute of work, not {time_limit(600, 10, reserve=1)}"
-assert time_limit(601, 10, reserve=1) == "0-00:02:00", "slightly more than a minute: round up"
-assert time_limit(50000, 0.5) == "1-09:20:00", f"50,000 iterations of 2 s, plus 20 %, not {time_limit(50000, 0.5)}"
+_time_limit = checked(time_limit, kind=str)
+assert re.fullmatch(r"\d+-\d\d:\d\d:\d\d", _time_limit(1000, 7.0)), f"write D-HH:MM:SS, not {_time_limit(1000, 7.0)}"
+assert _time_limit(600, 10, reserve=1) == "0-00:01:00", f"one minute of work, not {_time_limit(600, 10, reserve=1)}"
+assert _time_limit(601, 10, reserve=1) == "0-00:02:00", "slightly more than a minute: round up"
+assert _time_limit(50000, 0.5) == "1-09:20:00", f"50,000 iterations of 2 s, plus 20 %, not {_time_limit(50000, 0.5)}"
 for _iterations in (5000, 12345, 300000):
-    _spare = seconds_of(time_limit(_iterations, 3.0)) - 1.2 * _iterations / 3
+    _spare = seconds_of(_time_limit(_iterations, 3.0)) - 1.2 * _iterations / 3
     assert 0 <= _spare < 60, f"{_iterations} iterations: your limit is off by {_spare:.0f} seconds"
 print("✓ exercise 3")
 
@@ -430,16 +433,19 @@ axes.legend()
 plt.show()
 
 # %% check
+_until_done = checked(until_done, kind=list)
+
+
 def _pretend(*answers):
     _numbers = []
     return (lambda number: _numbers.append(number) or answers[number]), _numbers
 
 
 _start, _numbers = _pretend(75, 75, 0, 0)
-assert until_done(_start) == [75, 75, 0] and _numbers == [0, 1, 2], "75, 75, 0: three starts, with the numbers 0, 1, 2"
+assert _until_done(_start) == [75, 75, 0] and _numbers == [0, 1, 2], "75, 75, 0: three starts, with the numbers 0, 1, 2"
 _start, _ = _pretend(2, 0)
-assert until_done(_start) == [2], "2 is a mistake in the options: starting it again does not help"
-assert until_done(lambda number: 75, most=5) == [75] * 5, "always 75: stop after `most` starts"
+assert _until_done(_start) == [2], "2 is a mistake in the options: starting it again does not help"
+assert _until_done(lambda number: 75, most=5) == [75] * 5, "always 75: stop after `most` starts"
 assert statuses == [75, 75, 0], f"the training run should end with [75, 75, 0], not {statuses}"
 _weights = [load_generator(WORK / folder / WEIGHTS).network.get_weights()
             for folder in ("uninterrupted", "interrupted")]
@@ -556,7 +562,8 @@ def swarm(algorithms, seeds, iterations):
     ### END SOLUTION
 
 # %% check
-_text = swarm(["GAN", "WGAN-GP"], [1, 2, 3], 7)
+_swarm = checked(swarm, kind=str)
+_text = _swarm(["GAN", "WGAN-GP"], [1, 2, 3], 7)
 assert len(_text.splitlines()) == 6, f"two algorithms and three seeds need six lines, not {len(_text.splitlines())}"
 _folder = WORK / "pretended"
 shutil.rmtree(_folder, ignore_errors=True)
@@ -620,6 +627,7 @@ def combined(gradients, sizes):
     ### END SOLUTION
 
 # %% check
+_combined = checked(combined)
 _r = np.random.default_rng(0)
 _x, _y, _w = _r.standard_normal((12, 4)), _r.standard_normal(12), tf.Variable(_r.standard_normal(4))
 
@@ -632,7 +640,7 @@ def _gradient(part):
 
 for _cuts in ((0, 6, 12), (0, 4, 8, 12), (0, 1, 5, 12)):
     _parts = [slice(*_pair) for _pair in zip(_cuts, _cuts[1:])]
-    _yours = combined([_gradient(_part) for _part in _parts], [_part.stop - _part.start for _part in _parts])
+    _yours = _combined([_gradient(_part) for _part in _parts], [_part.stop - _part.start for _part in _parts])
     assert np.allclose(_yours, _gradient(slice(None))), \
         f"parts of {np.diff(_cuts)} images: this is not the gradient of the whole batch"
 print("✓ exercise 7: several workers take the same step as one")
@@ -708,11 +716,13 @@ def speed_up(computing, size, workers, bandwidth, latency):
     ### END SOLUTION
 
 # %% check
-assert exchange(1e8, 1, 1e9, 1e-3) == 0, "one worker does not communicate"
-assert np.isclose(exchange(1e8, 2, 1e9, 1e-3), 0.102), "100 MB, two workers, 1 GB/s, 1 ms: 0.1 s plus 2 messages"
-assert np.isclose(exchange(1e8, 1000, 1e9, 0), 0.1998), "the volume hardly depends on the number of workers"
-assert np.isclose(speed_up(0.1, 1e8, 2, 1e9, 0), 1), "two workers that communicate as long as they compute gain nothing"
-assert np.isclose(speed_up(1.0, 0, 8, 1e9, 0), 8), "eight workers without messages are eight times as fast"
+_exchange = checked(exchange, shape=())
+_speed_up = checked(speed_up, shape=())
+assert _exchange(1e8, 1, 1e9, 1e-3) == 0, "one worker does not communicate"
+assert np.isclose(_exchange(1e8, 2, 1e9, 1e-3), 0.102), "100 MB, two workers, 1 GB/s, 1 ms: 0.1 s plus 2 messages"
+assert np.isclose(_exchange(1e8, 1000, 1e9, 0), 0.1998), "the volume hardly depends on the number of workers"
+assert np.isclose(_speed_up(0.1, 1e8, 2, 1e9, 0), 1), "two workers that communicate as long as they compute gain nothing"
+assert np.isclose(_speed_up(1.0, 0, 8, 1e9, 0), 8), "eight workers without messages are eight times as fast"
 print("✓ exercise 8")
 
 # %% figure scaling

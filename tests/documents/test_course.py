@@ -1,6 +1,7 @@
 """The notebooks of the course match their sources, their solutions pass, and unsolved exercises fail."""
 
 import ast
+import contextlib
 import importlib.util
 import json
 import re
@@ -167,6 +168,121 @@ def test_links_on_the_pages_of_the_course_lead_to_files():
         for target in re.findall(r'\]\(([^)#]+)|(?:src|href)="([^"]+)"', text):
             target = "".join(target)
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page}: {target}"
+
+
+def definitions(code):
+    """The imports, functions, classes and constants of a cell, without what it computes or draws."""
+    kept = [node for node in ast.parse(code).body
+            if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))
+            or isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper()]
+    return ast.unparse(ast.Module(kept, []))
+
+
+def exercise_of(notebook, number):
+    """(definitions of the notebook with solutions up to an exercise, code of the exercise, code of its check)."""
+    source = next(path for path in build.SOURCES if path.stem.startswith(str(notebook)))
+    code = [cell for cell in build.with_solutions(build.read(source)) if not cell.is_text]
+    place = next(k for k, cell in enumerate(code) if cell.content.startswith(f"# Exercise {number}\n"))
+    after = next(k for k, cell in enumerate(code) if k > place and cell.kind == "check")
+    return [definitions(cell.content) for cell in code[:after]], code[place].content, code[after].content
+
+
+# What a check needs of the cells that are not executed here.
+SETUP = {(2, 5): "discriminator = images = None", (4, 2): "z = np.zeros((24, 100))",
+         (4, 4): "images = dataloader.load(DATA)", (6, 7): "rows = np.eye(2)"}
+
+
+def hint_for(notebook, number, answer=""):
+    """The hint of a check for an answer, Python code that replaces part of the solution; None if it passes."""
+    before, _, check = exercise_of(notebook, number)
+    names = {}
+    for code in (*before, SETUP.get((notebook, number), ""), answer):
+        exec(code, names)
+    try:
+        exec(check, names)
+    except AssertionError as error:
+        return str(error)
+    return None
+
+
+GENERATOR_LOSS = "def generator_loss(fake_scores): "
+VARIETY = "def variety(green): "
+SIMILAR = "def most_similar(red, reds): "
+BEST = "def best_discriminator(x): "
+DISCRIMINATOR = "real = {} * normal(x, -2, {}) + {} * normal(x, 2, {}); return real / (real + normal(x, 0, 1))"
+MODES = "def modes_covered(samples): d = np.linalg.norm(samples[:, None] - CENTRES, axis=2); "
+PURITY = """def agreement(labels, kinds):
+    return sum(np.bincount(labels[kinds == k]).max() for k in np.unique(kinds)) / len(labels)"""
+GRID = """def possible_range(a, b):
+    c = np.linspace(-1, 1, 20001)
+    c = c[1 + 2 * a * b * c - a ** 2 - b ** 2 - c ** 2 >= 0]
+    return c.min(), c.max()"""
+
+
+@pytest.mark.parametrize("notebook, exercise, answer, hint", [
+    (1, 1, "def probability(score): 1 / (1 + np.exp(-score))", "return"),
+    (1, 1, "import math\ndef probability(score): return 1 / (1 + math.exp(-score))", "np.exp"),
+    (1, 2, GENERATOR_LOSS + "ops.mean(ops.softplus(-fake_scores))", "return"),
+    (1, 2, GENERATOR_LOSS + "return ops.sum(ops.softplus(-fake_scores))", "mean.*not a sum"),
+    (1, 2, GENERATOR_LOSS + "return np.logaddexp(0, -fake_scores).mean()", "`ops`.*gradients"),
+    (1, 2, "import math\n" + GENERATOR_LOSS + "return ops.mean(math.log(1 + math.exp(-fake_scores)))", "np.exp"),
+    (1, 3, BEST + DISCRIMINATOR.format(0.5, 0.4, 0.5, 0.4), "40 %.*60 %"),
+    (1, 3, BEST + DISCRIMINATOR.format(0.6, 0.4, 0.4, 0.4), "40 %.*60 %"),
+    (1, 3, BEST + DISCRIMINATOR.format(0.4, 0.5, 0.6, 0.5), "deviation of 0.4"),
+    (1, 5, MODES + "return int(((d < 0.5).mean(axis=0) >= 0.02).sum())", "limit is 0.3"),
+    (1, 5, MODES + "return int(((d < 0.3).mean(axis=0) >= 0.05).sum())", "limit is 2 %"),
+    (4, 1, "def to_rgb(cells): colours = (cells + 1) / 2", "return"),
+    (4, 3, VARIETY + "return np.sqrt(green.var(axis=1).mean() / green.var())", "each pixel"),
+    (4, 3, VARIETY + "return green.std(axis=1).mean() / green.reshape(-1, *green.shape[2:]).std(axis=0).mean()",
+     "not standard deviations"),
+    (4, 4, SIMILAR + "return int(np.abs(reds.astype(float) - red).sum(axis=(1, 2)).argmin())", "square"),
+    (4, 4, SIMILAR + "return int(((reds - red) ** 2).sum(axis=(1, 2)).argmin())", "uint8"),
+    (4, 4, SIMILAR + "return int(((reds.astype('int16') - red) ** 2).sum(axis=(1, 2)).argmin())", "int16"),
+    (4, 5, GRID, "grid"),
+    (6, 5, PURITY, "only one kind"),
+])
+def test_wrong_answers_get_a_hint(notebook, exercise, answer, hint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = hint_for(notebook, exercise, answer)
+    assert found and re.search(hint, found), found
+
+
+# Exercises whose checks need neither a trained network nor the cluster's commands, and take seconds at most.
+QUICK = {1: (1, 2, 4, 5), 2: (1, 2, 3, 4, 6), 3: (1, 2, 3, 4, 5), 4: (1, 4, 5), 5: (1, 2, 3, 4), 6: (1, 2, 3, 4, 5, 6),
+         7: (1, 2, 3, 4, 5, 6), 8: (1, 3, 7, 8)}
+
+
+@pytest.mark.parametrize("notebook, exercise", [(notebook, number) for notebook in QUICK for number in QUICK[notebook]])
+def test_solutions_pass_quick_checks(notebook, exercise, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert hint_for(notebook, exercise) is None
+    assert f"✓ exercise {exercise}" in capsys.readouterr().out
+
+
+def test_32_bits_are_enough_for_squares(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert hint_for(4, 4, SIMILAR + "return ((reds.astype('int32') - red) ** 2).sum(axis=(1, 2)).argmin()") is None
+
+
+def test_a_bad_bound_is_no_success(capsys, tmp_path, monkeypatch):
+    """The best of some random guesses may lie below 0, where it shows nothing of the information."""
+    monkeypatch.chdir(tmp_path)
+    hint_for(6, 3)
+    assert re.search(r"-0\.\d+, below 0: a bad guess shows nothing", capsys.readouterr().out)
+
+
+@each_source
+def test_every_function_may_return_nothing_or_fail(source, tmp_path, monkeypatch):
+    """Each function of an exercise is replaced in turn; the hints name it, and no other error is raised."""
+    monkeypatch.chdir(tmp_path)
+    notebook, tried = int(source.stem[0]), 0
+    for number in range(1, 9):
+        with contextlib.suppress(StopIteration):
+            for name in re.findall(r"checked\((\w+)", exercise_of(notebook, number)[2]):
+                assert f"{name} returns nothing" in hint_for(notebook, number, f"def {name}(*_, **__): pass")
+                assert f"{name} stops with KeyError" in hint_for(notebook, number, f"def {name}(*_, **__): {{}}['a']")
+                tried += 1
+    assert tried >= 4
 
 
 def executed(path, folder, allow_errors):
