@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from quick_training import quick_training
+
 for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):     # in tests as in the commands that they run
     os.environ.setdefault(variable, "2")
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"         # `cp $BG_SRC/* .` fails on folders
@@ -96,12 +98,20 @@ def here(tmp_path, monkeypatch, data):
     return tmp_path
 
 
+@pytest.fixture
+def quick_runs():
+    """Trainings in this process compile nothing and learn nothing."""
+    with quick_training():
+        yield
+
+
 @pytest.fixture(scope="module")
 def infogan_folder(tmp_path_factory):
-    """A user's folder after training an InfoGAN and a DCGAN on round cells for a few iterations."""
+    """A user's folder with the files of an InfoGAN and a DCGAN for round cells, which have learnt nothing."""
     from infogan_runs import train_both
     folder = tmp_path_factory.mktemp("codes")
-    train_both(folder)
+    with quick_training():
+        train_both(folder)
     return folder
 
 
@@ -165,11 +175,10 @@ def typed(name):
 
 
 def train_small_networks(folder, architectures=("DCGAN-starshaped", "DCGAN"), training=12, held_out=12):
-    """Write images to folder/data, and train networks on them for 2 iterations, as in a user's folder."""
+    """Write images to folder/data, and files of networks for them that have learnt nothing, as in a user's folder."""
     from biogans.core import train
     write_images(folder / "data" / "LIN_train", number=training)
     write_images(folder / "data" / "LIN_test", seed=1, number=held_out)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with contextlib.chdir(folder), quick_training():
         for architecture in architectures:
             train.main([*SMALL, "-d", "data", "-m", architecture, "-e", "2"])

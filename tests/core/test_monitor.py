@@ -148,6 +148,7 @@ def test_scores_are_logged_and_change_nothing(here, capsys):
     assert not (here / "without" / "weights.best_generator.DCGAN.WGAN-GP.1.h5").exists()
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_the_best_generator_is_kept_also_by_a_resumed_run(here, monkeypatch):
     """Distances of 5, 3, 4 and 2.5 after 1, …, 4 iterations: runs of 3 iterations have the same best file."""
     distances = {1: 5.0, 2: 3.0, 3: 4.0, 4: 2.5}
@@ -166,6 +167,7 @@ def test_the_best_generator_is_kept_also_by_a_resumed_run(here, monkeypatch):
     assert load_generator(here / "halves" / name).metadata.iteration == 1      # the earlier run was moved aside
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_a_log_without_scores_is_continued(here):
     """As versions without scores wrote it."""
     run_train("-m", "DCGAN", "-e", 2)
@@ -176,6 +178,7 @@ def test_a_log_without_scores_is_continued(here):
     assert [row["iteration"] for row in rows] == ["1", "2", "3"] and rows[0]["held_out_distance"] == ""
 
 
+@pytest.mark.usefixtures("quick_runs")
 @pytest.mark.parametrize("spoil, reason", [
     (lambda test: [path.unlink() for path in sorted((test / "Tea1").iterdir())[4:]], "Tea1 has fewer than 8"),
     (lambda test: shutil.rmtree(test / "Tea1"), "other factors"),

@@ -331,6 +331,7 @@ def test_all_formats_hold_the_same_cells(here, kind, capsys):
         assert predict.main(["-i", STAR, "--format", "png"]) == 2 and "remove or rename" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_a_generated_folder_of_one_channel_can_be_trained_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number in range(12):

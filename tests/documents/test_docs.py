@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -18,6 +19,7 @@ import pytest
 from biogans import commands
 from biogans.core import predict, train
 from conftest import ROOT, SMALL, train_small_networks
+from quick_training import quick_training
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "course").glob("*.md"),
                 *(ROOT / "docs").glob("*.md")])
@@ -229,11 +231,10 @@ def test_copies_of_the_sources_are_complete():
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A user's folder after trainings of a star, of a DCGAN and of an InfoGAN, with all kinds of checkpoints."""
+    """A user's folder with all kinds of files that trainings of a star, of a DCGAN and of an InfoGAN write."""
     folder = tmp_path_factory.mktemp("written")
     train_small_networks(folder, ("DCGAN",))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with contextlib.chdir(folder), quick_training():
         for model in (["-m", "DCGAN-starshaped", "--keep_every", "2"], ["-m", "InfoGAN", "-a", "GAN", "-z", "20"]):
             assert train.main([*SMALL, "-d", "data", *model, "-e", "2"]) == 0
         assert train.main([*SMALL, "-d", "data", "-m", "DCGAN-starshaped", "--keep_every", "2", "-e", "3", "-w"]) == 0

@@ -111,6 +111,7 @@ def test_scores_of_this_model_and_of_real_images(here):
     assert "| Alp14 | Tea1 |" in star.read_text() and "DCGAN WGAN-GP 2" not in star.read_text()
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_scores_of_other_weights_are_ignored(here, capsys):
     """The same settings, trained with another seed."""
     from biogans.core import train
@@ -209,6 +210,7 @@ def test_mistakes(here, capsys, arguments, words):
     assert words in error and error.count("\n") == 1 and {*here.rglob("*")} == before
 
 
+@pytest.mark.usefixtures("quick_runs")
 @pytest.mark.parametrize("architecture", ["InfoGAN", "DCGAN-separable-independent", "DCGAN-multichannel"])
 def test_the_commands_on_the_cards_of_other_architectures_work(here, architecture):
     from biogans.core import train

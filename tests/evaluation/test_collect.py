@@ -1,6 +1,8 @@
 """biogans collect on the runs of a sweep."""
 
+import contextlib
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -8,20 +10,28 @@ from PIL import Image
 
 from biogans.core import train, trained
 from biogans.evaluation import collect
-from conftest import SMALL
+from conftest import SMALL, write_images
+from quick_training import quick_training
+
+
+@pytest.fixture(scope="module")
+def trained_runs(tmp_path_factory):
+    """Two seeds of a DCGAN, and a star with another learning rate, each in its own folder."""
+    folder = tmp_path_factory.mktemp("collect")
+    data = write_images(folder / "data" / "LIN_train").parent
+    write_images(data / "LIN_test", seed=1)
+    for name, arguments in {"a": ("-m", "DCGAN", "-s", "1"), "b": ("-m", "DCGAN", "-s", "2"),
+                            "star": ("--lrG", "0.001")}.items():
+        (folder / "runs" / name).mkdir(parents=True)
+        with contextlib.chdir(folder / "runs" / name), quick_training():
+            assert train.main([*SMALL, "-d", str(data), "-e", "2", *arguments]) == 0
+    return folder / "runs"
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch, data):
-    """Two seeds of a DCGAN, and a star with another learning rate, each in its own folder."""
-    for name, arguments in {"a": ("-m", "DCGAN", "-s", "1"), "b": ("-m", "DCGAN", "-s", "2"),
-                            "star": ("--lrG", "0.001")}.items():
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        monkeypatch.chdir(folder)
-        assert train.main([*SMALL, "-d", str(data), "-e", "2", *arguments]) == 0
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "runs"
+def runs(trained_runs, here):
+    """A copy of these runs in the current folder, beside the data."""
+    return shutil.copytree(trained_runs, here / "runs")
 
 
 def test_table_and_sheet(runs, tmp_path, capsys):
@@ -50,6 +60,7 @@ def test_the_cells_come_from_the_network(runs):
     assert not np.array_equal(cells[0, ..., 0], cells[2, ..., 0]) and not np.array_equal(cells[0], cells[1])
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_replaced_runs_are_ignored(runs, data, capsys, monkeypatch):
     monkeypatch.chdir(runs / "a")
     train.main([*SMALL, "-d", str(data), "-e", "1", "-m", "DCGAN"])

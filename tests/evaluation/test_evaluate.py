@@ -86,6 +86,7 @@ def test_a_model_beside_real_images(here, capsys, monkeypatch):
         assert Image.open(f"evaluation/{name}.png").width > 500 and f"Output: evaluation/{name}.png" in said
 
 
+@pytest.mark.usefixtures("quick_runs")
 @pytest.mark.parametrize("architecture", ["DCGAN-multichannel", "DCGAN-separable-independent"])
 def test_other_models_of_all_factors_beside_true_cells(here, architecture):
     """Every factor has a score, and cells with all greens are compared, with the channels in the same order."""
@@ -166,6 +167,7 @@ def test_pairs_of_factors(here, capsys):
     assert f"{same[0]:.1f} ± {same[1]:.1f} |" in text and Path("pairs/pairs.png").exists()
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_models_of_one_factor_make_up_one_row(here):
     for factor in ("Alp14", "Tea1"):
         train.main([*SMALL, "-d", "data", "-p", factor, "-m", "DCGAN", "-e", "1", "-c", factor])
@@ -233,6 +235,7 @@ def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch)
 
 # ---------------------------------------------------------------------------------------------- stages of a training
 
+@pytest.mark.usefixtures("quick_runs")
 def test_the_checkpoints_of_a_training_make_a_chart_with_samples(here):
     """One curve for each training, from one command, and a strip of samples beside every row."""
     train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "3", "--keep_every", "1", "-c", "kept"])
@@ -278,6 +281,7 @@ def test_fewer_factors_than_were_evaluated_need_nothing_new(here, capsys):
     assert {path: path.stat().st_mtime_ns for path in Path("evaluation").glob("*.json")} == before
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_some_factors_beside_a_model_of_all(here, capsys):
     """Its images of all factors together are others than those of some factors, so only single factors are added."""
     shutil.copytree("data/LIN_train/Tea1", "three/LIN_train/Sid2")
@@ -309,6 +313,7 @@ def test_some_factors_of_a_star(here, capsys):
     assert run("-i", STAR, "--split", "0") == 2 and "other held-out images" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_the_classifier_of_all_factors_serves_some_of_them(here, capsys, monkeypatch):
     """Whether they are chosen with -p or by their folder; but not factors that it does not know."""
     monkeypatch.setattr(evaluate, "find_classifier", find_classifier)

@@ -34,6 +34,7 @@ def as_zeiss(folder):
         path.unlink()
 
 
+@pytest.mark.usefixtures("quick_runs")
 @pytest.mark.parametrize("container", ["OME-TIFF", "Zeiss"])
 def test_from_raw_files_to_generated_cells_and_back_into_their_units(raw, container, capsys):
     if container == "Zeiss":
@@ -68,6 +69,7 @@ def test_the_camera_counts_the_simulated_light(raw):
     assert np.median(np.abs(light - plain.pixels[..., 0])) < 1
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_a_resumed_run_reads_its_images_as_before(raw, capsys):
     command = ["-d", "raw", "-m", "DCGAN-separable", "-p", "Tea1", *SMALL]
     assert not train.main([*command, "--range", "100,2000", "-e", "1"])

@@ -1,5 +1,6 @@
 """biogans explore: the page in real browsers, opened from its file as by a double click."""
 
+import contextlib
 import io
 import json
 import re
@@ -28,6 +29,7 @@ from biogans.system.lazy import keras
 from biogans.system.palettes import Palette, merge
 from biogans.system.pixels import to_unit
 from conftest import ROOT, SMALL, write_images
+from quick_training import quick_training
 
 STAR = "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5"
 FILES = {"DCGAN-starshaped": STAR, "DCGAN": "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5",
@@ -38,14 +40,13 @@ MORE = {"InfoGAN": ("--categorical", "3", "--continuous", "1")}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A user's folder after training four networks for 2 iterations, and writing their pages.
+    """A user's folder with the files of five networks, which have learnt nothing, and their pages.
 
     The paper's initial weights give a uniform gray; those of He et al. give images with all gray levels.
     """
     folder = tmp_path_factory.mktemp("explore")
     write_images(folder / "data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with contextlib.chdir(folder), quick_training():
         for architecture, file in FILES.items():
             train.main([*SMALL, "--init", "he", "-d", "data", "-m", architecture, "-e", "2",
                         *MORE.get(architecture, ())])

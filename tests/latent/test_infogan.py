@@ -12,7 +12,15 @@ from PIL import Image
 from biogans.core import codes, predict, train, trained
 from biogans.evaluation import evaluate
 from biogans.latent import interpolate
-from infogan_runs import DCGAN, INFO, MODEL, refused
+from infogan_runs import DCGAN, INFO, MODEL, refused, train_both
+
+
+@pytest.fixture(scope="module")
+def infogan_folder(tmp_path_factory):
+    """A user's folder after training an InfoGAN and a DCGAN on round cells for a few iterations."""
+    folder = tmp_path_factory.mktemp("codes")
+    train_both(folder)
+    return folder
 
 
 def stack(path="images/stack2.InfoGAN.GAN.h5"):
@@ -124,6 +132,7 @@ def test_mistakes_are_one_line(in_infogan_folder, capsys, command, arguments, pr
     assert problem in refused(capsys, command, arguments)
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_a_training_reports_codes_without_information(tmp_path, infogan_folder, monkeypatch, capsys):
     """Once, on standard error, with the remedy."""
     monkeypatch.chdir(tmp_path)

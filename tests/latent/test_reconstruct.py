@@ -133,6 +133,7 @@ def test_several_generators_reconstruct_the_same_images(here, capsys):
         np.testing.assert_allclose(file["error"][()], alone[1], atol=1e-5)       # as if it had been the only one
 
 
+@pytest.mark.usefixtures("quick_runs")
 def test_the_factor_of_a_one_class_model_is_compared(here, capsys):
     """With the tower of that factor in a star of more factors."""
     from biogans.core import train
