@@ -67,6 +67,7 @@ def stored(name, split=0):
 
 def test_a_model_beside_real_images(here, capsys, monkeypatch):
     monkeypatch.setattr(evaluate, "find_classifier", find_classifier)
+    monkeypatch.setattr(features, "train_classifier", functools.partial(features.train_classifier, updates=20))
     shutil.copytree("data", "with joint cells")
     shutil.copy("joint.h5", "with joint cells/joint_test.h5")
     for arguments in ([], ["-i", STAR], ["-i", PLAIN]):
