@@ -41,29 +41,31 @@ def state(run):
     return [variable.numpy() for variables in run.variables.values() for variable in variables]
 
 
+def two_halves_equal_one_run(architecture, algorithm, folder, **changes):
+    """One run is saved on its way, which changes nothing in it; another one begins with that checkpoint."""
+    whole, _, metadata = trained(architecture, algorithm, 3, **changes)
+    before, paths = state(whole), checkpoint.RunPaths(folder, whole.spec, algorithm)
+    checkpoint.save(paths, whole, metadata, 28)
+    assert all(map(np.array_equal, state(whole), before))
+    rest = Engine(spec(architecture, algorithm), settings(algorithm, **changes))
+    assert checkpoint.restore(paths.combined, rest, metadata) == 28
+    for run in (whole, rest):
+        for iteration in range(28, 31):
+            run.iterate(iteration, batches(architecture, run.settings))
+    assert rest.position == whole.position
+    assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
+
+
 @pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
 def test_two_halves_equal_one_run(architecture, algorithm, tmp_path):
     """6 iterations equal 3, a save, and 3 more in new objects, bit for bit: weights, optimizers, averages."""
-    whole, _, _ = trained(architecture, algorithm, 6)
-    _, paths, metadata = trained(architecture, algorithm, 3, tmp_path)
-    rest = Engine(spec(architecture, algorithm), settings(algorithm))
-    done = checkpoint.restore(paths.combined, rest, metadata)
-    assert done == 28
-    for iteration in range(done, 31):
-        rest.iterate(iteration, batches(architecture, rest.settings))
-    assert rest.position == whole.position
-    assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
+    two_halves_equal_one_run(architecture, algorithm, tmp_path)
 
 
 @pytest.mark.parametrize("algorithm, changes", [
     ("WGAN-GP", {"augment": ("affine",)}), ("RpGAN", SCHEDULE), ("GAN", SCHEDULE)])
 def test_two_halves_with_augmentation_or_a_schedule_equal_one_run(tmp_path, algorithm, changes):
-    whole, _, _ = trained("DCGAN", algorithm, 4, **changes)
-    _, paths, metadata = trained("DCGAN", algorithm, 2, tmp_path, **changes)
-    rest = Engine(spec(algorithm=algorithm), settings(algorithm, **changes))
-    for iteration in range(checkpoint.restore(paths.combined, rest, metadata), 29):
-        rest.iterate(iteration, batches("DCGAN", rest.settings))
-    assert all(np.array_equal(a, b) for a, b in zip(state(whole), state(rest), strict=True))
+    two_halves_equal_one_run("DCGAN", algorithm, tmp_path, **changes)
 
 
 def test_a_setting_that_a_checkpoint_lacks_had_its_default(star, tmp_path):
