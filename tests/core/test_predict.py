@@ -351,9 +351,9 @@ def test_a_generated_folder_of_one_channel_can_be_trained_on(tmp_path, monkeypat
 def test_a_killed_command_resumes(here, kind, seed, capsys):
     """After SIGKILL the same command generates the rest, with the same result as an uninterrupted one."""
     remove_outputs()
-    command = ["-i", STAR, "-n", "3000", "-b", "100", "--format", kind, *seed]
+    command = ["-i", STAR, "-n", "900", "-b", "30", "--format", kind, *seed]
     code = ("import os, signal, sys; from biogans.core import engine, predict; from biogans.io import stacks\n"
-            "stacks.NOTE_EVERY, batches, generate = 500, [], engine.generate\n"
+            "stacks.NOTE_EVERY, batches, generate = 150, [], engine.generate\n"
             "def until_killed(*given):\n"
             "    batches.append(0)\n"
             "    if len(batches) == 17: os.kill(os.getpid(), signal.SIGKILL)\n"
