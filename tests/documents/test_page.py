@@ -93,8 +93,9 @@ def test_a_short_training_of_one_factor(shell):
 
 def shown_cell(shell, line, stack):
     """Type a line that generates a cell and draws it; returns the stack (channels, height, width) and the picture."""
-    output = shell(line).stdout
-    assert f"Output image stack to file: {stack}\n" in output
+    done = shell(line)
+    output = done.stdout
+    assert not done.stderr and f"Output image stack to file: {stack}\n" in output
     with h5py.File(shell.folder / stack) as file:
         cell = np.moveaxis(file["stack"][0], -1, 0)
     picture = Image.open(shell.folder / re.search(r"Output picture to file: (\S+)", output)[1])

@@ -1,7 +1,6 @@
 """biogans card: every fact in a card comes from a file. The included models are intact and never overwritten."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import c2st, predict, trained, visualize
+from biogans.core import c2st, predict, train, trained, visualize
 from biogans.evaluation import card, evaluate
 from biogans.io import drawings
 from biogans.system import hdf5, seal
@@ -114,7 +113,6 @@ def test_scores_of_this_model_and_of_real_images(here):
 @pytest.mark.usefixtures("quick_runs")
 def test_scores_of_other_weights_are_ignored(here, capsys):
     """The same settings, trained with another seed."""
-    from biogans.core import train
     shutil.rmtree("checkpoints")
     train.main([*SMALL, "-d", "data", "-m", "DCGAN", "-e", "2", "-s", "7"])
     assert "## Scores" not in written()
@@ -213,7 +211,6 @@ def test_mistakes(here, capsys, arguments, words):
 @pytest.mark.usefixtures("quick_runs")
 @pytest.mark.parametrize("architecture", ["InfoGAN", "DCGAN-separable-independent", "DCGAN-multichannel"])
 def test_the_commands_on_the_cards_of_other_architectures_work(here, architecture):
-    from biogans.core import train
     algorithm = "WGAN-GP"
     train.main([*SMALL, "-z", "24", "--ngf", "8", "-d", "data", "-m", architecture, "-e", "1"])
     path, = Path("checkpoints").glob(f"weights.generator.{architecture}.{algorithm}.*.h5")
@@ -257,42 +254,22 @@ def test_a_trained_model_is_intact_and_its_card_is_current(path, tmp_path, monke
         assert all(map(np.array_equal, same.network.get_weights(), generator.network.get_weights()))
 
 
-@pytest.fixture
-def copied(tmp_path):
-    """Copy the sample data with `cp -r ${BG_DATA}_48-80/* .`; return a function that runs commands in the copy."""
-    def type_(text):
-        return subprocess.run(["bash", "-ec", text], cwd=tmp_path, capture_output=True, text=True,
-                              env={**os.environ, "PATH": f"{ROOT}/bin:{os.environ['PATH']}", "DISPLAY": "",
-                                   "WAYLAND_DISPLAY": "", "BG_DATA": f"{ROOT}/data"})
-    done = type_("cp -r ${BG_DATA}_48-80/* .")
-    assert done.returncode == 0, done.stderr
-    return type_
-
-
-def test_the_documented_examples_work_without_training(copied, tmp_path):
-    done = copied(
-        "predict.py -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5\n"
-        "visualize.py -i images/stack7.DCGAN-starshaped.WGAN-GP.h5\n"
-        "predict.py -i checkpoints/model.generator.DCGAN-separable.GAN.1.h5; "
-        "visualize.py -i images/stack2.DCGAN-separable.GAN.h5")
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    assert "Output image stack to file: images/stack7.DCGAN-starshaped.WGAN-GP.h5" in done.stdout
-    assert (tmp_path / "images/stack7.DCGAN-starshaped.WGAN-GP.png").is_file()
-    assert (tmp_path / "images/stack2.DCGAN-separable.GAN.png").is_file()
-
-
-def test_a_new_training_touches_no_trained_model(copied, tmp_path):
+@pytest.mark.usefixtures("quick_runs")
+def test_a_new_training_touches_no_trained_model(tmp_path, monkeypatch, capsys):
     """A name without the size means the user's own generator, once there is one; -w has no checkpoint to resume."""
-    small = "--ngf 4 --ndf 4 -b 4 --num_D_iters 1 -e 1"
+    shutil.copytree(SHIPPED.parent, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    small = ["-d", "data", "-m", "DCGAN", "--ngf", "4", "--ndf", "4", "-b", "4", "--num_D_iters", "1", "-e", "1"]
     before = {path: path.read_bytes() for path in (tmp_path / "checkpoints").rglob("*") if path.is_file()}
-    own = "predict.py -i checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"
-    done = copied(own)
-    assert "using weights.generator.DCGAN.WGAN-GP.48_80.1.1.h5, which is included" in done.stdout, done.stderr
-    done = copied(f"train.py -d data -m DCGAN {small} -w")
-    assert done.returncode == 2 and "no such checkpoint" in done.stderr and "--start_from" in done.stderr
-    done = copied(f"train.py -d data -m DCGAN {small}")
-    assert done.returncode == 0 and "moved to" not in done.stdout, done.stderr
+    own = ["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"]
+    assert predict.main(own) == 0
+    assert "using weights.generator.DCGAN.WGAN-GP.48_80.1.1.h5, which is included" in capsys.readouterr().out
+    assert train.main([*small, "-w"]) == 2
+    refusal = capsys.readouterr().err
+    assert "no such checkpoint" in refusal and "--start_from" in refusal
+    assert train.main(small) == 0 and "moved to" not in capsys.readouterr().out
     assert all(path.read_bytes() == content for path, content in before.items())
-    done = copied(own)
-    assert "which is included" not in done.stdout and "trained for 1 of 1 iterations only" in done.stdout
-    assert "checkpoints/weights.generator.DCGAN.WGAN-GP.48_80.1.1.h5 has 2,600" in done.stdout
+    assert predict.main(own) == 0
+    told = capsys.readouterr().out
+    assert "which is included" not in told and "trained for 1 of 1 iterations only" in told
+    assert "checkpoints/weights.generator.DCGAN.WGAN-GP.48_80.1.1.h5 has 2,600" in told
