@@ -169,7 +169,7 @@ def same_arrays(one, other):
 
 # ---------------------------------------------------------------------------------------------- kills
 
-CHAINS = (("DCGAN", "WGAN-GP"), ("DCGAN-starshaped", "WGAN-GP"), ("DCGAN-separable", "GAN"),
+CHAINS = (("DCGAN", "WGAN-GP"), ("DCGAN-separable", "GAN"), ("DCGAN-starshaped", "WGAN-GP"),
           ("DCGAN-starshaped", "GAN"))
 
 
