@@ -36,6 +36,7 @@ GROUPS = {
         "compare": "evaluation.compare",
     },
     "look into the latent space": {
+        "label": "latent.label",
         "reconstruct": "latent.reconstruct",
         "interpolate": "latent.interpolate",
         "traverse": "latent.traverse",

@@ -1,0 +1,276 @@
+"""Draw the other factors into real cells: where they would be, given the cell's red, and how sure that is."""
+
+import contextlib
+import dataclasses
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..core import c2st, dataloader, figures, options as command_line, trained
+from ..evaluation.joint import cell_body
+from ..io import stacks
+from ..system import arguments, launch
+from ..system.errors import InputError
+from ..system.files import replacing
+from ..system.lattice import lattice
+from ..system.palettes import fitted
+from ..system.pixels import to_unit, unit_to_bytes
+from ..system.progress import reading
+from .channels import has_red_tower
+from .encoder import encode, find_encoder
+from .inversion import balanced_sample, relabelled
+from .reconstruct import best_median_worst, nearest_neighbours
+
+TOGETHER = 128                  # generated cells at a time
+SHOWN, SHOWN_DRAWS = 3, 3       # cells in the picture, draws of each
+BRIGHTEST_SPREAD = 0.25         # shown as white
+
+
+def parser():
+    """The command line."""
+    p = arguments.Parser(prog="biogans label", description=__doc__, epilog=(
+        "An encoder finds the part of z from which the generator draws a cell's red; it is trained once, in about a\n"
+        "minute, and kept beside the weights. The green part of z is drawn at random, so the draws show how much each\n"
+        "factor may vary in a cell of this red, as far as the generator has learnt it. Each image shows one factor\n"
+        "itself, so the command also prints how far its label is from the truth, and how often the truth lies within\n"
+        "the band of the draws.\n\n"
+        "images/labelled7.….h5    stack: mean of the draws, as in predict.py; spread: their standard deviation;\n"
+        "                         draws: all of them, in bytes; target, factor, target_file: the real images\n"
+        "images/labelled7.….mean.ome.tif, ….spread.ome.tif\n"
+        "                         with --format tiff: mean and spread, for Fiji\n"
+        "images/labelled.….png    some cells: mean, spread and three draws\n\n"
+        "examples:\n"
+        "  biogans label -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data\n"
+        "  biogans label -i checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.6.h5 -d data -n 100 --format tiff\n"
+        "  visualize.py -i images/labelled7.DCGAN-starshaped.WGAN-GP.h5 --first 3"))
+    p.add_argument("-i", "--input_file", metavar="FILE", required=True,
+                   help="weights of a separable or star-shaped generator, required")
+    p.add_argument("-d", "--data", metavar="DATAROOT", required=True,
+                   help="folder of real images, required: those of the *_test part are labelled; the encoder learns "
+                        "from the *_train part")
+    p.add_argument("-n", "--number", type=arguments.positive_int, default=None, metavar="N",
+                   help="label so many random images, as many of each factor as possible; default: all")
+    p.add_argument("--draws", type=arguments.at_least_two, default=9, metavar="N",
+                   help="draws of each cell; between the smallest and the largest of 9 lie 80%% of further ones; "
+                        "default=9")
+    p.add_argument("--format", choices=("h5", "tiff"), default="h5", help="default=h5")
+    p.add_argument("-s", "--seed", type=arguments.seed, default=42, metavar="N",
+                   help="random seed of the draws, and of the choice of images; default=42")
+    command_line.add_factors(p)
+    command_line.add_palette(p)
+    command_line.add_checkpoints_dir(p)
+    return p
+
+
+class Labelled(NamedTuple):
+    """Cells of some real images.
+
+    start    position of the first of them
+    z        (cells, nz): that of red, and 0 for green
+    draws    (cells, draws, height, width, channels) in [0, 1]: all channels of a generated cell, red first
+    """
+
+    start: int
+    z: np.ndarray
+    draws: np.ndarray
+
+    @property
+    def mean(self):
+        """(cells, height, width, channels)."""
+        return self.draws.mean(axis=1)
+
+    @property
+    def spread(self):
+        """Standard deviation of the draws, as the mean."""
+        return self.draws.std(axis=1, ddof=1)
+
+
+def label(options):
+    """Label real images as the parsed `options` say. Raises InputError for a user error."""
+    launch.announce()
+    generator = load_labeller(options.input_file, options.checkpoints_dir)
+    spec = generator.spec
+    training, held_out = (c2st.load_real(options.data, split, generator.metadata, spec.factors)
+                          for split in ("train", "test"))
+    dataloader.warn_of_copies(training, held_out)
+    targets = balanced_sample(held_out, options.number or len(held_out.pixels), options.polarity_factors, options.seed)
+    targets, training = (relabelled(images, spec.factors) for images in (targets, training))
+    z = np.zeros((len(targets.pixels), spec.nz), np.float32)
+    z[:, :spec.red_nz] = encode(find_encoder(options.checkpoints_dir, generator, training), targets.pixels)
+    channels = generator.channels()
+    content = stacks.Content(len(z), (spec.height, spec.width, len(channels)), spec.nz,
+                             generator.stack_attributes(channels) | {"seed": options.seed, "draws": options.draws})
+    truth, shown = Truth(targets, options.draws), dict.fromkeys(typical(targets))
+    with FORMATS[options.format](f"labelled{len(channels)}.{generator.name}", content, targets, options.draws) as write:
+        for found in labelled(generator, z, options.draws, options.seed):
+            write(found)
+            truth.compare(found)
+            shown |= {k: found.draws[k - found.start] for k in shown if 0 <= k - found.start < len(found.draws)}
+    print(truth.table(nearest_greens(targets, training)))
+    path = trained.IMAGES / f"labelled.{generator.name}.png"
+    figures.write_picture(path, picture(targets, shown, command_line.palette_of(options)))
+    print(f"Output picture to file: {path}")
+
+
+def load_labeller(name, folder):
+    """The trained.TrainedGenerator of a file. Raises InputError if it has no red of its own for all its factors."""
+    generator = trained.load_generator(name, folder)
+    if not (generator.spec.separate_factors and has_red_tower(generator.network)
+            and len(generator.spec.channel_names) == 1 + len(generator.spec.factors)):
+        raise InputError(f"{generator.path}: {generator.spec.architecture} has no red that all its factors share: give "
+                         f"a DCGAN-starshaped generator, or a DCGAN-separable one of a single factor")
+    return generator
+
+
+def labelled(generator, z, draws, seed):
+    """Yield the Labelled cells of z (cells, nz), block by block: `draws` random greens for the red of each."""
+    rng, spec = np.random.default_rng(seed), generator.spec
+    block = max(1, TOGETHER // draws)
+    for start in reading("labelling", "block")(range(0, len(z), block)):
+        own = z[start:start + block]
+        latents = rng.standard_normal((len(own), draws, spec.nz), np.float32)
+        latents[..., :spec.red_nz] = own[:, None, :spec.red_nz]
+        cells = (generator.generate(latents.reshape(-1, spec.nz), TOGETHER) + 1) / 2
+        yield Labelled(start, own, cells.reshape(len(own), draws, *cells.shape[1:]))
+
+
+def typical(targets):
+    """Positions of SHOWN images, of different factors as far as there are some: those of median brightness."""
+    brightness = targets.pixels[..., 0].mean(axis=(1, 2))
+    return best_median_worst(targets.labels, brightness, only_median=True)[:SHOWN]
+
+
+# ---------------------------------------------------------------------------------------------- how right it is
+
+class Truth:
+    """Comparison of labels with the factor that each image shows.
+
+    images   dataloader.Images, whose labels refer to the generator's factors
+    draws    of each cell
+    """
+
+    def __init__(self, images, draws):
+        self.images, self.cut = images, max(1, (draws + 1) // 10)
+        self.nominal = (draws + 1 - 2 * self.cut) / (draws + 1)
+        self.errors: dict[str, list[float]] = {name: [] for name in ("red", "mean", "draw", "within", "spread")}
+
+    def compare(self, found: Labelled) -> None:
+        """Add the errors of some cells: root mean squares over the pixels of the body of the cell."""
+        for k, draws in enumerate(found.draws):
+            image, channel = to_unit(self.images.pixels[found.start + k]), 1 + self.images.labels[found.start + k]
+            body, true, own = inside(image), image[..., 1], draws[..., channel]
+            low, high = np.sort(own, axis=0)[[self.cut - 1, -self.cut]]
+            for name, values in (("red", (draws[0, ..., 0] - image[..., 0]) ** 2),
+                                 ("mean", (own.mean(axis=0) - true) ** 2), ("draw", (own[0] - true) ** 2),
+                                 ("within", (low <= true) & (true <= high)), ("spread", own.var(axis=0, ddof=1))):
+                self.errors[name].append(float(values[body].mean()))
+
+    def table(self, neighbours: np.ndarray) -> str:
+        """The table, as text; `neighbours` are the greens (images, height, width) of nearest training cells, in [0, 1].
+        """
+        squares = {name: np.array(values) for name, values in self.errors.items()}
+        squares["nearest"] = np.array([((near - to_unit(pixels)[..., 1]) ** 2)[inside(to_unit(pixels))].mean()
+                                       for near, pixels in zip(neighbours, self.images.pixels, strict=True)])
+        lines = ["difference from the factor that the image shows: root mean square over the pixels of the cell, in "
+                 "[0, 1]; nearest: the green of the training cell with the nearest red",
+                 f"{'':14}{'images':>7}{'red':>8}{'mean':>8}{'a draw':>8}{'nearest':>9}{'spread':>8}"
+                 f"{'within the band':>17}"]
+        for k, name in enumerate(self.images.factors):
+            own = self.images.labels == k
+            if own.any():
+                lines.append(f"{name[:13]:14}{own.sum():7}" + "".join(
+                    f"{np.sqrt(squares[column][own].mean()):{width}.3f}" for column, width in (
+                        ("red", 8), ("mean", 8), ("draw", 8), ("nearest", 9), ("spread", 8)))
+                    + f"{squares['within'][own].mean():17.0%}")
+        lines.append(f"within the band: pixels whose true value lies between the {_ordinal(self.cut)}smallest and "
+                     f"{_ordinal(self.cut)}largest draw: {self.nominal:.0%} if the draws are right")
+        return "\n".join(lines)
+
+
+def _ordinal(k):
+    return "" if k == 1 else f"{k}-th "
+
+
+def inside(image):
+    """bool (height, width): the body of the cell in an image (height, width, channels) in [0, 1], or everything."""
+    body = cell_body(image)
+    return body if body.any() else np.ones(body.shape, bool)
+
+
+def nearest_greens(targets, training):
+    """The greens (images, height, width) in [0, 1] of the training cells of the same factor that are nearest in red."""
+    reds = (dataclasses.replace(images, pixels=images.pixels[..., :1]) for images in (targets, training))
+    nearest, _ = nearest_neighbours(*reds)
+    return to_unit(training.pixels[nearest][..., 1])
+
+
+# ---------------------------------------------------------------------------------------------- output
+
+@contextlib.contextmanager
+def hdf5_stack(name, content, targets, draws):
+    """Yield a function that writes Labelled cells: the mean as a stack, and further datasets."""
+    number, shape = content.number, content.shape
+    path = trained.IMAGES / f"{name}.h5"
+    with replacing(path, number * math.prod(shape) * (8 + draws)) as temporary:
+        sink, complete = stacks.Stack(temporary, content, target=to_unit(targets.pixels),
+                                      target_file=[str(file) for file in targets.files],
+                                      factor=[targets.factors[k] for k in targets.labels]), False
+        try:
+            spread = sink.file.create_dataset("spread", (number, *shape), np.float32)
+            every = sink.file.create_dataset("draws", (number, draws, *shape), np.uint8)
+
+            def write(found):
+                here = slice(found.start, found.start + len(found.draws))
+                sink.write(found.start, found.z, found.mean)
+                spread[here], every[here] = found.spread, unit_to_bytes(found.draws)
+            yield write
+            complete = True
+        finally:
+            sink.close(complete)
+    print(f"Output image stack to file: {path}")
+
+
+@contextlib.contextmanager
+def tiffs(name, content, targets, draws):
+    """Yield a function that writes Labelled cells to two OME-TIFFs, of means and of spreads."""
+    paths = [trained.IMAGES / f"{name}.{kind}.ome.tif" for kind in ("mean", "spread")]
+    with contextlib.ExitStack() as open_files:
+        sinks = [stacks.Pages(open_files.enter_context(replacing(path, content.number * math.prod(content.shape))),
+                              content) for path in paths]
+
+        def write(found):
+            for sink, cells in zip(sinks, (found.mean, found.spread), strict=True):
+                sink.write(found.start, found.z, cells)
+        yield write
+        for sink in sinks:
+            sink.close(True)
+    for path in paths:
+        print(f"Output image stack to file: {path}")
+
+
+FORMATS = {"h5": hdf5_stack, "tiff": tiffs}
+
+
+def picture(targets, shown, palette):
+    """RGB picture of some cells: the real one with its generated red, then mean, spread and draws of all factors.
+
+    shown   {position of a cell: its draws (draws, height, width, channels) in [0, 1]}
+    """
+    real = to_unit(targets.pixels[list(shown)])
+    palette, empty = fitted(palette, real), np.zeros((*real.shape[1:3], 3))
+    tiles, names = [], []
+    for image, (k, draws) in zip(real, shown.items(), strict=True):
+        spread = np.clip(draws.std(axis=0, ddof=1) / BRIGHTEST_SPREAD, 0, 1)
+        tiles += [[figures.tile(image, palette), *figures.marker_and_merges(draws.mean(axis=0), palette)],
+                  [empty, empty, *map(figures.gray, np.moveaxis(spread[..., 1:], -1, 0))],
+                  *([empty, *figures.marker_and_merges(one, palette)] for one in draws[:SHOWN_DRAWS])]
+        names += [f"{targets.factors[targets.labels[k]]}: mean", f"spread, 0 to {BRIGHTEST_SPREAD}",
+                  *(f"draw {n}" for n in range(1, 1 + len(draws[:SHOWN_DRAWS])))]
+    marker = figures.marker_name("red", palette)
+    return lattice(tiles, ["real cell", f"its {marker}", *targets.factors], names,
+                   "real cells and their labels: mean, spread and draws of all factors, given red alone")
+
+
+def main(arguments=None):
+    return launch.run(label, parser().parse_args(arguments))
