@@ -1,4 +1,4 @@
-"""Draw the other factors into real cells: where they would be, given the cell's red, and how sure that is."""
+"""Draw the other factors into real cells, given their red, and show how sure that is."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ def parser():
     """The command line."""
     p = arguments.Parser(prog="biogans label", description=__doc__, epilog=(
         "An encoder finds the part of z from which the generator draws a cell's red; it is trained once, in about a\n"
-        "minute, and kept beside the weights. The green part of z is drawn at random, so the draws show how much each\n"
+        "minute, and kept in -c. The green part of z is drawn at random, so the draws show how much each\n"
         "factor may vary in a cell of this red, as far as the generator has learnt it. Each image shows one factor\n"
         "itself, so the command also prints how far its label is from the truth, and how often the truth lies within\n"
         "the band of the draws.\n\n"
