@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .cluster import ROOT, need, slurm
+from .cluster import ROOT, need, slurm, wait_for
 
 
 def pytest_collection_modifyitems(items):
@@ -28,8 +28,16 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def work(tmp_path, cluster):
-    """A user's folder on the cluster, with the sample data."""
+    """A user's folder on the cluster, with the sample data. Jobs that the test leaves behind are cancelled."""
     folder = tmp_path / "work"
     folder.mkdir()
     subprocess.run('cp -r "${BG_DATA}_48-80"/* .', shell=True, check=True, cwd=folder, env=cluster)
-    return folder
+    yield folder
+    if left := jobs(cluster):           # of a test that failed: the next one would wait for its node
+        subprocess.run(["scancel", *left], env=cluster)
+        wait_for(lambda: not jobs(cluster), 120, lambda: f"the end of cancelled jobs {left}")
+
+
+def jobs(cluster):
+    """Numbers of the jobs that wait or run."""
+    return subprocess.run(["squeue", "-h", "-o", "%i"], env=cluster, capture_output=True, text=True).stdout.split()
