@@ -30,8 +30,8 @@ BRIGHTEST_SPREAD = 0.25         # shown as white
 def parser():
     """The command line."""
     p = arguments.Parser(prog="biogans label", description=__doc__, epilog=(
-        "An encoder finds the part of z from which the generator draws a cell's red; it is trained once, in about a\n"
-        "minute, and kept in -c. The green part of z is drawn at random, so the draws show how much each\n"
+        "An encoder finds the part of z from which the generator draws a cell's red; it is trained once, in a few\n"
+        "minutes, and kept in -c. The green part of z is drawn at random, so the draws show how much each\n"
         "factor may vary in a cell of this red, as far as the generator has learnt it. Each image shows one factor\n"
         "itself, so the command also prints how far its label is from the truth, and how often the truth lies within\n"
         "the band of the draws.\n\n"
