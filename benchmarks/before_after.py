@@ -27,7 +27,6 @@ from biogans.system import arguments, launch
 from biogans.system.errors import InputError
 from own_process import measured
 
-USUAL_ITERATION = 26            # WGAN updates its critic 100 times in iterations 0 to 24 and in every 500th
 RUNS = {
     "star, WGAN-GP, fast": "-m DCGAN-starshaped -a WGAN-GP --preset fast",
     "star, GAN, fast": "-m DCGAN-starshaped -a GAN --preset fast",
@@ -49,22 +48,14 @@ class Times(NamedTuple):
 
 def iterations(words, number, started):
     """Print the Times of this process, which started at this time of the clock, as JSON."""
-    from biogans.core import dataloader, models, options as command_line
-    from biogans.core.engine import Engine
-    from biogans.core.settings import resolve_network, resolve_settings
     from counting import iteration_flop
-    from train_step import noise_images, seconds
-    options = command_line.parser().parse_args(["-d", "noise", *words])
-    settings = resolve_settings(options)
-    images = noise_images(settings.batch_size)
-    batches = dataloader.batches(images, settings.batch_size, settings.seed,
-                                 models.ARCHITECTURES[options.network_model])
-    engine = Engine(resolve_network(options, images), settings)
+    from train_step import USUAL_ITERATION, noise_run, seconds
+    engine, batches = noise_run(words)
     engine.iterate(USUAL_ITERATION, batches)
     first = time.time() - started
     times = [seconds(lambda: engine.iterate(USUAL_ITERATION, batches)) for _ in range(number)]
     flop = iteration_flop(engine.generator, engine.critics, engine.algorithm, engine.updates(USUAL_ITERATION),
-                          settings.batch_size)
+                          engine.settings.batch_size)
     print(json.dumps(Times(first, times, flop / 1e9)))
 
 

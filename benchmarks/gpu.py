@@ -40,7 +40,8 @@ LACKING = ("keras", "namex", "optree", "rich", "markdown-it-py", "mdurl", "pygme
 RECIPE = ("-m DCGAN-starshaped -a WGAN-GP --init he --num_D_iters 1 --lrD 1e-3 --lrG 5e-4 --variety 1 "
           "--lr_schedule cosine --average_window 0.05 --precision tf32")
 QUICK = "--ngf 4 --ndf 4 -b 8"
-STAR, CHECK, TIMES = "DCGAN-starshaped.WGAN-GP.6", 0.1, 0.5         # ends of stages, as parts of all the time
+STAR = "DCGAN-starshaped.WGAN-GP.6"
+CHECK, TIMES = 0.1, 0.5         # ends of stages, as parts of all the time
 BRING, SAVING = 45, 20          # seconds
 ESTIMATED = 60                  # iterations of the training that estimates the pace, the first of which compiles
 PART = 15 * 2**20               # bytes
@@ -63,8 +64,8 @@ class Machine:
     deadline    by time.monotonic(): when everything must have been brought
     """
 
-    def __init__(self, folder, minutes, python):
-        self.folder, self.python = folder, python
+    def __init__(self, folder, minutes):
+        self.folder = folder
         self.start = time.monotonic()
         self.deadline = self.start + 60 * minutes
         self.environment = os.environ | {
@@ -76,8 +77,10 @@ class Machine:
         """The time at which this share of all minutes is over."""
         return self.start + share * (self.deadline - self.start)
 
-    def command(self, *words):
-        return [self.python, *map(str, words)]
+    def begin(self, words, output):
+        """Start Python with these words in the folder; returns the process, whose output goes to the file `output`."""
+        return subprocess.Popen([sys.executable, *map(str, words)], cwd=self.folder, stdout=output,
+                                stderr=subprocess.STDOUT, env=self.environment, start_new_session=True)
 
     def run(self, name, words, end):
         """Run Python with these words until it ends or, by SIGINT, until the time `end`; return its exit status.
@@ -90,8 +93,7 @@ class Machine:
             return None
         with open(self.folder / f"{name}.log", "a") as log:
             print("$", *words, file=log, flush=True)
-            process = subprocess.Popen(self.command(*words), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT,
-                                       env=self.environment, start_new_session=True)
+            process = self.begin(words, log)
             try:
                 status = process.wait(end - began)
             except subprocess.TimeoutExpired:
@@ -205,14 +207,12 @@ def all_stages(options):
     shutil.rmtree(options.work, ignore_errors=True)
     for folder in (options.work, options.output):
         folder.mkdir(parents=True, exist_ok=True)
-    machine = Machine(options.work.resolve(), options.minutes, sys.executable)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    machine = Machine(options.work.resolve(), options.minutes)
+    handle_signals(stop)
     try:
         install(machine)
         size = ["--train", "240", "--test", "120"] if options.quick else ["--full", "--joint", "400"]
-        simulator = subprocess.Popen(machine.command("-m", "biogans", "simulate", "-o", "data", *size),
-                                     cwd=machine.folder, env=machine.environment, stdout=subprocess.DEVNULL)
+        simulator = machine.begin(["-m", "biogans", "simulate", "-o", "data", *size], subprocess.DEVNULL)
         try:
             check(machine)
             times(machine, options)
@@ -222,10 +222,17 @@ def all_stages(options):
             end_group(simulator)
     except Stopped as reason:
         print(f"{reason}: bringing what there is", flush=True)
+    handle_signals(signal.SIG_IGN)
     bring(machine, options.output)
 
 
+def handle_signals(handler):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
 def stop(number, frame):
+    handle_signals(signal.SIG_IGN)          # a second one must not lose what there is
     raise Stopped(signal.Signals(number).name)
 
 

@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "src"), str(Path(__file__).resolve().parent)]
-from biogans.core import dataloader, models, options as command_line
-from biogans.core.engine import Engine, device_name
-from biogans.core.settings import resolve_network, resolve_settings
+from biogans.core.engine import device_name
 from biogans.system import arguments, launch
 from biogans.system.errors import InputError
+from train_step import noise_run
 
 PAIRS = [("DCGAN", "GAN"), ("DCGAN", "RpGAN"), ("DCGAN-separable", "WGAN"), ("DCGAN-starshaped", "WGAN-GP")]
+SIZE = "-b 8 --ngf 8 --ndf 8 --num_D_iters 1"
 ITERATIONS = range(26, 29)      # WGAN updates its critic 100 times in iterations 0 to 24
 TOLERANCE = 1e-3
 CPU = {"jax": {"JAX_PLATFORMS": "cpu"}, "tensorflow": {"CUDA_VISIBLE_DEVICES": ""}}
@@ -29,12 +29,7 @@ CPU = {"jax": {"JAX_PLATFORMS": "cpu"}, "tensorflow": {"CUDA_VISIBLE_DEVICES": "
 
 def losses(architecture, algorithm):
     """[[critic's loss, generator's loss]] of ITERATIONS on the default device."""
-    from train_step import noise_images
-    options = command_line.parser().parse_args(["-d", "noise", "-m", architecture, "-a", algorithm, "-b", "8",
-                                                "--ngf", "8", "--ndf", "8", "--num_D_iters", "1"])
-    settings, images = resolve_settings(options), noise_images(16)
-    engine = Engine(resolve_network(options, images), settings)
-    batches = dataloader.batches(images, settings.batch_size, settings.seed, models.ARCHITECTURES[architecture])
+    engine, batches = noise_run(["-m", architecture, "-a", algorithm, *SIZE.split()])
     return [[float(loss) for loss in engine.iterate(iteration, batches)] for iteration in ITERATIONS]
 
 

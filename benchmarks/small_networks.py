@@ -20,43 +20,24 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "src"), str(HERE)]
-from biogans.core import dataloader, models, options as command_line
-from biogans.core.engine import Engine
-from biogans.core.settings import resolve_network, resolve_settings
+from before_after import RUNS
 from biogans.system import arguments, cpu_operations, launch
 from biogans.system.lazy import keras, tensorflow as tf
 from counting import images_in_critic_loss
 from machine import profile, seconds
 from own_process import measured
+from train_step import USUAL_ITERATION, noise_run
 
-USUAL_ITERATION = 26            # WGAN updates its critic 100 times in iterations 0 to 24 and in every 500th
-SIZES = {
-    "star, WGAN-GP, fast": "-m DCGAN-starshaped -a WGAN-GP --preset fast",
-    "star, GAN, fast": "-m DCGAN-starshaped -a GAN --preset fast",
-    "star, WGAN-GP, 32 filters, 16 images": "-m DCGAN-starshaped -a WGAN-GP --preset fast --ngf 32 --ndf 32 -b 16",
-    "separable, WGAN-GP, fast": "-m DCGAN-separable -a WGAN-GP --preset fast",
-    "DCGAN, WGAN-GP, fast": "-m DCGAN -a WGAN-GP --preset fast",
-}
+SIZES = {name: words for name, words in RUNS.items() if "paper" not in name}
 PRODUCTS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter", "MatMul")       # how their names end
 HEADER = f"{'':38}{'wall, ms':>9}{'floor, ms':>10}{'of the floor':>13}{'convolutions':>13}{'rest':>6}{'waiting':>9}"
 
 
 # ---------------------------------------------------------------------------------------------- an iteration
 
-def build(words):
-    """(Engine, Batches) as in train.py with these words, with images of noise."""
-    from train_step import noise_images
-    options = command_line.parser().parse_args(["-d", "noise", *words.split()])
-    settings = resolve_settings(options)
-    images = noise_images(settings.batch_size)
-    batches = dataloader.batches(images, settings.batch_size, settings.seed,
-                                 models.ARCHITECTURES[options.network_model])
-    return Engine(resolve_network(options, images), settings), batches
-
-
 def iteration(words, number):
     """Seconds of an iteration ("wall"), and of a profiled one ("profiled") with its {operation: core seconds}."""
-    engine, batches = build(words)
+    engine, batches = noise_run(words.split())
     engine.iterate(USUAL_ITERATION, batches)
     walls = [seconds(lambda: engine.iterate(USUAL_ITERATION, batches)) for _ in range(number)]
     durations = []
@@ -68,7 +49,7 @@ def iteration(words, number):
 
 def floor(words, rounds):
     """{"floor": seconds of one core} for the convolutions and products of an iteration, each at its fastest."""
-    engine, _ = build(words)
+    engine, _ = noise_run(words.split())
     batch, updates = engine.settings.batch_size, engine.updates(USUAL_ITERATION)
     scored, penalised = images_in_critic_loss(engine.algorithm)
     generator, critic = (cost(network, batch, rounds) for network in (engine.generator, engine.critics[0]))

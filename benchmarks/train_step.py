@@ -46,14 +46,20 @@ def noise_images(per_factor):
 
 def build(architecture, algorithm, options):
     """(Engine, Batches), as in train.py with the same options."""
-    words = ["-d", "noise", "-m", architecture, "-a", algorithm]
+    words = ["-m", architecture, "-a", algorithm]
     for name in ("batch_size", "ngf", "ndf", "precision"):
         words += [f"--{name}", str(getattr(options, name))]
-    train_options = command_line.parser().parse_args(words)
-    settings = resolve_settings(train_options)
+    return noise_run(words)
+
+
+def noise_run(words):
+    """(Engine, Batches), as in train.py with these words, for images of noise."""
+    options = command_line.parser().parse_args(["-d", "noise", *words])
+    settings = resolve_settings(options)
     images = noise_images(settings.batch_size)
-    batches = dataloader.batches(images, settings.batch_size, settings.seed, models.ARCHITECTURES[architecture])
-    return Engine(resolve_network(train_options, images), settings), batches
+    batches = dataloader.batches(images, settings.batch_size, settings.seed,
+                                 models.ARCHITECTURES[options.network_model])
+    return Engine(resolve_network(options, images), settings), batches
 
 
 def measure(architecture, algorithm, options, peak):

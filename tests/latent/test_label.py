@@ -109,6 +109,19 @@ def test_what_is_written(here, capsys):
     assert mean.shape == spreads.shape == (4, 3, 16, 24) and not spreads[:, 0].any()
 
 
+def test_images_of_one_factor_are_enough(here, capsys):
+    """The table and the stack know which; another factor than the generator's is named."""
+    for split in ("train", "test"):
+        write_images(here / "one" / f"LIN_{split}", ("Tea1",))
+        write_images(here / "other" / f"LIN_{split}", ("Tea1", "Cki2"))
+    command = ["-i", STAR, "--draws", "2", "-c", "of_one"]
+    assert label.main([*command, "-d", "one"]) == 0
+    with h5py.File(STACK) as file:
+        assert file["factor"].asstr()[()].tolist() == ["Tea1"] * 12
+    assert label.main([*command, "-d", "other"]) == 2
+    assert "does not know Cki2, only Alp14, Tea1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words, message", [
     (["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"], "DCGAN has no red that all its factors share"),
     (["-i", "checkpoints/weights.generator.DCGAN-independent.WGAN-GP.2.h5"], "has no red that all its factors share"),

@@ -5,6 +5,7 @@ ones, whose generated counterparts shall differ little from them, with z near th
 """
 
 import hashlib
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +101,9 @@ def find_encoder(folder: str | Path, generator: trained.TrainedGenerator, images
     if path.exists() and (stored := _stored(path, description, generator.spec)):
         return stored
     print(f"{path}: training an encoder of red for {generator.path}, once", flush=True)
+    start = time.monotonic()
     encoder = train_encoder(generator, images)
+    print(f"encoder: {time.monotonic() - start:.0f} s", flush=True)
     with hdf5.new_in_memory() as file:
         for k, variable in enumerate(encoder.weights):
             file.create_dataset(_weight_name(k), data=np.asarray(variable.numpy())).attrs["name"] = variable.path

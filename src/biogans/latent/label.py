@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import time
 from typing import NamedTuple
 
 import numpy as np
@@ -91,22 +92,22 @@ def label(options):
     launch.announce()
     generator = load_labeller(options.input_file, options.checkpoints_dir)
     spec = generator.spec
-    training, held_out = (c2st.load_real(options.data, split, generator.metadata, spec.factors)
-                          for split in ("train", "test"))
+    training, held_out = (known_images(options.data, split, generator) for split in ("train", "test"))
     dataloader.warn_of_copies(training, held_out)
     targets = balanced_sample(held_out, options.number or len(held_out.pixels), options.polarity_factors, options.seed)
-    targets, training = (relabelled(images, spec.factors) for images in (targets, training))
     z = np.zeros((len(targets.pixels), spec.nz), np.float32)
     z[:, :spec.red_nz] = encode(find_encoder(options.checkpoints_dir, generator, training), targets.pixels)
+    targets, training = (relabelled(images, spec.factors) for images in (targets, training))
     channels = generator.channels()
     content = stacks.Content(len(z), (spec.height, spec.width, len(channels)), spec.nz,
                              generator.stack_attributes(channels) | {"seed": options.seed, "draws": options.draws})
-    truth, shown = Truth(targets, options.draws), dict.fromkeys(typical(targets))
+    truth, shown, start = Truth(targets, options.draws), dict.fromkeys(typical(targets)), time.monotonic()
     with FORMATS[options.format](f"labelled{len(channels)}.{generator.name}", content, targets, options.draws) as write:
         for found in labelled(generator, z, options.draws, options.seed):
             write(found)
             truth.compare(found)
             shown |= {k: found.draws[k - found.start] for k in shown if 0 <= k - found.start < len(found.draws)}
+    print(f"{len(z):,} cells, {options.draws} draws each: {time.monotonic() - start:.0f} s")
     print(truth.table(nearest_greens(targets, training)))
     path = trained.IMAGES / f"labelled.{generator.name}.png"
     figures.write_picture(path, picture(targets, shown, command_line.palette_of(options)))
@@ -121,6 +122,18 @@ def load_labeller(name, folder):
         raise InputError(f"{generator.path}: {generator.spec.architecture} has no red that all its factors share: give "
                          f"a DCGAN-starshaped generator, or a DCGAN-separable one of a single factor")
     return generator
+
+
+def known_images(dataroot, split, generator):
+    """The real images (dataloader.Images) of a data folder, of some factors of the generator.
+
+    Raises InputError for another factor, or if there are no images of the shape that the generator makes.
+    """
+    images = c2st.load_real(dataroot, split, generator.metadata)
+    if unknown := [factor for factor in images.factors if factor not in generator.spec.factors]:
+        raise InputError(f"{dataroot}: {generator.path} does not know {unknown[0]}, only "
+                         f"{', '.join(generator.spec.factors)}: give -d a folder of these alone")
+    return images
 
 
 def labelled(generator, z, draws, seed):
