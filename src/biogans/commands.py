@@ -30,6 +30,7 @@ GROUPS = {
         "evaluate": "evaluation.evaluate",
         "diversity": "evaluation.diversity",
         "same_red": "evaluation.same_red",
+        "atlas": "evaluation.atlas",
         "saliency": "evaluation.saliency",
         "card": "evaluation.card",
         "collect": "evaluation.collect",

@@ -345,7 +345,9 @@ LONG_OPTIONS = {
     "saliency": "input_file data polarity_factors channel number seed output checkpoints_dir help",
     "export": "input_file format output checkpoints_dir name author github license help",
     "import_torch": "input_file gan_algorithm polarity_factors checkpoints_dir help",
-    "label": "input_file data number draws format seed polarity_factors palette transmitted checkpoints_dir help",
+    "label": "input_file data number draws iterations format seed polarity_factors palette transmitted checkpoints_dir "
+             "help",
+    "atlas": "input_file data seed output help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate": "oh",
            "reconstruct": "idnpsbch", "interpolate": "idnpsoch", "collect": "dosh", "evaluate": "idpsoch",
@@ -353,7 +355,7 @@ LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visua
            "preprocess": "iosjh", "cells": "iosh", "simulate_videos": "onsh",
            "diversity": "idnsoch", "same_red": "idnpsoch", "compare": "dmasoh", "card": "ioch", "saliency": "idpnsoch",
            "export": "ifoch",
-           "import_torch": "iapch", "label": "idnspch"}
+           "import_torch": "iapch", "label": "idnspch", "atlas": "idsoh"}
 
 
 @pytest.mark.parametrize("command", PROGRAMS)

@@ -10,7 +10,7 @@ from biogans.core import dataloader, models
 from biogans.core.engine import generate, latent_gradient
 from biogans.core.trained import TrainedGenerator
 from biogans.latent.channels import restricted_to
-from biogans.latent.inversion import Search, balanced_sample, invert
+from biogans.latent.inversion import Search, balanced_sample, invert, search_red
 from biogans.system.errors import InputError
 from biogans.system.lazy import keras
 from networks import FACTORS, spec
@@ -93,6 +93,19 @@ def test_red_first_does_not_look_at_green():
     for order, same in (("red-first", True), ("joint", False)):
         one, two = (invert(generator, target, Search(order, starts=1)).z for target in (images, other))
         assert np.array_equal(one[:, :3], two[:, :3]) == same and not np.array_equal(one[:, 3:], two[:, 3:])
+
+
+def test_a_red_is_found_again_whatever_the_green():
+    """The green part of z stays; the errors are those of the found z, smaller than those of the starts."""
+    generator = untrained()
+    images, starts = generated_images(generator, [0, 1, 0]), np.random.default_rng(5).standard_normal((3, 6))
+    found, errors = search_red(generator, images.pixels, starts, 200)
+    assert np.array_equal(found[:, 3:], starts[:, 3:].astype("float32"))
+    differences = [(generator.generate(z.astype("float32"))[..., 0] - images.pixels[..., 0] / 127.5 + 1) ** 2
+                   for z in (starts, found)]
+    before, after = (each.sum(axis=(1, 2)) for each in differences)
+    np.testing.assert_allclose(errors, after, rtol=1e-3, atol=1e-4)
+    assert (after < before / 20).all()
 
 
 def test_more_starts_are_never_worse_and_the_best_counts():

@@ -1,5 +1,6 @@
 """biogans label: the encoder of red, how right the draws are, and all files."""
 
+import csv
 import dataclasses
 import re
 
@@ -9,6 +10,7 @@ import pytest
 import tifffile
 
 from biogans.core import trained
+from biogans.evaluation import atlas
 from biogans.latent import encoder, label
 from biogans.system.captions import origin_of_cells
 from conftest import ROOT, train_small_networks, write_images
@@ -107,6 +109,29 @@ def test_what_is_written(here, capsys):
     mean, spreads = (tifffile.imread(f"images/labelled3.DCGAN-starshaped.WGAN-GP.{kind}.ome.tif")
                      for kind in ("mean", "spread"))
     assert mean.shape == spreads.shape == (4, 3, 16, 24) and not spreads[:, 0].any()
+
+
+def test_an_atlas_of_the_labelled_cells(here, capsys):
+    """Labels, and the real images that lie in the same file, are measured without further input."""
+    assert label.main(["-i", STAR, "-d", "data", "--draws", "3"]) == 0
+    assert atlas.main(["-i", STACK]) == 0
+    assert "Alp14, Tea1" in capsys.readouterr().out
+    with open("atlas/profiles.csv", newline="", encoding="utf-8") as file:
+        assert {(row["cells"], row["channel"]) for row in csv.DictReader(file)} == {
+            (cells, channel) for cells in (atlas.LABELLED, atlas.IMAGED) for channel in ("red", *FACTORS)}
+
+
+def test_iterations_bring_the_red_nearer(here):
+    """The root mean square difference of red falls, and the red part of z alone changes."""
+    difference, z = [], []
+    for words in ([], ["--iterations", "30"]):
+        assert label.main(["-i", STAR, "-d", "data", "--draws", "2", *words]) == 0
+        with h5py.File(STACK) as file:
+            difference.append(((file["stack"][..., 0] - file["target"][..., 0]) ** 2).mean())
+            z.append(file["z"][()])
+            assert file["stack"].attrs["iterations"] == (30 if words else 0)
+    red = trained.load_generator(STAR).spec.red_nz
+    assert difference[1] < difference[0] and not z[1][:, red:].any()
 
 
 def test_images_of_one_factor_are_enough(here, capsys):

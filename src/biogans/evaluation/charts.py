@@ -25,7 +25,8 @@ def make_charts(combined):
     return charts
 
 
-def _new_figure(width, height):
+def new_figure(width, height):
+    """An empty matplotlib figure, width and height in inches."""
     from matplotlib.figure import Figure
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
@@ -34,7 +35,7 @@ def _score_chart(combined):
     """Two-sample scores: a column for each factor, a mark with its error for each row of the table."""
     factors = scored_factors(combined)
     places = {factor: k for k, factor in enumerate([*factors, OVERALL])}
-    figure = _new_figure(max(6, 0.9 * len(places) + 2), 4)
+    figure = new_figure(max(6, 0.9 * len(places) + 2), 4)
     axes = figure.subplots()
     for k, (name, row) in enumerate(combined.rows.items()):
         offset = 0.6 * ((k + 0.5) / len(combined.rows) - 0.5)
@@ -57,7 +58,7 @@ def _pairs_chart(combined):
     """Real images of each factor against real images of every other factor."""
     names, grid = pairs_grid(combined)
     values = np.array([[grid[a, b][0] for b in names] for a in names])
-    figure = _new_figure(1 + len(names), 0.8 + 0.75 * len(names))
+    figure = new_figure(1 + len(names), 0.8 + 0.75 * len(names))
     axes = figure.subplots()
     axes.imshow(np.nan_to_num(values), cmap="Blues", vmin=0, aspect="auto")
     dark = 0.6 * np.nanmax(values)
@@ -78,7 +79,7 @@ def _correlation_chart(combined):
     truth = next(iter(combined.joint.values()))["true_correlations"]
     columns = min(2, 1 + len(combined.joint))
     lines = -(-(1 + len(combined.joint)) // columns)
-    figure = _new_figure(4.6 * columns, 4.3 * lines)
+    figure = new_figure(4.6 * columns, 4.3 * lines)
     panels = figure.subplots(lines, columns, squeeze=False).flat
     _draw_matrix(next(panels), truth, combined.channels, "true cells: correlation between channels")
     for name, scores in combined.joint.items():
@@ -106,7 +107,7 @@ def _profile_chart(combined):
     lines = {"truth": (truth["true_profiles"], truth["true_spots"])}
     lines |= {name: (scores["profiles"], scores["spots"]) for name, scores in combined.joint.items()}
     bins, channels = lines["truth"][0].shape[:2]
-    figure = _new_figure(max(6, 1.2 * channels + 0.9), 1.4 * (bins + 1) + 0.7)
+    figure = new_figure(max(6, 1.2 * channels + 0.9), 1.4 * (bins + 1) + 0.7)
     panels = figure.subplots(bins + 1, channels, sharey="row", squeeze=False)
     for channel, name in enumerate(combined.channels):
         _draw_channel(panels[:, channel], channel, lines)

@@ -99,24 +99,50 @@ def count_spots(channel, inside):
     return int((peaks & inside).sum())
 
 
-def _measure_cell(image):
-    image = to_unit(image)
+class Axis(NamedTuple):
+    """Where a cell lies in its image, and where along it, from the tip with more red to the other.
+
+    inside     bool (height, width): the pixels of its body
+    position   (pixels inside,) from 0 up to POSITIONS - 1
+    length     pixels
+    """
+
+    inside: np.ndarray
+    position: np.ndarray
+    length: int
+
+    def profile(self, values):
+        """Mean of `values` (pixels inside, channels) at each position: (channels, POSITIONS); NaN where there is none.
+        """
+        with np.errstate(invalid="ignore"):
+            return (np.array([np.bincount(self.position, channel, POSITIONS) for channel in values.T])
+                    / np.bincount(self.position, minlength=POSITIONS))
+
+
+def cell_axis(image):
+    """The Axis of the cell in an image (height, width, channels) in [0, 1], red first; None if it shows no cell."""
     inside = cell_body(image)
     if inside.sum() < SMALLEST:
         return None
-    values = image[inside]
-    mean = values.mean(axis=0)
     columns = np.nonzero(inside)[1]
     first, length = columns.min(), np.ptp(columns) + 1
-    position = ((columns - first + 0.5) * POSITIONS / length).astype(int)
+    axis = Axis(inside, ((columns - first + 0.5) * POSITIONS / length).astype(int), length)
+    red = axis.profile(image[inside][:, :1])[0]
+    turned = red[:POSITIONS // 2].sum() < red[POSITIONS // 2:].sum()
+    return axis._replace(position=POSITIONS - 1 - axis.position) if turned else axis
+
+
+def _measure_cell(image):
+    image = to_unit(image)
+    axis = cell_axis(image)
+    if axis is None:
+        return None
+    values = image[axis.inside]
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.corrcoef(values, rowvar=False)
-        counts = np.bincount(position, minlength=POSITIONS)
-        profile = np.array([np.bincount(position, channel, POSITIONS) for channel in values.T]) / counts / mean[:, None]
-    if profile[0, :POSITIONS // 2].sum() < profile[0, POSITIONS // 2:].sum():
-        profile = profile[:, ::-1]
-    spots = [count_spots(image[..., k], inside) for k in range(image.shape[-1])]
-    return length, correlations, profile, spots
+        profile = axis.profile(values) / values.mean(axis=0)[:, None]
+    spots = [count_spots(image[..., k], axis.inside) for k in range(image.shape[-1])]
+    return axis.length, correlations, profile, spots
 
 
 def compare_cells(truth, samples):

@@ -10,7 +10,7 @@ from .charts import make_charts
 from .tables import make_tables, markdown
 
 PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>BioGANs: evaluation</title>
+<html lang="en"><head><meta charset="utf-8"><title>BioGANs: {title}</title>
 <style>
 body {{ font: 16px/1.5 sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
 table {{ border-collapse: collapse }}
@@ -18,12 +18,12 @@ th, td {{ padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd
 th:first-child, td:first-child {{ text-align: left }} h2 {{ margin-top: 2rem; font-size: 1.1rem }}
 img {{ max-width: 100% }} figure {{ margin: 2rem 0 }} pre {{ background: #f4f4f4; padding: 1rem; overflow: auto }}
 </style></head><body>
-<h1>Evaluation</h1>
-<p>Numbers are means ± standard deviations over random splits of the held-out images, the same for every row.
-docs/evaluation.md explains each of them.</p>
+<h1>{title}</h1>
 {body}
 </body></html>
 """
+INTRODUCTION = ("Numbers are means ± standard deviations over random splits of the held-out images, the same for every "
+                "row. docs/evaluation.md explains each of them.")
 
 
 def write_report(folder, combined, page=False):
@@ -37,10 +37,23 @@ def write_report(folder, combined, page=False):
     if page:
         pictures = [path for path in paths if path.suffix == ".png"]
         paths.append(folder / "report.html")
-        with replacing(paths[-1]) as temporary:
-            temporary.write_text(PAGE.format(body="".join([*_html_tables(combined), *_html_figures(pictures),
-                                                           _provenance(combined)])))
+        _write_page(paths[-1], "Evaluation", [_paragraph(INTRODUCTION), *_html_tables(combined),
+                                              *_html_figures(pictures), _provenance(combined)])
     return paths
+
+
+def write_page(path, title, paragraphs, pictures):
+    """Write an HTML page of paragraphs of text and of PNG files, which it holds."""
+    _write_page(path, title, [*map(_paragraph, paragraphs), *_html_figures(pictures)])
+
+
+def _write_page(path, title, parts):
+    with replacing(path) as temporary:
+        temporary.write_text(PAGE.format(title=html.escape(title), body="\n".join(parts)), encoding="utf-8")
+
+
+def _paragraph(text):
+    return f"<p>{html.escape(text)}</p>"
 
 
 def _html_tables(combined):

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import __version__
 from ..core import dataloader, trained
+from ..core.models import NetworkSpec
 from ..core.settings import FORMAT
 from ..evaluation.features import training_batches
 from ..system import hdf5
@@ -53,11 +54,11 @@ def build_encoder(height: int, width: int, red_nz: int) -> Network:
     return keras.Model(image, keras.layers.Dense(red_nz, name="z")(features), name="encoder")
 
 
-def train_encoder(generator: trained.TrainedGenerator, images: dataloader.Images) -> Network:
+def train_encoder(generator: trained.TrainedGenerator, images: dataloader.Images, seed: int = SEED) -> Network:
     """An encoder for a generator that separates red from green, refined on the reds of real `images`."""
     spec = generator.spec
-    keras.utils.set_random_seed(SEED)
-    rng = np.random.default_rng(SEED)
+    keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
     tower = restricted_to(generator.build(), [0])       # a second network: the first one's layers stay trainable
     tower.trainable = False
     encoder = build_encoder(spec.height, spec.width, spec.red_nz)
@@ -66,7 +67,7 @@ def train_encoder(generator: trained.TrainedGenerator, images: dataloader.Images
     chain = keras.Model(encoder.input, [red, z])
 
     def of_generator():
-        for latents in trained.normal_latents(GENERATED * BATCH, spec.nz, SEED, BATCH):
+        for latents in trained.normal_latents(GENERATED * BATCH, spec.nz, seed, BATCH):
             yield tower.predict_on_batch(latents), latents[:, :spec.red_nz]
 
     def of_images():
@@ -85,9 +86,11 @@ def train_encoder(generator: trained.TrainedGenerator, images: dataloader.Images
     return encoder
 
 
-def encode(encoder: Network, pixels: np.ndarray) -> np.ndarray:
-    """z (images, red_nz), float32, of uint8 images (images, height, width, channels), red first."""
-    return encoder.predict(to_signed(pixels[..., :1]), batch_size=256, verbose=0)
+def encode(encoder: Network, pixels: np.ndarray, spec: NetworkSpec) -> np.ndarray:
+    """z (images, nz), float32, of uint8 images (images, height, width, channels), red first; 0 where it is green's."""
+    z = np.zeros((len(pixels), spec.nz), np.float32)
+    z[:, :spec.red_nz] = encoder.predict(to_signed(pixels[..., :1]), batch_size=256, verbose=0)
+    return z
 
 
 def find_encoder(folder: str | Path, generator: trained.TrainedGenerator, images: dataloader.Images) -> Network:

@@ -85,6 +85,22 @@ def invert(generator, images, search, title=""):
     return Reconstruction(z[np.arange(len(z)), nearest].astype("float32"), np.sqrt(squared / numbers) / 2)
 
 
+def search_red(generator, pixels, starts, iterations, title="red"):
+    """Search the red part of z for given reds; returns (z (problems, nz), squared errors of red (problems,)).
+
+    generator    trained.TrainedGenerator whose network makes red from a part of z
+    pixels       uint8 (problems, height, width, channels), red first
+    starts       z (problems, nz) from which each is searched; what belongs to green is kept
+    iterations   of L-BFGS, at most
+    """
+    step, targets = _step(generator, 0, "red"), to_signed(pixels[..., :1])
+    z = starts.astype("float64")
+    with shared_steps(title, "search", 1 + len(z)) as steps:
+        next(steps)
+        z[:, step.free] = _minimize(step, targets, z, Search(iterations=iterations), lambda: next(steps))
+    return z.astype("float32"), _errors(step, targets, z, MAX_TOGETHER)
+
+
 def _search_tower(parts, targets, starts, search, done):
     """(z (problems, nz), squared errors (problems,)) of targets that one tower generates.
 
@@ -95,9 +111,7 @@ def _search_tower(parts, targets, starts, search, done):
     for name in ORDERS[search.order]:
         step = parts[name]
         z[:, step.free] = _minimize(step, targets[..., step.channels], z, search, done)
-    pair = parts["pair"].error_and_gradient
-    return z, np.concatenate([pair(z[k:k + search.together], targets[k:k + search.together])[0]
-                              for k in range(0, len(z), search.together)])
+    return z, _errors(parts["pair"], targets, z, search.together)
 
 
 def _step(generator, tower, name):
@@ -121,6 +135,12 @@ def _minimize(step, targets, z, search, done):
         return errors[:len(rows)].astype("float64"), gradients[:len(rows), step.free].astype("float64")
 
     return minimize_batch(errors_and_gradients, z[:, step.free], search.iterations, search.together, done)
+
+
+def _errors(step, targets, z, together):
+    """Squared errors (problems,) of the channels of a _Step."""
+    return np.concatenate([step.error_and_gradient(z[k:k + together], targets[k:k + together])[0]
+                           for k in range(0, len(z), together)])
 
 
 # ---------------------------------------------------------------------------------------------- the images

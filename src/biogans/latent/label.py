@@ -20,7 +20,7 @@ from ..system.pixels import to_unit, unit_to_bytes
 from ..system.progress import reading
 from .channels import has_red_tower
 from .encoder import encode, find_encoder
-from .inversion import balanced_sample, relabelled
+from .inversion import balanced_sample, relabelled, search_red
 from .reconstruct import best_median_worst, nearest_neighbours
 
 TOGETHER = 128                  # generated cells at a time
@@ -55,6 +55,9 @@ def parser():
     p.add_argument("--draws", type=arguments.at_least_two, default=9, metavar="N",
                    help="draws of each cell; between the smallest and the largest of 9 lie 80%% of further ones; "
                         "default=9")
+    p.add_argument("--iterations", type=arguments.positive_int, default=None, metavar="N",
+                   help="bring the red nearer to that of the cell, by at most so many iterations of L-BFGS from where "
+                        "the encoder leads; default: none")
     p.add_argument("--format", choices=("h5", "tiff"), default="h5", help="default=h5")
     p.add_argument("-s", "--seed", type=arguments.seed, default=42, metavar="N",
                    help="random seed of the draws, and of the choice of images; default=42")
@@ -95,12 +98,14 @@ def label(options):
     training, held_out = (known_images(options.data, split, generator) for split in ("train", "test"))
     dataloader.warn_of_copies(training, held_out)
     targets = balanced_sample(held_out, options.number or len(held_out.pixels), options.polarity_factors, options.seed)
-    z = np.zeros((len(targets.pixels), spec.nz), np.float32)
-    z[:, :spec.red_nz] = encode(find_encoder(options.checkpoints_dir, generator, training), targets.pixels)
+    z = encode(find_encoder(options.checkpoints_dir, generator, training), targets.pixels, spec)
+    if options.iterations:
+        z, _ = search_red(generator, targets.pixels, z, options.iterations)
     targets, training = (relabelled(images, spec.factors) for images in (targets, training))
     channels = generator.channels()
     content = stacks.Content(len(z), (spec.height, spec.width, len(channels)), spec.nz,
-                             generator.stack_attributes(channels) | {"seed": options.seed, "draws": options.draws})
+                             generator.stack_attributes(channels) | {
+                                 "seed": options.seed, "draws": options.draws, "iterations": options.iterations or 0})
     truth, shown, start = Truth(targets, options.draws), dict.fromkeys(typical(targets)), time.monotonic()
     with FORMATS[options.format](f"labelled{len(channels)}.{generator.name}", content, targets, options.draws) as write:
         for found in labelled(generator, z, options.draws, options.seed):
