@@ -240,6 +240,9 @@ infogan-digits: .venv/installed
 scaling: .venv/installed
 	.venv/bin/python benchmarks/scaling.py -o docs/scaling.md
 
+diagrams: .venv/installed
+	.venv/bin/python docs/diagrams.py
+
 sample: .venv/installed
 	.venv/bin/python -m biogans simulate -o data_48-80/data --overwrite
 
@@ -270,6 +273,7 @@ help:
 	@echo "make lock       write requirements*.lock; UPGRADE=--upgrade takes the newest versions"
 	@echo "make sbom       bills of materials of the locks, in build/sbom"
 	@echo "make archive    the archive of a release and its easyconfig, in build/release"
+	@echo "make diagrams   draw the diagrams of the documentation and the course"
 	@echo "make sample     generate the sample data with the simulator"
 	@echo "make cards      write the model cards of the trained models"
 	@echo "make clean      remove the environment and the results of the demos"
@@ -287,4 +291,4 @@ help:
 
 .PHONY: all demo demo-mitogan lint types test test-slow test-oldest test-newest test-versions test-durability lab \
     course test-course docs test-docs test-exchange test-hpc test-hpc-short install lock sbom archive nine bench \
-    paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling sample cards clean help
+    paper-table bench-preprocess scale pages browsers runtime infogan-digits scaling diagrams sample cards clean help
