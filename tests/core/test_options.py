@@ -328,8 +328,8 @@ LONG_OPTIONS = {
     "reconstruct": "input_file data number order restarts iterations seed polarity_factors help",
     "interpolate": "input_file seeds stack cells data cycle number seed frames fps open scale output help",
     "explore": "input_file output checkpoints_dir serve port help",
-    "evaluate": "input_file data polarity_factors pairs codes joint name critic fast splits split seed output combine "
-                "report checkpoints_dir help",
+    "evaluate": "input_file data polarity_factors pairs codes usefulness joint name critic fast splits split seed "
+                "output combine report checkpoints_dir help",
     "collect": "data output seed help",
     "traverse": "input_file code number steps reach training seed help",
     "pseudotime": "input_file data along channel code seed help",

@@ -57,16 +57,17 @@ def build_classifier(height, width, channels, factors):
     return keras.Model(image, [features, keras.layers.Dense(factors, name="logits")(rectified)], name="classifier")
 
 
-def train_classifier(images, updates=UPDATES):
-    """Train a classifier, a Keras model, on `images` (dataloader.Images) and their mirror images.
+def train_classifier(images, updates=None, seed=SEED):
+    """Train a classifier, a Keras model, on `images` (dataloader.Images) and their mirror images; UPDATES by default.
 
     Raises InputError if they have only one factor.
     """
     if len(images.factors) < 2:
         raise InputError(f"a classifier of the factors needs at least two of them, and there is only "
                          f"{images.factors[0]}: give -d a folder of several factors")
-    keras.utils.set_random_seed(SEED)
-    rng = np.random.default_rng(SEED)
+    updates = updates or UPDATES
+    keras.utils.set_random_seed(seed)
+    rng = np.random.default_rng(seed)
     network = build_classifier(*images.pixels.shape[1:], len(images.factors))
     logits = keras.Model(network.input, network.output[1])
     # At a constant rate, weights and running averages would depend on the last batches.
