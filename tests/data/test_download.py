@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from biogans.data import download, public_data
+from biogans.io import download as transfer
 from biogans.system.errors import InputError
 from biogans.system.files import Lock
 from server import serving
@@ -110,7 +111,7 @@ def test_a_damaged_file_in_the_cache_is_downloaded_again(server, tmp_path):
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_download_has_a_limit(server, tmp_path, monkeypatch, announced):
     server.announces = announced
-    monkeypatch.setattr(download, "LARGEST", 100_000)
+    monkeypatch.setattr(transfer, "LARGEST", 100_000)
     assert "more than 0.0 GB" in mistake(tmp_path)
     assert not list((tmp_path / "cells").iterdir())
 

@@ -166,7 +166,8 @@ def _add_machine_and_files(group):
 def add_generator(group: Group) -> None:
     """-i: the file of a generator."""
     group.add_argument("-i", "--input_file", metavar="FILE", required=True,
-                       help="weights.generator, model.generator or weights.combined_model file, required")
+                       help="weights.generator, model.generator or weights.combined_model file, or hf://user/name on "
+                            "the Hugging Face Hub, required")
 
 
 def add_palette(group: Group) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import __version__
-from ..io import stacks
+from ..io import hub, stacks
 from ..system import hdf5, pixels
 from ..system.arguments import did_you_mean
 from ..system.errors import InputError
@@ -149,11 +149,17 @@ def normal_latents(number: int, nz: int, seed: int, batch_size: int) -> Iterator
 def find(name: str | Path, folder: str | Path = ".") -> Path:
     """Find the weights file `name`: as given or in `folder`, also under its name with or without the image size.
 
+    It may also be a folder of `biogans export --format hub`, or such a folder on the Hugging Face Hub, hf://user/name.
+
     The included files have the size in their names, as in weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5, and
     train.py writes files without it. Raises InputError, which names the files that are there, if there is no such file,
     if it is for images of another size, or if it holds something else than weights.
     """
+    if (address := re.sub("^hf:/+", hub.SCHEME, str(name))).startswith(hub.SCHEME):
+        return hub.fetch(address)
     path = Path(name)
+    if (path / hub.FILE).is_file():
+        return path / hub.FILE
     places = [path, Path(folder, path.name)]
     for candidate in places:
         if candidate.is_file():

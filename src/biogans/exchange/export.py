@@ -1,5 +1,6 @@
-"""Export a generator to ONNX, SavedModel or the BioImage Model Zoo."""
+"""Export a generator to ONNX, SavedModel, the BioImage Model Zoo or the Hugging Face Hub."""
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core import checkpoint, codes, options as command_line, trained
+from ..io import hub
 from ..system import arguments, launch, lazy
 from ..system.errors import InputError
 from ..system.files import replacing, write
@@ -29,6 +31,9 @@ TEST_CELLS = 4              # of these, how many a package contains as its test
 COVER = (1000, 500)         # pixels: the zoo requires 2:1
 PAPER = "https://arxiv.org/abs/1708.04692"
 FORMAT_VERSION = "0.5.3"    # of the zoo's descriptions
+TAGS = ["generative-adversarial-network", "image-synthesis", "fluorescence-light-microscopy", "cells", "2d",
+        "tensorflow", "biogans"]
+PACKAGES = "bioimageio", "hub"          # formats with a README.md
 
 
 class Reference(NamedTuple):
@@ -64,15 +69,18 @@ def parser():
         "  biogans export -i FILE --format savedmodel -o served/1\n"
         "      a folder for TensorFlow Serving and others\n"
         "  biogans export -i FILE --format bioimageio --author 'Your Name' --github you --license CC-BY-4.0\n"
-        "      a package for the BioImage Model Zoo (bioimage.io); bioimageio test exports/….zip checks it"))
+        "      a package for the BioImage Model Zoo (bioimage.io); bioimageio test exports/….zip checks it\n"
+        "  biogans export -i FILE --format hub -o mine --author 'Your Name' --license CC-BY-4.0\n"
+        "      a folder for the Hugging Face Hub; hf upload you/mine mine uploads it, predict.py -i hf://you/mine uses "
+        "it"))
     output = p.add_argument_group("output")
     command_line.add_generator(output)
     output.add_argument("-f", "--format", type=arguments.one_of(FORMATS), default="onnx", metavar="NAME",
                         help=f"{' | '.join(FORMATS)}; default=onnx")
     output.add_argument("-o", "--output", metavar="FILE",
-                        help="the file, or the folder of a SavedModel; default: exports/generator.…")
+                        help="the file, or for savedmodel and hub the folder; default: exports/generator.…")
     command_line.add_checkpoints_dir(output)
-    package = p.add_argument_group("package for the BioImage Model Zoo")
+    package = p.add_argument_group("package for the BioImage Model Zoo, folder for the Hub")
     package.add_argument("--name", type=_title, metavar="NAME",
                          help="name of the model; default: BioGANs, architecture and algorithm")
     package.add_argument("--author", action="append", default=[], metavar="NAME", help="repeat for several authors")
@@ -88,8 +96,9 @@ _title = arguments.checked(str, lambda text: re.fullmatch(r"[A-Za-z0-9_+\- ()]{5
 def export(options):
     """Write a generator as the parsed `options` say. Raises InputError for a user error."""
     launch.announce()
-    if options.format != "bioimageio" and (options.name or options.author or options.github or options.license):
-        raise InputError("--name, --author, --github and --license describe a package: give --format bioimageio too")
+    if options.format not in PACKAGES and (options.name or options.author or options.github or options.license):
+        raise InputError("--name, --author, --github and --license describe a package: give --format bioimageio or "
+                         "--format hub too")
     if options.format != "onnx" and lazy.backend() != "tensorflow":
         raise InputError(f"--format {options.format} is written by TensorFlow: unset KERAS_BACKEND")
     generator = trained.load_generator(options.input_file, options.checkpoints_dir)
@@ -144,36 +153,36 @@ def checked_onnx(reference):
 
 def write_saved_model(target, reference, options):
     """Write a SavedModel, a folder; returns (largest difference from Keras, the program that was compared)."""
-    if target.exists() and not (target / "saved_model.pb").is_file():
-        raise InputError(f"{target} exists and is no SavedModel: give another name with -o")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".partial") as temporary:
-        new, old = Path(temporary, "new"), Path(temporary, "old")
+    with replaced_folder(target, "saved_model.pb", "SavedModel") as new:
         reference.generator.network.export(new, verbose=False)
         loaded = lazy.tensorflow.saved_model.load(str(new))
         program = f"TensorFlow {lazy.tensorflow.__version__}"
         difference = largest_difference(reference, loaded.serve(reference.z).numpy(), program)
+    return difference, program
+
+
+@contextlib.contextmanager
+def replaced_folder(target, mark, kind):
+    """Yield the path of a folder to make, which then takes the place of `target`; what it replaces holds a file `mark`.
+
+    An exception leaves `target` as it was. Raises InputError if it exists and is none of this `kind`.
+    """
+    if target.exists() and not (target / mark).is_file():
+        raise InputError(f"{target} exists and is no {kind}: give another name with -o")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", suffix=".partial") as temporary:
+        new, old = Path(temporary, "new"), Path(temporary, "old")
+        yield new
         if target.exists():
             os.replace(target, old)
         os.replace(new, target)
-    return difference, program
 
 
 # ---------------------------------------------------------------------------------------------- a package for the zoo
 
 def write_package(target, reference, options):
     """Write a zip file for bioimage.io; returns (largest difference from Keras, the program that was compared)."""
-    onnx, *compared = checked_onnx(reference)
-    z, cells = reference.z[:TEST_CELLS], reference.cells[:TEST_CELLS]
-    with tempfile.TemporaryDirectory() as temporary:
-        network = Path(temporary, "generator.h5")
-        checkpoint.save_generator(network, reference.generator.network, reference.metadata)
-        files = {"generator.h5": network.read_bytes(), "generator.onnx": onnx,
-                 "z.npy": npy_bytes(z), "cells.npy": npy_bytes(cells),
-                 "z.tif": tiff_bytes(z), "cells.tif": tiff_bytes(cells), "cover.png": cover_picture(reference),
-                 "README.md": package_readme(reference, options).encode()}
-    described = package_description(reference, options, files)
-    files["rdf.yaml"] = json.dumps(described, indent=1).encode()     # JSON is YAML
+    files, compared = package_files(reference, options)
     size = sum(map(len, files.values()))
     with replacing(target, size) as temporary, zipfile.ZipFile(temporary, "w") as package:
         for name, content in files.items():
@@ -181,6 +190,40 @@ def write_package(target, reference, options):
             member.external_attr = 0o644 << 16          # otherwise only its owner could read the unpacked files
             package.writestr(member, content, zipfile.ZIP_DEFLATED)
     return compared
+
+
+def write_hub(target, reference, options):
+    """Write a folder for the Hugging Face Hub, with the package for bioimage.io in it; returns as `write_package`."""
+    files, compared = package_files(reference, options, hub_metadata(reference, options))
+    with replaced_folder(target, hub.FILE, "folder for the Hub") as new:
+        for name, content in files.items():
+            write(new / name, content)
+    return compared
+
+
+def package_files(reference, options, metadata=""):
+    """({name: bytes} of a package, (largest difference from Keras, the program that was compared)).
+
+    metadata   the start of its README.md
+    """
+    onnx, *compared = checked_onnx(reference)
+    z, cells = reference.z[:TEST_CELLS], reference.cells[:TEST_CELLS]
+    with tempfile.TemporaryDirectory() as temporary:
+        network = Path(temporary, hub.FILE)
+        checkpoint.save_generator(network, reference.generator.network, reference.metadata)
+        files = {hub.FILE: network.read_bytes(), "generator.onnx": onnx,
+                 "z.npy": npy_bytes(z), "cells.npy": npy_bytes(cells),
+                 "z.tif": tiff_bytes(z), "cells.tif": tiff_bytes(cells), "cover.png": cover_picture(reference),
+                 "README.md": (metadata + package_readme(reference, options)).encode()}
+    described = package_description(reference, options, files)
+    return files | {"rdf.yaml": json.dumps(described, indent=1).encode()}, compared          # JSON is YAML
+
+
+def hub_metadata(reference, options):
+    """The metadata of a model card, between lines of dashes: huggingface.co/docs/hub/model-cards."""
+    described = {"library_name": "keras", "pipeline_tag": "unconditional-image-generation", "tags": TAGS,
+                 "thumbnail": "cover.png"} | ({"license": options.license.lower()} if options.license else {})
+    return f"---\n{json.dumps(described, indent=1)}\n---\n\n"       # JSON is YAML
 
 
 def package_description(reference, options, files):
@@ -194,8 +237,7 @@ def package_description(reference, options, files):
         "maintainers": [{"github_user": options.github}] if options.github else [],
         "cite": [{"text": "Osokin, Chessel, Carazo Salas, Vaggi: GANs for Biological Image Synthesis. ICCV 2017",
                   "url": PAPER}],
-        "tags": ["generative-adversarial-network", "image-synthesis", "fluorescence-light-microscopy", "cells", "2d",
-                 "tensorflow", "biogans"],
+        "tags": TAGS,
         "timestamp": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "documentation": "README.md", "covers": ["cover.png"],
     } | _tensors(reference, file) | {"weights": {
@@ -247,6 +289,8 @@ def package_readme(reference, options):
 
 {model_summary(reference)} **No microscope saw these cells.**
 
+![Generated cells](cover.png)
+
 {_meaning_of_z(spec)}
 Pixels range from -1 (black) to 1; `(cells + 1) / 2` corresponds to the training images divided by 255.
 
@@ -261,7 +305,8 @@ z = numpy.load("z.npy")                                 # (cells, {spec.nz}), fl
 cells = session.run(None, {{"z": z}})[0]                  # (cells, {spec.height}, {spec.width}, {channels})
 ```
 
-`keras.models.load_model("generator.h5")` generates the same images, and the commands of BioGANs accept that file.
+`keras.models.load_model("generator.h5")` generates the same images. The commands of BioGANs accept that file, this
+folder, or its address on the Hub: `predict.py -i hf://user/name -n 100`.
 
 ## Validation
 
@@ -333,7 +378,7 @@ def identifier(name):
 
 
 FORMATS = {"onnx": (write_onnx, ".onnx"), "savedmodel": (write_saved_model, ".savedmodel"),
-           "bioimageio": (write_package, ".bioimageio.zip")}
+           "bioimageio": (write_package, ".bioimageio.zip"), "hub": (write_hub, ".hub")}
 
 
 def main(arguments=None):

@@ -72,7 +72,7 @@ def invert(generator, images, search, title=""):
     squared = np.empty(z.shape[:2])
     towers = images.labels if spec.separate_factors else np.zeros_like(images.labels)
     number = squared.size * len(ORDERS[search.order])
-    with shared_steps(title or search.order, "search", 1 + number) as steps:
+    with shared_steps(title or search.order, "start", 1 + number) as steps:
         next(steps)
         for tower in np.unique(towers):
             rows = np.flatnonzero(towers == tower)
@@ -95,7 +95,7 @@ def search_red(generator, pixels, starts, iterations, title="red"):
     """
     step, targets = _step(generator, 0, "red"), to_signed(pixels[..., :1])
     z = starts.astype("float64")
-    with shared_steps(title, "search", 1 + len(z)) as steps:
+    with shared_steps(title, "start", 1 + len(z)) as steps:
         next(steps)
         z[:, step.free] = _minimize(step, targets, z, Search(iterations=iterations), lambda: next(steps))
     return z.astype("float32"), _errors(step, targets, z, MAX_TOGETHER)
