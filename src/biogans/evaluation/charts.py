@@ -5,7 +5,7 @@ import numpy as np
 from ..core.figures import DPI, PLAIN
 from . import joint
 from .results import OVERALL
-from .stages import scale_scores, training_chart
+from .stages import find_trainings, scale_scores, training_chart
 from .tables import pairs_grid, plus_minus, scored_factors
 
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c4513",
@@ -102,12 +102,17 @@ def _draw_matrix(axes, values, names, title):
 
 
 def _profile_chart(combined):
-    """Brightness along the cell, by length, and number of spots; a column for each channel."""
+    """Brightness along the cell, by length, and number of spots; a column for each channel.
+
+    Of a training of which several stages were evaluated, the last.
+    """
     truth = next(iter(combined.joint.values()))
     lines = {"truth": (truth["true_profiles"], truth["true_spots"])}
-    lines |= {name: (scores["profiles"], scores["spots"]) for name, scores in combined.joint.items()}
+    earlier = [name for stages in find_trainings(combined).values() for name in [*stages.values()][:-1]]
+    lines |= {name: (scores["profiles"], scores["spots"]) for name, scores in combined.joint.items()
+              if name not in earlier}
     bins, channels = lines["truth"][0].shape[:2]
-    figure = new_figure(max(6, 1.2 * channels + 0.9), 1.4 * (bins + 1) + 0.7)
+    figure = new_figure(max(6, 1.5 * channels + 0.9), 1.5 * (bins + 1) + 0.7)
     panels = figure.subplots(bins + 1, channels, sharey="row", squeeze=False)
     for channel, name in enumerate(combined.channels):
         _draw_channel(panels[:, channel], channel, lines)
