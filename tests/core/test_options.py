@@ -346,6 +346,7 @@ LONG_OPTIONS = {
     "export": "input_file format output checkpoints_dir name author github license help",
     "import_torch": "input_file gan_algorithm polarity_factors checkpoints_dir help",
     "label": "input_file data number draws format seed polarity_factors palette transmitted checkpoints_dir help",
+    "toy": "output help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate": "oh",
            "reconstruct": "idnpsbch", "interpolate": "idnpsoch", "collect": "dosh", "evaluate": "idpsoch",
@@ -353,7 +354,7 @@ LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visua
            "preprocess": "iosjh", "cells": "iosh", "simulate_videos": "onsh",
            "diversity": "idnsoch", "same_red": "idnpsoch", "compare": "dmasoh", "card": "ioch", "saliency": "idpnsoch",
            "export": "ifoch",
-           "import_torch": "iapch", "label": "idnspch"}
+           "import_torch": "iapch", "label": "idnspch", "toy": "oh"}
 
 
 @pytest.mark.parametrize("command", PROGRAMS)
