@@ -104,8 +104,8 @@ function show() {
     $$("distance").textContent = last.distance.toFixed(3);
     $$("modes").textContent = `${modes} of ${RING.length}`;
     $$("slope").textContent = shortNumber(+meanSlope(game).toPrecision(2));
-    $$("scene").setAttribute("aria-label", `${shownReal.length / 2} real and ${points.length / 2} generated points after `
-        + `${iteration} iterations, energy distance ${last.distance.toFixed(3)}`
+    $$("scene").setAttribute("aria-label", `${shownReal.length / 2} real and ${points.length / 2} generated points `
+        + `after ${iteration} iterations, energy distance ${last.distance.toFixed(3)}`
         + ($$("modes-row").hidden ? "" : `, ${modes} of ${RING.length} modes covered`));
     if (last.critic === null) return;
     $$("losses").setAttribute("aria-label", `Losses at iteration ${last.iteration}: critic ${last.critic.toFixed(2)}, `
@@ -194,6 +194,7 @@ function tryOut({algorithm, ...changes}) {
     showSettings();
     restart();
     play();
+    $$("scene").scrollIntoView({block: "nearest"});
     say(`${algorithm} started`);
 }
 
@@ -211,12 +212,18 @@ function build() {
 function listen() {
     for (const [id, action] of Object.entries({play, step, restart})) $$(id).addEventListener("click", action);
     $$("algorithm").addEventListener("input", () => setDefaults());
-    for (const id of ["algorithm", "target", "seed"]) $$(id).addEventListener("change", () => (showSettings(), restart()));
+    for (const id of ["algorithm", "target", "seed"]) $$(id).addEventListener("change", () => {
+        showSettings();
+        restart();
+    });
     for (const id of Object.keys(sliders)) $$(id).addEventListener("input", () => {
         game.settings = settings();
         showSettings();
     });
-    for (const id of ["background", "arrows", "theme"]) $$(id).addEventListener("input", () => (showSettings(), show()));
+    for (const id of ["background", "arrows", "theme"]) $$(id).addEventListener("input", () => {
+        showSettings();
+        show();
+    });
     $$("speed").addEventListener("input", showSettings);
     $$("erase").addEventListener("click", () => {
         isNew = true;

@@ -74,10 +74,11 @@ function drawLosses(canvas, {history}) {
 
 /* The distance on a logarithmic axis, and the distance of other real points. */
 function drawDistance(canvas, {history, floor}) {
-    const iterations = history.map(row => row.iteration), values = history.map(row => row.distance), {ink, real} = colours();
+    const iterations = history.map(row => row.iteration), values = history.map(row => row.distance);
+    const {ink, real} = colours(), last = history.at(-1).iteration;
     const least = Math.log10(Math.min(0.008, floor / 1.5)), most = Math.log10(Math.max(1, ...values) * 1.3);
-    drawChart(canvas, [{iterations: [0, Math.max(history.at(-1).iteration, 1)], values: [floor, floor], colour: real, dash: [2, 4]},
-                       {iterations, values, colour: ink, dash: []}], history.at(-1).iteration,
+    drawChart(canvas, [{iterations: [0, Math.max(last, 1)], values: [floor, floor], colour: real, dash: [2, 4]},
+                       {iterations, values, colour: ink, dash: []}], last,
               {ticks: [0.01, 0.1, 1, 10].filter(tick => Math.log10(tick) < most),
                place: value => (Math.log10(Math.max(value, 1e-9)) - least) / (most - least)});
 }

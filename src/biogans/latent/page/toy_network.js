@@ -14,12 +14,14 @@ function layersOf(sizes, weights) {
     });
 }
 
-/* {sizes, weights, layers}; `sizes` are the numbers of units from the input to the output. Kernels are those of He et al.
-2015: normal, with the variance 2 / inputs. */
+/* {sizes, weights, layers}; `sizes` are the numbers of units from the input to the output. Initial kernels are as in
+He et al. 2015: normal, with the variance 2 / inputs. */
 function buildNetwork(sizes, random) {
     const weights = new Float64Array(sizes.slice(1).reduce((sum, outputs, k) => sum + outputs * (sizes[k] + 1), 0));
     const layers = layersOf(sizes, weights);
-    for (const {inputs, kernel} of layers) kernel.forEach((_, k) => kernel[k] = random.normal() * Math.sqrt(2 / inputs));
+    for (const {inputs, kernel} of layers) {
+        for (let k = 0; k < kernel.length; k++) kernel[k] = random.normal() * Math.sqrt(2 / inputs);
+    }
     return {sizes, weights, layers};
 }
 
@@ -106,7 +108,8 @@ function addGradient({inputs, outputs, kernel, bias}, rows, errors, withBias) {
             const third = errors[at + 2 * outputs], fourth = errors[at + 3 * outputs];
             if (withBias) bias[j] += first + second + third + fourth;
             for (let k = 0, w = j * inputs; k < inputs; k++) {
-                kernel[w + k] += first * rows[a + k] + second * rows[b + k] + third * rows[c + k] + fourth * rows[d + k];
+                kernel[w + k] += first * rows[a + k] + second * rows[b + k] + third * rows[c + k]
+                    + fourth * rows[d + k];
             }
         }
     }
@@ -119,8 +122,8 @@ function slopesOfScore(critic, trace) {
 
 /* Add the gradient of a penalty on slopes to `gradients`, given its derivative (count * 2) by the slope at each point.
 
-Let g be the slope of the score f at a point and v the derivative of the penalty by g. By the chain rule, the penalty has
-the gradient of v · g with respect to the weights, with v held constant; and v · g is the derivative of f along v. That
+Let g be the slope of the score f at a point and v the derivative of the penalty by g. By the chain rule, the penalty
+has the gradient of v · g with respect to the weights, with v held constant; v · g is the derivative of f along v. That
 derivative is the output of the same network with v as its input, without biases, and with the slopes of the activations
 at the point in place of the activations (Pearlmutter 1994, "Fast exact multiplication by the Hessian", applied to the
 input). These slopes are constant, except at the kinks of the leaky ReLU. So the second derivative of the network is a

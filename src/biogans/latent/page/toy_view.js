@@ -8,7 +8,8 @@ const BANDWIDTH = 0.18;                 // of the densities: standard deviation 
 /* Colours of Okabe and Ito, which colour-blind people tell apart, as in the course. */
 const COLOURS = {
     light: {paper: [255, 255, 255], ink: [29, 26, 34], real: [0, 114, 178], fake: [213, 94, 0], critic: [0, 126, 92]},
-    dark: {paper: [30, 27, 36], ink: [238, 234, 243], real: [86, 180, 233], fake: [240, 140, 40], critic: [50, 200, 150]},
+    dark: {paper: [30, 27, 36], ink: [238, 234, 243], real: [86, 180, 233], fake: [240, 140, 40],
+           critic: [50, 200, 150]},
 };
 
 const css = ([red, green, blue], opacity = 1) => `rgb(${red} ${green} ${blue} / ${opacity})`;
@@ -101,7 +102,8 @@ function slopesFollowed(game, points) {
     return backward(game.critic, trace, trace.outputs.map(score => -generator(score)[1]));
 }
 
-const lengthsOf = slopes => Array.from({length: slopes.length / 2}, (_, k) => Math.hypot(slopes[2 * k], slopes[2 * k + 1]));
+const lengthsOf = slopes => Array.from({length: slopes.length / 2},
+                                       (_, k) => Math.hypot(slopes[2 * k], slopes[2 * k + 1]));
 
 /* Mean length of the slopes that the shown generated points follow. */
 function meanSlope(game) {
