@@ -3,7 +3,8 @@
 Links between pages, and from pages to sources, follow the repository, so that the pages can be read there. The site
 has further pages: the README and its neighbours, a page for each command, made from its parser, and a page for each
 module of the core, made from docstrings (api.py). Linked files outside of docs are copied to files/, and formulas
-become MathML, which browsers show without a script.
+become MathML, which browsers show without a script. The page of `biogans toy` is part of the site: where the
+repository links to its source, the site links to the page itself.
 """
 
 import html
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from mkdocs.structure.files import File
 
 from biogans import commands
+from biogans.latent import toy
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md", "docs/README.md": "contents.md", "CONTRIBUTING.md": "CONTRIBUTING.md",
@@ -23,6 +25,7 @@ CARDS = {str(path.relative_to(ROOT)): f"cards/{path.relative_to(ROOT / 'data_48-
          for path in sorted((ROOT / "data_48-80/checkpoints").rglob("card.*.md"))}
 PAGES |= CARDS
 CORE = sorted(path.stem for path in (ROOT / "src/biogans/core").glob("[!_]*.py"))
+TOY = "src/biogans/latent/page/toy.html"
 SOURCES = {page: source for source, page in PAGES.items()}
 CODE_OR_LINK = re.compile(r"(?P<code>^```.*?^```|`[^`\n]*`)|\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)",
                           re.DOTALL | re.MULTILINE)
@@ -44,6 +47,7 @@ def on_config(config):
 def on_files(files, config):
     for slides in sorted((ROOT / "docs/course").glob("*.html")):
         files.append(File.generated(config, _page_of(f"docs/course/{slides.name}"), abs_src_path=str(slides)))
+    files.append(File.generated(config, _page_of(TOY), content=toy.toy_page()))
     for source, page in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     for name in commands.COMMANDS:
@@ -91,6 +95,8 @@ def _page_of(source):
     """The page on the site for a file of the repository, or for a folder: the page that describes it."""
     if source in PAGES:
         return PAGES[source]
+    if source == TOY:
+        return "toy_page.html"
     if (ROOT / source).is_dir():
         return "course/index.md" if "course" in source else "index.md"
     if re.fullmatch(r"docs/course/\w+\.html", source):          # beside the page of the same name

@@ -44,6 +44,9 @@ GROUPS = {
         "pseudotime": "latent.pseudotime",
         "explore": "latent.explore",
     },
+    "learn what a GAN does": {
+        "toy": "latent.toy",
+    },
     "exchange models": {
         "export": "exchange.export",
         "import_torch": "exchange.import_torch",

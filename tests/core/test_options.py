@@ -347,7 +347,7 @@ LONG_OPTIONS = {
     "import_torch": "input_file gan_algorithm polarity_factors checkpoints_dir help",
     "label": "input_file data number draws iterations format seed polarity_factors palette transmitted checkpoints_dir "
              "help",
-    "atlas": "input_file data seed output help",
+    "atlas": "input_file data seed output help", "toy": "output help",
 }
 LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visualize.py": "ivh", "simulate": "oh",
            "reconstruct": "idnpsbch", "interpolate": "idnpsoch", "collect": "dosh", "evaluate": "idpsoch",
@@ -355,7 +355,7 @@ LETTERS = {"train.py": "abcdegmMopswzvh", "predict.py": "ibcdDemopsvwzh", "visua
            "preprocess": "iosjh", "cells": "iosh", "simulate_videos": "onsh",
            "diversity": "idnsoch", "same_red": "idnpsoch", "compare": "dmasoh", "card": "ioch", "saliency": "idpnsoch",
            "export": "ifoch",
-           "import_torch": "iapch", "label": "idnspch", "atlas": "idsoh"}
+           "import_torch": "iapch", "label": "idnspch", "atlas": "idsoh", "toy": "oh"}
 
 
 @pytest.mark.parametrize("command", PROGRAMS)

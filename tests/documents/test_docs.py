@@ -18,6 +18,7 @@ import pytest
 
 from biogans import commands
 from biogans.core import predict, train
+from biogans.latent import toy
 from conftest import ROOT, SMALL, train_small_networks
 from quick_training import quick_training
 
@@ -382,6 +383,8 @@ def test_the_site_is_whole(tmp_path):
     assert all(f"--{option}" in reference for option in ("gan_algorithm", "num_D_iters", "wgangp_lambda"))
     algorithms = (tmp_path / "algorithms.html").read_text()
     assert algorithms.count("<math") > 20 and r"\lambda" not in algorithms
+    assert 'href="toy_page.html"' in (tmp_path / "toy.html").read_text()
+    assert (tmp_path / "toy_page.html").read_bytes() == toy.toy_page()
     found = 0
     for page in {*tmp_path.rglob("*.html")} - {tmp_path / "404.html"}:      # with addresses from the server's root on
         for address in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text()):

@@ -1,6 +1,5 @@
 """Write a web page with sliders for a generator: one file, no server, no network access."""
 
-import base64
 import getpass
 import gzip
 import hashlib
@@ -10,9 +9,7 @@ import json
 import re
 import secrets
 import socket
-import string
 import urllib.parse
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,10 +21,10 @@ from ..system.errors import InputError
 from ..system.files import write
 from ..system.palettes import fitted
 from ..system.progress import reading
+from . import pages
 from .channels import has_red_tower
 from .slider_names import SAMPLE, measured_meanings
 
-PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("explore_network", "explore_latent", "explore_view", "explore_gif", "explore")  # in the order of the page
 NUMBERED = 1000             # random cells that have a number on the page: those of predict.py -s 0 to 999
 CELLS = 16                  # cells at which directions are measured, and transmitted light is recognised
@@ -82,10 +79,8 @@ def explore(options):
     if len(spec.channel_names) > len(spec.cell_channels):
         raise InputError(f"{generator.path} generates each factor in a cell of its own, and the page shows one cell: "
                          f"give another model")
-    page = Path(options.output) if options.output else (
-        trained.IMAGES / f"explorer{len(spec.channel_names)}.{generator.name}.html")
-    if page.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"-o {page}: browsers recognise a page by its ending: give a name that ends in .html")
+    page = pages.page_path(options.output or
+                           trained.IMAGES / f"explorer{len(spec.channel_names)}.{generator.name}.html")
     content = page_of(generator)
     write(page, content)
     print(f"Output page to file: {page} ({len(content) / 1e6:.1f} MB)", flush=True)
@@ -195,17 +190,14 @@ def page_of(generator):
         "directions": np.concatenate([rows.ravel() for rows, _ in found]).astype("<f4").tobytes(),
         "numbered": numbered.tobytes(),
         "network": gzip.compress(onnx_graph.serialize(generator.network), mtime=0),
-        "runtime": (PAGE / "onnxruntime-web.mjs").read_bytes(),
-        "runtime-wasm": (PAGE / "onnxruntime-web.wasm.gz").read_bytes(),
+        "runtime": (pages.PARTS / "onnxruntime-web.mjs").read_bytes(),
+        "runtime-wasm": (pages.PARTS / "onnxruntime-web.wasm.gz").read_bytes(),
     }
-    elements = [f'<script type="application/octet-stream" id="{name}">{base64.b64encode(content).decode()}</script>'
-                for name, content in data.items()]
-    return string.Template((PAGE / "explore.html").read_text()).substitute(
-        title=html.escape(f"{spec.architecture}, {metadata.training.algorithm}"),
-        style=(PAGE / "explore.css").read_text(),
-        script="\n".join((PAGE / f"{name}.js").read_text() for name in SCRIPTS),
+    return pages.assemble_page(
+        "explore", html.escape(f"Cell explorer: {spec.architecture}, {metadata.training.algorithm}"), SCRIPTS,
+        allowed=("'wasm-unsafe-eval'", "blob:"),
         facts=json.dumps(facts).replace("<", r"\u003c"),        # so that no name in it ends the element
-        data="\n".join(elements)).encode()
+        data="\n".join(pages.data_element(*item) for item in data.items()))
 
 
 def numbered_latents(generator):

@@ -1,6 +1,5 @@
 /* The page: its state, and the effect of each control. */
 
-const $$ = id => document.getElementById(id);
 const facts = JSON.parse($$("facts").textContent);
 const {size, codes, channels, nz} = facts;
 const groups = facts.groups;
@@ -14,20 +13,6 @@ const undone = [];
 const kept = [];                            // {z, number, name, pixels}
 const chosen = {first: null, second: null}; // two of the kept cells, to compare
 let draw, numbered, lastMoved = null, walking = false, changes = 0;
-
-function element(tag, properties = {}, ...children) {
-    const made = Object.assign(document.createElement(tag), properties);
-    made.append(...children);
-    return made;
-}
-
-let hush;
-function say(text) {
-    $$("status").textContent = text;
-    $$("status").classList.add("shown");
-    clearTimeout(hush);
-    hush = setTimeout(() => $$("status").classList.remove("shown"), 3000);
-}
 
 function complain(problem) {
     $$("problem").hidden = false;
@@ -594,7 +579,6 @@ function listen() {
             say("Command selected: copy it with the keyboard");
         }
     });
-    $$("theme").addEventListener("input", () => document.documentElement.dataset.theme = $$("theme").value);
     document.addEventListener("keydown", onKey);
 }
 
