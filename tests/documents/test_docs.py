@@ -3,8 +3,11 @@
 import argparse
 import collections
 import contextlib
+import functools
+import html
 import importlib.util
 import itertools
+import json
 import os
 import re
 import shlex
@@ -20,7 +23,9 @@ from biogans import commands
 from biogans.core import predict, train
 from conftest import ROOT, SMALL, train_small_networks
 from quick_training import quick_training
+from test_course import build as course, lines_of_solutions
 
+SOURCES = course.SOURCES
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "course").glob("*.md"),
                 *(ROOT / "docs").glob("*.md")])
 WITHOUT_MISTAKES = [page for page in PAGES if page.name != "troubleshooting.md"]    # for test_troubleshooting.py
@@ -383,14 +388,56 @@ def test_the_python_of_a_page_runs(page, used):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.docs
-def test_the_site_is_whole(tmp_path):
-    """All pages are in the navigation, links have targets, every command has a page, and formulas are MathML."""
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A function that builds the site of an edition, and returns its folder."""
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("no MkDocs: make test-docs installs it")
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path], cwd=ROOT,
-                          capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def built(edition):
+        folder = tmp_path_factory.mktemp(edition)
+        done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder], cwd=ROOT,
+                              capture_output=True, text=True, env=os.environ | {"EDITION": edition})
+        assert done.returncode == 0, done.stdout + done.stderr
+        return folder
+    return functools.cache(built)
+
+
+def shown(path):
+    """The text of a file of a site, as a reader sees it."""
+    if path.suffix == ".ipynb":
+        return "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"])
+    text = path.read_text() if path.suffix in (".html", ".md", ".py", ".json") else ""
+    return html.unescape(re.sub("<[^>]*>", "", text) if path.suffix == ".html" else text)
+
+
+@pytest.mark.docs
+def test_solutions_are_in_one_folder_of_the_site_for_instructors(site):
+    lines = {line for source in SOURCES for line in lines_of_solutions(source)}
+    for edition, expected in (("student", set()), ("instructor", {"course/solutions", "files/course/solutions"})):
+        folder = site(edition)
+        files = {path for path in folder.rglob("*") if path.name != "search_index.json" or edition == "student"}
+        solved = {path for path in files if any(line in shown(path) for line in lines)}
+        assert {str(path.parent.relative_to(folder)) for path in solved} == expected
+    for name in (source.stem for source in SOURCES):
+        for edition in ("student", "instructor"):
+            page = (site(edition) / f"course/{name}.html").read_text()
+            assert f'href="{name}_slides.html"' in page and f'files/course/{name}.ipynb"' in page
+            assert (f'href="solutions/{name}.html"' in page) == (edition == "instructor")
+
+
+@pytest.mark.docs
+def test_an_unknown_edition_is_refused():
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build"], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"EDITION": "teacher"})
+    assert done.returncode and "EDITION=teacher: it is one of student, instructor" in done.stderr
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("edition", ["student", "instructor"])
+def test_the_site_is_whole(edition, site):
+    """All pages are in the navigation, links have targets, every command has a page, and formulas are MathML."""
+    tmp_path = site(edition)
     assert {f"{name}.html" for name in commands.COMMANDS} == {path.name for path in (tmp_path / "commands").iterdir()}
     reference = (tmp_path / "commands/train.html").read_text()
     assert all(f"--{option}" in reference for option in ("gan_algorithm", "num_D_iters", "wgangp_lambda"))
