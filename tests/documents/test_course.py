@@ -164,7 +164,7 @@ def lines_of_solutions(source):
     hidden = [match["solution"] for cell in cells for match in build.SOLUTION.finditer(cell.content)]
     hidden += [cell.content for cell in cells if cell.kind == "answer"]
     lines = {line.strip() for text in hidden for line in text.splitlines()}
-    return {line for line in lines if len(line) > 12 and line not in others}
+    return {line for line in lines if len(line) > 14 and line not in others}
 
 
 @each_source

@@ -357,8 +357,14 @@ def test_no_command_works_in_a_folder_that_others_can_prepare():
 @pytest.mark.docs
 @pages_with("sh", but=("README.md",))                   # which test_readme.py runs
 def test_the_commands_of_a_page(page, tmp_path):
-    """All its sh blocks, in order, in one shell, in the folder of the README, with fewer iterations and images."""
-    script = "\n".join([blocks(ROOT / "README.md", "sh")[0], *blocks(page, "sh")])
+    """All its sh blocks, in order, in one shell, with fewer iterations and images.
+
+    In the folder that the README prepares, if the page refers to it; otherwise in an empty one.
+    """
+    prepare = f"export PATH={ROOT}/bin:$PATH; cd {tmp_path}"
+    if "README.md#a-folder-to-work-in" in page.read_text():
+        (prepare,) = blocks(ROOT / "README.md", "sh")[:1]
+    script = "\n".join([prepare, *blocks(page, "sh")])
     for pattern, replacement in SHORTER:
         script = re.sub(pattern, replacement, script)
     environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
