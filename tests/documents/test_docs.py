@@ -363,7 +363,7 @@ def test_the_commands_of_a_page(page, tmp_path):
     """
     prepare = f"export PATH={ROOT}/bin:$PATH; cd {tmp_path}"
     if "README.md#a-folder-to-work-in" in page.read_text():
-        (prepare,) = blocks(ROOT / "README.md", "sh")[:1]
+        prepare = blocks(ROOT / "README.md", "sh")[0]
     script = "\n".join([prepare, *blocks(page, "sh")])
     for pattern, replacement in SHORTER:
         script = re.sub(pattern, replacement, script)
