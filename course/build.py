@@ -135,7 +135,7 @@ def page(parts, links):
     for is_text, content, output in parts:
         blocks += [content.rstrip() if is_text else f"```python\n{content.rstrip()}\n```", *output]
     title, _, rest = blocks[0].partition("\n")
-    return "\n\n".join([title, links, rest.lstrip("\n"), *blocks[1:]]) + "\n"
+    return "\n\n".join(filter(None, [title, links, rest.lstrip("\n"), *blocks[1:]])) + "\n"
 
 
 def output_of(cell, folder):
