@@ -140,12 +140,17 @@ def test_commands_print_what_the_page_shows(heading, mistaken, elsewhere, monkey
     assert not different, "\n".join(different)
 
 
-def texts_of_the_code(tmp_path):
-    """All texts of the sources that a message can be part of; \\0 stands for values. Also messages made of several."""
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    """All texts of the sources that a message can be part of, and a message that is made of several."""
     with pytest.raises(files.NoRoom) as problem:
-        files.check_room(tmp_path / "weights.h5", 2 ** 60)
-    yield str(problem.value)
-    for path in [*(ROOT / "src/biogans").rglob("*.py")]:
+        files.check_room(tmp_path_factory.mktemp("disk") / "weights.h5", 2 ** 60)
+    return [str(problem.value), *texts_of_the_sources()]
+
+
+def texts_of_the_sources():
+    """The texts of modules, with \\0 in place of values, and the lines of scripts."""
+    for path in (ROOT / "src/biogans").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
                 yield "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
