@@ -111,10 +111,13 @@ course: .venv/course
 test-course: .venv/test .venv/course
 	.venv/bin/python -m pytest -m "" --durations=0 tests/documents/test_course.py
 
-# The documentation as a site in build/site; test-docs also runs the commands on its pages, some minutes.
+# The documentation as a site in build/site, without the solutions of the course; EDITION=instructor adds them, in
+# build/site-instructor. test-docs also runs the commands on its pages, some minutes.
+EDITION ?= student
+SITE = build/site$(if $(filter instructor,$(EDITION)),-instructor)
 docs: .venv/docs
-	.venv/bin/python -m mkdocs build --strict
-	@echo "open build/site/index.html; with the search: python3 -m http.server --directory build/site"
+	EDITION=$(EDITION) .venv/bin/python -m mkdocs build --strict --site-dir $(SITE)
+	@echo "open $(SITE)/index.html; with the search: python3 -m http.server --directory $(SITE)"
 
 test-docs: .venv/test .venv/docs
 	.venv/bin/python -m pytest -m docs --durations=0 tests/documents
@@ -269,7 +272,8 @@ help:
 	@echo "make browsers   install the browsers that the tests of pages use: as root on Debian"
 	@echo
 	@echo "make course     run the notebooks; write their documents and slides: twenty minutes"
-	@echo "make docs       the documentation as a site in build/site"
+	@echo "make docs       the documentation as a site in build/site, without the solutions of the course;"
+	@echo "                EDITION=instructor: with them, in build/site-instructor"
 	@echo "make lock       write requirements*.lock; UPGRADE=--upgrade takes the newest versions"
 	@echo "make sbom       bills of materials of the locks, in build/sbom"
 	@echo "make archive    the archive of a release and its easyconfig, in build/release"

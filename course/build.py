@@ -1,4 +1,6 @@
-"""Make the course from course/sources/*.py: notebooks with and without solutions, executed documents, slides.
+"""Make the course from course/sources/*.py: notebooks and executed documents with and without solutions, slides.
+
+Everything with solutions is in the folder course/solutions; what students read (course/*.ipynb, docs/course) has none.
 
 A source is a Python file in the percent format that Jupytext and most editors understand: "# %%" starts a code cell,
 "# %% [markdown]" a text cell, whose text is an r\"\"\" string. A word after the percent signs is the kind of the cell:
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 COURSE = Path(__file__).resolve().parent
+SOLUTIONS = COURSE / "solutions"
 DOCUMENTS = COURSE.parent / "docs" / "course"
 SOURCES = sorted((COURSE / "sources").glob("*.py"))
 KINDS = "exercise|check|figure|answer|slide"
@@ -30,6 +33,11 @@ SOLUTION = re.compile(r"^ *### BEGIN SOLUTION\n(?P<solution>.*?)^ *### HANDOUT\n
                       re.DOTALL | re.MULTILINE)
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 WIDEST = 1400               # largest side of a figure in the documents, in pixels
+SHOWN = "../../docs/course"     # the folder of figures and slides, from the documents with solutions
+LINKS = ("[Notebook](../../course/{name}.ipynb) · [slides]({name}.html). Exercises are shown as you receive them; "
+         "outputs and\nfigures are those of the solved notebook.")
+LINKS_OF_SOLUTIONS = (f"[Notebook with solutions]({{name}}.ipynb) · [slides]({SHOWN}/{{name}}.html) · "
+                      f"[page for students]({SHOWN}/{{name}}.md)")
 
 
 class Cell(NamedTuple):
@@ -64,9 +72,12 @@ def with_solutions(cells):
 
 def for_students(cells):
     """Cells of the notebook for students, without solutions."""
-    return [cell._replace(content=SOLUTION.sub(lambda match: re.sub(r"^( *)# ", r"\1", match["handout"], flags=re.M),
-                                               cell.content))
-            for cell in cells if cell.kind not in ("slide", "answer")]
+    return [cell._replace(content=handed_out(cell)) for cell in cells if cell.kind not in ("slide", "answer")]
+
+
+def handed_out(cell):
+    """The content of a cell for students."""
+    return SOLUTION.sub(lambda match: re.sub(r"^( *)# ", r"\1", match["handout"], flags=re.M), cell.content)
 
 
 def notebook(cells):
@@ -89,7 +100,7 @@ def notebook(cells):
 def notebooks(source):
     """{path: text} of the two notebooks made from a source."""
     cells, name = read(source), f"{source.stem}.ipynb"
-    return {COURSE / name: notebook(for_students(cells)), COURSE / "solutions" / name: notebook(with_solutions(cells))}
+    return {COURSE / name: notebook(for_students(cells)), SOLUTIONS / name: notebook(with_solutions(cells))}
 
 
 def execute(text, folder, allow_errors=False):
@@ -103,28 +114,56 @@ def execute(text, folder, allow_errors=False):
     return executed
 
 
-def document(executed, folder):
-    """Markdown of an executed notebook. Writes its figures to `folder`, which belongs beside the document."""
+def documents(source, executed):
+    """{path: Markdown} of a notebook, executed with its solutions: for students without them, and for instructors.
+
+    Both show the same outputs and figures.
+    """
+    cells = [cell for cell in read(source) if cell.kind != "slide"]
+    outputs = [output_of(cell, f"{SHOWN}/{source.stem}") for cell in executed.cells]
+    for_all = [(cell.is_text, handed_out(cell), output) for cell, output in zip(cells, outputs, strict=True)
+               if cell.kind != "answer"]
+    solved = [(cell.is_text, cell.content, output) for cell, output in zip(with_solutions(cells), outputs, strict=True)]
+    name = source.stem
+    return {DOCUMENTS / f"{name}.md": page(for_all, LINKS.format(name=name)).replace(f"({SHOWN}/", "("),
+            SOLUTIONS / f"{name}.md": page(solved, LINKS_OF_SOLUTIONS.format(name=name))}
+
+
+def page(parts, links):
+    """Markdown of (whether it is text, content, output) of cells, with a line of links below the title."""
+    blocks = []
+    for is_text, content, output in parts:
+        blocks += [content.rstrip() if is_text else f"```python\n{content.rstrip()}\n```", *output]
+    title, _, rest = blocks[0].partition("\n")
+    return "\n\n".join(filter(None, [title, links, rest.lstrip("\n"), *blocks[1:]])) + "\n"
+
+
+def output_of(cell, folder):
+    """What an executed cell printed and drew, as blocks of Markdown; its figures are in `folder`."""
+    if cell.cell_type == "markdown":
+        return []
+    printed = "".join(output.text for output in cell.outputs
+                      if output.output_type == "stream" and output.name == "stdout")
+    printed = printed.replace(str(COURSE.parent), "/apps/biogans/1.0.0")            # wherever it was executed
+    blocks = [f"```text\n{printed.rstrip()}\n```"] if printed.strip() else []
+    return blocks + [f"![{cell.metadata['name'].replace('_', ' ')}]({folder}/{name})" for name, _ in pictures(cell)]
+
+
+def pictures(cell):
+    """[(file name, PNG in base64), …] of the figures of an executed cell."""
+    found = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
+    return [(cell.metadata["name"] + (f"_{number}" if len(found) > 1 else "") + ".png", picture)
+            for number, picture in enumerate(found, 1)]
+
+
+def write_figures(executed, folder):
+    """Write the figures of an executed notebook to `folder`, in place of older ones."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
-    parts = []
     for cell in executed.cells:
-        if cell.cell_type == "markdown":
-            parts.append(cell.source)
-            continue
-        parts.append(f"```python\n{cell.source}\n```")
-        printed = "".join(output.text for output in cell.outputs
-                          if output.output_type == "stream" and output.name == "stdout")
-        printed = printed.replace(str(COURSE.parent), "/apps/biogans/1.0.0")        # wherever it was executed
-        if printed.strip():
-            parts.append(f"```text\n{printed.rstrip()}\n```")
-        pictures = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
-        for number, picture in enumerate(pictures, 1):
-            name = cell.metadata["name"] + (f"_{number}" if len(pictures) > 1 else "") + ".png"
+        for name, picture in pictures(cell) if cell.cell_type == "code" else ():
             write_small(folder / name, base64.b64decode(picture))
-            parts.append(f"![{cell.metadata['name'].replace('_', ' ')}]({folder.name}/{name})")
-    return "\n\n".join(parts) + "\n"
 
 
 def write_small(path, png):
@@ -179,7 +218,7 @@ PAGE = textwrap.dedent("""\
 
 def main():
     parser = argparse.ArgumentParser(description="Make the notebooks from course/sources; with --execute, also the "
-                                                 "documents and slides in docs/course (some minutes each).")
+                                                 "documents and slides (some minutes each).")
     parser.add_argument("--execute", action="store_true", help="also run the notebooks with solutions, and write their "
                                                                "documents, figures and slides")
     parser.add_argument("names", nargs="*", help="first letters of the sources to process, such as 1; default: all")
@@ -192,9 +231,10 @@ def main():
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         if options.execute:
-            executed = execute(made[COURSE / "solutions" / f"{source.stem}.ipynb"], COURSE)
-            text = document(executed, DOCUMENTS / source.stem)
-            (DOCUMENTS / f"{source.stem}.md").write_text(text)
+            executed = execute(made[SOLUTIONS / f"{source.stem}.ipynb"], COURSE)
+            write_figures(executed, DOCUMENTS / source.stem)
+            for path, text in documents(source, executed).items():
+                path.write_text(text)
             (DOCUMENTS / f"{source.stem}.html").write_text(slides(source))
 
 

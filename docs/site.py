@@ -5,6 +5,9 @@ has further pages: the README and its neighbours, a page for each command, made 
 module of the core, made from docstrings (api.py). Linked files outside of docs are copied to files/, and formulas
 become MathML, which browsers show without a script. The page of `biogans toy` is part of the site: where the
 repository links to its source, the site links to the page itself.
+
+The environment variable EDITION chooses for whom the site is: student (the default), or instructor, whose site has the
+folder course/solutions too.
 """
 
 import html
@@ -12,6 +15,7 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from mkdocs.exceptions import ConfigurationError
 from mkdocs.structure.files import File
 
 from biogans import commands
@@ -21,9 +25,16 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md", "docs/README.md": "contents.md", "CONTRIBUTING.md": "CONTRIBUTING.md",
          "CHANGELOG.md": "CHANGELOG.md", "RELEASING.md": "RELEASING.md", "course/README.md": "course/index.md",
          "course/INSTRUCTOR.md": "course/INSTRUCTOR.md"}
+EDITIONS = ("student", "instructor")
+EDITION = os.environ.get("EDITION") or EDITIONS[0]
+SOLUTIONS = "course/solutions"
 CARDS = {str(path.relative_to(ROOT)): f"cards/{path.relative_to(ROOT / 'data_48-80/checkpoints')}"
          for path in sorted((ROOT / "data_48-80/checkpoints").rglob("card.*.md"))}
 PAGES |= CARDS
+SOLVED = {f"{SOLUTIONS}/{path.name}": f"{SOLUTIONS}/{path.name.replace('README', 'index')}"
+          for path in sorted((ROOT / SOLUTIONS).glob("*.md"))}
+if EDITION == "instructor":
+    PAGES |= SOLVED
 CORE = sorted(path.stem for path in (ROOT / "src/biogans/core").glob("[!_]*.py"))
 TOY = "src/biogans/latent/page/toy.html"
 SOURCES = {page: source for source, page in PAGES.items()}
@@ -33,11 +44,15 @@ FORMULA = re.compile(r'class="arithmatex">\\(?P<kind>[(\[])(?P<latex>.*?)\\[)\]]
 
 
 def on_config(config):
+    if EDITION not in EDITIONS:
+        raise ConfigurationError(f"EDITION={EDITION}: it is one of {', '.join(EDITIONS)}")
     notebooks = sorted(path.name for path in (ROOT / "docs/course").glob("*.md"))
+    solved = [{"Solutions": sorted(SOLVED.values(), key=lambda page: not page.endswith("index.md"))}]
     pages = {"Trained models": list(CARDS.values()),
              "Commands": [{name: f"commands/{name}.md"} for name in commands.COMMANDS],
              "Python": [{name: f"api/{name}.md"} for name in CORE],
-             "Course": ["course/index.md", *(f"course/{name}" for name in notebooks)]}
+             "Course": ["course/index.md", *(f"course/{name}" for name in notebooks),
+                        *(solved if EDITION == "instructor" else [])]}
     for entry in config.nav:
         entry.update({title: pages[title] for title in entry.keys() & pages.keys()})
     config.nav = [entry for entry in config.nav if [] not in entry.values()]
@@ -64,6 +79,11 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
+    name = page.file.src_uri.removeprefix("course/")
+    if EDITION == "instructor" and f"{SOLUTIONS}/{name}" in SOLVED:
+        markdown = markdown.replace(f"({name.replace('.md', '.html')})",
+                                    f"({name.replace('.md', '.html')}) · [solutions](../../{SOLUTIONS}/{name})", 1)
+
     def rewritten(match):
         source = match["target"] and _source_of(match["target"], page.file.src_uri)
         if not source:
@@ -98,7 +118,7 @@ def _page_of(source):
     if source == TOY:
         return "toy_page.html"
     if (ROOT / source).is_dir():
-        return "course/index.md" if "course" in source else "index.md"
+        return PAGES.get(f"{source}/README.md", "course/index.md" if "course" in source else "index.md")
     if re.fullmatch(r"docs/course/\w+\.html", source):          # beside the page of the same name
         return source.removeprefix("docs/").replace(".html", "_slides.html")
     is_page = source.startswith("docs/") and not source.endswith(".py")

@@ -2,11 +2,13 @@
 
 import ast
 import contextlib
+import html
 import importlib.util
 import json
 import re
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -139,11 +141,63 @@ def test_every_exercise_has_a_handout_and_a_check_with_hints(source):
 
 
 @each_source
-def test_the_document_matches_its_source(source):
+@pytest.mark.parametrize("folder, cells_of", [(build.DOCUMENTS, build.for_students),
+                                              (build.SOLUTIONS, build.with_solutions)])
+def test_the_document_matches_its_source(source, folder, cells_of):
     """`make course` writes it."""
-    text = (build.DOCUMENTS / f"{source.stem}.md").read_text()
-    for cell in build.with_solutions(build.read(source)):
+    text = without_links((folder / f"{source.stem}.md").read_text())
+    for cell in cells_of(build.read(source)):
         assert cell.content.rstrip() in text, f"missing from the document, run make course: {cell.content}"
+
+
+def without_links(text):
+    """The text of a document without the paragraph below its title."""
+    title, _, rest = text.split("\n\n", 2)
+    assert "[slides](" in _
+    return f"{title}\n\n{rest}"
+
+
+def lines_of_solutions(source):
+    """The lines of code and answers that students must not see: those that stand nowhere else in the source."""
+    cells = build.read(source)
+    others = "\n".join(build.handed_out(cell) for cell in cells if cell.kind != "answer")
+    hidden = [match["solution"] for cell in cells for match in build.SOLUTION.finditer(cell.content)]
+    hidden += [cell.content for cell in cells if cell.kind == "answer"]
+    lines = {line.strip() for text in hidden for line in text.splitlines()}
+    return {line for line in lines if len(line) > 14 and line not in others}
+
+
+@each_source
+def test_solutions_stand_in_one_folder(source):
+    """No notebook, page or slide for students has a line of a solution or of an answer."""
+    def text(path):
+        cells = json.loads(path.read_text())["cells"] if path.suffix == ".ipynb" else ()
+        return "\n".join("".join(cell["source"]) for cell in cells) or html.unescape(path.read_text())
+
+    lines, name = lines_of_solutions(source), source.stem
+    assert len(lines) > 10
+    for path in (COURSE / f"{name}.ipynb", build.DOCUMENTS / f"{name}.md", build.DOCUMENTS / f"{name}.html"):
+        found = [line for line in lines if line in text(path)]
+        assert not found, f"{path}: {found}"
+    for path in (build.SOLUTIONS / f"{name}.ipynb", build.SOLUTIONS / f"{name}.md"):
+        assert all(line in text(path) for line in lines), path
+
+
+def test_documents_show_outputs_and_hide_solutions(source):
+    """The example, executed: both documents have the output, and links to the notebook and slides."""
+    def cell(kind, outputs=()):
+        return SimpleNamespace(cell_type=kind, outputs=outputs, metadata={"name": "curve"})
+
+    printed = {"output_type": "stream", "name": "stdout", "text": "a curve of 9"}
+    outputs = [SimpleNamespace(**printed, get=printed.get)]
+    run = SimpleNamespace(cells=[cell("markdown"), cell("code"), cell("code"), cell("markdown"), cell("code", outputs)])
+    handed_out, solved = build.documents(source, run).items()
+    assert handed_out[0] == build.DOCUMENTS / "9_example.md" and solved[0] == build.SOLUTIONS / "9_example.md"
+    assert "return x" in handed_out[1] and "2 * x" not in handed_out[1] and "It is four" not in handed_out[1]
+    assert "2 * x" in solved[1] and "It is four" in solved[1]
+    for text, notebook in ((handed_out[1], "(../../course/9_example.ipynb)"), (solved[1], "(9_example.ipynb)")):
+        assert "```text\na curve of 9\n```" in text and notebook in text and "9_example.html)" in text
+        assert text.startswith("# Title with $x_1$\n\n[Notebook")
 
 
 @each_source
@@ -161,8 +215,8 @@ def figures_of(folder):
 
 
 def test_links_on_the_pages_of_the_course_lead_to_files():
-    pages = [*COURSE.glob("*.md"), *build.DOCUMENTS.glob("*.md"), *build.DOCUMENTS.glob("*.html")]
-    assert len(pages) >= 2 + 2 * len(build.SOURCES)
+    pages = [*COURSE.rglob("*.md"), *build.DOCUMENTS.glob("*.md"), *build.DOCUMENTS.glob("*.html")]
+    assert len(pages) >= 3 + 3 * len(build.SOURCES)
     for page in pages:
         text = re.sub("```.*?```", "", page.read_text(), flags=re.DOTALL)
         for target in re.findall(r'\]\(([^)#]+)|(?:src|href)="([^"]+)"', text):
@@ -306,7 +360,8 @@ def cpu_time():
 def test_solutions_pass_their_checks(source, tmp_path):
     """A failing check would raise CellExecutionError in nbclient."""
     notebook = executed(COURSE / "solutions" / f"{source.stem}.ipynb", tmp_path, allow_errors=False)
-    build.document(notebook, tmp_path / source.stem)
+    build.write_figures(notebook, tmp_path / source.stem)
+    assert len(build.documents(source, notebook)) == 2
     for cell in notebook.cells:
         if "check" in cell.metadata.get("tags", ()):
             assert "✓ exercise" in "".join(output.get("text", "") for output in cell.outputs), cell.source
