@@ -11,6 +11,8 @@ A source is a Python file in the percent format that Jupytext and most editors u
     figure NAME saves its figure as NAME.png for the documents and slides
     answer      text that appears only in the notebooks with solutions
     slide       text that appears only on the slides; ![](NAME.png) shows a figure
+
+In any text, ![words](diagram_NAME.png) shows a diagram of docs/diagrams.py; notebooks hold a copy of it.
 """
 
 import argparse
@@ -31,6 +33,8 @@ KINDS = "exercise|check|figure|answer|slide"
 HEADER = re.compile(rf"# %%(?: (?P<kind>{KINDS})(?: (?P<name>\w+))?)?(?P<text> \[markdown\])?")
 SOLUTION = re.compile(r"^ *### BEGIN SOLUTION\n(?P<solution>.*?)^ *### HANDOUT\n(?P<handout>.*?)^ *### END SOLUTION\n",
                       re.DOTALL | re.MULTILINE)
+DIAGRAMS = COURSE.parent / "docs"
+DIAGRAM = re.compile(r"\]\((diagram_\w+\.png)\)")
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 WIDEST = 1400               # largest side of a figure in the documents, in pixels
 SHOWN = "../../docs/course"     # the folder of figures and slides, from the documents with solutions
@@ -88,7 +92,10 @@ def notebook(cells):
     for number, cell in enumerate(cells):
         entry = {"cell_type": "markdown" if cell.is_text else "code", "id": f"cell-{number}",
                  "metadata": {"tags": [cell.kind]} if cell.kind else {},
-                 "source": cell.content.rstrip("\n").splitlines(keepends=True)}
+                 "source": DIAGRAM.sub(r"](attachment:\1)", cell.content).rstrip("\n").splitlines(keepends=True)}
+        if shown := DIAGRAM.findall(cell.content) if cell.is_text else ():
+            entry["attachments"] = {name: {"image/png": base64.b64encode((DIAGRAMS / name).read_bytes()).decode()}
+                                    for name in shown}
         if cell.name:
             entry["metadata"]["name"] = cell.name
         if not cell.is_text:
@@ -125,8 +132,10 @@ def documents(source, executed):
                if cell.kind != "answer"]
     solved = [(cell.is_text, cell.content, output) for cell, output in zip(with_solutions(cells), outputs, strict=True)]
     name = source.stem
-    return {DOCUMENTS / f"{name}.md": page(for_all, LINKS.format(name=name)).replace(f"({SHOWN}/", "("),
-            SOLUTIONS / f"{name}.md": page(solved, LINKS_OF_SOLUTIONS.format(name=name))}
+    students = page(for_all, LINKS.format(name=name)).replace(f"({SHOWN}/", "(")
+    instructors = page(solved, LINKS_OF_SOLUTIONS.format(name=name))
+    return {DOCUMENTS / f"{name}.md": DIAGRAM.sub(r"](../\1)", students),
+            SOLUTIONS / f"{name}.md": DIAGRAM.sub(r"](../../docs/\1)", instructors)}
 
 
 def page(parts, links):
@@ -203,6 +212,7 @@ def _sheet(markdown, text, folder):
         return f"FORMULA{len(formulas) - 1}."
 
     page = markdown.render(FORMULA.sub(hold, text)).replace('src="', f'src="{folder}/')
+    page = page.replace(f'src="{folder}/diagram_', 'src="../diagram_')
     for number, formula in enumerate(formulas):
         page = page.replace(f"FORMULA{number}.", formula)
     return f"<section>\n{page}</section>\n"

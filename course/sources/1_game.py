@@ -10,6 +10,8 @@ first appears. Run the cells from top to bottom (Shift+Enter). A cell that begin
 complete. The cell after it checks your code: it prints a tick, or explains what is wrong. Before you have solved an
 exercise, the cells after it also run, but their results make no sense. The whole notebook takes about two minutes to
 compute.
+
+It begins with the end: what a trained network can do. Then you build a small one yourself.
 """
 
 # %% slide [markdown]
@@ -27,19 +29,99 @@ import os
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"        # hide TensorFlow's start-up messages
 
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from IPython.display import HTML
 from keras import ops
 
+import biogans
+from biogans.core import figures
+from biogans.core.trained import load_generator
 from biogans.system.hints import USE_OPS, checked
 
+HOME = Path(biogans.__file__).resolve().parents[2]
+STAR = HOME / "data_48-80/checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5"
 REAL, FAKE, JUDGE = "#0072B2", "#D55E00", "#009E73"       # colours that colour-blind readers can tell apart
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
 # %% [markdown]
 r"""
+## The result first
+
+BioGANs comes with a trained generator of yeast cells. It turns a vector $z$ of 100 random numbers into a cell with seven
+proteins, each in a channel of its own: a marker of growth (magenta) and six *polarity factors* (green), which take part
+in the control of where the cell grows. Each row below is one cell; nobody photographed it.
+"""
+
+# %% figure cells
+trained = load_generator(STAR)
+z = np.random.default_rng(4).standard_normal((5, 100)).astype("float32")
+names = trained.spec.factors
+plt.figure(figsize=(11, 4.4))
+plt.imshow(figures.sample_picture(trained.generate(z), names, palette="magenta-green"))
+plt.axis("off")
+plt.title("generated cells: the growth marker, and six proteins with it")
+plt.show()
+
+# %% [markdown]
+r"""
+**Predict first.** It learnt from 24,219 images, and *each of them shows only one of the six proteins*. How can a network
+that has never seen two of them together draw six in one cell? And how could anybody find out whether it is right? Write
+down your guesses; notebook 4 answers.
+
+A yeast cell grows longer until it divides. So two hundred generated cells in the order of their length are a walk through
+the cell cycle; here are seven of them. Watch the marker: growth at one end, then at both, then at the wall in the middle.
+"""
+
+# %% figure walk
+many = np.random.default_rng(0).standard_normal((200, 100)).astype("float32")
+area = (trained.generate(many).mean(axis=-1) > -0.8).sum(axis=(1, 2))       # pixels of the cell
+steps = np.argsort(area)[np.linspace(0, 199, 7).round().astype(int)]
+plt.figure(figsize=(11, 6))
+plt.imshow(figures.sample_picture(trained.generate(many[steps]), names, palette="magenta-green"))
+plt.axis("off")
+plt.title("from the shortest of 200 generated cells (top) to the longest, which divides")
+plt.show()
+
+# %% [markdown]
+r"""
+The numbers of $z$ can be sliders. The next cell writes a page that contains the whole network and opens in any browser
+(half a minute). Open it and move a slider: a vector goes in, a cell comes out. That is all a generator does.
+"""
+
+# %%
+done = subprocess.run([sys.executable, "-m", "biogans", "explore", "-i", STAR], capture_output=True, text=True)
+print((done.stdout + done.stderr).splitlines()[-1])
+page = sorted(Path("images").glob("explore*.html"))
+HTML(f"<a href='{page[0]}' target='_blank'>open the sliders</a>" if page else "")
+
+# %% slide [markdown]
+r"""
+## What we are going to understand
+
+![](cells.png)
+
+Each row: one cell that nobody photographed, with six proteins that nobody imaged together. Who taught the network this?
+"""
+
+# %% slide [markdown]
+r"""
+## A walk through the cell cycle
+
+![](walk.png)
+"""
+
+# %% [markdown]
+r"""
+Who teaches a network to draw cells, if nobody can write down what a cell looks like? The rest of this notebook answers
+with a data set so small that one sees everything: numbers instead of images.
+
 ## Data are samples of a distribution
 
 A **distribution** describes how likely each value is. Nobody gives us the distribution of images of cells; all we have
@@ -83,6 +165,8 @@ Both start with random weights. (`set_random_seed` below makes them the same in 
 
 Neither network knows the distribution. The discriminator sees real samples; the generator sees *nothing but the
 discriminator's opinion of its own samples*.
+
+![Noise becomes a generated cell; the discriminator scores it and real cells; both networks learn from the score](diagram_game.png)
 """
 
 # %% slide [markdown]
@@ -93,7 +177,7 @@ r"""
 - **Discriminator** $D$: sample → score $s$; $\;D = \sigma(s)$ is its probability that the sample is real
 - The discriminator sees real samples. The generator sees only the discriminator's opinion of its own samples.
 
-![](first_look.png)
+![Noise becomes a generated cell; the discriminator scores it and real cells; both networks learn from the score](diagram_game.png)
 """
 
 # %%

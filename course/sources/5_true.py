@@ -93,7 +93,10 @@ r"""
 
 Do two sets of samples come from the same distribution? Train a classifier to tell them apart, and count how often it is
 right **on samples that it has not seen**. If it is right half of the time, it has found no difference; if it is always
-right, the sets have nothing in common. This is the *classifier two-sample test*, C2ST (Lopez-Paz & Oquab 2017).
+right, the sets have nothing in common. This is the *classifier two-sample test*, C2ST (Lopez-Paz & Oquab 2017). BioGANs
+does it with a critic in place of a classifier:
+
+![Halves of real and generated images train a new critic, which then scores the other halves](diagram_two_sample.png)
 
 ## Exercise 1: C2ST
 
@@ -113,6 +116,13 @@ r"""
 ![](scores.png)
 
 Lopez-Paz & Oquab 2017; Osokin et al. 2017, section 5.1
+"""
+
+# %% slide [markdown]
+r"""
+## Which half is for what
+
+![Halves of real and generated images train a new critic, which then scores the other halves](diagram_two_sample.png)
 """
 
 # %% exercise

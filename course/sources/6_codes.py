@@ -274,6 +274,8 @@ shares the discriminator's hidden layers: the features that distinguish real fro
 iteration is the same as in notebook 1, but generator and recognizer also walk downhill on your loss, multiplied by
 `weight`: the recognizer, and the layers that it shares, in the discriminator's step, the generator in its own. With
 weight 0 we have a plain GAN that *receives* a code but need not reveal it.
+
+![Noise and codes become a cell; from layers that both share, the critic judges it and Q reads its codes](diagram_infogan.png)
 """
 
 # %%
@@ -359,6 +361,13 @@ Something else has changed: a generator that has to show eight kinds can't colla
 Now images. `biogans get_data digits` writes scikit-learn's handwritten digits as a data folder, enlarged to 16×16
 pixels. `train.py -m InfoGAN` trains the networks of DCGAN with one categorical code of ten kinds, `c0`, and two
 continuous codes, `u0` and `u1`. The labels appear only as names of folders; the training does not use them.
+"""
+
+# %% slide [markdown]
+r"""
+## InfoGAN
+
+![Noise and codes become a cell; from layers that both share, the critic judges it and Q reads its codes](diagram_infogan.png)
 """
 
 # %% slide [markdown]
