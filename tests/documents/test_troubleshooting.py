@@ -24,6 +24,9 @@ from quick_training import quick_training
 PAGE = (ROOT / "docs/troubleshooting.md").read_text()
 SECTIONS = {text.partition("\n")[0]: text for text in re.split("^## ", PAGE, flags=re.MULTILINE)[1:]}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+# The first line of BioGANs, the number of bash's line, and the progress that a slow machine shows.
+VARYING = re.compile(r"^biogans \S+, sources in .*\n|(?<=^bash: )line \d+: "
+                     r"|^.*: [\d,]+ of [\d,]+ \w+ in .*\n|^.* so far\n", re.MULTILINE)
 WITHOUT_BIOGANS = "without_biogans"
 HOLD = """import sys
 from biogans.system import files
@@ -105,7 +108,7 @@ def elsewhere(tmp_path_factory):
 
 
 def answer(command, path):
-    """What a command prints, without the first line of BioGANs: typed in bash, unless it is BioGANs's own alone.
+    """What a command prints, without VARYING: typed in bash, unless it is BioGANs's own alone.
 
     Such a command runs in this process, which has imported TensorFlow already.
     """
@@ -117,15 +120,15 @@ def answer(command, path):
         patch.setattr(sys, "argv", words)
         with contextlib.redirect_stderr(printed), contextlib.suppress(SystemExit):
             launch.run(commands.load(name).main, arguments)
-    return re.sub(r"^biogans \S+, sources in .*\n", "", printed.getvalue(), flags=re.MULTILINE)
+    return VARYING.sub("", printed.getvalue())
 
 
 def typed_in_bash(command, path):
-    """What bash prints, without the number of its line."""
+    """What a command prints in bash, without VARYING."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("BG_", "DISPLAY"))}
     done = subprocess.run(["bash", "--norc", "-c", command], text=True, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=120, env=environment | {"PATH": path})
-    return re.sub(r"^biogans \S+, sources in .*\n|(?<=^bash: )line \d+: ", "", done.stdout, flags=re.MULTILINE)
+    return VARYING.sub("", done.stdout)
 
 
 @pytest.mark.parametrize("heading", [heading for heading, text in SECTIONS.items() if "```console" in text])
