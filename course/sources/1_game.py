@@ -8,8 +8,8 @@ both losses; read a picture of a training run; explain why the solution is a sad
 **You need** Python functions and NumPy arrays. You need no knowledge of neural networks: each idea is explained when it
 first appears. Run the cells from top to bottom (Shift+Enter). A cell that begins with `# Exercise` is yours to
 complete. The cell after it checks your code: it prints a tick, or explains what is wrong. Before you have solved an
-exercise, the cells after it also run, but their results make no sense. The whole notebook takes about two minutes to
-compute.
+exercise, the cells after it also run, but their results make no sense. The whole notebook takes about three minutes to
+compute. Start it in a folder that you may write to: it creates a folder `cells` there.
 
 It begins with the end: what a trained network can do. Then you build a small one yourself.
 """
@@ -47,6 +47,8 @@ from biogans.system.hints import USE_OPS, checked
 
 HOME = Path(biogans.__file__).resolve().parents[2]
 STAR = HOME / "data_48-80/checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5"
+WORK = Path("cells")
+WORK.mkdir(exist_ok=True)
 REAL, FAKE, JUDGE = "#0072B2", "#D55E00", "#009E73"       # colours that colour-blind readers can tell apart
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -96,9 +98,9 @@ The numbers of $z$ can be sliders. The next cell writes a page that contains the
 """
 
 # %%
-done = subprocess.run([sys.executable, "-m", "biogans", "explore", "-i", STAR], capture_output=True, text=True)
+done = subprocess.run([sys.executable, "-m", "biogans", "explore", "-i", STAR], cwd=WORK, capture_output=True, text=True)
 print((done.stdout + done.stderr).splitlines()[-1])
-page = sorted(Path("images").glob("explore*.html"))
+page = sorted(WORK.glob("images/explorer7.*.html"))
 HTML(f"<a href='{page[0]}' target='_blank'>open the sliders</a>" if page else "")
 
 # %% slide [markdown]

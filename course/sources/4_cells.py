@@ -517,9 +517,9 @@ Root mean square error over 15 pairs of factors that were never imaged together
 
 # %% [markdown]
 r"""
-After 250 iterations our sketch is behind borrowed greens, which are real, after all. The included star draws level with them.
-Neither reaches true cells, and for the same reason: red explains part of what two factors have in common, and that part
-both have right. The rest, which true cells share *beyond* red, no image of these data shows, so no network can learn it
+After 250 iterations our sketch is behind borrowed greens, which are real, after all. The included star is a little ahead of
+them. Neither reaches true cells, and for the same reason: red explains part of what two factors have in common, and that
+part both have right. The rest, which true cells share *beyond* red, no image of these data shows, so no network can learn it
 from them (`docs/atlas.md` measures both parts, pair by pair). What the star can do and borrowing can't: as many cells as
 you like, of any red, without a copy in them.
 
