@@ -14,10 +14,10 @@ same cell    further greens that the simulator draws into the same red: nobody c
 
 Each way gives draws of each factor. Their mean is its best guess. «CRPS» is the continuous ranked probability score of
 the draws (Gneiting and Raftery 2007, eq. 21; unbiased for few draws): the absolute error of a single answer, less if
-draws say truly how uncertain they are. «Covered» is the share of pixels within the smallest and largest of nine draws,
-80 % if the draws are right. «Texture» is the standard deviation of the Laplacian relative to that of the true green: 1
-is as sharp and as grainy as an image. All are means over the pixels of the cell, over cells and over factors, with
-95 % intervals over the cells (bootstrap). Times are those of the processor.
+draws say truly how uncertain they are. «Covered» is the share of pixels between the smallest and the largest of nine
+draws, 80 % if the draws are right. «Texture» is the standard deviation of the Laplacian relative to that of the true
+green: 1 is as sharp and as grainy as an image. All are means over the pixels of the cell, over cells and over factors,
+with 95 % intervals over the cells (bootstrap). Times are those of the processor.
 """
 
 import json
