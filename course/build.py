@@ -134,8 +134,13 @@ def documents(source, executed):
     name = source.stem
     students = page(for_all, LINKS.format(name=name)).replace(f"({SHOWN}/", "(")
     instructors = page(solved, LINKS_OF_SOLUTIONS.format(name=name))
-    return {DOCUMENTS / f"{name}.md": DIAGRAM.sub(r"](../\1)", students),
-            SOLUTIONS / f"{name}.md": DIAGRAM.sub(r"](../../docs/\1)", instructors)}
+    return {folder / f"{name}.md": linked(text, folder) for folder, text in ((DOCUMENTS, students),
+                                                                             (SOLUTIONS, instructors))}
+
+
+def linked(text, folder):
+    """Text of a document in `folder` whose diagrams lie in docs."""
+    return DIAGRAM.sub(rf"]({'..' if folder == DOCUMENTS else '../../docs'}/\1)", text)
 
 
 def page(parts, links):

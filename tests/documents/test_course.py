@@ -1,6 +1,7 @@
 """The notebooks of the course match their sources, their solutions pass, and unsolved exercises fail."""
 
 import ast
+import base64
 import contextlib
 import html
 import importlib.util
@@ -147,7 +148,8 @@ def test_the_document_matches_its_source(source, folder, cells_of):
     """`make course` writes it."""
     text = without_links((folder / f"{source.stem}.md").read_text())
     for cell in cells_of(build.read(source)):
-        assert cell.content.rstrip() in text, f"missing from the document, run make course: {cell.content}"
+        content = build.linked(cell.content, folder).rstrip()
+        assert content in text, f"missing from the document, run make course: {content}"
 
 
 def without_links(text):
@@ -165,6 +167,21 @@ def lines_of_solutions(source):
     hidden += [cell.content for cell in cells if cell.kind == "answer"]
     lines = {line.strip() for text in hidden for line in text.splitlines()}
     return {line for line in lines if len(line) > 14 and line not in others}
+
+
+def test_diagrams_are_shown_everywhere(tmp_path):
+    """Notebooks hold a copy, pages and slides link to docs, and the file is there."""
+    source = build.COURSE / "sources/5_true.py"
+    shown = build.DIAGRAM.findall(source.read_text())
+    assert shown and all((build.DIAGRAMS / name).is_file() for name in shown)
+    notebook = json.loads(build.notebooks(source)[build.COURSE / "5_true.ipynb"])
+    cell = next(cell for cell in notebook["cells"] if "attachments" in cell)
+    assert f"](attachment:{shown[0]})" in "".join(cell["source"])
+    assert base64.b64decode(cell["attachments"][shown[0]]["image/png"]) == (build.DIAGRAMS / shown[0]).read_bytes()
+    assert f'src="../{shown[0]}"' in build.slides(source)
+    for folder in (build.DOCUMENTS, build.SOLUTIONS):
+        link = build.linked(f"]({shown[0]})", folder).strip("]()")
+        assert (folder / link).resolve() == build.DIAGRAMS / shown[0]
 
 
 @each_source
