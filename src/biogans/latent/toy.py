@@ -1,4 +1,4 @@
-"""Write a web page on which a small GAN of points trains live: one file, no server, no network access."""
+"""Write a web page on which a small GAN of points trains live: one file, no server, no network."""
 
 from ..core import trained
 from ..system import arguments, launch
