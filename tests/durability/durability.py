@@ -468,7 +468,7 @@ def hostile_files(folder, size=None, lanes=2):
     memory = {command: end[1] for (command, path), end in zip(jobs, ends) if path == normal[command]}
     hostile = [(command, path, *end) for (command, path), end in zip(jobs, ends) if path != normal[command]]
     for command, path, what, kilobytes, seconds, _ in hostile:
-        if what not in ("read", "refused") or kilobytes > 2 * memory[command] or seconds > 20:
+        if what not in ("read", "refused") or kilobytes > 2 * memory[command] or seconds > 60:
             print("!!", command, path.name, what, kilobytes, memory[command], f"{seconds:.1f}")
     return [Figure("hostile files read", len(hostile), ">= 1"),
             Figure("code executed", sum(end[-1] for end in hostile), "== 0"),
@@ -495,12 +495,18 @@ def _measured(folder, source, command, path):
     start = time.monotonic()
     with open(folder / "err.txt", "w") as err:
         process = subprocess.Popen([sys.executable, ROOT / "bin" / arguments[0], *map(str, arguments[1:])], cwd=folder,
-                                   stdout=subprocess.DEVNULL, stderr=err, preexec_fn=lambda: signal.alarm(60))
+                                   stdout=subprocess.DEVNULL, stderr=err, preexec_fn=_limit_time)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     text = (folder / "err.txt").read_text()
     what = "read" if process.returncode == 0 else _end(process.returncode, text)
     return what, usage.ru_maxrss, time.monotonic() - start, (folder / "executed").exists()
+
+
+def _limit_time():
+    """End this process after a minute of computing, or ten of waiting: other programs may take the processor."""
+    signal.setitimer(signal.ITIMER_PROF, 60)
+    signal.alarm(600)
 
 
 # ---------------------------------------------------------------------------------------------- two jobs
