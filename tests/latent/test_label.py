@@ -75,10 +75,26 @@ def test_the_table(here):
     draws = np.full((2, 9, 16, 24, 3), 0.2) + np.linspace(-0.04, 0.04, 9)[:, None, None, None]
     draws[1, ..., 2] += 0.3                     # the second image's own factor
     truth.compare(label.Labelled(0, None, draws))
-    _, _, first, second, note = truth.table(np.full((2, 16, 24), 0.3)).splitlines()
-    assert first.split() == [FACTORS[0], "1", "0.040", "0.000", "0.040", "0.100", "0.027", "100%"]
-    assert second.split() == [FACTORS[1], "1", "0.040", "0.300", "0.260", "0.100", "0.027", "0%"]
+    near = np.full((2, 9, 16, 24), 0.3)
+    near[:, 1:] -= 0.15                         # the nearest is brighter by 0.1, the others darker by 0.05
+    truth.compare_neighbours(near)
+    _, _, first, second, note = truth.table().splitlines()
+    assert first.split() == [FACTORS[0], "1", "0.040", "0.000", "0.040", "0.027", "100%", "0.100", "0.033", "100%"]
+    assert second.split() == [FACTORS[1], "1", "0.040", "0.300", "0.260", "0.027", "0%", "0.100", "0.033", "100%"]
     assert "80% if the draws are right" in note
+
+
+def test_nearest_greens():
+    """Those of the same factor, nearest in red first, whatever their green."""
+    reds, labels = np.array([10, 50, 90, 52, 12]), np.array([0, 0, 0, 1, 1])
+    pixels = np.zeros((5, 4, 6, 2), np.uint8)
+    pixels[..., 0], pixels[..., 1] = reds[:, None, None], 5 * np.arange(5)[:, None, None]
+    training = dataclasses.replace(images(), pixels=pixels, labels=labels)
+    wanted = np.full((2, 4, 6, 2), 55, np.uint8)
+    targets = dataclasses.replace(images(), pixels=wanted, labels=np.array([0, 1]))
+    found = label.nearest_greens(targets, training, 9)
+    assert found.shape == (2, 2, 4, 6)          # the second factor has two cells
+    np.testing.assert_allclose(found[:, :, 0, 0], [[5 / 255, 10 / 255], [15 / 255, 20 / 255]])
 
 
 def test_what_is_written(here, capsys):

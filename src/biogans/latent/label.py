@@ -1,7 +1,6 @@
 """Draw the other factors into real cells, given their red, and show how sure that is."""
 
 import contextlib
-import dataclasses
 import math
 import time
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from ..system.progress import reading
 from .channels import has_red_tower
 from .encoder import encode, find_encoder
 from .inversion import balanced_sample, relabelled, search_red
-from .reconstruct import best_median_worst, nearest_neighbours
+from .reconstruct import best_median_worst
 
 TOGETHER = 128                  # generated cells at a time
 SHOWN, SHOWN_DRAWS = 3, 3       # cells in the picture, draws of each
@@ -34,8 +33,8 @@ def parser():
         "An encoder finds the part of z from which the generator draws a cell's red; it is trained once, in a few\n"
         "minutes, and kept in -c. The green part of z is drawn at random, so the draws show how much each\n"
         "factor may vary in a cell of this red, as far as the generator has learnt it. Each image shows one factor\n"
-        "itself, so the command also prints how far its label is from the truth, and how often the truth lies within\n"
-        "the band of the draws.\n\n"
+        "itself, so the command also prints how far its label is from the truth, how often the truth lies within the\n"
+        "band of the draws, and the same for the greens of the training cells with the nearest reds.\n\n"
         "images/labelled7.….h5    stack: mean of the draws, as in predict.py; spread: their standard deviation;\n"
         "                         draws: all of them, in bytes; target, factor, target_file: the real images\n"
         "images/labelled7.….mean.ome.tif, ….spread.ome.tif\n"
@@ -113,7 +112,8 @@ def label(options):
             truth.compare(found)
             shown |= {k: found.draws[k - found.start] for k in shown if 0 <= k - found.start < len(found.draws)}
     print(f"{len(z):,} cells, {options.draws} draws each: {time.monotonic() - start:.0f} s")
-    print(truth.table(nearest_greens(targets, training)))
+    truth.compare_neighbours(nearest_greens(targets, training, options.draws))
+    print(truth.table())
     path = trained.IMAGES / f"labelled.{generator.name}.png"
     figures.write_picture(path, picture(targets, shown, command_line.palette_of(options)))
     print(f"Output picture to file: {path}")
@@ -171,37 +171,51 @@ class Truth:
     def __init__(self, images, draws):
         self.images, self.cut = images, max(1, (draws + 1) // 10)
         self.nominal = (draws + 1 - 2 * self.cut) / (draws + 1)
-        self.errors: dict[str, list[float]] = {name: [] for name in ("red", "mean", "draw", "within", "spread")}
+        self.errors: dict[str, list[float]] = {name: [] for name in (
+            "red", "mean", "draw", "spread", "within", "nearest", "nearest mean", "nearest within")}
 
     def compare(self, found: Labelled) -> None:
         """Add the errors of some cells: root mean squares over the pixels of the body of the cell."""
         for k, draws in enumerate(found.draws):
             image, channel = to_unit(self.images.pixels[found.start + k]), 1 + self.images.labels[found.start + k]
             body, true, own = inside(image), image[..., 1], draws[..., channel]
-            low, high = np.sort(own, axis=0)[[self.cut - 1, -self.cut]]
             for name, values in (("red", (draws[0, ..., 0] - image[..., 0]) ** 2),
                                  ("mean", (own.mean(axis=0) - true) ** 2), ("draw", (own[0] - true) ** 2),
-                                 ("within", (low <= true) & (true <= high)), ("spread", own.var(axis=0, ddof=1))):
+                                 ("spread", own.var(axis=0, ddof=1)), ("within", self._within(true, own))):
                 self.errors[name].append(float(values[body].mean()))
 
-    def table(self, neighbours: np.ndarray) -> str:
-        """The table, as text; `neighbours` are the greens (images, height, width) of nearest training cells, in [0, 1].
-        """
+    def compare_neighbours(self, neighbours: np.ndarray) -> None:
+        """Add the errors of greens of training cells, (images, neighbours, height, width) in [0, 1], nearest first."""
+        for near, pixels in zip(neighbours, to_unit(self.images.pixels), strict=True):
+            body, true = inside(pixels), pixels[..., 1]
+            for name, values in (("nearest", (near[0] - true) ** 2), ("nearest mean", (near.mean(axis=0) - true) ** 2),
+                                 ("nearest within", self._within(true, near))):
+                self.errors[name].append(float(values[body].mean()))
+
+    def _within(self, true, draws):
+        """bool: where the truth lies in the band of the draws."""
+        cut = min(self.cut, len(draws))
+        low, high = np.sort(draws, axis=0)[[cut - 1, -cut]]
+        return (low <= true) & (true <= high)
+
+    def table(self) -> str:
+        """The table, as text."""
         squares = {name: np.array(values) for name, values in self.errors.items()}
-        squares["nearest"] = np.array([((near - to_unit(pixels)[..., 1]) ** 2)[inside(to_unit(pixels))].mean()
-                                       for near, pixels in zip(neighbours, self.images.pixels, strict=True)])
-        lines = ["difference from the factor that the image shows: root mean square over the pixels of the cell, in "
-                 "[0, 1]; nearest: the green of the training cell with the nearest red",
-                 f"{'':14}{'images':>7}{'red':>8}{'mean':>8}{'a draw':>8}{'nearest':>9}{'spread':>8}"
-                 f"{'within the band':>17}"]
+        columns = {"red": 8, "mean": 8, "draw": 8, "spread": 8, "within": 8, "nearest": 10, "nearest mean": 12,
+                   "nearest within": 8}
+        titles = "red", "mean", "a draw", "spread", "within", "nearest", "their mean", "within"
+        lines = ["difference from the factor that the image shows, root mean square over the pixels of the cell, in "
+                 "[0, 1]; to the right of the training cells with the nearest reds, as many as there are draws",
+                 f"{'':14}{'images':>7}" + "".join(f"{title:>{width}}" for title, width in
+                                                  zip(titles, columns.values(), strict=True))]
         for k, name in enumerate(self.images.factors):
             own = self.images.labels == k
             if own.any():
+                means = {column: squares[column][own].mean() for column in columns}
                 lines.append(f"{name[:13]:14}{own.sum():7}" + "".join(
-                    f"{np.sqrt(squares[column][own].mean()):{width}.3f}" for column, width in (
-                        ("red", 8), ("mean", 8), ("draw", 8), ("nearest", 9), ("spread", 8)))
-                    + f"{squares['within'][own].mean():17.0%}")
-        lines.append(f"within the band: pixels whose true value lies between the {_ordinal(self.cut)}smallest and "
+                    f"{means[column]:{width}.0%}" if "within" in column else f"{np.sqrt(means[column]):{width}.3f}"
+                    for column, width in columns.items()))
+        lines.append(f"within: pixels whose true value lies between the {_ordinal(self.cut)}smallest and "
                      f"{_ordinal(self.cut)}largest draw: {self.nominal:.0%} if the draws are right")
         return "\n".join(lines)
 
@@ -216,11 +230,23 @@ def inside(image):
     return body if body.any() else np.ones(body.shape, bool)
 
 
-def nearest_greens(targets, training):
-    """The greens (images, height, width) in [0, 1] of the training cells of the same factor that are nearest in red."""
-    reds = (dataclasses.replace(images, pixels=images.pixels[..., :1]) for images in (targets, training))
-    nearest, _ = nearest_neighbours(*reds)
-    return to_unit(training.pixels[nearest][..., 1])
+def nearest_greens(targets, training, number):
+    """Greens (images, number, height, width) in [0, 1] of training cells of the same factor, nearest in red first.
+
+    Fewer if a factor has fewer training cells.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    known = [np.flatnonzero(training.labels == label) for label in range(len(training.factors))]
+    number = min(number, *(len(known[label]) for label in np.unique(targets.labels)))
+    greens = np.zeros((len(targets.pixels), number, *targets.pixels.shape[1:3]), np.float32)
+    for label in reading("nearest cells", "factor")(np.unique(targets.labels)):
+        own = targets.labels == label
+        reds, wanted = (pixels[..., 0].reshape(len(pixels), -1).astype(np.float32)
+                        for pixels in (training.pixels[known[label]], targets.pixels[own]))
+        near = NearestNeighbors(n_neighbors=number).fit(reds).kneighbors(wanted, return_distance=False)
+        greens[own] = to_unit(training.pixels[known[label][near]][..., 1])
+    return greens
 
 
 # ---------------------------------------------------------------------------------------------- output
