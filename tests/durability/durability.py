@@ -569,9 +569,9 @@ def _fill_disks(folder, size):
     count = dict.fromkeys(("full", "enough", "otherwise", "lost", "left", "stuck"), 0) | {"odd": []}
     prepared(folder / "here")
     os.chdir(folder / "here")
-    for part in ("checkpoints", "images"):
+    for part, size_of_disk in (("checkpoints", "3m"), ("images", "12m")):       # pictures of all trainings stay
         os.mkdir(part)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", part], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_of_disk}", "tmpfs", part], check=True)
     options = [*MODEL, "-d", "data", "-M", 2, "--keep_every", 1, "--keep", 1]
     assert quiet(train.main, [*options, "-e", 2])[0] == 0
     done, path = 2, combined(Path("."), RUN)
