@@ -224,7 +224,7 @@ def compare(options):
 
 
 def parser():
-    p = arguments.Parser(prog="benchmarks/flow_matching.py", description=__doc__)
+    p = arguments.Parser(prog="flow_matching.py", description=__doc__)
     p.add_argument("-d", "--data", metavar="DATAROOT", help="folder of simulated images with joint_test.h5")
     p.add_argument("-i", "--input", metavar="FILE", help="score this generator instead")
     p.add_argument("--minutes", type=arguments.positive_float, default=60, metavar="MIN",

@@ -308,7 +308,7 @@ def picture(known, folder):
 
 
 def parser():
-    p = arguments.Parser(prog="benchmarks/labelling.py", description=__doc__)
+    p = arguments.Parser(prog="labelling.py", description=__doc__)
     p.add_argument("-i", "--input", metavar="FILE", help="weights of a star-shaped generator")
     p.add_argument("-d", "--data", metavar="DATAROOT", help="folder of simulated cells, with joint_test.h5")
     p.add_argument("-n", "--number", type=arguments.positive_int, default=120, metavar="N",

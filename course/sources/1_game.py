@@ -37,7 +37,6 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
-from IPython.display import HTML
 from keras import ops
 
 import biogans
@@ -100,8 +99,16 @@ The numbers of $z$ can be sliders. The next cell writes a page that contains the
 # %%
 done = subprocess.run([sys.executable, "-m", "biogans", "explore", "-i", STAR], cwd=WORK, capture_output=True, text=True)
 print((done.stdout + done.stderr).splitlines()[-1])
-page = sorted(WORK.glob("images/explorer7.*.html"))
-HTML(f"<a href='{page[0]}' target='_blank'>open the sliders</a>" if page else "")
+
+
+def link_to_the_sliders():
+    """A link below the cell."""
+    from IPython.display import HTML
+    page, *_ = sorted(WORK.glob("images/explorer7.*.html"))
+    return HTML(f"<a href='{page}' target='_blank'>open the sliders</a>")
+
+
+link_to_the_sliders()
 
 # %% slide [markdown]
 r"""

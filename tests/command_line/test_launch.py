@@ -131,9 +131,10 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("command, arguments", [
     ("train", ["-d", "data", "-m", "DCGAN", *SMALL, "-e", "1", "-c", "own"]),
     ("predict", ["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"]),
-    ("card", ["-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"]),
-    ("interpolate", ["-i", "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "-n", "2", "--frames", "2"]),
-    ("explore", ["-i", "checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "-o", "page.html"])])
+    *(pytest.param(command, ["-i", f"checkpoints/weights.generator.{name}.h5", *words], marks=pytest.mark.slow)
+      for command, name, *words in (
+          ("card", "DCGAN.WGAN-GP.1"), ("interpolate", "DCGAN-starshaped.WGAN-GP.2", "-n", "2", "--frames", "2"),
+          ("explore", "DCGAN-starshaped.WGAN-GP.2", "-o", "page.html")))])
 def test_every_command_uses_edited_networks(copy, trained, run, command, arguments):
     """After `export BG_SRC=$PWD` in the copy, from another folder."""
     with open(copy / "models.py", "a") as file:

@@ -134,7 +134,7 @@ def test_answers_are_probabilities_and_estimates():
 # ---------------------------------------------------------------------------------------------- training
 
 @pytest.mark.parametrize("algorithm", [
-    pytest.param(name, marks=() if name in ("GAN", "WGAN-GP") else pytest.mark.slow) for name in ALGORITHMS])
+    pytest.param(name, marks=() if name == "GAN" else pytest.mark.slow) for name in ALGORITHMS])
 def test_the_information_reaches_both_networks(algorithm):
     """The weight of the codes affects what the generator learns in one iteration, and Q's head changes."""
     learnt = []

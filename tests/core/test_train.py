@@ -73,6 +73,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(here, capsys):
     assert same(state(here / "halves")[0], halves)
 
 
+@pytest.mark.slow
 def test_a_star_with_noise_and_variety_is_resumed_and_generates(here, capsys):
     """Without its options, which are stored: 2 iterations and 2 more equal 4. z has numbers for the noise."""
     options = ("--noise", "--variety", 1)

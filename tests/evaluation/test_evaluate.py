@@ -222,6 +222,7 @@ def test_the_classifier_learns_is_stored_and_is_refused_when_damaged(tmp_path):
         features.load_classifier(path)
 
 
+@pytest.mark.slow
 def test_the_classifier_does_not_depend_on_its_last_batch(tmp_path, monkeypatch):
     """Its learning rate falls to 0, so that a black last batch changes no weight."""
     images, kernels = dataloader.load(write_images(tmp_path / "LIN_train")), []

@@ -79,7 +79,8 @@ def losses(folder, run):
 
 
 @pytest.mark.parametrize("architecture, algorithm, run", [
-    ("DCGAN-starshaped", "WGAN-GP", "DCGAN-starshaped.WGAN-GP.2"), ("DCGAN", "GAN", "DCGAN.GAN.1")])
+    ("DCGAN-starshaped", "WGAN-GP", "DCGAN-starshaped.WGAN-GP.2"),
+    pytest.param("DCGAN", "GAN", "DCGAN.GAN.1", marks=pytest.mark.slow)])
 def test_two_tasks_learn_what_one_does(tmp_path, data, run, architecture, algorithm):
     """The losses agree to 1e-4 with the same global batch; only the first task prints and writes anything."""
     arguments = (*SMALL, "-d", data, "-m", architecture, "-a", algorithm, "--num_G_iters", 2, "-e", 4)
