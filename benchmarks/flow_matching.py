@@ -177,9 +177,9 @@ def measure_generator(options):
     """Score a generator of train.py; returns the content of the result file."""
     held_out, generator = HeldOut(options.data, options.output), trained.load_generator(options.input)
     found = held_out.scores(generator)
-    generator.cells(TOGETHER, 0)
+    generator.cells(TOGETHER, np.random.default_rng(0))
     start = time.monotonic()
-    generator.cells(scoring.MEASURED, 0)
+    generator.cells(scoring.MEASURED, np.random.default_rng(0))
     milliseconds = 1000 * (time.monotonic() - start) / scoring.MEASURED
     return {"model": f"{generator.spec.architecture} {generator.metadata.training.algorithm}", "seed": 0,
             "updates": generator.metadata.iteration, "minutes": options.minutes,

@@ -1,5 +1,6 @@
 """The rivals of labelling and of the GAN: their scores, and that each learns what can be learnt."""
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -8,7 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from biogans.core import c2st
 from biogans.core.dataloader import Images
+from biogans.data import simulate
+from biogans.evaluation import scoring, variety
+from biogans.latent import encoder
 from biogans.system.lazy import keras
 from conftest import ROOT
 
@@ -102,3 +107,27 @@ def test_a_flow_learns_the_brightness_of_each_factor(monkeypatch):
     assert updates > 20 and 0.15 <= minutes < 0.3
     dark, bright = (flow.draw(np.full(8, k), np.random.default_rng(0)).mean() for k in (0, 1))
     assert dark < 90 < 150 < bright
+
+
+@pytest.mark.slow
+def test_both_scripts_from_data_to_table(tmp_path, monkeypatch, capsys):
+    """Each way of labelling, the flow and the included star have a row; nothing is measured twice."""
+    monkeypatch.chdir(tmp_path)
+    assert simulate.main(["-o", "data", "--train", "480", "--test", "240", "--joint", "24"]) == 0
+    for module, changes in ((labelling, {"SEARCHED": 2, "STARTS": 1, "STEPS": 2, "SHOWN": 1}),
+                            (encoder, {"GENERATED": 3, "REAL": 3}), (scoring, {"MEASURED": 60}),
+                            (flow_matching, {"STEPS": 1, "FILTERS": (8, 16)}), (variety, {"GREENS": 2})):
+        for name, value in changes.items():
+            monkeypatch.setattr(module, name, value)
+    quick = dataclasses.replace(c2st.fast(), pool=64, iterations=3)
+    monkeypatch.setattr(c2st, "fast", lambda: quick)
+    star = next((ROOT / "data_48-80/checkpoints").glob("weights.generator.DCGAN-starshaped.WGAN-GP.*.h5"))
+    for script, words in ((labelling, ["-n", "3", "--seeds", "1"]), (flow_matching, []),
+                          (flow_matching, ["-i", str(star)])):
+        given = ["-i", str(star)] if script is labelling else []
+        script.compare(script.parser().parse_args(["-d", "data", "--minutes", "0.05", *given, *words]))
+    printed = capsys.readouterr().out
+    assert all(f"\n| {name} |" in printed for name in (*labelling.ORDER, "flow matching", "DCGAN-starshaped WGAN-GP"))
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.json")}
+    labelling.compare(labelling.parser().parse_args(["-d", "data", "-i", str(star), "-n", "3", "--seeds", "1"]))
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.json")} and len(written) == 8

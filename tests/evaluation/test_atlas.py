@@ -1,6 +1,9 @@
 """biogans atlas: profiles and correlations of cells that are known, the files, and mistakes."""
 
 import csv
+import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -154,3 +157,28 @@ def test_mistakes(tmp_path, capsys, monkeypatch, change, message):
     error = capsys.readouterr().err.strip()
     assert message in error and len(error.splitlines()) == 1 and not (tmp_path / "atlas").exists()
     assert atlas.main(["-i", "stack.h5", "-d", "."]) == 2
+
+
+def test_a_link_to_another_file_is_not_followed(tmp_path, monkeypatch):
+    """Draws elsewhere are none, and that file is not opened: a pipe, which would wait forever."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.h5")
+    cells, _ = drawn_cells(30, 1, np.random.default_rng(0))
+    with h5py.File("stack.h5", "w") as file:
+        file.create_dataset("stack", data=cells[:, 0]).attrs["channel_names"] = NAMES
+        file["draws"] = h5py.ExternalLink("pipe.h5", "draws")
+    done = subprocess.run([sys.executable, "-m", "biogans", "atlas", "-i", "stack.h5"], capture_output=True, text=True,
+                          timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert {row["cells"] for row in table("atlas/pairs.csv")} == {atlas.GENERATED}
+
+
+def test_draws_in_huge_pieces_are_refused(tmp_path, monkeypatch, capsys):
+    """Whole chunks are read and unpacked, so a file with chunks may need any amount of memory."""
+    monkeypatch.chdir(tmp_path)
+    cells, _ = drawn_cells(30, 1, np.random.default_rng(0))
+    with h5py.File("stack.h5", "w") as file:
+        file.create_dataset("stack", data=cells[:, 0]).attrs["channel_names"] = NAMES
+        file.create_dataset("draws", (30, 3, 24, 48, 4), np.uint8, chunks=(30, 3, 24, 48, 4), compression="gzip")
+    assert atlas.main(["-i", "stack.h5"]) == 2
+    assert "its draws do not fit its stack" in capsys.readouterr().err

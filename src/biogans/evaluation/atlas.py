@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core import figures
-from ..io import drawings
+from ..io import drawings, stacks
 from ..system import arguments, hdf5, launch
 from ..system.captions import origin_of_cells
 from ..system.errors import InputError
@@ -107,7 +107,8 @@ def atlas(options):
     with opened(options.input_file) as stack:
         names, pixel = stack.names, stack.pixel_size_um
         origin = origin_of_cells(stack.attributes)
-        measured = {LABELLED if "draws" in stack.dataset.file else GENERATED: measure_stack(stack, options.input_file)}
+        draws = draws_of(stack, options.input_file)
+        measured = {GENERATED if draws is None else LABELLED: measure_stack(stack, draws, options.input_file)}
         if (targets := measure_targets(stack, options.input_file)) is not None:
             measured[IMAGED] = targets
     if options.data:
@@ -148,18 +149,28 @@ def opened(path):
             raise InputError(f"{path} can't be read ({hdf5.reason(problem)}): write it again") from None
 
 
-def measure_stack(stack, path):
-    """The Measured of all cells of a drawings.OpenStack, each with its draws if there are some. Raises InputError."""
-    shape = stack.dataset.shape
+def draws_of(stack, path):
+    """The dataset of the draws of each cell, beside a drawings.OpenStack; None if there is none.
+
+    Raises InputError if it doesn't fit the stack.
+    """
     draws = hdf5.own_dataset(stack.dataset.file, "draws")
-    if draws is not None and (draws.dtype != np.uint8 or draws.ndim != 5 or draws.shape[1] < 2
-                              or (draws.shape[0], *draws.shape[2:]) != shape):
-        raise InputError(f"{path}: its draws do not fit its stack: write it again with biogans label")
+    if draws is not None:
+        # A chunk is read whole, however little of it is asked for; biogans label writes none.
+        if (draws.dtype != np.uint8 or draws.ndim != 5 or draws.shape[1] < 2 or draws.chunks
+                or (draws.shape[0], *draws.shape[2:]) != stack.dataset.shape):
+            raise InputError(f"{path}: its draws do not fit its stack: write it again with biogans label")
+        stacks.check_amount(path, draws.shape[1], draws.shape[2:])
+    return draws
+
+
+def measure_stack(stack, draws, path):
+    """The Measured of all cells of a drawings.OpenStack, each with its draws if there are some. Raises InputError."""
     low, high = stack.limits
 
     def cell(k):
         return (np.float32(stack.dataset[k])[None] - low) / (high - low) if draws is None else to_unit(draws[k])
-    return measure((cell(k) for k in reading("measuring", "cell")(range(shape[0]))), path)
+    return measure((cell(k) for k in reading("measuring", "cell")(range(len(stack.dataset)))), path)
 
 
 def measure_targets(stack, path):
@@ -170,7 +181,7 @@ def measure_targets(stack, path):
     targets, factors = (hdf5.own_dataset(stack.dataset.file, name) for name in ("target", "factor"))
     if targets is None or factors is None:
         return None
-    if targets.shape != (*stack.dataset.shape[:3], 2) or factors.shape != (len(targets),):
+    if targets.shape != (*stack.dataset.shape[:3], 2) or factors.shape != (len(targets),) or targets.chunks:
         raise InputError(f"{path}: its real images do not fit its stack: write it again with biogans label")
 
     def cells():

@@ -64,7 +64,7 @@ def _add_rows(group):
                             "are stored beside the weights")
     group.add_argument("--usefulness", action="store_true",
                        help="only train classifiers of the factors on generated images, on few and on all real ones, "
-                            "and on both, and test them on held-out images; about 15 minutes")
+                            "and on both, and test them on held-out images")
     group.add_argument("--joint", metavar="FILE.h5",
                        help="true cells with all channels, from biogans simulate, to compare cells with several "
                             f"factors with; default: {rows.JOINT_FILE} in DATAROOT, if it exists")
