@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biogans.core import backend_tensorflow, models
+from biogans.core import models
 from biogans.core.engine import Engine
 from biogans.core.gan import ALGORITHMS
 from biogans.core.trained import load_generator
+from biogans.system import backend_tensorflow
 from biogans.system.errors import InputError
 from conftest import ROOT, guarded, write_images
 from networks import EVERY_PAIR, NINE, settings, spec

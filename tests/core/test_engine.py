@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from biogans.core import backend_tensorflow, models
-from biogans.core.backend_tensorflow import twice_differentiable
+from biogans.core import models
 from biogans.core.engine import Engine, generate, input_gradient
+from biogans.system import backend_tensorflow
+from biogans.system.backend_tensorflow import twice_differentiable
 from biogans.system.errors import InputError
 from biogans.system.lazy import jax, keras, tensorflow as tf
 from biogans.system.workers import Team

@@ -162,7 +162,7 @@ def test_losses_and_gradients_are_those_of_biogans(blank, algorithm):
     """The classes of gan.py, differentiated by TensorFlow, which also differentiates the penalties twice."""
     import tensorflow as tf
 
-    from biogans.core.backend_tensorflow import input_gradient
+    from biogans.system.backend_tensorflow import input_gradient
 
     keras.utils.set_random_seed(1)
     critic, generator, rng = dense_network(1), dense_network(2), np.random.default_rng(0)

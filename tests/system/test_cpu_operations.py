@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from biogans.core import models
-from biogans.core.backend_tensorflow import twice_differentiable
 from biogans.system import cpu_operations
+from biogans.system.backend_tensorflow import twice_differentiable
 from biogans.system.lazy import keras, tensorflow as tf
 
 SHAPES = [(12, 20, 2, 5), (4, 6, 1, 3), (2, 2, 4, 7)]       # height and width of the features, channels, filters

@@ -1,4 +1,4 @@
-"""One iteration of a training: its inputs, its losses and the variables it updates; see also backend_<name>.py."""
+"""One iteration of a training: its inputs, its losses and the variables that it updates; see also system.backend_*."""
 
 import functools
 import time
@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..system import lazy
+from ..system import backend_jax, backend_tensorflow, lazy
 from ..system.errors import InputError
 from ..system.lazy import Network, Tensor, Variable, float32, keras
 from ..system.pixels import to_signed
 from ..system.workers import Team
-from . import augment, backend_jax, backend_tensorflow, codes, models
+from . import augment, codes, models
 from .dataloader import Batches
 from .gan import ALGORITHMS, information_loss, mean, optimizer, variety_loss
 from .models import NetworkSpec

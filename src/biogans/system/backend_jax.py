@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..system.errors import InputError
-from ..system.lazy import Network, Tensor, Variable, jax, keras, threads
-from ..system.workers import Team
+from .errors import InputError
+from .lazy import Network, Tensor, Variable, jax, keras, threads
+from .workers import Team
 
 
 def input_gradient(critic: Callable[..., Tensor], images: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..system import cpu_operations
-from ..system.lazy import Network, Tensor, Variable, keras, no_garbage_collection, tensorflow as tf, threads
-from ..system.workers import Team
+from . import cpu_operations
+from .lazy import Network, Tensor, Variable, keras, no_garbage_collection, tensorflow as tf, threads
+from .workers import Team
 
 
 def input_gradient(critic: Callable[..., Tensor], images: Tensor) -> Tensor:
