@@ -14,6 +14,7 @@ resume.
 import concurrent.futures
 import functools
 import json
+import math
 import os
 import re
 import shlex
@@ -46,13 +47,14 @@ ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP
 # Core seconds per iteration, and per critic of the evaluation. QUICK was measured by this command; FULL, the paper's
 # settings, follows from the FLOP (counting.py) at 135 GFLOP/s, the rate of one core for such networks in docs/speed.md.
 QUICK = {"DCGAN": 0.033, "DCGAN-separable": 0.041, "DCGAN-multichannel": 0.28, "DCGAN-separable-multichannel": 0.31,
-         "DCGAN-independent": 0.22, "DCGAN-starshaped": 0.26, "critic": 8}
+         "DCGAN-independent": 0.22, "DCGAN-starshaped": 0.26, "DCGAN-conditional": 0.26,
+         "critic": 8}
 # Mean two-sample score over the six factors in the slides of Osokin et al. (ICCV 2017).
 PAPER = {"real images": "-0.1 ± 0.2", "one-class": "0.8 ± 0.2", "one-class separable": "1.1 ± 0.2",
          "star-shaped": "1.4 ± 0.1", "multi-channel": "3.7 ± 0.1", "multi-channel separable": "3.8 ± 0.2"}
 START = 12          # core seconds that a process takes to start
 FULL = {"DCGAN": 5.4, "DCGAN-separable": 5.2, "DCGAN-multichannel": 66, "DCGAN-separable-multichannel": 65,
-        "DCGAN-independent": 32, "DCGAN-starshaped": 30, "critic": 4900}
+        "DCGAN-independent": 32, "DCGAN-starshaped": 30, "DCGAN-conditional": 30, "critic": 4900}
 
 
 class Model(NamedTuple):
@@ -73,6 +75,7 @@ class Model(NamedTuple):
 
 MODELS = [
     Model("star-shaped", "DCGAN-starshaped", stages=(0.05, 0.25, 1)),
+    Model("conditional", "DCGAN-conditional"),
     Model("multi-channel", "DCGAN-multichannel"),
     Model("independent", "DCGAN-independent"),
     *(Model("one-class", "DCGAN", factor) for factor in FACTORS),
@@ -275,7 +278,7 @@ def rows():
 def parameters(spec):
     """Numbers of weights of the generator and of all its critics."""
     return [models.build_generator(spec).count_params(),
-            sum(critic.count_params() for critic in models.build_critics(spec))]
+            sum(math.prod(weight.shape) for own in models.own_weights(models.build_critics(spec)) for weight in own)]
 
 
 def commands(work, options):

@@ -9,6 +9,7 @@ from biogans.core import models
 from biogans.core.engine import float32_generator
 from biogans.latent.channels import restricted_to
 from biogans.system.errors import InputError
+from biogans.system.lazy import keras
 from networks import spec
 
 FULL = models.NetworkSpec("DCGAN", 48, 80, 2, ("Alp14", "Arp3", "Cki2", "Mkh1", "Sid2", "Tea1"))
@@ -49,6 +50,7 @@ def test_shapes_follow_the_images(architecture, height, width, channels):
         "DCGAN": (channels, 1, channels), "DCGAN-separable": (channels, 1, channels),
         "InfoGAN": (channels, 1, channels),
         "DCGAN-starshaped": (2 * channels - 1, 2, channels),
+        "DCGAN-conditional": (2 * channels - 1, 2, channels),
         "DCGAN-multichannel": (2 * channels - 1, 1, 2 * channels - 1),
         "DCGAN-separable-multichannel": (2 * channels - 1, 1, 2 * channels - 1),
         "DCGAN-independent": (2 * channels, 2, channels),
@@ -92,6 +94,50 @@ def test_parameters_of_independent_generators():
         assert models.build_generator(six).count_params() == 6 * models.build_generator(one).count_params()
 
 
+def test_parameters_of_the_conditional_networks():
+    """Those of one green tower and of one critic, besides the normalisations and the last products of each factor."""
+    told = dataclasses.replace(FULL, architecture="DCGAN-conditional")
+    two = dataclasses.replace(told, factors=told.factors[:2])
+    one, pair = (models.build_generator(dataclasses.replace(told, factors=told.factors[:k])) for k in (1, 2))
+    assert one.count_params() == models.build_generator(
+        dataclasses.replace(FULL, architecture="DCGAN-separable")).count_params()
+    assert pair.count_params() - one.count_params() == NORMALIZED * (256 + 128 + 64 + 32)
+    first, second = models.own_weights(models.build_critics(two))
+    assert sum(np.prod(weight.shape) for weight in second) == 3 * 5 * 512
+    assert sum(np.prod(weight.shape) for weight in first) == (
+        models.critic(FULL, "critic").count_params() + 3 * 5 * 512)
+
+
+def test_the_projection_of_a_factor():
+    """f(x, y) = v_y . phi(x) + psi(phi(x)): scores of two factors differ by a linear function of the features."""
+    critics = models.build_critics(spec("DCGAN-conditional"))
+    images = np.random.default_rng(0).uniform(-1, 1, (5, 16, 24, 2)).astype("float32")
+    features = keras.Model(critics[0].input, critics[0].get_layer("1_rectified").output)(images).numpy()
+    scores = [critic(images).numpy() for critic in critics]
+    kernels = [critics[k].get_layer(name).kernel.numpy() for k in (0, 1) for name in ("score", f"factor{k}")
+               for name in (f"{name}_convolution",)]
+    for k in (0, 1):
+        both = (kernels[2 * k] + kernels[2 * k + 1])[..., 0]
+        np.testing.assert_allclose(scores[k], np.einsum("bhwf,hwf->b", features, both), rtol=1e-4, atol=1e-6)
+    assert np.array_equal(kernels[0], kernels[2]) and not np.allclose(scores[0], scores[1])
+
+
+def test_a_conditional_generator_is_told_the_factor():
+    """The gains and biases of one factor change its green alone; a convolution changes all greens, and not red."""
+    def changed(names):
+        generator = float32_generator(spec("DCGAN-conditional"))
+        z = np.random.default_rng(0).standard_normal((4, 6)).astype("float32")
+        before = generator(z, training=False).numpy()
+        for layer in generator.layers:
+            if layer.name.startswith(names):
+                layer.set_weights([2 * weight + 0.1 for weight in layer.get_weights()])
+        after = generator(z, training=False).numpy()
+        return [not np.allclose(before[..., k], after[..., k]) for k in range(3)]
+    assert changed("green1_") == [False, False, True]
+    assert changed("green_") == [False, True, True]
+    assert changed("red_") == [True, True, True]
+
+
 def test_channels_of_a_cell_with_two_factors():
     """If each factor has its own red, a cell has the red of the first factor and all greens."""
     star, apart = spec("DCGAN-starshaped", channels=3), spec("DCGAN-independent", channels=3)
@@ -102,8 +148,8 @@ def test_channels_of_a_cell_with_two_factors():
     assert spec("DCGAN-multichannel").factor_channels == [[0, 1], [0, 2]] and spec("DCGAN").factor_channels == [[0, 1]]
     assert spec("DCGAN-independent", factors=("Alp14",)).channel_names == ("red", "Alp14")
     assert {name for name in models.ARCHITECTURES if spec(name).greens == 2} == {
-        f"DCGAN-{kind}" for kind in ("starshaped", "multichannel", "separable-multichannel", "independent",
-                                     "separable-independent")}
+        f"DCGAN-{kind}" for kind in ("starshaped", "conditional", "multichannel", "separable-multichannel",
+                                     "independent", "separable-independent")}
 
 
 def test_the_images_of_independent_generators_share_nothing():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from biogans import commands
-from biogans.core import dataloader, models, options, predict
+from biogans.core import dataloader, layers, models, options, predict
 from biogans.core.gan import ALGORITHMS
 from biogans.core.settings import (
     average_decay,
@@ -146,7 +146,7 @@ def test_short_and_long_options_are_the_same():
 @pytest.mark.parametrize("option, names", [("-a", ALGORITHMS), ("-m", models.ARCHITECTURES),
                                            ("-o", ("default", "adam", "rmsprop")), ("--preset", options.PRESETS),
                                            ("--precision", options.PRECISIONS),
-                                           ("--init", models.INITIALIZERS)])
+                                           ("--init", layers.INITIALIZERS)])
 def test_choices_in_any_case(option, names, change):
     for name in names:
         assert parsed(option, change(name)) == parsed(option, name)

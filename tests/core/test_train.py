@@ -17,7 +17,7 @@ from PIL import Image
 
 from biogans.core import dataloader, figures, predict, train
 from biogans.core.engine import Engine
-from biogans.core.trained import read_weights
+from biogans.core.trained import load_critics, read_weights
 from biogans.system.files import NoRoom
 from biogans.system.progress import Log
 from conftest import ROOT, SMALL, TEST_MODULES, guarded
@@ -71,6 +71,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one(here, capsys):
     assert run_train("-m", "DCGAN", "-e", 4, "-c", "halves", "-w") == 0
     assert "nothing left to do" in capsys.readouterr().out
     assert same(state(here / "halves")[0], halves)
+
+
+def test_a_conditional_run_is_resumed_and_generates(here):
+    """Its critics share all layers but one, in memory and in the file from which a run resumes."""
+    options = ("-m", "DCGAN-conditional", "-a", "GAN")
+    run_train(*options, "-e", 4, "-c", "whole")
+    run_train(*options, "-e", 2, "-c", "halves")
+    assert run_train(*options, "-e", 4, "-c", "halves", "-w") == 0
+    whole, halves = state(here / "whole")[0], state(here / "halves")[0]
+    assert same(whole, halves) and sum(name.startswith("critic1/") for name in whole) == 1
+    critics, _ = load_critics(next((here / "whole").glob("weights.combined_model.*.h5")))
+    for k, critic in enumerate(critics):
+        stored, _ = read_weights(here / f"whole/weights.discriminator[{k}].DCGAN-conditional.GAN.2.h5")
+        assert {array.tobytes() for array in stored.values()} == {array.tobytes() for array in critic.get_weights()}
+    assert critics[0].get_layer("score_convolution") is critics[1].get_layer("score_convolution")
+    assert predict.main(["-i", "whole/weights.generator.DCGAN-conditional.GAN.2.h5", "-n", "3", "-p", "Tea1"]) == 0
 
 
 @pytest.mark.slow

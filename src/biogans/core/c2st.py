@@ -52,7 +52,7 @@ class Critic:
     batch_size        real images, and samples, in each update
     ndf               features of the critic's first layer
     lr                learning rate; None for the one in the algorithm's paper
-    init              a name in models.INITIALIZERS
+    init              a name in layers.INITIALIZERS
     pool              number of samples for its training; batches are random choices from them
     wgangp_lambda     weight of WGAN-GP's gradient penalty
     wgan_clip_value   WGAN keeps the critic's weights in [-wgan_clip_value, wgan_clip_value]

@@ -1,4 +1,4 @@
-"""Parts of a latent vector z: noise maps, and the codes of InfoGAN, which acquire a meaning (Chen et al. 2016).
+"""The codes of InfoGAN: parts of a latent vector z that acquire a meaning (Chen et al. 2016).
 
 The codes are the last part of z. A categorical code c0, c1, … with K categories takes K components: one of them is 1,
 the others are 0. A continuous code u0, u1, … takes one component, uniform in [-1, 1]. For an image, the recognizer Q
@@ -14,42 +14,13 @@ import numpy as np
 
 from ..system.errors import InputError
 from ..system.json_text import read_json
-from ..system.lazy import Network, Tensor, keras
+from ..system.lazy import Network
 
 VARIANCE = 1 / 3                # of a number that is uniform in [-1, 1]
 LARGEST = 10.0                  # value of a continuous code that a user may set; beyond 1 a generator extrapolates
 LABELS_FORMAT = 1               # of the files of labels
 SETTLED, NOTHING = 1000, 0.1     # iterations after which codes should carry more than so many bits, or than this R2
 MOSTLY = 0.5                    # smallest share of images with one label for which a category is named after it
-
-
-def cut(z: Tensor, start: int, end: int) -> Tensor:
-    """Components `start` to `end` of z (batch, any)."""
-    if (start, end) == (0, z.shape[1]):
-        return z
-    column = keras.layers.Cropping1D((start, z.shape[1] - end))(keras.layers.Reshape((z.shape[1], 1))(z))
-    return keras.layers.Reshape((end - start,))(column)
-
-
-def noise_maps(z: Tensor, spec: Any, tower: int = 0, towers: int = 1) -> list[Tensor]:
-    """Maps (batch, height, width, 1) of independent numbers for each level of a tower, the smallest first; [] without.
-
-    z      (batch, spec.nz), of a models.NetworkSpec; its last spec.noise_size numbers are noise
-    tower  position of the tower among `towers`. All read the same numbers, each from another position on: with the same
-           maps, factors that do not depend on each other would have their grain in the same places.
-
-    The noise of Karras et al. (2019, sec. 3.2), which they add to the features.
-    """
-    height, width, n = spec.halvings
-    maps, start = [], spec.nz - spec.noise_size
-    for level in range(n if spec.noise else 0):
-        size = height * width << 2 * level
-        numbers, first = cut(z, start, start + size), tower * size // towers
-        if first:
-            numbers = keras.layers.Concatenate()([cut(numbers, first, size), cut(numbers, 0, first)])
-        maps.append(keras.layers.Reshape((height << level, width << level, 1))(numbers))
-        start += size
-    return maps
 
 
 class Code(NamedTuple):

@@ -136,24 +136,22 @@ class Engine:
 
     @property
     def critic_weights(self) -> list[Variable]:
-        """The trainable weights of all critics."""
-        return [variable for critic in self.critics for variable in critic.trainable_variables]
+        """The trainable weights of all critics, each once."""
+        return [variable for own in models.own_weights(self.critics) for variable in own if variable.trainable]
 
     @property
     def head_weights(self) -> list[Variable]:
         """The recognizer's own trainable weights, which it does not share with the critic; none without codes."""
-        shared = {id(variable) for variable in self.critic_weights}
-        own = self.recognizer.trainable_variables if self.recognizer else []
-        return [variable for variable in own if id(variable) not in shared]
+        own = models.own_weights([self.critics[0], self.recognizer])[1] if self.recognizer else []
+        return [variable for variable in own if variable.trainable]
 
     @property
     def variables(self) -> dict[str, list[Variable]]:
         """{part of the training state: its Keras variables}, in an order that does not depend on the backend."""
         parts = {"generator": self.generator.weights, "average": self.average.weights}
-        parts |= {f"critic{k}": critic.weights for k, critic in enumerate(self.critics)}
+        parts |= {f"critic{k}": own for k, own in enumerate(models.own_weights(self.critics))}
         if self.recognizer:
-            shared = {id(variable) for variable in parts["critic0"]}
-            parts["recognizer"] = [each for each in self.recognizer.weights if id(each) not in shared]
+            parts["recognizer"] = models.own_weights([self.critics[0], self.recognizer])[1]
         parts |= {"augmentation": [self.strength]} if self.strength is not None else {}
         return parts | {f"{name}_optimizer": optimizer.variables for name, optimizer in self.optimizers.items()}
 

@@ -8,14 +8,16 @@ To add an architecture, write a function (spec) -> generator and register it in 
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..system.errors import InputError
-from ..system.lazy import Network, Tensor, keras
-from .codes import Code, cut, noise_maps
+from ..system.lazy import Network, Tensor, Variable, keras
+from . import layers
+from .codes import Code
 
 LARGEST_NOISE = 1 << 20         # numbers of the noise of a cell, as of images of 1,024x1,024 pixels and more
 RECOGNIZER_WIDTH = 128          # features of the layer that only Q has (Chen et al. 2016, table 1)
@@ -32,7 +34,7 @@ class NetworkSpec:
     nz                  length of the latent vector
     ngf, ndf            features of the generator's last and of the critic's first hidden layer
     critic_batch_norm   whether critics use batch normalisation (not under WGAN-GP: Gulrajani et al. 2017, sec. 4)
-    init                a name in INITIALIZERS
+    init                a name in layers.INITIALIZERS
     categorical         InfoGAN: number of categories of each categorical code
     continuous          InfoGAN: number of continuous codes
     noise               whether the generator, or its green towers, read noise at every level; z then ends with it
@@ -185,7 +187,7 @@ def dcgan(spec: NetworkSpec) -> Network:
     Radford et al. (2016): a dense layer to the smallest feature map, then 4x4 transposed convolutions with stride 2.
     """
     z = keras.Input((spec.nz,), name="z")
-    image = single_tower(_without_noise(z, spec), spec, "all", noise_maps(z, spec))
+    image = single_tower(layers.without_noise(z, spec), spec, "all", layers.noise_maps(z, spec))
     return keras.Model(z, image, name="generator")
 
 
@@ -196,9 +198,8 @@ def infogan(spec: NetworkSpec) -> Network:
     noise.
     """
     z = keras.Input((spec.nz,), name="z")
-    hidden = keras.layers.Dense(8 * spec.ngf, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
-                                name="hidden_projection")(z)
-    return keras.Model(z, single_tower(_activated(hidden, spec, "hidden"), spec, "all", []), name="generator")
+    hidden = layers.activated(layers.dense(spec, "hidden", 8 * spec.ngf)(z), "hidden")
+    return keras.Model(z, single_tower(hidden, spec, "all", []), name="generator")
 
 
 def dcgan_starshaped(spec: NetworkSpec) -> Network:
@@ -209,9 +210,18 @@ def dcgan_starshaped(spec: NetworkSpec) -> Network:
     image shows two of them. With a single green tower this is the separable generator (sec. 3.1).
     """
     z = keras.Input((spec.nz,), name="z")
-    towers = {f"green{k}": noise_maps(z, spec, k, spec.num_critics) for k in range(spec.num_critics)}
-    channels = separate_towers(_without_noise(z, spec), spec, "red", towers)
-    return keras.Model(z, _side_by_side(channels), name="generator")
+    return keras.Model(z, layers.side_by_side(separate_towers(z, spec, "red", _towers(spec))), name="generator")
+
+
+def dcgan_conditional(spec: NetworkSpec) -> Network:
+    """Like `dcgan_starshaped`, with a single green tower that is told which factor to generate.
+
+    All factors share its convolutions. Each has its own batch normalisation, whose gains and biases are what the factor
+    changes (Dumoulin et al. 2017, eq. 5; in a GAN: Miyato & Koyama 2018, sec. 5).
+    """
+    z = keras.Input((spec.nz,), name="z")
+    return keras.Model(z, layers.side_by_side(separate_towers(z, spec, "red", _towers(spec), shared="green")),
+                       name="generator")
 
 
 def dcgan_independent(spec: NetworkSpec) -> Network:
@@ -220,18 +230,22 @@ def dcgan_independent(spec: NetworkSpec) -> Network:
     All of them read the same z, as in the paper's code, but nothing makes their red channels agree.
     """
     z = keras.Input((spec.nz,), name="z")
-    images = [single_tower(_without_noise(z, spec), spec, f"factor{k}", noise_maps(z, spec, k, spec.num_critics))
-              for k in range(spec.num_critics)]
-    return keras.Model(z, _side_by_side(images), name="generator")
+    towers = {f"factor{k}": layers.noise_maps(z, spec, k, spec.num_critics) for k in range(spec.num_critics)}
+    images = [single_tower(layers.without_noise(z, spec), spec, name, noise) for name, noise in towers.items()]
+    return keras.Model(z, layers.side_by_side(images), name="generator")
 
 
 def dcgan_separable_independent(spec: NetworkSpec) -> Network:
     """Like `dcgan_independent`, with a separable network for each factor."""
     z = keras.Input((spec.nz,), name="z")
-    images = [image for k in range(spec.num_critics)
-              for image in separate_towers(_without_noise(z, spec), spec, f"red{k}",
-                                           {f"green{k}": noise_maps(z, spec, k, spec.num_critics)})]
-    return keras.Model(z, _side_by_side(images), name="generator")
+    images = [image for tower, k in _towers(spec).items()
+              for image in separate_towers(z, spec, f"red{k}", {tower: k})]
+    return keras.Model(z, layers.side_by_side(images), name="generator")
+
+
+def _towers(spec):
+    """{prefix of the names of a green tower's layers: its position}."""
+    return {f"green{k}": k for k in range(spec.num_critics)}
 
 
 class Architecture(NamedTuple):
@@ -242,6 +256,7 @@ class Architecture(NamedTuple):
     composites   the real images have the greens of all factors, borrowed from other cells (dataloader.Composites)
     own_reds     the generator produces a red channel for each factor instead of a single one
     has_codes    the critic has a layer "trunk", on which a recognizer of codes can be built
+    conditional  the critics are one network that is told the factor
     """
 
     generator: Callable[[NetworkSpec], Network]
@@ -249,17 +264,19 @@ class Architecture(NamedTuple):
     composites: bool = False
     own_reds: bool = False
     has_codes: bool = False
+    conditional: bool = False
 
     @property
     def separates_red(self) -> bool:
         """Whether red has its own part of z and of every layer."""
-        return self.generator in (dcgan_starshaped, dcgan_separable_independent)
+        return self.generator in (dcgan_starshaped, dcgan_conditional, dcgan_separable_independent)
 
 
 ARCHITECTURES = {
     "DCGAN": Architecture(dcgan),
     "DCGAN-separable": Architecture(dcgan_starshaped),
     "DCGAN-starshaped": Architecture(dcgan_starshaped, per_factor=True),
+    "DCGAN-conditional": Architecture(dcgan_conditional, per_factor=True, conditional=True),
     "DCGAN-multichannel": Architecture(dcgan, composites=True),
     "DCGAN-separable-multichannel": Architecture(dcgan_starshaped, composites=True),
     "DCGAN-independent": Architecture(dcgan_independent, per_factor=True, own_reds=True),
@@ -277,6 +294,8 @@ def build_generator(spec: NetworkSpec) -> Network:
 
 def build_critics(spec: NetworkSpec) -> list[Network]:
     """Build all `spec.num_critics` critics."""
+    if ARCHITECTURES[spec.architecture].conditional:
+        return projection_critics(spec)
     return [critic(spec, f"critic{k}") for k in range(spec.num_critics)]
 
 
@@ -285,29 +304,35 @@ def critic(spec: NetworkSpec, name: str) -> Network:
 
     Radford et al. (2016): 4x4 convolutions with stride 2 that double the features, then one that covers the whole map.
     """
-    image = keras.Input((spec.height, spec.width, spec.critic_channels), name="image")
-    height, width, n = spec.halvings
-    features = image
-    for level in range(n):
-        features = keras.layers.Conv2D(
-            spec.ndf << level, 4, strides=2, padding="same", use_bias=False,
-            kernel_initializer=INITIALIZERS[spec.init](), name=f"{level}_convolution")(features)
-        if spec.critic_batch_norm and level:
-            features = _normalized(features, f"{level}")
-        features = keras.layers.LeakyReLU(negative_slope=0.2, name=f"{level}_rectified")(features)
+    image, features = _critic_features(spec)
     if ARCHITECTURES[spec.architecture].has_codes:
-        return keras.Model(image, _score_of_trunk(features, spec), name=name)
-    score = keras.layers.Conv2D(1, (height, width), use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
-                                dtype=_full_precision(), name="score_convolution")(features)
-    return keras.Model(image, keras.layers.Reshape((), dtype=_full_precision(), name="score")(score), name=name)
+        trunk = _dense(keras.layers.Flatten(name="flat")(features), 8 * spec.ndf, spec, "trunk", spec.critic_batch_norm)
+        return keras.Model(image, _score(keras.layers.Dense(
+            1, use_bias=False, kernel_initializer=layers.INITIALIZERS[spec.init](), dtype=layers.full_precision(),
+            name="score_projection")(trunk)), name=name)
+    return keras.Model(image, _score(layers.to_score(spec, "score")(features)), name=name)
 
 
-def _score_of_trunk(features, spec):
-    """The smallest map -> "trunk", a dense layer that critic and recognizer share -> scores."""
-    trunk = _dense(keras.layers.Flatten(name="flat")(features), 8 * spec.ndf, spec, "trunk", spec.critic_batch_norm)
-    score = keras.layers.Dense(1, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
-                               dtype=_full_precision(), name="score_projection")(trunk)
-    return keras.layers.Reshape((), dtype=_full_precision(), name="score")(score)
+def projection_critics(spec: NetworkSpec) -> list[Network]:
+    """A critic for each factor. They share all layers but the last, which is the sum of a shared one and of their own.
+
+    Miyato & Koyama (2018), eq. 3: one critic that is told the class y of an image x, f(x, y) = v_y . phi(x) + psi(phi
+    (x)), where phi is the smallest map here.
+    """
+    image, features = _critic_features(spec)
+    shared = layers.to_score(spec, "score")(features)
+    return [keras.Model(image, _score(keras.layers.Add(dtype=layers.full_precision(), name=f"factor{k}_sum")(
+        [shared, layers.to_score(spec, f"factor{k}")(features)])), name=f"critic{k}") for k in range(spec.num_critics)]
+
+
+def own_weights(networks: Iterable[Network]) -> list[list[Variable]]:
+    """The weights of each of the networks, without those that an earlier one has, too."""
+    seen: set[int] = set()
+    own = []
+    for network in networks:
+        own.append([variable for variable in network.weights if id(variable) not in seen])
+        seen |= {id(variable) for variable in network.weights}
+    return own
 
 
 def build_recognizer(spec: NetworkSpec, critic: Network) -> Network:
@@ -317,127 +342,92 @@ def build_recognizer(spec: NetworkSpec, critic: Network) -> Network:
     are logits for a categorical code, and the mean of a normal distribution for a continuous one.
     """
     hidden = _dense(critic.get_layer("trunk").output, RECOGNIZER_WIDTH, spec, "recognizer", True)
-    answers = keras.layers.Dense(sum(code.size for code in spec.codes), kernel_initializer=INITIALIZERS[spec.init](),
-                                 dtype=_full_precision(), name="answers")(hidden)
-    return keras.Model(critic.input, answers, name="recognizer")
+    answers = keras.layers.Dense(
+        sum(code.size for code in spec.codes), kernel_initializer=layers.INITIALIZERS[spec.init](),
+        dtype=layers.full_precision(), name="answers")
+    return keras.Model(critic.input, answers(hidden), name="recognizer")
+
+
+def _critic_features(spec):
+    """(images, the smallest map of a critic)."""
+    image = features = keras.Input((spec.height, spec.width, spec.critic_channels), name="image")
+    for level in range(spec.halvings[2]):
+        features = layers.downsampling(spec, f"{level}", spec.ndf << level)(features)
+        if spec.critic_batch_norm and level:
+            features = layers.normalized(features, f"{level}")
+        features = layers.leaky(features, f"{level}_rectified")
+    return image, features
+
+
+def _score(features):
+    """The only number of each image."""
+    return keras.layers.Reshape((), dtype=layers.full_precision(), name="score")(features)
 
 
 def _dense(features, width, spec, name, normalize):
     """A dense layer; `name` is the name of its rectified output."""
-    features = keras.layers.Dense(width, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
-                                  name=f"{name}_projection")(features)
-    if normalize:
-        features = _normalized(features, name)
-    return keras.layers.LeakyReLU(negative_slope=0.2, name=name)(features)
+    features = layers.dense(spec, name, width)(features)
+    return layers.leaky(layers.normalized(features, name) if normalize else features, name)
 
 
-# ---------------------------------------------------------------------------------------------- parts
-
-INITIALIZERS = {
-    "paper": lambda: keras.initializers.RandomNormal(0.0, 0.02),
-    "he": lambda: keras.initializers.HeNormal(),
-}
-
+# ---------------------------------------------------------------------------------------------- towers
 
 def _widest(spec):
     """Number of features of the generator's smallest map."""
     return spec.ngf << (spec.halvings[2] - 1)
 
 
-def _without_noise(z, spec):
-    """The first part of z, which the smallest maps are made from."""
-    return cut(z, 0, spec.nz - spec.noise_size)
-
-
-def _with_noise(features, noise, level):
-    """The features of a level beside its map of the `noise`, so that the next convolution reads both."""
-    return keras.layers.Concatenate()([features, noise[level]]) if noise else features
-
-
 def single_tower(z: Tensor, spec: NetworkSpec, name: str, noise: Sequence[Tensor]) -> Tensor:
     """An image (batch, height, width, critic_channels) from z, or from features (batch, any) computed from it.
 
     name    prefix of the names of the layers
-    noise   codes.noise_maps
+    noise   layers.noise_maps
     """
-    features = _activated(_project(z, spec, _widest(spec), name), spec, f"{name}_0")
-    for level in range(1, spec.halvings[2]):
-        features = _with_noise(features, noise, level - 1)
-        features = _activated(_upsample(features, _widest(spec) >> level, spec, f"{name}_{level}"), spec,
-                              f"{name}_{level}")
-    return _to_image(_with_noise(features, noise, -1), spec.critic_channels, spec, name)
+    height, width, n = spec.halvings
+    flat = layers.dense(spec, f"{name}_0", height * width * _widest(spec))(z)
+    features = layers.activated(layers.to_map(flat, spec, f"{name}_0"), f"{name}_0")
+    for level in range(1, n):
+        features = layers.with_noise(features, noise, level - 1)
+        features = layers.upsampling(spec, f"{name}_{level}", _widest(spec) >> level)(features)
+        features = layers.activated(features, f"{name}_{level}")
+    return layers.tanh(layers.to_image(spec, name, spec.critic_channels)(layers.with_noise(features, noise, -1)), name)
 
 
-def separate_towers(z: Tensor, spec: NetworkSpec, red_tower: str,
-                    towers: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
+def separate_towers(z: Tensor, spec: NetworkSpec, red_tower: str, towers: Mapping[str, int],
+                    shared: str = "") -> list[Tensor]:
     """[red, greens of each of `towers`], images (batch, height, width, …) from z; red from its first red_nz numbers.
 
     red_tower   prefix of the names of its layers
-    towers      {prefix of the names of the layers: codes.noise_maps}
+    towers      {prefix of the names of the layers: position among spec.num_critics towers, for their noise}
+    shared      prefix of the names of layers with which all green towers convolve, instead of each with its own
     """
-    red_width = spec.red_part(_widest(spec))
-    red = _activated(_project(cut(z, 0, spec.red_nz), spec, red_width, red_tower), spec, f"{red_tower}_0")
-    greens = [_activated(_project(z, spec, _widest(spec) - red_width, tower), spec, f"{tower}_0") for tower in towers]
-    for level in range(1, spec.halvings[2]):
-        width = _widest(spec) >> level
-        red_width = spec.red_part(width)
-        both = _joined(red, greens, towers, level - 1)
-        red = _activated(_upsample(red, red_width, spec, f"{red_tower}_{level}"), spec, f"{red_tower}_{level}")
-        greens = [_activated(_upsample(pair, width - red_width, spec, f"{tower}_{level}"), spec, f"{tower}_{level}")
+    height, width, n = spec.halvings
+    noise = {tower: layers.noise_maps(z, spec, k, spec.num_critics) for tower, k in towers.items()}
+    z = layers.without_noise(z, spec)
+    layer = functools.cache(lambda kind, name, size: kind(spec, name, size))       # one for each name
+
+    def activated(kind, features, tower, level, size):
+        name = shared if shared and tower != red_tower else tower
+        features = layer(kind, f"{name}_{level}", size)(features)
+        return layers.activated(features if level else layers.to_map(features, spec, f"{tower}_0"), f"{tower}_{level}")
+
+    red_width, pixels = spec.red_part(_widest(spec)), height * width
+    red = activated(layers.dense, layers.cut(z, 0, spec.red_nz), red_tower, 0, pixels * red_width)
+    greens = [activated(layers.dense, z, tower, 0, pixels * (_widest(spec) - red_width)) for tower in towers]
+    for level in range(1, n):
+        size = _widest(spec) >> level
+        red_width = spec.red_part(size)
+        both = _joined(red, greens, noise, level - 1)
+        red = activated(layers.upsampling, red, red_tower, level, red_width)
+        greens = [activated(layers.upsampling, pair, tower, level, size - red_width)
                   for tower, pair in zip(towers, both, strict=True)]
-    both = _joined(red, greens, towers, -1)
-    return [_to_image(red, 1, spec, red_tower),
-            *(_to_image(pair, spec.critic_channels - 1, spec, tower)
+    both = _joined(red, greens, noise, -1)
+    return [layers.tanh(layers.to_image(spec, red_tower, 1)(red), red_tower),
+            *(layers.tanh(layer(layers.to_image, shared or tower, spec.critic_channels - 1)(pair), tower)
               for tower, pair in zip(towers, both, strict=True))]
 
 
-def _joined(red, greens, towers, level):
+def _joined(red, greens, noise, level):
     """What each green tower's next convolution reads: features of red, its own, and its noise."""
-    return [_with_noise(keras.layers.Concatenate()([red, green]), noise, level)
-            for green, noise in zip(greens, towers.values(), strict=True)]
-
-
-def _side_by_side(images):
-    """One image with the channels of all `images`."""
-    return keras.layers.Concatenate(dtype=_full_precision(), name="image")(images)
-
-
-def _project(z, spec, features, tower):
-    """z -> the smallest map. A transposed convolution of a single pixel is a matrix product."""
-    height, width, _ = spec.halvings
-    flat = keras.layers.Dense(height * width * features, use_bias=False, kernel_initializer=INITIALIZERS[spec.init](),
-                              name=f"{tower}_0_projection")(z)
-    return keras.layers.Reshape((height, width, features), name=f"{tower}_0_map")(flat)
-
-
-def _upsample(features, filters, spec, name):
-    """Double height and width."""
-    return keras.layers.Conv2DTranspose(
-        filters, 4, strides=2, padding="same", use_bias=False,
-        kernel_initializer=INITIALIZERS[spec.init](), name=f"{name}_convolution")(features)
-
-
-def _to_image(features, channels, spec, tower):
-    """The last convolution. With "he" it starts near the background (bias -1, then tanh): most pixels show no cell."""
-    bias = spec.init == "he"
-    pixels = keras.layers.Conv2DTranspose(channels, 4, strides=2, padding="same", use_bias=bias,
-                                          kernel_initializer=INITIALIZERS[spec.init](),
-                                          bias_initializer=keras.initializers.Constant(-1.0),
-                                          name=f"{tower}_image_convolution")(features)
-    return keras.layers.Activation("tanh", dtype=_full_precision(), name=f"{tower}_image")(pixels)
-
-
-def _activated(features, spec, name):
-    """Batch normalisation, then ReLU."""
-    return keras.layers.ReLU(name=f"{name}_rectified")(_normalized(features, name))
-
-
-def _normalized(features, name):
-    """Batch normalisation with the constants of the original code."""
-    return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_normalization",
-                                           gamma_initializer=keras.initializers.RandomNormal(1.0, 0.02))(features)
-
-
-def _full_precision():
-    """Precision of the weights. Scores and pixels keep it even where other layers compute in bfloat16."""
-    return keras.config.dtype_policy().variable_dtype
+    return [layers.with_noise(keras.layers.Concatenate()([red, green]), maps, level)
+            for green, maps in zip(greens, noise.values(), strict=True)]

@@ -13,7 +13,8 @@ from ..system.palettes import PALETTES, Palette
 from . import settings
 from .augment import POLICIES
 from .gan import ALGORITHMS
-from .models import ARCHITECTURES, INITIALIZERS
+from .layers import INITIALIZERS
+from .models import ARCHITECTURES
 from .settings import FADES, PRECISIONS, PRESETS
 
 Group = Any             # for type hints: a parser of argparse, or a group of its options

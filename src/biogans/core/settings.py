@@ -22,7 +22,7 @@ from ..io.image_sets import LARGEST, ReadSettings
 from ..system.errors import InputError
 from ..system.lazy import keras
 from ..system.pixels import to_signed
-from . import codes, models
+from . import codes, layers, models
 from .gan import ALGORITHMS, pair_variance
 
 if TYPE_CHECKING:               # it imports Pillow, which no parser needs
@@ -267,7 +267,7 @@ def stored_network(path: str | Path, stored: dict[str, Any]) -> models.NetworkSp
                  and spec.channels <= 4 and 0 < len(spec.factors) <= 1000
                  and all(1 < size <= LARGEST_NUMBER for size in spec.categorical)
                  and 0 <= spec.continuous <= LARGEST_NUMBER
-                 and spec.architecture in models.ARCHITECTURES and spec.init in models.INITIALIZERS)
+                 and spec.architecture in models.ARCHITECTURES and spec.init in layers.INITIALIZERS)
     except (KeyError, TypeError):
         valid = False
     if not valid:

@@ -287,8 +287,8 @@ def load_critics(path: str | Path) -> tuple[list[Network], Metadata]:
     arrays = {name: array for name, array in arrays.items() if re.match(r"critic\d", name)}
     with float32(), without_values():
         critics = models.build_critics(metadata.network)
-        variables = [(f"critic{k}/{n:04d}", variable) for k, critic in enumerate(critics)
-                     for n, variable in enumerate(critic.weights)]
+        variables = [(f"critic{k}/{n:04d}", variable) for k, own in enumerate(models.own_weights(critics))
+                     for n, variable in enumerate(own)]
         hdf5.require_alike(path, arrays, variables)
     hdf5.assign(path, arrays, variables)
     return critics, metadata

@@ -6,6 +6,7 @@ docs/explore.md explains why Keras's own export, which needs tf2onnx, is not use
 import numpy as np
 
 from ..system.errors import InputError
+from ..system.lazy import keras
 
 OPSET = 17
 IR_VERSION = 8          # the one of this opset, so that every runtime that has all operators can read the file
@@ -26,14 +27,10 @@ def serialize(generator, half=True, channels_last=False, properties=None):
     from onnx import TensorProto, helper
 
     graph = _Graph(half)
-    for layer in generator.layers:
-        kind = type(layer).__name__
-        if kind not in LAYERS:
-            raise InputError(f"layer {layer.name}: {kind} has no translation to ONNX: add one to onnx_graph.py (it has "
-                             f"{', '.join(LAYERS)})")
-        graph.names[id(layer.output)] = LAYERS[kind](graph, layer, *graph.inputs(layer))
+    # A layer may be called several times; this visits each call.
+    traced = keras.models.clone_model(generator, clone_function=lambda layer: layer, call_function=graph.call)
     height, width, channels = generator.output_shape[1:]
-    images, shape = [graph.names[id(generator.output)]], [channels, height, width]
+    images, shape = [graph.names[id(traced.output)]], [channels, height, width]
     if channels_last:
         graph.add("Transpose", images, "pixels", perm=[0, 2, 3, 1])
         shape = [height, width, channels]
@@ -49,40 +46,50 @@ def serialize(generator, half=True, channels_last=False, properties=None):
 
 
 class _Graph:
-    """Nodes and arrays of a graph that grows layer by layer; `names`: {id of a Keras tensor: name of its value}."""
+    """Nodes and arrays of a graph that grows call by call; `names`: {id of a Keras tensor: name of its value}.
+
+    The names of constants are those of their layers, so that layers that are called several times have them once.
+    """
 
     def __init__(self, half):
         self.nodes, self.arrays, self.names, self.half = [], [], {}, half
+        self._known = set()
 
-    def inputs(self, layer):
-        """Names of the inputs of `layer`, in order."""
-        if type(layer).__name__ == "InputLayer":
-            return []
-        tensors = layer.input if isinstance(layer.input, list) else [layer.input]
-        return [self.names[id(tensor)] for tensor in tensors]
+    def call(self, layer, inputs, **settings):
+        """The Keras tensor that a layer makes of its `inputs`, one or a list; adds it to the graph."""
+        kind = type(layer).__name__
+        if kind not in LAYERS:
+            raise InputError(f"layer {layer.name}: {kind} has no translation to ONNX: add one to onnx_graph.py (it has "
+                             f"{', '.join(LAYERS)})")
+        values = [self.names.get(id(tensor), "z") for tensor in (inputs if isinstance(inputs, list) else [inputs])]
+        output = layer(inputs, **settings)
+        self.names[id(output)] = LAYERS[kind](self, layer, *values)
+        return output
 
     def add(self, operator, inputs, name, **attributes):
-        """Add a node; returns the name of its output, which is `name`."""
+        """Add a node; returns the name of its output: `name`, with a number if there is one of this name."""
         from onnx import helper
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
+        own, number = name, 1
+        while own in self._known:
+            own, number = f"{name}_call{number}", number + 1
+        self._known.add(own)
+        self.nodes.append(helper.make_node(operator, inputs, [own], name=own, **attributes))
+        return own
 
     def array(self, name, values):
-        """Add a constant; returns its name."""
+        """Add a constant, unless it is there; returns its name."""
         from onnx import numpy_helper
-        self.arrays.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        if name not in self._known:
+            self._known.add(name)
+            self.arrays.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def kernel(self, name, values):
-        """Add a constant that may be stored as float16; returns its name."""
+        """Add a constant that may be stored as float16, unless it is there; returns its name."""
         from onnx import TensorProto
-        if not self.half:
+        if not self.half or name in self._known:
             return self.array(name, values)
         return self.add("Cast", [self.array(f"{name}_half", values.astype("float16"))], name, to=TensorProto.FLOAT)
-
-
-def _input(graph, layer):
-    return "z"
 
 
 def _dense(graph, layer, value):
@@ -143,7 +150,6 @@ def _concatenate(graph, layer, *values):
 
 
 LAYERS = {
-    "InputLayer": _input,
     "Dense": _dense,
     "Reshape": _reshape,
     "Cropping1D": _cropping,
