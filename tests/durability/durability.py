@@ -33,6 +33,7 @@ from biogans.core.trained import earlier_checkpoints, read_weights  # noqa: E402
 from biogans.system.errors import InputError  # noqa: E402
 from biogans.system.progress import COLUMNS  # noqa: E402
 from conftest import ROOT, SMALL, write_images  # noqa: E402
+from measured import run_measured  # noqa: E402
 from mutations import (  # noqa: E402
     HOSTILE,
     base_images,
@@ -494,19 +495,11 @@ def _measured(folder, source, command, path):
         arguments = [command, "-i", path, *(["-o", "x.png"] if command == "visualize.py" else [])]
     start = time.monotonic()
     with open(folder / "err.txt", "w") as err:
-        process = subprocess.Popen([sys.executable, ROOT / "bin" / arguments[0], *map(str, arguments[1:])], cwd=folder,
-                                   stdout=subprocess.DEVNULL, stderr=err, preexec_fn=_limit_time)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+        status, kilobytes = run_measured([sys.executable, ROOT / "bin" / arguments[0], *arguments[1:]], cwd=folder,
+                                         stderr=err)
     text = (folder / "err.txt").read_text()
-    what = "read" if process.returncode == 0 else _end(process.returncode, text)
-    return what, usage.ru_maxrss, time.monotonic() - start, (folder / "executed").exists()
-
-
-def _limit_time():
-    """End this process after a minute of computing, or ten of waiting: other programs may take the processor."""
-    signal.setitimer(signal.ITIMER_PROF, 60)
-    signal.alarm(600)
+    what = "read" if status == 0 else _end(status, text)
+    return what, kilobytes, time.monotonic() - start, (folder / "executed").exists()
 
 
 # ---------------------------------------------------------------------------------------------- two jobs

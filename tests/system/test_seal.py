@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ from biogans.io import drawings
 from biogans.system import seal
 from biogans.system.errors import InputError
 from conftest import guarded
+from measured import run_measured
 
 
 @pytest.fixture
@@ -84,6 +86,17 @@ def test_a_right_seal_does_not_replace_the_trial(stack):
     make_endless(stack)
     seal.append_trailer(stack)
     assert seal.find_corruption(stack) == "HDF5 can't read it safely"
+
+
+def test_loops_and_depths_take_little_memory(stack):
+    """The name of a group grows with its depth: all names of a chain of 3,000 would take gigabytes."""
+    with h5py.File(stack, "r+") as file:
+        group = file.create_group("round")
+        group["round"] = group["again"] = group             # hard links to itself
+        for _ in range(3000):
+            group = group.create_group("a_longer_name_of_a_group")
+    status, kilobytes = run_measured([sys.executable, seal.__file__, stack])
+    assert status == 0 and kilobytes < 150_000
 
 
 def test_a_file_is_tried_once_until_it_changes(stack, monkeypatch):

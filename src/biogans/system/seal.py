@@ -16,6 +16,7 @@ MARK = b"\nbiogans sha256 of all before: "
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SECONDS, MOST_SECONDS = 2, 20   # computing time of a trial: one more for each 8 MB of the file, up to the second
 MOST_OBJECTS = 1 << 16          # groups and arrays that a trial visits
+DEEPEST = 17                    # levels of groups that it visits, one more than readers do: names grow with the depth
 MOST_BYTES = 1 << 26            # bytes of arrays that a trial reads
 NO_PLUGINS = {"HDF5_PLUGIN_PRELOAD": "::"}      # a file can name filters, which HDF5 would load from a folder
 
@@ -88,14 +89,19 @@ def _try(path):
     import h5py
 
     with h5py.File(path, "r", locking=False) as file:
-        objects, budget = [file], MOST_BYTES
-        for thing in objects:
+        open_ones, known, budget = [(file, 0)], set(), MOST_BYTES
+        while open_ones and len(known) < MOST_OBJECTS:
+            thing, depth = open_ones.pop()
+            place = _quietly(hash, thing)               # that of the object in the file: two links to it have the same
+            if place in known:
+                continue
+            known.add(place)
             for name in _quietly(list, thing.attrs):
                 _quietly(thing.attrs.__getitem__, name)
             if isinstance(thing, h5py.Group):
-                for name in _quietly(list, thing):
-                    if len(objects) < MOST_OBJECTS and isinstance(thing.get(name, getlink=True), h5py.HardLink):
-                        objects += _quietly(_members, thing, name)
+                for name in _quietly(list, thing) if depth < DEEPEST else ():
+                    if len(open_ones) < MOST_OBJECTS and isinstance(thing.get(name, getlink=True), h5py.HardLink):
+                        open_ones += [(member, depth + 1) for member in _quietly(_members, thing, name)]
             elif thing.shape is not None and not (thing.is_virtual or thing.external):
                 budget -= thing.nbytes
                 if budget > 0:
@@ -107,11 +113,11 @@ def _members(group, name):
 
 
 def _quietly(read, *arguments):
-    """read(*arguments), or [] if it fails: only a crash or an endless read matters here."""
+    """read(*arguments), or () if it fails: only a crash or an endless read matters here."""
     try:
         return read(*arguments)
     except Exception:
-        return []
+        return ()
 
 
 if __name__ == "__main__":
