@@ -231,16 +231,41 @@ NONE = {"c0 bits": 0.01, "c0 entropy": 3.3, "c0 decisiveness": 0.0, "u0 R2": -0.
 
 @pytest.mark.parametrize("iteration, every", [(1000, 500), (1000, 1), (1500, 1500), (1200, 5000)])
 def test_codes_without_information_are_reported_after_a_while(iteration, every):
-    (line,) = codes.warnings(NONE, iteration, every)
+    (line,) = codes.Watch().warnings(NONE, iteration, every)
     assert line.startswith(f"warning: after {iteration:,} iterations") and "c0 bits 0.01, u0 R2 -0.02" in line
     assert "--preset infogan" in line and "\n" not in line
 
 
 @pytest.mark.parametrize("iteration, every", [(500, 500), (999, 1), (1001, 1), (1500, 500), (3000, 1500)])
 def test_codes_without_information_are_reported_once_and_not_at_the_start(iteration, every):
-    assert not codes.warnings(NONE, iteration, every)
+    assert not codes.Watch().warnings(NONE, iteration, every)
 
 
 @pytest.mark.parametrize("learnt", [{"c0 bits": 2.0}, {"u0 R2": 0.5}])
 def test_codes_with_information_are_not_reported(learnt):
-    assert not codes.warnings(NONE | learnt, 1000, 500)
+    assert not codes.Watch().warnings(NONE | learnt, 1000, 500)
+
+
+def test_codes_that_lose_their_information_are_reported_once():
+    watch = codes.Watch()
+    known = [{"u0 R2": 0.9, "u1 R2": 0.3}, {"u0 R2": 0.46, "u1 R2": 0.01}, {"u0 R2": 0.4, "u1 R2": 0.2},
+             {"u0 R2": 0.3, "u1 R2": 0.2}, {"u0 R2": 0.8, "u1 R2": 0.2}, {"u0 R2": 0.02, "u1 R2": 0.2}]
+    lines = [watch.warnings(each, 1500 + 500 * k, 500) for k, each in enumerate(known)]
+    assert [len(each) for each in lines] == [0, 0, 1, 0, 0, 1]
+    assert "after 2,500 iterations" in lines[2][0] and "(u0 R2 0.40 instead of 0.90)" in lines[2][0]
+
+
+def test_a_calibrated_recognizer_answers_as_in_training():
+    """Whatever the moving averages are, which stay as they are."""
+    shape = info_spec(categorical=(2,), continuous=1)
+    recognizer = models.build_recognizer(shape, models.critic(shape, "critic"))
+    images = np.random.default_rng(0).uniform(-1, 1, (32, 16, 24, 2)).astype("float32")
+    expected = recognizer(images, training=True).numpy()
+    for variable in recognizer.weights:
+        if "moving" in variable.path:
+            variable.assign(variable + 0.7)
+    before = recognizer.get_weights()
+    calibrated = codes.calibrated(recognizer, images)
+    np.testing.assert_allclose(calibrated(images, training=False).numpy(), expected, rtol=1e-3, atol=1e-5)
+    assert np.abs(recognizer(images, training=False).numpy() - expected).max() > 0.01
+    assert all(map(np.array_equal, before, recognizer.get_weights()))

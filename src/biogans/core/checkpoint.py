@@ -245,7 +245,7 @@ def _networks(paths: RunPaths, engine: "Engine") -> list[tuple[Path, Network, di
     for k, critic in enumerate(engine.critics):
         networks.append((paths.critic(engine.algorithm.critic_name, k), critic, {"holds": f"critic {k}"}))
     if engine.recognizer:
-        networks.append((paths.recognizer, engine.recognizer, {"holds": "recognizer"}))
+        networks.append((paths.recognizer, engine.calibrated_recognizer(), {"holds": "recognizer"}))
     return networks
 
 

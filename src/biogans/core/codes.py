@@ -14,12 +14,13 @@ import numpy as np
 
 from ..system.errors import InputError
 from ..system.json_text import read_json
-from ..system.lazy import Network
+from ..system.lazy import Network, keras
 
 VARIANCE = 1 / 3                # of a number that is uniform in [-1, 1]
 LARGEST = 10.0                  # value of a continuous code that a user may set; beyond 1 a generator extrapolates
 LABELS_FORMAT = 1               # of the files of labels
 SETTLED, NOTHING = 1000, 0.1     # iterations after which codes should carry more than so many bits, or than this R2
+LEARNT = 0.5                    # bits or R2 that a code has once carried, of which half may be lost before it is told
 MOSTLY = 0.5                    # smallest share of images with one label for which a category is named after it
 
 
@@ -216,6 +217,26 @@ def _weights_digest(network):
 
 # ---------------------------------------------------------------------------------------------- Q's answers
 
+def calibrated(recognizer: Network, images: np.ndarray) -> Network:
+    """A copy of a recognizer of these weights whose batch normalisation has the moments of generated `images`.
+
+    images   (cells, height, width, channels) in [-1, 1], a few hundred
+
+    In training, Q reads batches of real, generated and augmented images in turn, each normalised by its own moments.
+    Their moving averages belong to none of them and change with every batch: with them, Q's answers would lose and
+    regain information that Q has all the time (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm", sec. 3 and 5).
+    """
+    def clone(layer):
+        settings = layer.get_config()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            settings["momentum"] = 0.0          # one pass replaces the moving averages
+        return type(layer).from_config(settings)
+    copy = keras.models.clone_model(recognizer, clone_function=clone)
+    copy.set_weights(recognizer.get_weights())
+    copy(images, training=True)
+    return copy
+
+
 def read_codes(recognizer: Network, images: np.ndarray, codes: Sequence[Code],
                batch_size: int = 256) -> dict[str, np.ndarray]:
     """{name: Q's answers} for images (cells, height, width, channels) in [-1, 1].
@@ -285,19 +306,35 @@ def diagnosis(recognizer: Network, codes: Sequence[Code], z: np.ndarray, generat
     return result
 
 
-def warnings(quantities: Mapping[str, float], iteration: int, picture_every: int) -> list[str]:
-    """A warning, in one line, if the first diagnosis after SETTLED iterations finds no information in any code.
+class Watch:
+    """Follows what codes carry in the course of a training."""
 
-    quantities       the diagnosis after `iteration` iterations
-    picture_every    iterations from one diagnosis to the next
-    """
-    found = {name: value for name, value in quantities.items() if name.endswith((" bits", " R2"))}
-    earlier = (iteration - 1) // picture_every * picture_every
-    if iteration < SETTLED or earlier >= SETTLED or max(found.values()) > NOTHING:
-        return []
-    numbers = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
-    return [f"warning: after {iteration:,} iterations the codes carry no information ({numbers}): the images do not "
-            f"depend on them: start again with --preset infogan, or with another seed (-s)"]
+    def __init__(self) -> None:
+        self._best: dict[str, float] = {}
+        self._lost: set[str] = set()
+
+    def warnings(self, quantities: Mapping[str, float], iteration: int, picture_every: int) -> list[str]:
+        """Warnings, one line each, about codes without information.
+
+        quantities       the diagnosis after `iteration` iterations
+        picture_every    iterations from one diagnosis to the next
+
+        No code has any in the first diagnosis after SETTLED iterations; or some have lost half of what they had.
+        """
+        found = {name: value for name, value in quantities.items() if name.endswith((" bits", " R2"))}
+        earlier = (iteration - 1) // picture_every * picture_every
+        if iteration >= SETTLED > earlier and max(found.values()) <= NOTHING:
+            numbers = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            return [f"warning: after {iteration:,} iterations the codes carry no information ({numbers}): the images "
+                    f"do not depend on them: start again with --preset infogan, or with another seed (-s)"]
+        self._best = {name: max(value, self._best.get(name, 0.0)) for name, value in found.items()}
+        before, self._lost = self._lost, {name for name, value in found.items()
+                                          if value < self._best[name] / 2 and self._best[name] >= LEARNT}
+        numbers = ", ".join(f"{name} {found[name]:.2f} instead of {self._best[name]:.2f}"
+                            for name in found if name in self._lost - before)
+        return [f"warning: after {iteration:,} iterations images show less of the codes than before ({numbers}): train "
+                f"with a larger --categorical_weight or --continuous_weight, or keep earlier generators "
+                f"(--keep_every)"] if numbers else []
 
 
 def _entropy(probabilities):

@@ -22,10 +22,11 @@ from .settings import TrainingSettings, average_decay, fade
 backend = {"tensorflow": backend_tensorflow, "jax": backend_jax}[lazy.backend()]
 device_name, input_gradient, latent_gradient = backend.device_name, backend.input_gradient, backend.latent_gradient
 
-# Purposes of random numbers. They are a function of (seed, purpose, position), so a run has no random state to save.
 FEW = 8                             # images in a pass that is timed
+CALIBRATING = 256                   # generated images whose moments a recognizer is normalised by
 PAIR_EVERY = 8                      # cells of a batch, of which --variety lets two share their red
 
+# Purposes of random numbers. They are a function of (seed, purpose, position), so a run has no random state to save.
 _LATENT, _INTERPOLATION, _MIRRORING, _MORE_LATENTS, _GRID, _AUGMENTATION, _MEASURING = range(7)
 
 
@@ -348,6 +349,11 @@ class Engine:
         """
         cells = self.generate(self._latents((number, self.spec.nz), _MEASURING))
         return [keras.ops.convert_to_numpy(pair) for pair in self.critic_inputs(cells)]
+
+    def calibrated_recognizer(self) -> Network:
+        """The recognizer, ready to read images: see codes.calibrated."""
+        images = self.generate(self._latents((CALIBRATING, self.spec.nz), _MEASURING))
+        return codes.calibrated(self.recognizer, images)
 
     def total(self, numbers: Sequence[float]) -> Sequence[float]:
         """Sum each of the `numbers` over all tasks of the team."""

@@ -192,6 +192,7 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
     meter = None
     if run.held_out:
         meter = monitor.Monitor(engine, run.images, run.held_out, checkpoint.read_best(paths, run.metadata))
+    watch = codes.Watch()
     log, progress = Log(paths.log, paths.tensorboard, done), Progress(done, schedule.iterations, pace)
     last_save, stopping = time.monotonic(), False
     run.stop.outlook = progress.outlook
@@ -215,7 +216,7 @@ def training_loop(run: Run, engine: "Engine", done: int) -> int:
                     if engine.recognizer:
                         quantities = diagnose(engine, run.images)
                         log.codes(done, quantities)
-                        progress.warn(codes.warnings(quantities, done, schedule.picture_every))
+                        progress.warn(watch.warnings(quantities, done, schedule.picture_every))
             save_is_due = (time.monotonic() - last_save > 60 * schedule.save_minutes
                            or schedule.save_every and done % schedule.save_every == 0)
             if save_is_due or stopping or done == schedule.iterations:
@@ -352,7 +353,7 @@ def diagnose(engine: "Engine", images: dataloader.Images) -> dict[str, float]:
     """How well the codes are learnt (codes.diagnosis), from the same latents and real images in every iteration."""
     z = engine.grid_latents(DIAGNOSED, 1)
     real = to_signed(evenly_spaced(images))
-    return codes.diagnosis(engine.local_copy(engine.recognizer), engine.spec.codes, z, engine.generate(z), real)
+    return codes.diagnosis(engine.calibrated_recognizer(), engine.spec.codes, z, engine.generate(z), real)
 
 
 def evenly_spaced(images: dataloader.Images) -> np.ndarray:
