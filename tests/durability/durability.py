@@ -44,6 +44,7 @@ from mutations import (  # noqa: E402
     hostile_weights,
     image_bombs,
     is_refusal,
+    plain_image,
     quiet,
     supervised,
 )
@@ -446,7 +447,10 @@ def _damaged_pictures(number):
 # ---------------------------------------------------------------------------------------------- hostile files
 
 def hostile_files(folder, size=None, lanes=2):
-    """Each hostile file in a separate process, whose memory is compared with that for an ordinary file."""
+    """Each hostile file in a separate process, whose memory is compared with that for an ordinary file.
+
+    A picture that really has 64 million pixels is compared with another of this size.
+    """
     here = trained(folder / "hostile")
     weights = combined(here, RUN).with_name(f"weights.generator.{RUN}.h5")
     (here / "checks").mkdir()
@@ -463,21 +467,24 @@ def hostile_files(folder, size=None, lanes=2):
     plans["train.py"] += sorted((here / "bombs").iterdir())[:size]
     normal = {"predict.py": weights, "visualize.py": here / "stack.h5", "train.py": None,
               "train.py -w": here / "intact" / combined(here, RUN).name}
+    large = Path(shutil.copy(plain_image(here / "large.tif"), here / "bombs"))      # as many pixels as deflated.tif has
+    plans["visualize.py"].append(large)
     jobs = [(command, path) for command, paths in plans.items() for path in [normal[command], *paths]]
     with concurrent.futures.ThreadPoolExecutor(lanes) as pool:
-        ends = list(pool.map(lambda job: _measured(folder / f"job{jobs.index(job)}", here, *job), jobs))
-    memory = {command: end[1] for (command, path), end in zip(jobs, ends) if path == normal[command]}
-    hostile = [(command, path, *end) for (command, path), end in zip(jobs, ends) if path != normal[command]]
-    for command, path, what, kilobytes, seconds, _ in hostile:
-        if what not in ("read", "refused") or kilobytes > 2 * memory[command] or seconds > 60:
-            print("!!", command, path.name, what, kilobytes, memory[command], f"{seconds:.1f}")
+        ends = dict(zip(jobs, pool.map(lambda job: _measured(folder / f"job{jobs.index(job)}", here, *job), jobs)))
+    ordinary = {job: ("visualize.py", large) if job[1] and job[1].name == "deflated.tif" and job[0] == "visualize.py"
+                else (job[0], normal[job[0]]) for job in jobs}
+    hostile = [(*job, *ends[job], ends[job][1] / ends[ordinary[job]][1]) for job in jobs
+               if job not in ordinary.values()]
+    for command, path, what, kilobytes, seconds, _, times in hostile:
+        if what not in ("read", "refused") or times > 2 or seconds > 60:
+            print("!!", command, path.name, what, kilobytes, f"{times:.2f} {seconds:.1f}")
     return [Figure("hostile files read", len(hostile), ">= 1"),
-            Figure("code executed", sum(end[-1] for end in hostile), "== 0"),
-            Figure("memory above twice that for an ordinary file",
-                   sum(end[3] > 2 * memory[end[0]] for end in hostile), "== 0"),
+            Figure("code executed", sum(end[-2] for end in hostile), "== 0"),
+            Figure("memory above twice that for an ordinary file", sum(end[-1] > 2 for end in hostile), "== 0"),
             Figure("tracebacks, crashes, hangs", sum(end[2] not in ("read", "refused") for end in hostile), "== 0"),
             Figure("peak memory, as a multiple of that for an ordinary file",
-                   round(max(end[3] / memory[end[0]] for end in hostile), 2), "<= 2")]
+                   round(max(end[-1] for end in hostile), 2), "<= 2")]
 
 
 def _measured(folder, source, command, path):

@@ -269,6 +269,12 @@ def image_bombs(folder):
     return sorted(folder.iterdir())
 
 
+def plain_image(path):
+    """Write an ordinary image as large as the largest that visualize.py draws; returns the path."""
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 256, (8000, 8000), np.uint8))
+    return path
+
+
 # ---------------------------------------------------------------------------------------------- a supervised worker
 
 def quiet(main, arguments):

@@ -88,24 +88,29 @@ def _try(path):
     resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
     import h5py
 
+    budget = MOST_BYTES
+    known = set()
+
+    def visit(thing, depth):
+        nonlocal budget
+        place = _quietly(hash, thing)               # that of the object in the file: two links to it have the same
+        if place in known or len(known) >= MOST_OBJECTS:
+            return
+        known.add(place)
+        for name in _quietly(list, thing.attrs):
+            _quietly(thing.attrs.__getitem__, name)
+        if isinstance(thing, h5py.Group):
+            for name in _quietly(list, thing) if depth < DEEPEST else ():
+                if isinstance(thing.get(name, getlink=True), h5py.HardLink):
+                    for member in _quietly(_members, thing, name):
+                        visit(member, depth + 1)
+        elif thing.shape is not None and not (thing.is_virtual or thing.external):
+            budget -= thing.nbytes
+            if budget > 0:
+                _quietly(thing.__getitem__, ())
+
     with h5py.File(path, "r", locking=False) as file:
-        open_ones, known, budget = [(file, 0)], set(), MOST_BYTES
-        while open_ones and len(known) < MOST_OBJECTS:
-            thing, depth = open_ones.pop()
-            place = _quietly(hash, thing)               # that of the object in the file: two links to it have the same
-            if place in known:
-                continue
-            known.add(place)
-            for name in _quietly(list, thing.attrs):
-                _quietly(thing.attrs.__getitem__, name)
-            if isinstance(thing, h5py.Group):
-                for name in _quietly(list, thing) if depth < DEEPEST else ():
-                    if len(open_ones) < MOST_OBJECTS and isinstance(thing.get(name, getlink=True), h5py.HardLink):
-                        open_ones += [(member, depth + 1) for member in _quietly(_members, thing, name)]
-            elif thing.shape is not None and not (thing.is_virtual or thing.external):
-                budget -= thing.nbytes
-                if budget > 0:
-                    _quietly(thing.__getitem__, ())
+        visit(file, 0)
 
 
 def _members(group, name):
