@@ -46,26 +46,31 @@ class Work(NamedTuple):
 
 
 def work(model):
-    """Work of a functional Keras model."""
+    """Work of a functional Keras model, each of whose layers may be called several times."""
     forward = first = last = 0
-    depends_on_weights = set()
-    for layer in model.layers:          # in the order of evaluation
-        inner = any(id(tensor) in depends_on_weights for tensor in keras.tree.flatten(layer.input))
+    depends_on_weights = set()          # ids of tensors, which live as long as the layers that remember their calls
+
+    def call(layer, inputs, **settings):
+        nonlocal forward, first, last
+        output, tensors = layer(inputs, **settings), keras.tree.flatten(inputs)
+        inner = any(id(tensor) in depends_on_weights for tensor in tensors)
         if inner or layer.trainable_weights:
-            depends_on_weights.update(map(id, keras.tree.flatten(layer.output)))
-        if count := multiply_adds(layer):
+            depends_on_weights.update(map(id, keras.tree.flatten(output)))
+        if count := multiply_adds(layer, tensors[0], output):
             forward, first, last = forward + count, first + (0 if inner else count), count
+        return output
+    keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
     return Work(forward, first, last)
 
 
-def multiply_adds(layer):
-    """Multiply-adds of one layer for one image; 0 for layers without sums of products."""
+def multiply_adds(layer, features, output):
+    """Multiply-adds of one call of a layer for one image; 0 for layers without sums of products."""
     if isinstance(layer, keras.layers.Dense):
         return math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Conv2DTranspose):
-        return math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)
+        return math.prod(features.shape[1:3]) * math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Conv2D):
-        return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+        return math.prod(output.shape[1:3]) * math.prod(layer.kernel.shape)
     return 0
 
 

@@ -66,7 +66,7 @@ def test_work_of_the_critic():
 
 @pytest.mark.parametrize("architecture, forward, first", [
     ("DCGAN", GENERATOR, 100 * 15 * 512), ("DCGAN-separable", RED + TOWER, 150 * 15 * 256),
-    ("DCGAN-starshaped", STAR, 650 * 15 * 256)])
+    ("DCGAN-starshaped", STAR, 650 * 15 * 256), ("DCGAN-conditional", STAR, 650 * 15 * 256)])
 def test_work_of_the_generators(architecture, forward, first):
     assert counting.work(models.build_generator(paper(architecture)))[:2] == (forward, first)
 
