@@ -97,7 +97,7 @@ test-oldest test-newest: test-%: build/%/.venv/installed
 
 test-versions: test-oldest test-newest
 
-# Kill runs, damage files, fill disks, send signals, and tabulate the losses: half an hour.
+# Kill runs, damage files, fill disks, send signals, and tabulate the losses: 40 minutes.
 test-durability: .venv/test
 	.venv/bin/python tests/durability/durability.py
 
@@ -267,7 +267,7 @@ help:
 	@echo "make test-course  run the notebooks with and without solutions: an hour on one core"
 	@echo "make test-docs  build the site and run the commands on its pages"
 	@echo "make test-exchange  the exchange with PyTorch and the BioImage Model Zoo, which are downloaded: gigabytes"
-	@echo "make test-durability  kill, damage, fill disks, and count the losses: half an hour"
+	@echo "make test-durability  kill, damage, fill disks, and count the losses: 40 minutes"
 	@echo "make test-hpc   the tests with a real Slurm, Lmod, Apptainer, …: as root on Debian"
 	@echo "make browsers   install the browsers that the tests of pages use: as root on Debian"
 	@echo

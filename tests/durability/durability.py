@@ -1,6 +1,6 @@
 """Kills, damaged and hostile files, full disks, signals and two jobs: the losses, in numbers.
 
-    python tests/durability/durability.py            all parts, in a table: under half an hour on 2 cores
+    python tests/durability/durability.py            all parts, in a table: 40 minutes on 2 cores
     python tests/durability/durability.py kills      one part
 
 Each part is a function of (folder, size, lanes) that returns [Figure]; test_durability.py calls them with small

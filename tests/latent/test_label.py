@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     """A user's folder after training a star of two factors and a DCGAN for 2 iterations."""
     folder = tmp_path_factory.mktemp("label")
     write_images(folder / "others", size=(32, 32))
-    train_small_networks(folder, ("DCGAN-starshaped", "DCGAN", "DCGAN-independent"))
+    train_small_networks(folder, ("DCGAN-starshaped", "DCGAN", "DCGAN-independent", "DCGAN-separable"))
     return folder
 
 
@@ -95,6 +95,16 @@ def test_nearest_greens():
     found = label.nearest_greens(targets, training, 9)
     assert found.shape == (2, 2, 4, 6)          # the second factor has two cells
     np.testing.assert_allclose(found[:, :, 0, 0], [[5 / 255, 10 / 255], [15 / 255, 20 / 255]])
+
+
+def test_one_green_of_several_classes(here, capsys):
+    """A separable network of all classes: the stack keeps their names, and the table has the green of any class."""
+    assert label.main(["-i", STAR.replace("starshaped.WGAN-GP.2", "separable.WGAN-GP.1"), "-d", "data", "-n", "6"]) == 0
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if line.startswith("green")]
+    assert rows == [["green", "6"]]
+    with h5py.File(STACK.replace("3.DCGAN-starshaped", "2.DCGAN-separable")) as file:
+        assert list(file["stack"].attrs["channel_names"]) == ["red", "green"]
+        assert {*file["factor"].asstr()[()]} == {*FACTORS}
 
 
 def test_what_is_written(here, capsys):

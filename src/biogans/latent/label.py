@@ -1,6 +1,7 @@
 """Draw the other factors into real cells, given their red, and show how sure that is."""
 
 import contextlib
+import dataclasses
 import math
 import time
 from typing import NamedTuple
@@ -100,33 +101,40 @@ def label(options):
     z = encode(find_encoder(options.checkpoints_dir, generator, training), targets.pixels, spec)
     if options.iterations:
         z, _ = search_red(generator, targets.pixels, z, options.iterations)
-    targets, training = (relabelled(images, spec.factors) for images in (targets, training))
+    known, training = (of_greens(images, spec) for images in (targets, training))
     channels = generator.channels()
     content = stacks.Content(len(z), (spec.height, spec.width, len(channels)), spec.nz,
                              generator.stack_attributes(channels) | {
                                  "seed": options.seed, "draws": options.draws, "iterations": options.iterations or 0})
-    truth, shown, start = Truth(targets, options.draws), dict.fromkeys(typical(targets)), time.monotonic()
+    truth, shown, start = Truth(known, options.draws), dict.fromkeys(typical(targets)), time.monotonic()
     with FORMATS[options.format](f"labelled{len(channels)}.{generator.name}", content, targets, options.draws) as write:
         for found in labelled(generator, z, options.draws, options.seed):
             write(found)
             truth.compare(found)
             shown |= {k: found.draws[k - found.start] for k in shown if 0 <= k - found.start < len(found.draws)}
     print(f"{len(z):,} cells, {options.draws} draws each: {time.monotonic() - start:.0f} s")
-    truth.compare_neighbours(nearest_greens(targets, training, options.draws))
+    truth.compare_neighbours(nearest_greens(known, training, options.draws))
     print(truth.table())
     path = trained.IMAGES / f"labelled.{generator.name}.png"
-    figures.write_picture(path, picture(targets, shown, command_line.palette_of(options)))
+    figures.write_picture(path, picture(targets, shown, spec.channel_names[1:], command_line.palette_of(options)))
     print(f"Output picture to file: {path}")
 
 
 def load_labeller(name, folder):
-    """The trained.TrainedGenerator of a file. Raises InputError if it has no red of its own for all its factors."""
+    """The trained.TrainedGenerator of a file. Raises InputError if it has no red of its own for all its greens."""
     generator = trained.load_generator(name, folder)
-    if not (generator.spec.separate_factors and has_red_tower(generator.network)
-            and len(generator.spec.channel_names) == 1 + len(generator.spec.factors)):
+    greens = len(generator.spec.separate_factors) or 1
+    if not (has_red_tower(generator.network) and len(generator.spec.channel_names) == 1 + greens):
         raise InputError(f"{generator.path}: {generator.spec.architecture} has no red that all its factors share: give "
-                         f"a DCGAN-starshaped generator, or a DCGAN-separable one of a single factor")
+                         f"a DCGAN-starshaped, DCGAN-conditional or DCGAN-separable generator")
     return generator
+
+
+def of_greens(images, spec):
+    """The images with the generator's greens as labels: its factors, or one green that is that of any class."""
+    if spec.separate_factors:
+        return relabelled(images, spec.factors)
+    return dataclasses.replace(images, labels=np.zeros_like(images.labels), factors=spec.channel_names[1:])
 
 
 def known_images(dataroot, split, generator):
@@ -296,10 +304,11 @@ def tiffs(name, content, targets, draws):
 FORMATS = {"h5": hdf5_stack, "tiff": tiffs}
 
 
-def picture(targets, shown, palette):
-    """RGB picture of some cells: the real one with its generated red, then mean, spread and draws of all factors.
+def picture(targets, shown, greens, palette):
+    """RGB picture of some cells: the real one with its generated red, then mean, spread and draws of all greens.
 
-    shown   {position of a cell: its draws (draws, height, width, channels) in [0, 1]}
+    shown    {position of a cell: its draws (draws, height, width, channels) in [0, 1]}
+    greens   their names
     """
     real = to_unit(targets.pixels[list(shown)])
     palette, empty = fitted(palette, real), np.zeros((*real.shape[1:3], 3))
@@ -311,9 +320,9 @@ def picture(targets, shown, palette):
                   *([empty, *figures.marker_and_merges(one, palette)] for one in draws[:SHOWN_DRAWS])]
         names += [f"{targets.factors[targets.labels[k]]}: mean", f"spread, 0 to {BRIGHTEST_SPREAD}",
                   *(f"draw {n}" for n in range(1, 1 + len(draws[:SHOWN_DRAWS])))]
-    marker = figures.marker_name("red", palette)
-    return lattice(tiles, ["real cell", f"its {marker}", *targets.factors], names,
-                   "real cells and their labels: mean, spread and draws of all factors, given red alone")
+    marker, drawn = figures.marker_name("red", palette), "all factors" if len(greens) > 1 else greens[0]
+    return lattice(tiles, ["real cell", f"its {marker}", *greens], names,
+                   f"real cells and their labels: mean, spread and draws of {drawn}, given {marker} alone")
 
 
 def main(arguments=None):
