@@ -309,19 +309,27 @@ def picture(targets, shown, greens, palette):
 
     shown    {position of a cell: its draws (draws, height, width, channels) in [0, 1]}
     greens   their names
+
+    A single green takes one row for a cell, several take one column each.
     """
     real = to_unit(targets.pixels[list(shown)])
     palette, empty = fitted(palette, real), np.zeros((*real.shape[1:3], 3))
     tiles, names = [], []
     for image, (k, draws) in zip(real, shown.items(), strict=True):
         spread = np.clip(draws.std(axis=0, ddof=1) / BRIGHTEST_SPREAD, 0, 1)
-        tiles += [[figures.tile(image, palette), *figures.marker_and_merges(draws.mean(axis=0), palette)],
-                  [empty, empty, *map(figures.gray, np.moveaxis(spread[..., 1:], -1, 0))],
-                  *([empty, *figures.marker_and_merges(one, palette)] for one in draws[:SHOWN_DRAWS])]
-        names += [f"{targets.factors[targets.labels[k]]}: mean", f"spread, 0 to {BRIGHTEST_SPREAD}",
-                  *(f"draw {n}" for n in range(1, 1 + len(draws[:SHOWN_DRAWS])))]
+        parts = [[figures.tile(image, palette), *figures.marker_and_merges(draws.mean(axis=0), palette)],
+                 [empty, empty, *map(figures.gray, np.moveaxis(spread[..., 1:], -1, 0))],
+                 *([empty, *figures.marker_and_merges(one, palette)] for one in draws[:SHOWN_DRAWS])]
+        titles = ["mean", f"spread, 0 to {BRIGHTEST_SPREAD}", *(f"draw {n}" for n in range(1, len(parts) - 1))]
+        if len(greens) == 1:
+            tiles.append([*parts[0], *(part[-1] for part in parts[1:])])
+            names.append(targets.factors[targets.labels[k]])
+        else:
+            tiles += parts
+            names += [f"{targets.factors[targets.labels[k]]}: {titles[0]}", *titles[1:]]
     marker, drawn = figures.marker_name("red", palette), "all factors" if len(greens) > 1 else greens[0]
-    return lattice(tiles, ["real cell", f"its {marker}", *greens], names,
+    columns = titles if len(greens) == 1 else greens
+    return lattice(tiles, ["real cell", f"its {marker}", *columns], names,
                    f"real cells and their labels: mean, spread and draws of {drawn}, given {marker} alone")
 
 
