@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked_python
 from quick_training import quick_training
 
 for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):     # in tests as in the commands that they run
@@ -35,6 +36,14 @@ SMALL = ("--ngf", "4", "--ndf", "4", "-z", "6", "-b", "4", "--num_D_iters", "2")
 # For processes in which tests import their own modules.
 TEST_MODULES = {"PYTHONPATH": os.pathsep.join(str(ROOT / folder)
                                               for folder in ("src", "tests", "tests/support", "tests/core"))}
+
+
+def pytest_collection_finish():
+    forked_python.ENVIRONMENT.update(os.environ)        # with what modules set that tests import
+
+
+def pytest_sessionfinish():
+    forked_python.end_server()
 
 
 @pytest.fixture
@@ -126,11 +135,10 @@ def in_infogan_folder(infogan_folder, monkeypatch):
 def run(tmp_path):
     """A function that runs a command in the test's folder: run("train.py", "-d", "data") -> CompletedProcess.
 
-    A name without .py is a command of biogans: run("evaluate", "-d", "data").
+    A name without .py is a command of biogans: run("evaluate", "-d", "data"). The settings are forked_python.start's.
     """
     def command(name, *arguments, cwd=tmp_path, **settings):
-        return subprocess.run([*typed(name), *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
-                              timeout=300, **settings)
+        return forked_python.run([*typed(name), *map(str, arguments)], cwd, **settings)
     return command
 
 

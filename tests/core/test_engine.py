@@ -4,12 +4,12 @@ import functools
 import gc
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import forked_python
 from biogans.core import backend_tensorflow, models
 from biogans.core.backend_tensorflow import twice_differentiable
 from biogans.core.engine import Engine, generate, input_gradient
@@ -77,7 +77,7 @@ def test_cores_are_shared_by_towers():
     """
     plain = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTEROP_THREADS"}
     environment = plain | TEST_MODULES | {"TF_NUM_INTRAOP_THREADS": "2"}
-    result = subprocess.run([sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True)
+    result = forked_python.run([sys.executable, "-c", THREADS], env=environment)
     assert result.stdout.splitlines() == ["1 2", "0 0", "0 0", "0 0"], result.stderr
 
 
@@ -344,8 +344,8 @@ MORE_TWICE = (("DCGAN", "GAN"), ("DCGAN-separable", "WGAN"), ("DCGAN", "RpGAN"))
 @functools.lru_cache
 def differences_of_devices(cases):
     """{case: largest difference of what two devices and one have learnt}, from one process."""
-    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, json.dumps(cases)], capture_output=True, text=True,
-                            env=os.environ | TEST_MODULES)
+    result = forked_python.run([sys.executable, "-c", TWO_DEVICES, json.dumps(cases)],
+                               env=os.environ | TEST_MODULES)
     assert result.returncode == 0, result.stderr
     return dict(zip(cases, map(float, result.stdout.split()), strict=True))
 
@@ -384,8 +384,8 @@ print(abs(two - one)[:2].max(), abs(two - one).max(), abs(changed - one).max())
 @pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP"])
 def test_two_devices_differ_from_one_by_rounding(algorithm):
     """Training amplifies any difference: that of two devices no more than one in the last digit of initial weights."""
-    result = subprocess.run([sys.executable, "-c", ROUNDING, algorithm], capture_output=True, text=True,
-                            env=os.environ | TEST_MODULES)
+    result = forked_python.run([sys.executable, "-c", ROUNDING, algorithm],
+                               env=os.environ | TEST_MODULES)
     assert result.returncode == 0, result.stderr
     at_first, later, changed = map(float, result.stdout.split())
     assert at_first < 1e-4 and later < 10 * changed, result.stdout

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked_python
 from biogans.core.trained import read_weights
 from biogans.system import links, workers
 from biogans.system.errors import InputError
@@ -45,9 +46,9 @@ class Step:
         for rank, path in enumerate(self.paths):
             words = [word[rank] if isinstance(word, list) else str(word) for word in arguments]
             with open(path, "w") as file:
-                self.tasks.append(subprocess.Popen(
-                    [sys.executable, ROOT / "bin/train.py", *words], cwd=folder, stdout=file, stderr=subprocess.STDOUT,
-                    env=os.environ | slurm(rank, number, job) | dict(environment)))
+                self.tasks.append(forked_python.start(
+                    [sys.executable, ROOT / "bin/train.py", *words], folder,
+                    os.environ | slurm(rank, number, job) | dict(environment), file, subprocess.STDOUT))
 
     def wait_for(self, text):
         while text not in self.output(0):
