@@ -33,9 +33,19 @@ hypothesis.settings.load_profile("here")
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("BG_REAL_DATA", ROOT.parent / "shared" / "data"))
 SMALL = ("--ngf", "4", "--ndf", "4", "-z", "6", "-b", "4", "--num_D_iters", "2")     # a network that trains in moments
+# Of half a minute and more of processor time.
+LONGEST = ("test_engine", "test_checkpoint", "test_explore", "test_train", "test_evaluate", "test_launch", "test_page",
+           "test_durability", "test_codes", "test_surroundings", "test_workers", "test_predict", "test_preprocess",
+           "test_bad_input", "test_backend_jax", "test_docs", "test_benchmarks", "test_saliency", "test_usefulness",
+           "test_visualize", "test_label", "test_options")
 # For processes in which tests import their own modules.
 TEST_MODULES = {"PYTHONPATH": os.pathsep.join(str(ROOT / folder)
                                               for folder in ("src", "tests", "tests/support", "tests/core"))}
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first, so that all workers of pytest-xdist end at about the same time."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def pytest_collection_finish():
