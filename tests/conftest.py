@@ -1,6 +1,7 @@
 """Shared by the tests: small images and networks, real images if there are any, and commands run as users run them."""
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -63,6 +64,13 @@ def real_cells():
     if not folder.is_dir():
         pytest.skip(f"no real images in {REAL_DATA}: set BG_REAL_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_kept():
+    """Graphs of ended trainings go after each file: cycles of few objects, too few for Python to collect them soon."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
