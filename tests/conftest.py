@@ -19,8 +19,10 @@ from PIL import Image
 import forked_python
 from quick_training import quick_training
 
-for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):     # in tests as in the commands that they run
-    os.environ.setdefault(variable, "2")
+# In tests as in the commands that they run: more threads would spin as they wait, on cores that other processes use.
+for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(variable, "1")
+TWO_THREADS = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "2")
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"         # `cp $BG_SRC/* .` fails on folders
 sys.dont_write_bytecode = True
 for variable in ("BG_HOME", "BG_SRC"):              # a loaded module must not change what is tested
