@@ -68,13 +68,13 @@ lint: .venv/test
 types: .venv/test
 	.venv/bin/mypy
 
-# The tests of a file run in one process, because they share networks and runs.
+# The tests of a file run in one process, because they share networks and runs; tests/conftest.py orders the files.
 test: .venv/test
-	.venv/bin/python -m pytest -n 2 --dist loadfile tests
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests
 
 # The tests that take half a minute or more each: every combination, benchmarks, from videos to images.
 test-slow: .venv/test
-	.venv/bin/python -m pytest -n 2 --dist loadfile -m slow tests
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow tests
 
 # The tests and the first notebook under the oldest versions that pyproject.toml allows, and under the newest on the
 # package index. Each has a copy of the checkout with its own environment in build.

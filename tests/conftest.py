@@ -1,6 +1,7 @@
 """Shared by the tests: small images and networks, real images if there are any, and commands run as users run them."""
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -15,10 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked_python
 from quick_training import quick_training
 
-for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):     # in tests as in the commands that they run
-    os.environ.setdefault(variable, "2")
+# In tests as in the commands that they run: more threads would spin as they wait, on cores that other processes use.
+for variable in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(variable, "1")
+TWO_THREADS = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "2")
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"         # `cp $BG_SRC/* .` fails on folders
 sys.dont_write_bytecode = True
 for variable in ("BG_HOME", "BG_SRC"):              # a loaded module must not change what is tested
@@ -32,9 +36,27 @@ hypothesis.settings.load_profile("here")
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = Path(os.environ.get("BG_REAL_DATA", ROOT.parent / "shared" / "data"))
 SMALL = ("--ngf", "4", "--ndf", "4", "-z", "6", "-b", "4", "--num_D_iters", "2")     # a network that trains in moments
+# Of half a minute and more of processor time.
+LONGEST = ("test_engine", "test_checkpoint", "test_explore", "test_train", "test_evaluate", "test_launch", "test_page",
+           "test_durability", "test_codes", "test_surroundings", "test_workers", "test_predict", "test_preprocess",
+           "test_bad_input", "test_backend_jax", "test_docs", "test_benchmarks", "test_saliency", "test_usefulness",
+           "test_visualize", "test_label", "test_options")
 # For processes in which tests import their own modules.
 TEST_MODULES = {"PYTHONPATH": os.pathsep.join(str(ROOT / folder)
                                               for folder in ("src", "tests", "tests/support", "tests/core"))}
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first, so that all workers of pytest-xdist end at about the same time."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish():
+    forked_python.ENVIRONMENT.update(os.environ)        # with what modules set that tests import
+
+
+def pytest_sessionfinish():
+    forked_python.end_server()
 
 
 @pytest.fixture
@@ -44,6 +66,13 @@ def real_cells():
     if not folder.is_dir():
         pytest.skip(f"no real images in {REAL_DATA}: set BG_REAL_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_kept():
+    """Graphs of ended trainings go after each file: cycles of few objects, too few for Python to collect them soon."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -126,11 +155,10 @@ def in_infogan_folder(infogan_folder, monkeypatch):
 def run(tmp_path):
     """A function that runs a command in the test's folder: run("train.py", "-d", "data") -> CompletedProcess.
 
-    A name without .py is a command of biogans: run("evaluate", "-d", "data").
+    A name without .py is a command of biogans: run("evaluate", "-d", "data"). The settings are forked_python.start's.
     """
     def command(name, *arguments, cwd=tmp_path, **settings):
-        return subprocess.run([*typed(name), *map(str, arguments)], cwd=cwd, capture_output=True, text=True,
-                              timeout=300, **settings)
+        return forked_python.run([*typed(name), *map(str, arguments)], cwd, **settings)
     return command
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import biogans
+import forked_python
 from biogans import commands
 from biogans.system import launch
 from conftest import ROOT, SMALL, train_small_networks
@@ -155,7 +156,8 @@ def test_a_copy_trains_an_edited_network(copy, data, tmp_path):
         file.write("\nprint('my figures')\n")
     done = python(copy / "train.py", "-d", data, "-m", "DCGAN", *SMALL, "-e", "1", cwd=tmp_path)
     assert done.returncode == 0 and "my slope" in done.stdout, done.stderr
-    done = python(copy / "predict.py", "-i", "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5", cwd=tmp_path)
+    done = forked_python.run([sys.executable, copy / "predict.py", "-i",
+                              "checkpoints/weights.generator.DCGAN.WGAN-GP.1.h5"], tmp_path)
     assert "Output image stack" in done.stdout, done.stderr
     done = python(copy / "visualize.py", "-i", "images/stack2.DCGAN.WGAN-GP.h5", cwd=tmp_path,
                   DISPLAY="", WAYLAND_DISPLAY="")

@@ -4,12 +4,12 @@ import functools
 import gc
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import forked_python
 from biogans.core import models
 from biogans.core.engine import Engine, generate, input_gradient
 from biogans.system import backend_tensorflow
@@ -17,7 +17,7 @@ from biogans.system.backend_tensorflow import twice_differentiable
 from biogans.system.errors import InputError
 from biogans.system.lazy import jax, keras, tensorflow as tf
 from biogans.system.workers import Team
-from conftest import TEST_MODULES
+from conftest import TEST_MODULES, TWO_THREADS
 from networks import EVERY_PAIR, PAIRS, batches, images, settings, spec
 
 
@@ -29,27 +29,44 @@ def copies(variables):
     return [variable.numpy().copy() for variable in variables]
 
 
+REPEATED = """
+import sys
+import numpy as np
+from biogans.core.engine import Engine
+from networks import batches, settings, spec
+
+def copies(variables):
+    return [variable.numpy().copy() for variable in variables]
+
+architecture, algorithm = sys.argv[1:]
+run, other = (Engine(spec(architecture, algorithm), settings(algorithm)) for _ in range(2))
+begin = copies(run.state)
+assert all(map(np.array_equal, begin, copies(other.state)))
+trainable = run.generator.trainable_variables + run.critic_weights
+before, data = copies(trainable), batches(architecture, run.settings)
+ends = []
+for _ in range(2):
+    run.position = 0
+    for variable, value in zip(run.state, begin, strict=True):
+        variable.assign(value)
+    losses = [run.iterate(iteration, data) for iteration in (30, 31)]
+    ends.append([*losses, *copies(run.state)])
+assert all(map(np.array_equal, *ends)) and np.isfinite(ends[0][:2]).all()
+for variable, old in zip(trainable, before):
+    assert not np.array_equal(variable.numpy(), old), variable.path
+print("repeated")
+"""
+
+
 @pytest.mark.parametrize("architecture, algorithm", EVERY_PAIR)
 def test_iterations_are_reproducible_and_change_every_weight(architecture, algorithm):
-    """From equal states iterations lead to equal states, bit for bit; every trainable variable changes.
+    """From equal states iterations lead to equal states, bit for bit, on two threads; every trainable variable changes.
 
     Two engines with the same seed begin with equal states; for their iterations see also test_two_halves_equal_one_run.
     """
-    run, other = engine(architecture, algorithm), engine(architecture, algorithm)
-    begin = copies(run.state)
-    assert all(map(np.array_equal, begin, copies(other.state)))
-    trainable = run.generator.trainable_variables + run.critic_weights
-    before, data = copies(trainable), batches(architecture, run.settings)
-    ends = []
-    for _ in range(2):
-        run.position = 0
-        for variable, value in zip(run.state, begin, strict=True):
-            variable.assign(value)
-        losses = [run.iterate(iteration, data) for iteration in (30, 31)]
-        ends.append([*losses, *copies(run.state)])
-    assert all(map(np.array_equal, *ends)) and np.isfinite(ends[0][:2]).all()
-    for variable, old in zip(trainable, before):
-        assert not np.array_equal(variable.numpy(), old), variable.path
+    done = forked_python.run([sys.executable, "-c", REPEATED, architecture, algorithm],
+                             env=os.environ | TEST_MODULES | TWO_THREADS)
+    assert done.stdout == "repeated\n", done.stderr
 
 
 THREADS = """
@@ -78,7 +95,7 @@ def test_cores_are_shared_by_towers():
     """
     plain = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTEROP_THREADS"}
     environment = plain | TEST_MODULES | {"TF_NUM_INTRAOP_THREADS": "2"}
-    result = subprocess.run([sys.executable, "-c", THREADS], env=environment, capture_output=True, text=True)
+    result = forked_python.run([sys.executable, "-c", THREADS], env=environment)
     assert result.stdout.splitlines() == ["1 2", "0 0", "0 0", "0 0"], result.stderr
 
 
@@ -345,8 +362,8 @@ MORE_TWICE = (("DCGAN", "GAN"), ("DCGAN-separable", "WGAN"), ("DCGAN", "RpGAN"))
 @functools.lru_cache
 def differences_of_devices(cases):
     """{case: largest difference of what two devices and one have learnt}, from one process."""
-    result = subprocess.run([sys.executable, "-c", TWO_DEVICES, json.dumps(cases)], capture_output=True, text=True,
-                            env=os.environ | TEST_MODULES)
+    result = forked_python.run([sys.executable, "-c", TWO_DEVICES, json.dumps(cases)],
+                               env=os.environ | TEST_MODULES | TWO_THREADS)
     assert result.returncode == 0, result.stderr
     return dict(zip(cases, map(float, result.stdout.split()), strict=True))
 
@@ -385,8 +402,8 @@ print(abs(two - one)[:2].max(), abs(two - one).max(), abs(changed - one).max())
 @pytest.mark.parametrize("algorithm", ["GAN", "WGAN", "WGAN-GP"])
 def test_two_devices_differ_from_one_by_rounding(algorithm):
     """Training amplifies any difference: that of two devices no more than one in the last digit of initial weights."""
-    result = subprocess.run([sys.executable, "-c", ROUNDING, algorithm], capture_output=True, text=True,
-                            env=os.environ | TEST_MODULES)
+    result = forked_python.run([sys.executable, "-c", ROUNDING, algorithm],
+                               env=os.environ | TEST_MODULES | TWO_THREADS)
     assert result.returncode == 0, result.stderr
     at_first, later, changed = map(float, result.stdout.split())
     assert at_first < 1e-4 and later < 10 * changed, result.stdout

@@ -18,6 +18,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+import forked_python
 from biogans.core import c2st, checkpoint, dataloader, predict, train
 from biogans.core.engine import generate
 from biogans.core.trained import TrainedGenerator, load_generator
@@ -361,8 +362,7 @@ def test_a_killed_command_resumes(here, kind, seed, capsys):
             "engine.generate = until_killed\n"
             "predict.main(sys.argv[1:])")
     os.symlink("1 new", "unsaved")          # as train.sbatch, which a restart would resume
-    killed = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True,
-                            env=os.environ | {"BG_UNSAVED": "unsaved"})
+    killed = forked_python.run([sys.executable, "-c", code, *command], env=os.environ | {"BG_UNSAVED": "unsaved"})
     assert killed.returncode == -9 and not Path(OUTPUTS[kind]).exists(), killed.stderr
     assert not os.path.lexists("unsaved")
     calls = []

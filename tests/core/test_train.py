@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked_python
 from biogans.core import dataloader, figures, predict, train
 from biogans.core.engine import Engine
 from biogans.core.trained import load_critics, read_weights
@@ -291,8 +292,7 @@ def test_the_sample_grid_of_a_run(here, monkeypatch):
 
 def start(folder, *arguments):
     """A process of train.py that has reported its first iteration."""
-    process = subprocess.Popen([*TRAIN, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
+    process = forked_python.start([*TRAIN, *arguments], folder)
     for line in process.stdout:
         if line.startswith("iteration"):
             return process
@@ -391,8 +391,7 @@ sys.exit(train.main(sys.argv[1:]))
 
 def test_ctrl_c_is_answered_within_a_long_call(here):
     """In a call of a library, which Python can't interrupt: the first one is announced, the second one ends it."""
-    process = subprocess.Popen([sys.executable, "-c", LONG_CALL, *TRAIN[2:]], cwd=here, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True, env={**os.environ, **TEST_MODULES})
+    process = forked_python.start([sys.executable, "-c", LONG_CALL, *TRAIN[2:]], here, os.environ | TEST_MODULES)
     while process.stdout.readline() != "iteration begins\n":
         assert process.poll() is None
     process.send_signal(signal.SIGINT)

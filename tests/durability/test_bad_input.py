@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked_python
 from biogans.core import predict, train
 from biogans.core.engine import Engine
 from biogans.system import hdf5
@@ -33,9 +33,9 @@ def listing(folder):
 @pytest.fixture
 def refused(data, run, tmp_path):
     """A function that runs a command which must be refused without changing files, and checks its one line."""
-    def check(script, *arguments, words):
+    def check(script, *arguments, words, **settings):
         before = listing(tmp_path)
-        done = run(script, *arguments)
+        done = run(script, *arguments, **settings)
         assert done.returncode == 2, done.stdout + done.stderr
         assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"{script}: "), done.stderr
         assert "Traceback" not in done.stderr and not [word for word in words if word not in done.stderr], done.stderr
@@ -145,7 +145,7 @@ def trained(tmp_path_factory):
     truncate(folder / "data" / "LIN_train" / "Tea1" / "cell005.png")
     (folder / "data" / "LIN_train" / "Alp14" / "cell003.png").write_text("no image")
     command = [sys.executable, ROOT / "bin" / "train.py", *TRAIN, "-e", "2", "--skip_bad_images"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = forked_python.run(command, folder)
     return SimpleNamespace(folder=folder, done=done)
 
 
@@ -279,11 +279,11 @@ def test_a_file_in_the_place_of_the_folder_of_stacks(refuses, workplace):
 @pytest.mark.parametrize("script, arguments, damage, words", [
     ("predict.py", ("-i", GENERATOR), flip_bit_of_array, (GENERATOR, "checksum", "another copy")),
     ("train.py", (*CONTINUE, "-g", "99"), None, ("-g 99", "device(s)", "at most"))])
-def test_refusals_in_a_separate_process(refused, workplace, script, arguments, damage, words):
+def test_refusals_in_a_new_process(refused, workplace, script, arguments, damage, words):
     """Messages of TensorFlow are suppressed."""
     if damage:
         damage(workplace / GENERATOR)
-    refused(script, *arguments, words=words)
+    refused(script, *arguments, words=words, new=True)
 
 
 # ---------------------------------------------------------------------------------------------- diverging

@@ -1,8 +1,7 @@
 """A folder for the Hugging Face Hub, and its way back: from a folder, from a server, from the cache."""
 
 import json
-import subprocess
-import sys
+import os
 
 import h5py
 import numpy as np
@@ -12,7 +11,6 @@ from biogans.core import trained
 from biogans.exchange import export
 from biogans.io import download, hub
 from biogans.system.errors import InputError
-from conftest import ROOT
 from server import serving
 from test_export import AUTHOR, model
 
@@ -71,12 +69,11 @@ def test_the_folder(here, capsys):
     assert not [name for name in here.iterdir() if name.name.startswith(".")]
 
 
-def test_commands_take_an_address(server, here):
+def test_commands_take_an_address(server, here, run):
     """predict.py, in a process of its own, downloads the file and generates what the file here does."""
-    environment = {"HF_ENDPOINT": server.url, "XDG_CACHE_HOME": str(here / "cache"), "PATH": "/usr/bin:/bin"}
+    environment = os.environ | {"HF_ENDPOINT": server.url, "XDG_CACHE_HOME": str(here / "cache")}
     for source in ("hf://you/cells", "generator.h5"):
-        done = subprocess.run([sys.executable, ROOT / "bin/predict.py", "-i", source, "-n", "3", "-s", "1"],
-                              env=environment, capture_output=True, text=True)
+        done = run("predict.py", "-i", source, "-n", "3", "-s", "1", cwd=here, env=environment)
         assert done.returncode == 0, done.stderr
         with h5py.File("images/stack3.DCGAN-starshaped.WGAN-GP.h5") as file:
             cells = file["stack"][()]

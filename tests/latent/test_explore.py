@@ -5,7 +5,6 @@ import io
 import json
 import re
 import signal
-import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ import pytest
 from PIL import Image
 
 import browsers
+import forked_python
 from biogans.core import codes, figures, predict, train, trained
 from biogans.core.engine import float32_generator
 from biogans.core.models import NetworkSpec
@@ -646,8 +646,7 @@ def test_serving(here):
     """The page on the address of this machine only, for those with the token; a tunnel; an end by Ctrl-C."""
     command = [sys.executable, ROOT / "bin/biogans", "explore", "-i", STAR, "-o", "served.html", "--serve", "--port",
                "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    process = forked_python.start(command)
     try:
         lines = [process.stdout.readline() for _ in range(5)]
         port = re.search(r"http://127\.0\.0\.1:(\d+)/", "".join(lines))[1]
@@ -659,7 +658,7 @@ def test_serving(here):
                             (address, f"evil.example:{port}")):
             with pytest.raises(urllib.error.HTTPError, match="403"):
                 urllib.request.urlopen(urllib.request.Request(wrong, headers={"Host": host}), timeout=60)
-        taken = subprocess.run([*command[:-1], port], capture_output=True, text=True, timeout=300)
+        taken = forked_python.run([*command[:-1], port])
         assert taken.returncode == 2 and taken.stderr.count("\n") == 1 and f"--port {port}" in taken.stderr
     finally:
         process.send_signal(signal.SIGINT)

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forked_python
 from biogans.core.trained import read_weights
 from biogans.system import links, workers
 from biogans.system.errors import InputError
@@ -32,7 +33,7 @@ def slurm(rank, number, job):
     """The environment of a task of a step."""
     return {"SLURM_JOB_ID": str(job), "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "localhost",
             "SLURM_STEP_NUM_TASKS": str(number), "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank),
-            "SLURM_CPUS_PER_TASK": "1"}
+            "SLURM_CPUS_PER_TASK": "1", "TF_NUM_INTEROP_THREADS": "2"}      # sums meet others that are ready
 
 
 class Step:
@@ -45,9 +46,9 @@ class Step:
         for rank, path in enumerate(self.paths):
             words = [word[rank] if isinstance(word, list) else str(word) for word in arguments]
             with open(path, "w") as file:
-                self.tasks.append(subprocess.Popen(
-                    [sys.executable, ROOT / "bin/train.py", *words], cwd=folder, stdout=file, stderr=subprocess.STDOUT,
-                    env=os.environ | slurm(rank, number, job) | dict(environment)))
+                self.tasks.append(forked_python.start(
+                    [sys.executable, ROOT / "bin/train.py", *words], folder,
+                    os.environ | slurm(rank, number, job) | dict(environment), file, subprocess.STDOUT))
 
     def wait_for(self, text):
         while text not in self.output(0):

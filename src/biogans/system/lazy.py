@@ -40,6 +40,7 @@ class _AtFirstUse:
             spared = SPARED if self._name != "jax" and os.environ["KERAS_BACKEND"] == "tensorflow" else ()
             with silenced_standard_error(), no_garbage_collection(), _absent(spared):
                 importlib.import_module(self._name)
+            gc.freeze()         # what was imported stays to the end, when visiting it again would take a second
         return getattr(sys.modules[self._name], attribute)
 
 
