@@ -11,6 +11,9 @@ A source is a Python file in the percent format that Jupytext and most editors u
     figure NAME saves its figure as NAME.png for the documents and slides
     answer      text that appears only in the notebooks with solutions
     slide       text that appears only on the slides; ![](NAME.png) shows a figure
+    quiz        text with questions, "**Question 1.** …", and their answers, "- **a)** …". Below each answer, a line
+                that begins with "  ✓ " or "  ✗ " explains why it is right or wrong; these lines appear only in the
+                notebooks with solutions. A cell in which students enter letters follows by itself
 
 In any text, ![words](diagram_NAME.png) shows a diagram of docs/diagrams.py; notebooks hold a copy of it.
 """
@@ -29,10 +32,12 @@ COURSE = Path(__file__).resolve().parent
 SOLUTIONS = COURSE / "solutions"
 DOCUMENTS = COURSE.parent / "docs" / "course"
 SOURCES = sorted((COURSE / "sources").glob("*.py"))
-KINDS = "exercise|check|figure|answer|slide"
+QUIZZES = COURSE.parent / "src" / "biogans" / "system" / "quizzes"
+KINDS = "exercise|check|figure|answer|slide|quiz"
 HEADER = re.compile(rf"# %%(?: (?P<kind>{KINDS})(?: (?P<name>\w+))?)?(?P<text> \[markdown\])?")
 SOLUTION = re.compile(r"^ *### BEGIN SOLUTION\n(?P<solution>.*?)^ *### HANDOUT\n(?P<handout>.*?)^ *### END SOLUTION\n",
                       re.DOTALL | re.MULTILINE)
+EXPLANATION = re.compile(r"^  (?P<sign>[✓✗]) (?P<text>.*\n(?:    .*\n)*)", re.MULTILINE)
 DIAGRAMS = COURSE.parent / "docs"
 DIAGRAM = re.compile(r"\]\((diagram_\w+\.png)\)")
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
@@ -65,7 +70,34 @@ def read(path):
         if header["text"]:
             content = content.removeprefix('r"""').removesuffix('"""').strip()
         cells.append(Cell(header["kind"] or "", header["name"] or "", bool(header["text"]), content + "\n"))
+        if cells[-1].kind == "quiz":
+            cells.append(Cell("quiz", "", False, answers_of(path.stem, cells[-1].content)))
     return cells
+
+
+def questions_of(text):
+    """[{letter: {"right": whether, "why": explanation}}, …] of the questions of a quiz."""
+    questions = []
+    for question in re.split(r"^\*\*Question \d+\.\*\*", text, flags=re.M)[1:]:
+        options = re.split(r"^- \*\*([a-d])\)\*\*", question, flags=re.M)[1:]
+        questions.append({letter: {"right": match["sign"] == "✓", "why": plain(match["text"])}
+                          for letter, option in zip(options[::2], options[1::2])
+                          for match in EXPLANATION.finditer(option)})
+    return questions
+
+
+def plain(text):
+    """A text without the marks of Markdown, in one line."""
+    return " ".join(re.sub("[*`]", "", text).split())
+
+
+def answers_of(name, text):
+    """Code of the cell in which students answer a quiz."""
+    right = ["".join(letter for letter, option in question.items() if option["right"])
+             for question in questions_of(text)]
+    solved, empty = ("{" + ", ".join(f'{number}: "{letter}"' for number, letter in enumerate(letters, 1)) + "}"
+                     for letters in (right, [""] * len(right)))
+    return ANSWERS.format(name=name, solved=solved, empty=empty)
 
 
 def with_solutions(cells):
@@ -81,6 +113,8 @@ def for_students(cells):
 
 def handed_out(cell):
     """The content of a cell for students."""
+    if cell.kind == "quiz" and cell.is_text:
+        return EXPLANATION.sub("", cell.content)
     return SOLUTION.sub(lambda match: re.sub(r"^( *)# ", r"\1", match["handout"], flags=re.M), cell.content)
 
 
@@ -121,15 +155,21 @@ def execute(text, folder, allow_errors=False):
     return executed
 
 
+def quizzes(source):
+    """{path: text} of the file with the answers to the quiz of a source, for biogans.system.quiz."""
+    return {QUIZZES / f"{source.stem}.json": json.dumps(questions_of(cell.content), indent=1, ensure_ascii=False) + "\n"
+            for cell in read(source) if cell.kind == "quiz" and cell.is_text}
+
+
 def documents(source, executed):
     """{path: Markdown} of a notebook, executed with its solutions: for students without them, and for instructors.
 
-    Both show the same outputs and figures.
+    Both show the same outputs and figures, except for the output of the quiz, which explains the answers.
     """
     cells = [cell for cell in read(source) if cell.kind != "slide"]
     outputs = [output_of(cell, f"{SHOWN}/{source.stem}") for cell in executed.cells]
-    for_all = [(cell.is_text, handed_out(cell), output) for cell, output in zip(cells, outputs, strict=True)
-               if cell.kind != "answer"]
+    for_all = [(cell.is_text, handed_out(cell), output if cell.kind != "quiz" else [])
+               for cell, output in zip(cells, outputs, strict=True) if cell.kind != "answer"]
     solved = [(cell.is_text, cell.content, output) for cell, output in zip(with_solutions(cells), outputs, strict=True)]
     name = source.stem
     students = page(for_all, LINKS.format(name=name)).replace(f"({SHOWN}/", "(")
@@ -223,6 +263,17 @@ def _sheet(markdown, text, folder):
     return f"<section>\n{page}</section>\n"
 
 
+ANSWERS = textwrap.dedent("""\
+    # Quiz: the letter of your answer to each question
+    from biogans.system.quiz import check_quiz
+
+    ### BEGIN SOLUTION
+    answers = {solved}
+    ### HANDOUT
+    # answers = {empty}
+    ### END SOLUTION
+    check_quiz("{name}", answers)
+    """)
 PAGE = textwrap.dedent("""\
     <!DOCTYPE html>
     <html lang="en"><head><meta charset="utf-8"><title>TITLE</title>
@@ -242,7 +293,7 @@ def main():
         if options.names and not source.stem.startswith(tuple(options.names)):
             continue
         made = notebooks(source)
-        for path, text in made.items():
+        for path, text in (made | quizzes(source)).items():
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         if options.execute:

@@ -715,6 +715,55 @@ scores = tf.random.normal((8, 1))
 same = np.isclose(float(gan.GAN(settings=None).generator_loss(scores)), float(generator_loss(scores)))
 print("your generator loss equals the one in BioGANs:", same)
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** At the end of *Watch the game*, $D(x)$ is near ½ wherever there are data. What does this show?
+
+- **a)** The generator has learnt the distribution.
+  ✗ Compare the histograms: the generated bumps still have another shape. Only the best discriminator could show that
+    there is no difference left.
+- **b)** This discriminator sees no difference.
+  ✓ A discriminator that was trained longer, or has more layers, might see one. So judge a generator by a new
+    discriminator, or by a measurement that does not depend on one.
+- **c)** The discriminator has failed.
+  ✗ It may have, but ½ is also the right answer if there is no difference. The value alone does not tell the two apart.
+
+**Question 2.** The generator never sees a real sample. From what does it learn?
+
+- **a)** From the scores of real samples.
+  ✗ They occur in the discriminator's loss only. The generator's loss contains the scores of generated samples.
+- **b)** From the distance between its samples and the nearest real ones.
+  ✗ Nobody computes such a distance in the loop: the generator has no access to real samples.
+- **c)** From the gradient of the scores of its own samples.
+  ✓ The gradient says in which direction each generated sample would score higher, and the weights follow it. All that
+    it knows of real samples reaches it through the discriminator.
+
+**Question 3.** In the game $V = x\,y$ with alternating steps, you halve the step size. What happens?
+
+- **a)** The players still orbit.
+  ✓ Each step leads around the equilibrium and not towards it, whatever its size. Smaller steps only trace a smoother
+    orbit.
+- **b)** The players arrive at the equilibrium, but later.
+  ✗ That is what happens in a valley, where each step leads downhill to the lowest point. Here the steps lead around it.
+- **c)** The players spiral outwards.
+  ✗ Simultaneous steps do that, because both players use old values. Alternating steps keep to their orbit.
+
+**Question 4.** A generator produces one perfect cell over and over. What does its loss say at this moment?
+
+- **a)** It is large, because variety is missing.
+  ✗ No term compares generated samples with each other, so a lack of variety costs nothing.
+- **b)** It can be small.
+  ✓ The loss is a mean over single samples, and each of them passes as real. Only when the discriminator has learnt to
+    recognise this cell does the loss rise, and the generator moves on.
+- **c)** It is $2 \log 2$.
+  ✗ That is the loss of a discriminator which answers ½ for every sample. It says nothing about this generator.
+"""
+
 # %% [markdown]
 r"""
 ## To discuss

@@ -519,6 +519,58 @@ for layer in models.build_generator(cells).layers:
     if "convolution" in layer.name or "projection" in layer.name:
         print(f"{layer.name:24}{str(layer.output.shape[1:]):16}{layer.count_params():>9,} weights")
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** You replace the 4×4 kernels of the generator by 5×5 kernels and keep stride 2. What happens to an evenly
+grey input?
+
+- **a)** The output has a checkerboard.
+  ✓ Five is no multiple of the stride, so neighbouring pixels receive different numbers of stamps. Training can hide the
+    pattern, but must first unlearn it.
+- **b)** It stays even, because larger kernels overlap more.
+  ✗ Overlap alone does not help: neighbouring pixels must receive *equally many* stamps. Five is no multiple of two, so
+    they receive two and three in turn.
+- **c)** It gets brighter, and stays even.
+  ✗ It does get brighter, since there are more stamps in total. But they are not spread evenly, because five is no
+    multiple of two.
+
+**Question 2.** During training, you replace one image of a batch. With batch normalisation, what changes?
+
+- **a)** Only the result of that image.
+  ✗ That would be true of a convolution. Batch normalisation computes mean and variance over the whole batch, and the new
+    image changes both.
+- **b)** Nothing, because the layer uses running averages.
+  ✗ It uses running averages after the training, for single images. During training it uses those of the batch.
+- **c)** The results of all images in the batch.
+  ✓ All of them share one mean and one variance for each feature map. This is why a critic whose slope is penalised does
+    without batch normalisation.
+
+**Question 3.** A linear classifier does better with the features of the trained discriminator than with those of the
+untrained one. Why?
+
+- **a)** To tell real from generated digits, the discriminator had to learn what strokes look like.
+  ✓ The same features help to tell the digits apart, although the discriminator was trained for another task and without
+    labels.
+- **b)** The trained discriminator has seen the labels.
+  ✗ It saw images only, and whether they were real. The labels entered with the linear classifier, ten for each digit.
+- **c)** It has more features.
+  ✗ Both have the same layers, and so equally many features. Only the weights differ.
+
+**Question 4.** After the start, the generator's loss rises. So the images get worse. True?
+
+- **a)** True.
+  ✗ Look at the images: they improve in the same time. The loss measures the generator against an opponent that learns
+    too.
+- **b)** False.
+  ✓ The loss rises because the discriminator gets better. A loss of one player means little without knowing how strong
+    the other one is.
+"""
+
 # %% [markdown]
 r"""
 ## To discuss

@@ -564,6 +564,58 @@ penalty = gradient_penalty(lambda x: critic(tf.reshape(x, (-1, 8, 8, 1))), flat_
 yours = critic_loss(critic(real), critic(fake), penalty, 10.0)
 print(f"BioGANs: {float(product):.5f}, yours: {float(yours):.5f}")
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** Generated and real samples do not overlap, and you move the generated ones still further away. What does
+the Jensen-Shannon divergence do?
+
+- **a)** It grows.
+  ✗ The Wasserstein distance grows. Jensen-Shannon only measures how well the two can be told apart, and without overlap
+    that is perfect already.
+- **b)** It stays the same.
+  ✓ Without overlap it is log 2, however far apart the two are. So it has no slope that would show the generator where to
+    go.
+- **c)** It becomes infinite.
+  ✗ The Kullback-Leibler divergence does. Jensen-Shannon compares both with their mean, and never exceeds log 2.
+
+**Question 2.** Critics clipped to 0.01 and to 0.1 measure the same distance and get very different numbers. Why?
+
+- **a)** One of them was trained longer.
+  ✗ All had the same number of updates. What differs is the largest slope that their weights allow.
+- **b)** One of them saw other samples.
+  ✗ All saw samples of the same two squares. What differs is the largest slope that their weights allow.
+- **c)** The limit of the weights sets the unit.
+  ✓ The steepest critic has the slope c · (width · c)², which differs by a factor of a thousand. So the numbers of
+    clipped critics can only be compared for the same limit and the same network.
+
+**Question 3.** Must the slope of the best critic be 1 everywhere between a real and a generated sample?
+
+- **a)** Yes, otherwise its gain is no distance.
+  ✗ The condition is a slope of *at most* 1. The real samples 0 and 10 with the generated samples 1 and 9 are an example:
+    between 1 and 9 the best critic may be flat.
+- **b)** Only on lines between samples that the best plan couples.
+  ✓ There its difference has to make up the whole distance. The penalty takes random pairs, so it asks for more than the
+    theorem does.
+- **c)** No, the smaller the slope, the better.
+  ✗ A flat critic gains nothing. On the way from a sample to the one that the best plan couples with it, only slope 1
+    gains the whole distance.
+
+**Question 4.** The measured distance between generated and real samples stops falling above 0. So the generator is not
+perfect. True?
+
+- **a)** True.
+  ✗ Look at the dotted line: even two sets of real samples are a distance apart, because they are finite. A perfect
+    generator would reach that line and not 0.
+- **b)** False.
+  ✓ Two finite sets differ by chance, even if both are real. Compare a result with the distance between two real sets of
+    the same size.
+"""
+
 # %% [markdown]
 r"""
 ## To discuss

@@ -522,7 +522,59 @@ them. Neither reaches true cells, and for the same reason: red explains part of 
 part both have right. The rest, which true cells share *beyond* red, no image of these data shows, so no network can learn it
 from them (`docs/atlas.md` measures both parts, pair by pair). What the star can do and borrowing can't: as many cells as
 you like, of any red, without a copy in them.
+"""
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** You give the joint network latent vectors whose first halves are equal. Why does red vary?
+
+- **a)** Every layer reads all of the latent vector.
+  ✓ In the joint network both colours come from the same features, so no part of the latent vector belongs to red. Only
+    the separable network has a red tower that never reads the second half.
+- **b)** The training was too short.
+  ✗ The separable network was trained equally long and keeps red fixed. The difference lies in how the layers are
+    connected.
+- **c)** Red depends on green, because growth follows the factors.
+  ✗ A network says nothing about cause and effect. It was built so that both colours come from the same features.
+
+**Question 2.** What does one critic of the star-shaped network see?
+
+- **a)** All seven channels of a generated cell.
+  ✗ It would need real images with seven channels to compare with, and there are none.
+- **b)** Pairs of two greens.
+  ✗ No real image shows two factors, so there would be nothing to compare such pairs with.
+- **c)** Pairs of red and the green of its factor.
+  ✓ This is exactly what the microscope shows, so each critic has real images to compare with. The six greens meet only
+    in the generator.
+
+**Question 3.** Red has correlation 0.5 with each of two greens. Can these two have the correlation -0.5?
+
+- **a)** Yes.
+  ✓ Exercise 5 gives the range from -0.5 to 1. The less red determines, the less is known about how the greens vary
+    together.
+- **b)** No, since both grow with red.
+  ✗ Each green also varies for other reasons, and these can pull the two apart. Only a correlation of ±1 with red leaves
+    no room.
+
+**Question 4.** A cell of the star shows Arp3 and Tea1 together. Where does their dependence, beyond what red explains,
+come from?
+
+- **a)** From the images.
+  ✗ No image shows two factors, so none contains this dependence. More images of the same kind would not help either.
+- **b)** From the model.
+  ✓ The towers read the same features of red and the same noise, and no critic judges how the greens vary together. So it
+    is an assumption, which only a ground truth or a new experiment can test.
+- **c)** From exercise 6, which fits the correlations.
+  ✗ Exercise 6 only measures correlations, after the training. Nothing in the training depends on it.
+"""
+
+# %% [markdown]
+r"""
 ## To discuss
 
 1. What would you expect the star to get wrong about two proteins that bind each other? About two that take turns at the

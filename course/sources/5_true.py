@@ -398,7 +398,62 @@ Metz et al. 2017; Osokin et al. 2017, table 3
 r"""
 A generator that has learnt comes close to cells that it never saw. One that has memorised would find only its training
 images.
+"""
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** Copies of training images pass the two-sample test as well as real images do. Why?
+
+- **a)** The critic is too weak to see the noise.
+  ✗ A stronger critic would find copies without any noise just as good. The test compares distributions, and copies of
+    real images have the right one.
+- **b)** Copies come from the same distribution as real images.
+  ✓ The test asks only whether the two sets look alike. Whether the samples are new is another question, which the
+    distance to the nearest training image answers.
+- **c)** There are too few splits.
+  ✗ More splits make the error bars smaller, but the copies still look like real images, because they are.
+
+**Question 2.** A generator produces perfect cells, but only one kind of eight. What do precision and recall say?
+
+- **a)** Precision is high, recall is low.
+  ✓ All its samples lie among real ones, but most real samples do not lie among its own. The three modes of exercise 4
+    show this.
+- **b)** Precision is low, recall is high.
+  ✗ That is the blurred ring of exercise 4: its samples lie everywhere, so they reach all real ones, but few of them look
+    real.
+- **c)** Both are high.
+  ✗ Then all kinds would have to be there. Recall counts the real samples that lie among generated ones.
+
+**Question 3.** With what do you compare the two-sample score of a generator?
+
+- **a)** With 0.
+  ✗ Real images themselves do not score exactly 0: with few images the critic memorises some, and pays for that on the
+    unseen half.
+- **b)** With the score that another paper reports.
+  ✗ The score depends on the critic, its updates and the number of images. It can only be compared under the same
+    settings.
+- **c)** With the score of real images under the same settings.
+  ✓ It shows what a perfect generator would get here, with its scatter. A generator is as good as the test can tell if
+    its score falls into that range.
+
+**Question 4.** A search through the latent vectors comes closer to unseen cells than the nearest training images do.
+Then the generator has not merely memorised its training images. True?
+
+- **a)** True.
+  ✓ A generator that could only produce its training images would find the nearest of them at best. It has to combine
+    what it has learnt to come closer.
+- **b)** False.
+  ✗ It could have memorised *some*, but then it would find these, and they are not closer than the nearest training
+    image. What comes closer must be something new.
+"""
+
+# %% [markdown]
+r"""
 ## To discuss
 
 1. The row of real images does not score exactly 0, and its score may be negative. Why?

@@ -697,6 +697,55 @@ plt.axis("off")
 plt.title("along the direction of ink, for three noise vectors")
 plt.show()
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** The bound for a code of ten kinds is close to $\log_2 10$ bits. What do you know?
+
+- **a)** Each image reveals its code almost certainly.
+  ✓ The information is at least as large as the bound, and at most as large as the entropy of the code. What the kinds
+    *are* is another question.
+- **b)** The ten kinds are the ten digits.
+  ✗ Ten widths of a stroke would give the same bound. Whether the kinds agree with the digits can only be found out with
+    labels, as in exercise 5.
+- **c)** The recognizer has learnt the labels.
+  ✗ It never saw any. It was trained with codes that we drew ourselves, for generated images.
+
+**Question 2.** With some recognizer the bound is -0.1 bits. What do you know about the information?
+
+- **a)** It is negative.
+  ✗ Information is never negative: seeing an image can't make us more uncertain on average.
+- **b)** It is 0, so images do not depend on the code.
+  ✗ The bound is low because the recognizer guesses badly. A better recognizer may find much more for the same images.
+- **c)** Nothing: this recognizer guesses worse than one that ignores the image.
+  ✓ The bound is the information minus a penalty for wrong guesses. A bad guess pays more than there is to gain, as the
+    random guesses of exercise 3 do.
+
+**Question 3.** For the directions we average $J J^\top$ over several latent vectors. Why not $J$ itself?
+
+- **a)** $J$ is not square, so it has no mean.
+  ✗ Matrices of any shape can be averaged. But in the average of J, changes with opposite signs cancel.
+- **b)** Changes with opposite signs would cancel.
+  ✓ A number that brightens one cell and darkens another has a mean derivative of 0, but it does change cells. The squares
+    in the product do not cancel.
+- **c)** It takes less time.
+  ✗ Both need the same derivatives, which take most of the time. What matters is that opposite changes do not cancel.
+
+**Question 4.** A direction of a plain GAN changes the image more than any other. So it has one meaning, as a code has.
+True?
+
+- **a)** True.
+  ✗ Look at the first row of the directions: one digit becomes another on the way. Strength measures how much changes,
+    and not what.
+- **b)** False.
+  ✓ Strong means that many pixels change. A code gets its meaning from a loss which requires that images reveal it, and a
+    plain GAN has no such loss.
+"""
+
 # %% [markdown]
 r"""
 ## To discuss

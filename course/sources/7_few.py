@@ -574,7 +574,60 @@ print(command("saliency", "-i", COMBINED, "-d", "../data", "-n", 150, folder="au
 r"""
 That is the complete path from videos to maps. `make demo-mitogan` takes it with larger images and generates 30,000 of
 them; `docs/mitogan.md` describes the results.
+"""
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** You hold out frames at random and not whole videos. What is wrong with that?
+
+- **a)** Held-out frames have near twins among the training frames.
+  ✓ Neighbouring frames are nearly one image, so a network that memorised its training frames does well on the held-out
+    ones. The figure of exercise 3 shows how close they are.
+- **b)** Too few frames are held out.
+  ✗ You can hold out as many as you like either way. What matters is whether frames of one video lie on both sides.
+- **c)** Some videos are not used for training.
+  ✗ With frames at random every video is used. This is the trouble: frames of one video lie on both sides.
+
+**Question 2.** You shift and cover the real images at random, but leave the generated ones as they are. What does the
+generator learn?
+
+- **a)** Nothing new: the critic ignores the changes.
+  ✗ The critic learns what separates the two sets, and the changes now separate them.
+- **b)** To generate shifted and covered images.
+  ✓ To the critic, the changes are a sign of real images. So both kinds have to be changed in the same way, by operations
+    through which gradients pass.
+- **c)** To generate sharper images.
+  ✗ The critic rewards what real images have and generated ones lack, and here this is shifts and covered areas.
+
+**Question 3.** The effective number of generated images is far above that of the training crops. So the generator shows
+more structures than the videos do. True?
+
+- **a)** True.
+  ✗ The distance between pixels counts ragged edges as differences, and these differ from image to image. Look at the bins
+    of the table, and at the images.
+- **b)** False.
+  ✓ Any difference counts, also an error. A large effective number excludes that the same image returns, but does not
+    show that the images are right.
+
+**Question 4.** A black image scores 5, and the map of integrated gradients of some crop adds up to -2. What is the score
+of the crop?
+
+- **a)** -2
+  ✗ The map accounts for the difference from the black image, and not for the whole score.
+- **b)** 7
+  ✗ The sum of the map is the score of the crop minus that of the black image, so it is added, with its sign.
+- **c)** 3
+  ✓ Completeness: the sum of the map is the score of the crop minus that of the black image, and 5 - 2 = 3. It can be
+    checked for every image.
+"""
+
+# %% [markdown]
+r"""
 ## To discuss
 
 1. A colleague normalises each *frame* to the same maximum brightness before training. What can the network no longer

@@ -756,7 +756,60 @@ BioGANs itself adds up in a simpler way: the first task receives all gradients a
 few nodes. `docs/scaling.md` measures it. Note what the speed-up counts: 512 GPUs show the networks 512 times as many images
 per iteration. This does *not* mean that a 512th of the iterations suffices; for GANs that is usually wrong. For ten
 seeds, a swarm wins, without any communication.
+"""
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** A job script asks for memory with `#SBATCH --mem=16g` below the line `module load biogans`. How much does
+the job get?
+
+- **a)** The cluster's default.
+  ✓ For Slurm the script's requests end at the first command, so this line is an ordinary comment. Nothing reports the
+    mistake until the job runs out of memory.
+- **b)** 16 GB.
+  ✗ Slurm reads requests only up to the first command, and `module load` is a command. Move the request above it.
+- **c)** None: `sbatch` refuses the script.
+  ✗ The line is a valid comment of the shell, so nobody complains. The job simply does not get what the line asks for.
+
+**Question 2.** `train.py` ends with the exit status 2. What should the job script do?
+
+- **a)** Start it again with `--resume`.
+  ✗ That is right for the status 75, which means that it was interrupted. 2 means a mistake in the options, which stays
+    the same in every start.
+- **b)** Start it again, but at most 20 times.
+  ✗ A limit is a good idea for the status 75. A mistake in the options does not go away, so even one more start is
+    wasted.
+- **c)** End, and keep the message.
+  ✓ 2 means a mistake in the options, and the message names it. Only a person can correct that.
+
+**Question 3.** Your job really takes an hour. You ask for two hours in place of ten. What do you gain?
+
+- **a)** It may start earlier.
+  ✓ The scheduler fills gaps with jobs whose limit fits into them. The limit counts, because the scheduler can't know how
+    long the job really takes.
+- **b)** It computes faster.
+  ✗ The limit changes nothing about the computation. It only decides where in the queue's plan the job fits.
+- **c)** Nothing, if it takes an hour either way.
+  ✗ The figure of the queue shows the same job with both limits: with the shorter one it fits into a gap.
+
+**Question 4.** With 512 GPUs an iteration shows the networks 512 times as many images as with one. So a 512th of the
+iterations suffices. True?
+
+- **a)** True.
+  ✗ More images make each step more exact, but not longer. How many steps are needed is another question, and for GANs
+    usually nearly as many as before.
+- **b)** False.
+  ✓ The speed-up counts images and not progress. To learn whether fewer iterations suffice, one has to measure the
+    quality, and for several seeds a swarm needs no communication at all.
+"""
+
+# %% [markdown]
+r"""
 ## To discuss
 
 1. Your training run takes 30 hours, and the cluster's short queue allows 4. Which is better: 48 hours in the long

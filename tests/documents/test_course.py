@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from biogans.system import quiz
 from conftest import ROOT
 
 COURSE = ROOT / "course"
@@ -114,8 +115,8 @@ def test_figures_keep_rare_colours(tmp_path):
 
 @each_source
 def test_notebooks_match_their_source(source):
-    """`python course/build.py` writes them."""
-    for path, text in build.notebooks(source).items():
+    """`python course/build.py` writes them, and the answers to their quizzes."""
+    for path, text in (build.notebooks(source) | build.quizzes(source)).items():
         assert path.read_text() == text, f"{path} does not match {source}: run python course/build.py"
 
 
@@ -165,6 +166,7 @@ def lines_of_solutions(source):
     others = "\n".join(build.handed_out(cell) for cell in cells if cell.kind != "answer")
     hidden = [match["solution"] for cell in cells for match in build.SOLUTION.finditer(cell.content)]
     hidden += [cell.content for cell in cells if cell.kind == "answer"]
+    hidden += [match[0] for cell in cells for match in build.EXPLANATION.finditer(cell.content) if cell.kind == "quiz"]
     lines = {line.strip() for text in hidden for line in text.splitlines()}
     return {line for line in lines if len(line) > 14 and line not in others}
 
@@ -357,6 +359,89 @@ def test_every_function_may_return_nothing_or_fail(source, tmp_path, monkeypatch
     assert tried >= 4
 
 
+QUIZ = '''# %% quiz [markdown]
+r"""
+**Question 1.** What is 1 + 1?
+
+- **a)** One.
+  ✗ That is 1
+    *plus* 0.
+- **b)** Two.
+  ✓ Count them.
+
+**Question 2.** Is it even? True?
+
+- **a)** True.
+  ✓ Half of it is whole.
+- **b)** False.
+  ✗ Halve it.
+"""
+'''
+
+
+@pytest.fixture
+def quiz_source(tmp_path, monkeypatch):
+    """A source with a quiz, whose answers biogans.system.quiz finds."""
+    monkeypatch.setattr(build, "QUIZZES", tmp_path)
+    monkeypatch.setattr(quiz, "QUIZZES", tmp_path)
+    path = tmp_path / "9_quiz.py"
+    path.write_text(QUIZ)
+    for file, text in build.quizzes(path).items():
+        file.write_text(text)
+    return path
+
+
+def test_a_quiz_for_students_has_no_explanations(quiz_source):
+    students, solved = ("".join(cell.content for cell in cells_of(build.read(quiz_source)))
+                        for cells_of in (build.for_students, build.with_solutions))
+    assert 'answers = {1: "", 2: ""}' in students and "**b)** Two.\n\n**Question 2.**" in students
+    assert not re.search("[✓✗]|Count|Half|Halve", students)
+    assert 'answers = {1: "b", 2: "a"}' in solved and "✓ Count them." in solved
+    assert {line.strip() for line in ("✓ Half of it is whole.", 'answers = {1: "b", 2: "a"}')} <= lines_of_solutions(
+        quiz_source)
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_the_cell_below_a_quiz_checks_it(solved, quiz_source, capsys):
+    cells = build.read(quiz_source)
+    assert run((build.with_solutions if solved else build.for_students)(cells)) == []
+    assert ("✓ quiz: all 2" in capsys.readouterr().out) == solved
+
+
+@pytest.mark.parametrize("answers, expected", [
+    ({1: "b", 2: "a"}, ["Question 1, b) ✓ right. Count them.", "Question 2, a) ✓ right. Half of it is whole.",
+                        "✓ quiz: all 2 answers are right"]),
+    ({1: " B", 2: "b"}, ["Question 1, b) ✓ right. Count them.", "Question 2, b) ✗ not right. Halve it.",
+                         "1 of 2 answers are right"]),
+    ({1: "a"}, ["Question 1, a) ✗ not right. That is 1 plus 0.", "Question 2: write one of the letters a, b",
+                "0 of 2 answers are right"])])
+def test_every_answer_is_explained(answers, expected, quiz_source, capsys):
+    quiz.check_quiz("9_quiz", answers)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(expected) and all(line.startswith(start) for line, start in zip(lines, expected)), lines
+
+
+@pytest.mark.parametrize("answers", [None, [], "ba", ["b", "a"], {"b", "a"}, 2, {}, {1: "", 2: None}, {1: "ba", 2: 1},
+                                     {1: ["b"], 2: {"a": "a"}}, {"1": "b", "2": "a"}, {1: "c", 2: True}])
+def test_other_things_than_letters_get_a_hint(answers, quiz_source, capsys):
+    quiz.check_quiz("9_quiz", answers)
+    text = capsys.readouterr().out
+    assert re.search(r"dictionary of letters, such as \{1: \"a\"|write one of the letters a, b in quotes", text), text
+    assert "✓" not in text and "✗" not in text
+
+
+@each_source
+def test_every_answer_of_a_quiz_has_an_explanation(source):
+    cells = [cell for cell in build.read(source) if cell.kind == "quiz" and cell.is_text]
+    assert len(cells) == 1
+    questions = build.questions_of(cells[0].content)
+    assert 3 <= len(questions) == cells[0].content.count("**Question ") <= 4
+    assert cells[0].content.count("\n- **") == sum(map(len, questions))
+    for question in questions:
+        assert [option["right"] for option in question.values()].count(True) == 1 and len(question) >= 2
+        assert all(len(option["why"]) > 40 and option["why"].endswith(".") for option in question.values())
+
+
 def executed(path, folder, allow_errors):
     """Execute a notebook file in `folder` within SECONDS of CPU time; returns the executed notebook."""
     before = cpu_time()
@@ -382,7 +467,9 @@ def test_solutions_pass_their_checks(source, tmp_path):
     assert len(build.documents(source, notebook)) == 2
     for cell in notebook.cells:
         if "check" in cell.metadata.get("tags", ()):
-            assert "✓ exercise" in "".join(output.get("text", "") for output in cell.outputs), cell.source
+            assert "✓ exercise" in printed(cell), cell.source
+        if "check_quiz(" in cell.source:
+            assert "✓ quiz" in printed(cell), cell.source
     assert figures_of(tmp_path / source.stem) == {cell.name for cell in build.read(source) if cell.kind == "figure"}
 
 
@@ -396,6 +483,13 @@ def test_unsolved_exercises_fail_their_checks_but_no_other_cell(source, tmp_path
             assert errors[0].evalue, cell.source
         else:
             assert not errors, (cell.source, errors)
+        if "check_quiz(" in cell.source:
+            assert "Question 1: write one of the letters" in printed(cell) and "✓" not in printed(cell)
+
+
+def printed(cell):
+    """What an executed code cell has printed."""
+    return "".join(output.get("text", "") for output in cell.outputs)
 
 
 @pytest.mark.course
