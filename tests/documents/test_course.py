@@ -244,6 +244,12 @@ def test_links_on_the_pages_of_the_course_lead_to_files():
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page}: {target}"
 
 
+def test_the_points_of_a_project_add_up():
+    text = (COURSE / "RUBRIC.md").read_text()
+    points = [int(number) for number in re.findall(r"^\| \*\*.+?\*\* \| (\d+) \|", text, re.M)]
+    assert len(points) >= 6 and f"{sum(points)} points." in text
+
+
 def definitions(code):
     """The imports, functions, classes and constants of a cell, without what it computes or draws."""
     kept = [node for node in ast.parse(code).body
