@@ -72,9 +72,9 @@ plt.show()
 
 # %% [markdown]
 r"""
-**Predict first.** It learnt from 24,219 images, and *each of them shows only one of the six proteins*. How can a network
-that has never seen two of them together draw six in one cell? And how could anybody find out whether it is right? Write
-down your guesses; notebook 4 answers.
+**Predict first.** It learnt from 24,219 images, and *each of them shows only one of the six proteins*. How can a
+network that has never seen two of them together draw six in one cell? And how could anybody find out whether it is
+right? Write down your guesses; notebook 4 answers.
 
 A yeast cell grows longer until it divides. So two hundred generated cells in the order of their length are a walk through
 the cell cycle; here are seven of them. Watch the marker: growth at one end, then at both, then at the wall in the middle.
@@ -494,7 +494,9 @@ increase. The solution is a **saddle**, lowest in one direction and highest in t
 
 $$ V(x, y) = x\,y, \qquad x \text{ wants a small } V, \quad y \text{ wants a large } V. $$
 
-At $(0, 0)$ neither player gains by moving alone: this is the equilibrium. Do small steps lead there?
+At $(0, 0)$ neither player gains by moving alone: this is the equilibrium.
+
+**Predict first.** Do small steps lead there? Draw the path that you expect from $(1, 0)$, before you solve exercise 4.
 
 ## Exercise 4: two ways to step
 
@@ -621,6 +623,12 @@ assert _modes_covered(np.repeat(CENTRES[:2], (97, 3), axis=0)) == 2, "3 % of the
 assert _modes_covered(np.repeat(CENTRES[:2] + [0.4, 0], 50, axis=0)) == 0, \
     "samples at a distance of 0.4 are too far away: the limit is 0.3"
 print("✓ exercise 5")
+
+# %% [markdown]
+r"""
+**Predict first.** The next cell plays the game on the ring, with more momentum than before. Will the generator find all
+eight modes, one after the other or at the same time? And will it keep those that it has found?
+"""
 
 # %% figure collapse
 def scatter(axes, iteration):

@@ -320,6 +320,8 @@ r"""
 ## Training
 
 The loop is the one of notebook 1. You have written the losses once, so we now take them from `biogans.core.gan.GAN`.
+
+**Predict first.** While the images improve, what will the two losses do? Sketch both curves.
 """
 
 # %% figure drawn
@@ -404,6 +406,9 @@ image. (A Keras model keeps a list of its layers: `keras.Model(model.inputs, mod
 earlier.) The check gives a linear classifier 10 labelled examples of each digit and tests it on all other images: once
 with these features, once with the features of an untrained discriminator, and once with the pixels. Radford et al.
 (2016), section 5.1, did this with photographs.
+
+**Predict first.** Rank the three descriptions: pixels, features of an untrained discriminator, and those of the trained
+one. By how many percent will they differ?
 """
 
 # %% exercise

@@ -362,6 +362,9 @@ uniform in the same square shifted by $\theta$, so the distance is $\theta$. For
 each $\theta$ we train a critic with 300 updates, and divide its measurement by $\theta$. (Why a square, not an
 interval? The penalty accepts a slope of $-1$ as readily as $+1$. In one dimension a critic that starts with the wrong
 sign can't get from one to the other; in two dimensions it can turn around.)
+
+**Predict first.** A critic that is clipped to 0.1 has weights ten times as large as one that is clipped to 0.01. By
+which factor will their measurements differ? (Exercise 3 has the formula.)
 """
 
 # %% figure slopes
@@ -499,6 +502,12 @@ def train(generator, critic, iterations, lam=3.0, batch=128, critic_updates=5, c
         if iteration % (iterations // 3) == 0:
             snapshots[iteration] = generate(generator, 1000)
     return np.array(history), snapshots
+
+# %% [markdown]
+r"""
+**Predict first.** The cell below plots the critic's gain beside the distance that SciPy measures. Where will both stop
+falling: at 0, or above it?
+"""
 
 # %% figure wgan
 keras.utils.set_random_seed(0)

@@ -238,6 +238,12 @@ _many = _same_red(np.zeros(50), 2000, np.random.default_rng(2))[:, 50:]
 assert abs(_many.mean()) < 0.05 and abs(_many.std() - 1) < 0.05, "the green halves should be standard normal"
 print("✓ exercise 2: one red, many greens")
 
+# %% [markdown]
+r"""
+**Predict first.** Three rows of latent vectors, which share their first half within a row, go through both networks.
+What will the cells of a row have in common in the separable network, and what in the joint one?
+"""
+
 # %% figure same_red
 rows = np.concatenate([same_red(z[k, :50], 8, rng) for k in range(3)])
 show(generate(separable_generator, rows), "separable: each row has one red half of z")
@@ -454,6 +460,9 @@ a ground truth exists, we can test this.
 `joint.measure_cells` finds the cell in each image and measures, among other things, the correlations between channels over
 the pixels of the cell. Compare the correlations of the greens (mean over cells) in true cells with those of four
 candidates: our sketch, the included star, borrowed greens, and greens of random cells. Use the root mean square of the differences over the 15 pairs of greens.
+
+**Predict first.** Rank the four candidates. Can a network that never saw two factors together be better than borrowed
+greens, which are real?
 """
 
 # %% exercise

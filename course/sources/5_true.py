@@ -186,6 +186,8 @@ scratch for a fixed number of updates. Its score is its gain on the unseen half 
 difference that carries over to unseen images, less if it memorised some, and larger the further the images are apart.
 `biogans.core.c2st.score` computes one split; `biogans evaluate` runs the full test. We have four candidates: the
 two generators, real images of the training set, and **copies**: training images with a little noise.
+
+**Predict first.** Which of the four will score best? Where will the copies lie?
 """
 
 # %% figure scores
@@ -367,6 +369,12 @@ assert _errors[-1] < _errors[0] / 4, \
     f"the search should find a cell of this generator, but its error went from {_errors[0]:.3f} to {_errors[-1]:.3f}"
 assert np.array_equal(_before, generators["later"].get_weights()[0]), "the generator's weights should not change"
 print(f"✓ exercise 5: the error fell from {_errors[0]:.3f} to {_errors[-1]:.4f}")
+
+# %% [markdown]
+r"""
+**Predict first.** What will come closest to an unseen cell: the nearest training image, or what the search finds in the
+later or in the early generator?
+"""
 
 # %% figure reconstruction
 targets = held_out[:5]

@@ -330,6 +330,12 @@ def train_ring(weight, iterations=1500, batch=128):
         iterate(tf.constant(ring(batch, rng)), tf.constant(z))
     return generator, recognizer
 
+# %% [markdown]
+r"""
+**Predict first.** How many of the three bits of the code will the position of a point reveal, with weight 0 and with
+weight 1?
+"""
+
 # %% figure ring
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 kinds = np.repeat(np.arange(KINDS), 100)
@@ -414,6 +420,9 @@ is its counterpart for a continuous code (1: the image reveals it exactly, 0: no
 below.
 
 To see what a code means, change it and keep everything else: a **traversal**.
+
+**Predict first.** We also change the noise and keep the code. What will the noise change: the digit, its style, or
+nothing?
 """
 
 # %% figure traversal

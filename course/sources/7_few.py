@@ -131,6 +131,12 @@ _noisy = np.roll(_image, (1, 2), axis=(0, 1)) + 2 * np.random.default_rng(1).sta
 assert tuple(_displacement(_image, _noisy)) == (1, 2), "with noise and a brighter background: subtract the means"
 print("✓ exercise 1")
 
+# %% [markdown]
+r"""
+**Predict first.** Your shifts are whole pixels, and there are eleven of them in a video of twelve frames. How far off
+will their sum be at the end: less than a pixel, or several?
+"""
+
 # %% figure drift
 name = max(videos, key=lambda name: np.abs(truth[name]["drift"][()]).max())
 smooth = [frame_filters.bandpass(frame) for frame in videos[name]]          # suppresses noise and background
@@ -342,6 +348,12 @@ assert _gradient is not None, "no gradient gets through: use ops or tf, not NumP
 assert np.allclose(_gradient[:, :-1], 1) and np.allclose(_gradient[:, -1], 0), \
     "a shift down pushes the last row out of the image, so the gradient should be 0 there, and 1 elsewhere"
 print("✓ exercise 4")
+
+# %% [markdown]
+r"""
+**Predict first.** Two training runs, plain and augmented. Which critic will recognise its training crops sooner? Which
+generator will be closer to the held-out crops after 1,500 iterations?
+"""
 
 # %% figure overfitting
 logs = {}

@@ -274,7 +274,9 @@ r"""
 How much time should you ask for? If it is too short, Slurm ends the job; if it is too long, the job waits longer. This
 is because the scheduler fills gaps: a job may start before earlier ones if it does not delay them (*backfill*), and
 only a job with a short *limit* fits into a gap. Here is a scheduler in six lines, for a machine with 16 cores. We give
-it the same job, which really takes an hour, once with a limit of two hours and once with a limit of ten:
+it the same job, which really takes an hour, once with a limit of two hours and once with a limit of ten.
+
+**Predict first.** Five jobs wait before yours. How much earlier will it start with the shorter limit?
 """
 
 # %% figure queue
@@ -400,7 +402,9 @@ def until_done(start, most=20):
 # %% [markdown]
 r"""
 Now for real. The cell below starts a training run, interrupts it twice by sending `USR1` after some iterations, and
-lets the third start finish. Above, we trained with the same seed without interruption. Are the final weights the same?
+lets the third start finish. Above, we trained with the same seed without interruption.
+
+**Predict first.** Are the final weights identical, nearly the same, or different?
 """
 
 # %% figure interrupted

@@ -365,6 +365,17 @@ def test_every_function_may_return_nothing_or_fail(source, tmp_path, monkeypatch
     assert tried >= 4
 
 
+@each_source
+def test_students_predict_before_they_see(source):
+    """Before two results at least, a text asks what they will be."""
+    cells = [cell for cell in build.read(source) if cell.kind not in ("slide", "answer", "quiz")]
+    asked = [number for number, cell in enumerate(cells) if cell.is_text and "**Predict first.**" in cell.content]
+    assert len(asked) >= 2
+    for number in asked:
+        after = [cell.kind for cell in cells[number + 1:number + 6]]
+        assert {"figure", "check"} & {*after}, cells[number].content
+
+
 QUIZ = '''# %% quiz [markdown]
 r"""
 **Question 1.** What is 1 + 1?
