@@ -23,14 +23,14 @@ A GAN in 60 lines: two networks, one saddle, and what goes wrong
 *Deep Learning by Example* · notebook 1
 """
 
+# %% install
+
 # %%
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"        # hide TensorFlow's start-up messages
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -38,11 +38,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from tqdm import tqdm
 
 import biogans
 from biogans.core import figures
 from biogans.core.trained import load_generator
 from biogans.system.hints import USE_OPS, checked
+from biogans.system.notebook import run_command
 
 HOME = Path(biogans.__file__).resolve().parents[2]
 STAR = HOME / "data_48-80/checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5"
@@ -97,8 +99,7 @@ The numbers of $z$ can be sliders. The next cell writes a page that contains the
 """
 
 # %%
-done = subprocess.run([sys.executable, "-m", "biogans", "explore", "-i", STAR], cwd=WORK, capture_output=True, text=True)
-print((done.stdout + done.stderr).splitlines()[-1])
+print(run_command("explore", "-i", STAR, folder=WORK).splitlines()[-1])
 
 
 def link_to_the_sliders():
@@ -376,7 +377,7 @@ def train(generator, discriminator, real_samples, iterations, rate=1e-3, momentu
         g_optimizer.apply(tape.gradient(loss, weights), weights)
 
     rng = np.random.default_rng(seed)
-    for iteration in range(iterations):
+    for iteration in tqdm(range(iterations), mininterval=1, leave=False):
         if watch and iteration % every == 0:
             watch(iteration)
         iterate(tf.constant(real_samples(batch, rng)))

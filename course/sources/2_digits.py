@@ -19,6 +19,8 @@ DCGAN on digits: transposed convolutions, batch normalisation, what the discrimi
 *Deep Learning by Example* · notebook 2
 """
 
+# %% install
+
 # %%
 import os
 
@@ -31,6 +33,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 from biogans.core import gan
 from biogans.system.hints import checked
@@ -352,7 +355,7 @@ def iterate(real):
 rng = np.random.default_rng(1)
 fixed = rng.standard_normal((32, LATENT)).astype("float32")
 history = []
-for iteration in range(1, 2001):
+for iteration in tqdm(range(1, 2001), mininterval=1, leave=False):
     history.append(iterate(tf.constant(images[rng.integers(0, len(images), 64)])))
     if iteration in (100, 500, 2000):
         show(generator(fixed).numpy(), f"iteration {iteration}, always from the same latent vectors", rows=2)

@@ -18,6 +18,8 @@ Distances between distributions that don't overlap, clipping, gradient penalty, 
 *Deep Learning by Example* · notebook 3
 """
 
+# %% install
+
 # %%
 import os
 
@@ -30,6 +32,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import wasserstein_distance
+from tqdm import tqdm
 
 from biogans.system.hints import USE_OPS, checked
 
@@ -386,7 +389,7 @@ def trained_gain(shift, c=None, lam=10.0, updates=300):
         return -loss
 
     gains = []
-    for _ in range(updates):
+    for _ in tqdm(range(updates), f"distance {shift}", mininterval=1, leave=False):
         gains.append(update())
         if c is not None:
             critic.set_weights(clip(critic.get_weights(), c))
@@ -493,7 +496,7 @@ def train(generator, critic, iterations, lam=3.0, batch=128, critic_updates=5, c
         return -loss
 
     rng, gains, history, snapshots = np.random.default_rng(0), [], [], {0: generate(generator, 1000)}
-    for iteration in range(1, iterations + 1):
+    for iteration in tqdm(range(1, iterations + 1), mininterval=1, leave=False):
         real = ring(critic_updates * batch, rng).reshape(critic_updates, batch, 2)
         gains.append(float(iterate(tf.constant(real))))
         if iteration % every == 0:

@@ -19,6 +19,8 @@ Six proteins at once: joint, separable, star-shaped
 *Deep Learning by Example* · notebook 4
 """
 
+# %% install
+
 # %%
 import os
 
@@ -26,8 +28,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -40,6 +40,7 @@ from biogans.core.engine import generate
 from biogans.core.trained import load_generator
 from biogans.evaluation import joint
 from biogans.system.hints import checked
+from biogans.system.notebook import run_command
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 DATA = Path(biogans.__file__).resolve().parents[2] / "data_48-80" / "data"
@@ -142,12 +143,9 @@ A **joint** generator, DCGAN, generates both channels as one image with two colo
 # %%
 def train(network, iterations, *options):
     """Train with the fast preset in the folder `cells`; returns the generator and its number of iterations."""
-    command = ["-d", DATA, "-m", network, "-e", iterations, "-M", 1000, "--preset", "fast", "--resume", *options]
-    done = subprocess.run([sys.executable, "-m", "biogans", "train", *map(str, command)], cwd=WORK,
-                          capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    weights = re.search(r"^(?:weights: |resuming from )([^\s,]+)", done.stdout, re.MULTILINE)[1]
+    printed = run_command("train", "-d", DATA, "-m", network, "-e", iterations, "-M", 1000, "--preset", "fast",
+                          "--resume", *options, folder=WORK)
+    weights = re.search(r"^(?:weights: |resuming from )([^\s,]+)", printed, re.MULTILINE)[1]
     generator = load_generator(WORK / weights)
     print(f"{network}: {generator.network.count_params():,} weights, {generator.metadata.iteration} iterations")
     return generator.network, generator.metadata.iteration

@@ -18,6 +18,8 @@ Two-sample tests, precision and recall, copies, reconstruction
 *Deep Learning by Example* · notebook 5
 """
 
+# %% install
+
 # %%
 import os
 
@@ -25,8 +27,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -35,6 +35,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 import biogans
 from biogans.core import c2st, dataloader, figures
@@ -42,6 +43,7 @@ from biogans.core.engine import generate
 from biogans.core.trained import load_generator
 from biogans.evaluation import metrics
 from biogans.system.hints import checked
+from biogans.system.notebook import run_command
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 REAL, FAKE = "#0072B2", "#D55E00"
@@ -62,12 +64,9 @@ The obvious first test is to look at samples, and it is a bad one: we see what w
 # %% figure samples
 def train(iterations):
     """Train a DCGAN on Tea1 up to so many iterations; returns its generator."""
-    command = ["-d", DATA, "-p", "Tea1", "-m", "DCGAN", "-e", iterations, "-M", 1000, "--preset", "fast", "--resume"]
-    done = subprocess.run([sys.executable, "-m", "biogans", "train", *map(str, command)], cwd=WORK,
-                          capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    weights = re.findall(r"^(?:weights: |resuming from )([^\s,]+)", done.stdout, re.MULTILINE)[-1]
+    printed = run_command("train", "-d", DATA, "-p", "Tea1", "-m", "DCGAN", "-e", iterations, "-M", 1000,
+                          "--preset", "fast", "--resume", folder=WORK)
+    weights = re.findall(r"^(?:weights: |resuming from )([^\s,]+)", printed, re.MULTILINE)[-1]
     return load_generator(WORK / weights).network
 
 
@@ -208,7 +207,7 @@ def score_of(samples):
     return score
 
 
-scores = {name: over_splits(score_of(samples), 2) for name, samples in candidates.items()}
+scores = {name: over_splits(score_of(samples), 2) for name, samples in tqdm(candidates.items(), mininterval=1, leave=False)}
 plt.figure(figsize=(6.5, 2.8))
 for k, (name, (mean, deviation)) in enumerate(scores.items()):
     plt.errorbar(mean, k, xerr=deviation, fmt="o", markersize=8, capsize=4, color=REAL if name == "real" else FAKE)
@@ -358,7 +357,7 @@ def reconstruct(generator, target, steps=150, rate=0.1):
         ### END SOLUTION
         return error
 
-    errors = [float(step()) for _ in range(steps)]
+    errors = [float(step()) for _ in tqdm(range(steps), mininterval=1, leave=False)]
     return z.numpy(), np.array(errors)
 
 # %% check

@@ -19,6 +19,8 @@ InfoGAN, and a page of sliders
 *Deep Learning by Example* · notebook 6
 """
 
+# %% install
+
 # %%
 import os
 
@@ -26,8 +28,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,6 +37,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
 
 from biogans.core import codes, dataloader, figures, gan, models
 from biogans.core.engine import generate
@@ -44,6 +45,7 @@ from biogans.core.trained import load_generator, load_recognizer
 from biogans.evaluation import clusters
 from biogans.latent import explore
 from biogans.system.hints import USE_OPS, checked
+from biogans.system.notebook import run_command
 from biogans.system.pixels import to_signed
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
@@ -325,7 +327,7 @@ def train_ring(weight, iterations=1500, batch=128):
         g_optimizer.apply(tape.gradient(g_loss, g_weights), g_weights)
 
     rng = np.random.default_rng(0)
-    for _ in range(iterations):
+    for _ in tqdm(range(iterations), f"weight {weight:.0f}", mininterval=1, leave=False):
         z = latent_vectors(rng.standard_normal((batch, NOISE)), rng.integers(0, KINDS, batch), KINDS)
         iterate(tf.constant(ring(batch, rng)), tf.constant(z))
     return generator, recognizer
@@ -391,11 +393,7 @@ $L_I$, which in eq. 6 does not contain $D$, trains these layers too, here as in 
 # %%
 def command(name, *words):
     """Run a command of BioGANs in the folder WORK, as in a terminal; returns its output."""
-    done = subprocess.run([sys.executable, "-m", "biogans", name, *map(str, words)], cwd=WORK, capture_output=True,
-                          text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return done.stdout
+    return run_command(name, *words, folder=WORK)
 
 
 if not (WORK / "digits").exists():

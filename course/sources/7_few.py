@@ -19,6 +19,8 @@ From twenty videos of mitochondria to what the critic looks at
 *Deep Learning by Example* · notebook 7
 """
 
+# %% install
+
 # %%
 import os
 
@@ -26,8 +28,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -44,6 +44,7 @@ from biogans.core.engine import input_gradient
 from biogans.core.trained import load_critics, load_generator
 from biogans.evaluation import attribution, neighbours
 from biogans.system.hints import USE_OPS, checked
+from biogans.system.notebook import run_command
 from biogans.system.pixels import to_signed
 from biogans.video import frame_filters
 
@@ -56,12 +57,8 @@ plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.ri
 
 def command(name, *words, folder="."):
     """Run a command of BioGANs in a folder of WORK, as in a terminal; returns its output."""
-    (WORK / folder).mkdir(exist_ok=True)
-    done = subprocess.run([sys.executable, "-m", "biogans", name, *map(str, words)], cwd=WORK / folder,
-                          capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(("biogans ", "Output", "then:")))
+    lines = run_command(name, *words, folder=WORK / folder).splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("biogans ", "Output", "then:")))
 
 # %% [markdown]
 r"""

@@ -20,6 +20,8 @@ Modules, jobs, swarms, many GPUs
 *Deep Learning by Example* · notebook 8
 """
 
+# %% install
+
 # %%
 import os
 
@@ -40,10 +42,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 import biogans
 from biogans.core.trained import load_generator
 from biogans.system.hints import checked
+from biogans.system.notebook import run_process
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 HOME = Path(biogans.__file__).resolve().parents[2]              # the installation
@@ -152,9 +156,7 @@ ENVIRONMENT = {**os.environ, "BG_HOME": str(HOME), "BG_BIN": f"{HOME}/bin", "PAT
 def shell(text, folder=WORK, **more):
     """Run lines of bash in a folder, with the module loaded; returns (exit status, output)."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["bash", "-c", text], cwd=folder, env=ENVIRONMENT | more, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return done.returncode, done.stdout
+    return run_process(["bash", "-c", text], folder, ENVIRONMENT | more)
 
 
 status, printed = shell("train.py -h | head -n 3; echo; ls $BG_BIN")
@@ -413,11 +415,15 @@ def start_and_stop(number, iterations=150, stops=(40, 90)):
     process = subprocess.Popen(["bash", "-c", f"exec {TRAIN} -e {iterations} --resume"], cwd=WORK / "interrupted",
                                env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = WORK / "interrupted" / LOG
-    while number < len(stops) and process.poll() is None:
+    clock = tqdm(bar_format=f"start {number}: {{elapsed}}", miniters=1, mininterval=1, leave=False)
+    is_due = number < len(stops)
+    while process.poll() is None:
         time.sleep(0.02)
-        if log.exists() and len(log.read_text().splitlines()) > stops[number]:
+        clock.update()
+        if is_due and log.exists() and len(log.read_text().splitlines()) > stops[number]:
             process.send_signal(signal.SIGUSR1)
-            break
+            is_due = False
+    clock.close()
     printed = process.communicate(timeout=300)[0]
     messages = re.findall(r"resuming from .*?(?=,)|stopped by .*?(?=,)", printed)
     print(f"start {number}: status {process.returncode};", "; ".join(messages))
@@ -665,10 +671,14 @@ def tasks(number, iterations):
     folder.mkdir()
     variables = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "localhost",
                "SLURM_STEP_NUM_TASKS": str(number), "SLURM_CPUS_PER_TASK": "1"}
-    started = [subprocess.Popen(["bash", "-c", f"exec {TRAIN} -e {iterations}"], cwd=folder, text=True,
-                                env=ENVIRONMENT | variables | {"SLURM_PROCID": str(rank)}, stdout=subprocess.PIPE)
-               for rank in range(number)]
-    return [process.communicate(timeout=300)[0] for process in started][0]
+    command = ["timeout", "300", "bash", "-c", f"{TRAIN} -e {iterations}"]
+    others = [subprocess.Popen(command, cwd=folder, env=ENVIRONMENT | variables | {"SLURM_PROCID": str(rank)},
+                               stdout=subprocess.DEVNULL)
+              for rank in range(1, number)]
+    _, printed = run_process(command, folder, ENVIRONMENT | variables | {"SLURM_PROCID": "0"})
+    for process in others:
+        process.wait()
+    return printed
 
 
 tasks(1, 8)

@@ -6,11 +6,15 @@ import contextlib
 import html
 import importlib.util
 import json
+import os
 import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -113,7 +117,7 @@ def test_figures_keep_rare_colours(tmp_path):
     assert np.abs(small[50, 20:40] - red).max() < 32 and np.abs(small[120, 200:220] - red).max() < 32
 
 
-@each_source
+@pytest.mark.parametrize("source", [*build.SOURCES, build.FORM], ids=lambda source: source.stem)
 def test_notebooks_match_their_source(source):
     """`python course/build.py` writes them, and the answers to their quizzes."""
     for path, text in (build.notebooks(source) | build.quizzes(source)).items():
@@ -148,7 +152,7 @@ def test_every_exercise_has_a_handout_and_a_check_with_hints(source):
 def test_the_document_matches_its_source(source, folder, cells_of):
     """`make course` writes it."""
     text = without_links((folder / f"{source.stem}.md").read_text())
-    for cell in cells_of(build.read(source)):
+    for cell in (cell for cell in cells_of(build.read(source)) if cell.kind != "install"):
         content = build.linked(cell.content, folder).rstrip()
         assert content in text, f"missing from the document, run make course: {content}"
 
@@ -376,6 +380,62 @@ def test_students_predict_before_they_see(source):
         assert {"figure", "check"} & {*after}, cells[number].content
 
 
+INSTALL = (COURSE / "install.py").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(COURSE.rglob("*.ipynb")), ids=lambda path: str(path.relative_to(COURSE)))
+def test_the_first_cell_installs(path):
+    first = next(cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
+    lines = "".join(first["source"]).splitlines()
+    assert [line for line, other in zip(lines, INSTALL.splitlines(), strict=True) if line != other] == (
+        [f'REPOSITORY = "{build.repository()}"'] if build.repository() else [])
+
+
+def first_cell(python, folder, code=INSTALL, **environment):
+    """What the first cell prints if an interpreter runs it in a folder, and what is left of it on the screen."""
+    done = subprocess.run([*python, "-c", code], cwd=folder, capture_output=True, timeout=120,
+                          env=os.environ | environment)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    printed = done.stdout.decode()
+    return printed, printed.rpartition("\r")[2]
+
+
+def test_the_first_cell_does_nothing_where_biogans_is_installed(tmp_path):
+    assert first_cell([sys.executable], tmp_path) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_cell_names_a_remedy_without_a_network(tmp_path):
+    """In a new environment beside the repository: pip asks a closed port for packages."""
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "new"], check=True)
+    _, left = first_cell([str(tmp_path / "new/bin/python")], COURSE, PIP_RETRIES="0",
+                         PIP_CONFIG_FILE=os.devnull, https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9")
+    assert re.fullmatch(r"BioGANs can't be installed here \(.+\): start Jupyter by `make lab` .*\n", left)
+
+
+@pytest.mark.parametrize("address", ["", "/no/such/repository"])
+def test_the_first_cell_names_a_remedy_where_there_is_no_repository(address, tmp_path):
+    alone = [sys.executable, "-I", "-S"]                    # without the packages of the environment
+    code = INSTALL.replace('REPOSITORY = ""', f'REPOSITORY = "{address}"')
+    printed, left = first_cell(alone, tmp_path, code)
+    assert re.fullmatch(r"BioGANs can't be installed here \(.+\): start Jupyter by .*\n", left)
+    assert printed.count("\n") == 1
+
+
+def test_the_first_cell_names_no_registry():
+    assert not re.search("pypi|pythonhosted|anaconda|conda|://", INSTALL)
+
+
+@pytest.mark.parametrize("address, links", [("", 0), ("https://example.org/biogans", 0),
+                                            ("https://github.com/example/biogans", 2),
+                                            ("https://github.com/example/biogans.git", 2)])
+def test_badges_stand_where_the_repository_has_an_address(address, links, monkeypatch):
+    monkeypatch.setattr(build, "repository", lambda: address)
+    text = build.notebooks(build.SOURCES[0])[COURSE / "1_game.ipynb"]
+    assert text.count("/example/biogans/") == links
+    assert f'REPOSITORY = \\"{address}\\"' in text
+
+
 QUIZ = '''# %% quiz [markdown]
 r"""
 **Question 1.** What is 1 + 1?
@@ -480,6 +540,8 @@ def cpu_time():
 def test_solutions_pass_their_checks(source, tmp_path):
     """A failing check would raise CellExecutionError in nbclient."""
     notebook = executed(COURSE / "solutions" / f"{source.stem}.ipynb", tmp_path, allow_errors=False)
+    slow = [silent for silent in build.silent_cells(notebook) if silent[0] > 2 * build.LONGEST_SILENCE]
+    assert not slow, slow                       # twice as long, because others may use the machine
     build.write_figures(notebook, tmp_path / source.stem)
     assert len(build.documents(source, notebook)) == 2
     for cell in notebook.cells:
@@ -507,6 +569,40 @@ def test_unsolved_exercises_fail_their_checks_but_no_other_cell(source, tmp_path
 def printed(cell):
     """What an executed code cell has printed."""
     return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def chosen(notebook, **values):
+    """The text of a notebook with other values of its form."""
+    cells = json.loads(notebook)
+    for cell in cells["cells"]:
+        for name, value in values.items():
+            cell["source"] = [re.sub(rf"^{name} = \S+", f"{name} = {value!r}", line) for line in cell["source"]]
+    return json.dumps(cells)
+
+
+@pytest.mark.course
+def test_the_notebook_without_code_trains_and_generates(tmp_path):
+    """With a few seconds on the sample data: pictures on the way, and a stack of as many cells as chosen."""
+    text = chosen((COURSE / "no_code.ipynb").read_text(), minutes=0.15, number_of_cells=7, file_format="h5")
+    notebook = build.execute(text, tmp_path)
+    train, generate = (next(cell for cell in notebook.cells if cell.source.startswith(f"# @title Step {number}"))
+                       for number in (2, 3))
+    assert "trained for 0.15 minutes, and saved" in printed(train)
+    assert any("image/png" in output.get("data", {}) for output in train.outputs)
+    (stack,) = (tmp_path / "my_cells/images").glob("stack2.*.h5")
+    with h5py.File(stack) as file:
+        assert len(file["stack"]) == 7
+    assert f"my_cells/images/{stack.name}" in generate.outputs[-1]["data"]["text/html"]
+    assert max(cell.metadata.get("silent", 0) for cell in notebook.cells) < 2 * build.LONGEST_SILENCE
+
+
+@pytest.mark.course
+@pytest.mark.parametrize("values, message", [({"folder": "nowhere"}, "nowhere: no such folder"),
+                                             ({"classes": "Tea2"}, "no polarity factor Tea2")])
+def test_the_notebook_without_code_explains_mistakes(values, message, tmp_path):
+    notebook = build.execute(chosen((COURSE / "no_code.ipynb").read_text(), **values), tmp_path)
+    shown = "".join(printed(cell) for cell in notebook.cells if cell.cell_type == "code")
+    assert message in shown and "no trained network yet: run step 2 first" in shown
 
 
 @pytest.mark.course
