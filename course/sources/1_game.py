@@ -345,12 +345,13 @@ That is a complete GAN: about 60 lines, including the losses above.
 
 # %%
 def train(generator, discriminator, real_samples, iterations, rate=1e-3, momentum=0.5, noise=0.0, batch=128, seed=0,
-          watch=None, every=500):
+          generator_updates=1, watch=None, every=500):
     """Play the game for some iterations.
 
     real_samples      function (count, rng) -> real samples (count, …)
     rate, momentum    of Adam: the step size, and how much of the previous steps' direction is kept
     noise             standard deviation of the noise added to every sample before the discriminator sees it
+    generator_updates steps of the generator for each step of the discriminator
     watch, every      `watch(iteration)` is called at the start, after each `every` iterations, and at the end
     """
     latent_size = generator.input_shape[1]
@@ -370,11 +371,12 @@ def train(generator, discriminator, real_samples, iterations, rate=1e-3, momentu
         weights = discriminator.trainable_variables
         d_optimizer.apply(tape.gradient(loss, weights), weights)
 
-        with tf.GradientTape() as tape:
-            fake = generator(tf.random.normal((batch, latent_size)))
-            loss = generator_loss(score(fake))
         weights = generator.trainable_variables
-        g_optimizer.apply(tape.gradient(loss, weights), weights)
+        for _ in range(generator_updates):
+            with tf.GradientTape() as tape:
+                fake = generator(tf.random.normal((batch, latent_size)))
+                loss = generator_loss(score(fake))
+            g_optimizer.apply(tape.gradient(loss, weights), weights)
 
     rng = np.random.default_rng(seed)
     for iteration in tqdm(range(iterations), mininterval=1, leave=False):
@@ -627,8 +629,9 @@ print("✓ exercise 5")
 
 # %% [markdown]
 r"""
-**Predict first.** The next cell plays the game on the ring, with more momentum than before. Will the generator find all
-eight modes, one after the other or at the same time? And will it keep those that it has found?
+**Predict first.** The next cell plays the game on the ring, and the generator takes ten steps for each step of the
+discriminator. Will it find all eight modes, one after the other or at the same time? And will it keep those that it has
+found?
 """
 
 # %% figure collapse
@@ -637,33 +640,35 @@ def scatter(axes, iteration):
     fake = generate(generator, 1000)
     axes.scatter(*ring(400, np.random.default_rng(2)).T, s=8, color=REAL, label="real")
     axes.scatter(*fake.T, s=8, color=FAKE, alpha=0.4, marker="x", linewidths=0.8, label="generated")
-    axes.set(title=f"iteration {iteration}: {modes_covered(fake)} of 8 modes", xlim=(-3, 3), ylim=(-3, 3),
+    axes.set(title=f"iteration {iteration}:\n{modes_covered(fake)} of 8 modes", xlim=(-3, 3), ylim=(-3, 3),
              aspect="equal")
 
 
 keras.utils.set_random_seed(0)
 generator, discriminator = network(inputs=2, outputs=2), network(inputs=2, outputs=1)
-figure, panels = plt.subplots(1, 5, figsize=(15, 3.3), layout="constrained")
+figure, panels = plt.subplots(1, 7, figsize=(15.5, 2.9), layout="constrained")
 shown = iter(panels)
-train(generator, discriminator, ring, 2000, momentum=0.9, watch=lambda iteration: scatter(next(shown), iteration))
+train(generator, discriminator, ring, 1500, generator_updates=10, every=250,
+      watch=lambda iteration: scatter(next(shown), iteration))
 panels[0].legend(loc="lower left", fontsize=8)
 plt.show()
 
 # %% [markdown]
 r"""
-The samples stay together, in one place or on one line, and wander about. The generator has found where the
-discriminator's score is highest, and produces nothing else. The discriminator learns that this place is full of fakes
-and lowers its score there, so the generator moves on to the next place: these are the orbits of exercise 4 again. We
-call this **mode collapse**. Nothing in $L_G$ asks for variety: a generator that produces one perfect cell over and over
-has a perfect score.
+The samples lie together, and at the next look elsewhere. The generator has found where the discriminator's score is
+highest, and produces nothing else. The discriminator learns that this place is full of fakes and lowers its score
+there, so the generator moves on to the next place: these are the orbits of exercise 4 again. We call this **mode
+collapse**. Nothing in $L_G$ asks for variety: a generator that produces one perfect cell over and over has a perfect
+score.
 
 ## Exercise 6: prevent it
 
-Choose settings with which the generator covers at least seven modes. You may change the arguments of `train` (`rate`,
-`momentum`, `noise`, `batch`) and the size of the latent vector, but keep the 1,500 iterations. Think before you try
-values at random: what did the saddle teach us about momentum? And how does noise on everything that the discriminator
-sees affect a discriminator that is too confident (Arjovsky & Bottou 2017, section 3)? Notebook 3 presents a more
-fundamental cure.
+With one step each, the generator can still fail. In the settings below, momentum drives its samples about, in one place
+or on one line. Choose settings with which it covers at least seven modes. You may change the arguments of `train`
+(`rate`, `momentum`, `noise`, `batch`) and the size of the latent vector, but keep the 1,500 iterations. Think before
+you try values at random: what did the saddle teach us about momentum? And how does noise on everything that the
+discriminator sees affect a discriminator that is too confident (Arjovsky & Bottou 2017, section 3)? Notebook 3 presents
+a more fundamental cure.
 """
 
 # %% slide [markdown]
@@ -672,8 +677,8 @@ r"""
 
 ![](collapse.png)
 
-Nothing in $L_G$ asks for variety: one perfect sample has a perfect score. Then the discriminator notices, and the
-generator hops to the next mode.
+Ten steps of the generator for each step of the discriminator. Nothing in $L_G$ asks for variety: one perfect sample has
+a perfect score. Then the discriminator notices, and the generator hops to the next mode.
 """
 
 # %% exercise
@@ -702,7 +707,7 @@ print(f"✓ exercise 6: the generator covers {_covered} of 8 modes")
 
 # %% slide [markdown]
 r"""
-## The same game with less momentum
+## One step each, and less momentum
 
 ![](cured.png)
 

@@ -61,14 +61,14 @@ def show(images, title, rows=4):
     columns = len(images) // rows
     sheet = np.pad(images[:rows * columns, :, :, 0], ((0, 0), (1, 1), (1, 1)), constant_values=1)
     sheet = sheet.reshape(rows, columns, 10, 10).transpose(0, 2, 1, 3).reshape(rows * 10, columns * 10)
-    plt.figure(figsize=(columns * 0.55, rows * 0.55 + 0.3))
+    plt.figure(figsize=(columns * 0.9, rows * 0.9 + 0.4))
     plt.imshow(sheet, cmap="gray", vmin=-1, vmax=1)
     plt.axis("off")
     plt.title(title)
     plt.show()
 
 
-show(images[:64], "real digits")
+show(images[:32], "real digits")
 
 # %% [markdown]
 r"""
@@ -358,7 +358,7 @@ history = []
 for iteration in tqdm(range(1, 2001), mininterval=1, leave=False):
     history.append(iterate(tf.constant(images[rng.integers(0, len(images), 64)])))
     if iteration in (100, 500, 2000):
-        show(generator(fixed).numpy(), f"iteration {iteration}, always from the same latent vectors", rows=2)
+        show(generator(fixed).numpy(), f"iteration {iteration}, always from the same latent vectors")
 
 # %% figure losses
 history = np.array(history, "float32")
@@ -379,25 +379,31 @@ opponent learns too.
 
 To distinguish real from generated digits, the discriminator had to learn what digits are made of, without ever seeing a
 label. First question: which pixels does its score depend on? The gradient of the score with respect to the *image*
-answers it.
+answers it. A single gradient is mostly noise, so we average it over copies of the image with some noise (Smilkov et al.
+2017).
 """
 
 # %% figure saliency
-chosen = tf.constant(np.concatenate([images[:8], generator(fixed[:8]).numpy()]))
-with tf.GradientTape() as tape:
-    tape.watch(chosen)
-    scores = discriminator(chosen)
-slopes = tape.gradient(scores, chosen).numpy()[..., 0]
-figure, panels = plt.subplots(2, 16, figsize=(14, 2.3), layout="constrained")
-for k in range(16):
-    panels[0, k].imshow(chosen[k, :, :, 0], cmap="gray", vmin=-1, vmax=1)
-    panels[0, k].set_title(f"{'real' if k < 8 else 'generated'}\n{float(scores[k, 0]):.1f}", fontsize=8)
-    limit = np.abs(slopes[k]).max()
-    panels[1, k].imshow(slopes[k], cmap="PuOr", vmin=-limit, vmax=limit)
+def slopes(image, copies=256, noise=0.3):
+    """Mean gradient (8, 8) of the score of an image (8, 8, 1) with respect to its pixels, over noisy copies."""
+    several = tf.constant(image + noise * rng.standard_normal((copies, *image.shape)).astype("float32"))
+    with tf.GradientTape() as tape:
+        tape.watch(several)
+        scores = discriminator(several)
+    return tape.gradient(scores, several).numpy().mean(axis=0)[..., 0]
+
+
+chosen = np.concatenate([images[:4], generator(fixed[:4]).numpy()])
+figure, panels = plt.subplots(2, 8, figsize=(11, 3.4), layout="constrained")
+for k, (image, score) in enumerate(zip(chosen, discriminator(chosen).numpy()[:, 0])):
+    panels[0, k].imshow(image[..., 0], cmap="gray", vmin=-1, vmax=1)
+    panels[0, k].set_title(f"{'real' if k < 4 else 'generated'}: {score:.1f}", fontsize=10)
+    shown = slopes(image)
+    panels[1, k].imshow(shown, cmap="PuOr", vmin=-np.abs(shown).max(), vmax=np.abs(shown).max())
 for axes in panels.flat:
-    axes.axis("off")
-title = "image, score, and where brighter (violet) or darker (orange) pixels would raise the score"
-figure.suptitle(title, fontsize=10)
+    axes.set(xticks=[], yticks=[])
+panels[0, 0].set_ylabel("image, score")
+panels[1, 0].set_ylabel("raises the score:\nbrighter (violet),\ndarker (orange)", fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -597,6 +603,7 @@ r"""
 - Ioffe & Szegedy (2015), *Batch normalization*, [arXiv:1502.03167](https://arxiv.org/abs/1502.03167)
 - Odena, Dumoulin & Olah (2016), *Deconvolution and checkerboard artifacts*,
   [distill.pub](https://distill.pub/2016/deconv-checkerboard/)
+- Smilkov et al. (2017), *SmoothGrad: removing noise by adding noise*, [arXiv:1706.03825](https://arxiv.org/abs/1706.03825)
 - White (2016), *Sampling generative networks*, [arXiv:1609.04468](https://arxiv.org/abs/1609.04468)
 """
 

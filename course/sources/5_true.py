@@ -377,7 +377,7 @@ later or in the early generator?
 
 # %% figure reconstruction
 targets = held_out[:5]
-rows = {"real, unseen": targets, "nearest training image": training[
+rows = {"unseen cell": targets, "training image": training[
     cdist(targets.reshape(5, -1), training.reshape(len(training), -1)).argmin(axis=1)]}
 for name, generator in list(generators.items())[::-1]:
     found = np.concatenate([reconstruct(generator, target / 127.5 - 1)[0] for target in targets.astype("float32")])
@@ -386,8 +386,8 @@ errors = {name: np.sqrt(((images / 255 - targets / 255) ** 2).mean()) for name, 
 plt.figure(figsize=(9, 4.6))
 plt.imshow(figures.real_picture(rows, palette="magenta-green"))
 plt.axis("off")
-del errors["real, unseen"]
-plt.title("root mean squared error: " + ", ".join(f"{name} {error:.3f}" for name, error in errors.items()), fontsize=9)
+del errors["unseen cell"]
+plt.title("root mean squared error: nearest " + ", ".join(f"{name} {error:.3f}" for name, error in errors.items()), fontsize=9)
 plt.show()
 
 # %% slide [markdown]

@@ -449,7 +449,7 @@ nearest training image. It also tests whether generated images are closer to tra
 
 # %% figure pairs
 print(command("diversity", "-i", GENERATOR, "-d", "../data", "-n", 1000, folder="augmented"))
-plt.figure(figsize=(8, 8))
+plt.figure(figsize=(12, 12))
 plt.imshow(plt.imread(WORK / "augmented" / "diversity" / "nearest_pairs.png"))
 plt.axis("off")
 plt.title("the nearest pairs; left of each row: their distances, in units of the near-duplicate radius", fontsize=9)
