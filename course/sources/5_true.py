@@ -194,6 +194,7 @@ noisy = training.astype(int) + np.random.default_rng(1).integers(-3, 4, training
 copies = np.clip(noisy, 0, 255).astype("uint8")
 candidates = {"early": sample(generators["early"], 256), "later": sample(generators["later"], 256),
               "copies": copies, "real": training}
+bar = tqdm(total=2 * len(candidates), desc="splits", leave=False)
 
 
 def score_of(samples):
@@ -203,11 +204,13 @@ def score_of(samples):
         (real, unseen_real), (seen, unseen) = (
             [c2st.mirrored(half) for half in np.array_split(rng.permutation(images), 2)]
             for images in (held_out, samples))
+        bar.update()
         return c2st.score(seen, real, unseen, unseen_real, c2st.fast(), split)
     return score
 
 
-scores = {name: over_splits(score_of(samples), 2) for name, samples in tqdm(candidates.items(), mininterval=1, leave=False)}
+scores = {name: over_splits(score_of(samples), 2) for name, samples in candidates.items()}
+bar.close()
 plt.figure(figsize=(6.5, 2.8))
 for k, (name, (mean, deviation)) in enumerate(scores.items()):
     plt.errorbar(mean, k, xerr=deviation, fmt="o", markersize=8, capsize=4, color=REAL if name == "real" else FAKE)
