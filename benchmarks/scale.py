@@ -159,34 +159,48 @@ def table(name, series):
 
 
 def plot(path, results):
-    """Time above and memory below, one column for each series of more than two points, on logarithmic axes."""
+    """Seconds above and memory below, one column for each series of more than two points, on logarithmic axes."""
     import matplotlib
     matplotlib.use("agg")
     from matplotlib import pyplot
     chosen = {name: SERIES[name] for name in results if len(SERIES[name].x) > 2}
-    figure, axes = pyplot.subplots(2, len(chosen), figsize=(3.4 * len(chosen), 6), squeeze=False, sharex="col",
+    figure, axes = pyplot.subplots(2, len(chosen), figsize=(3.4 * len(chosen), 6.4), squeeze=False, sharex="col",
                                    layout="constrained")
     for (name, series), (above, below) in zip(chosen.items(), axes.T, strict=True):
         values = results[name]
         for column in series.curves:
-            curve(above, series.x, values[column], series.columns[column])
+            heading, unit = series.columns[column].replace("ms/", "s/"), 1e-3 if column == "ms" else 1
+            curve(above, series.x, unit * np.asarray(values[column]), heading)
         curve(below, series.x, values["peak_mb"], "peak MB")
         if "cache_mb" in values:
             below.plot(series.x, values["cache_mb"], ":", color="gray", label="cache file MB")
-        above.set_title(f"{name}\n{series.title}", fontsize=8)
-        below.set_xlabel(series.unit)
+        above.set_title("\n".join([name, *series.title.rsplit(", ", 1)]), fontsize=10)
+        below.set_xlabel(series.unit, fontsize=11)
         for axis in (above, below):
-            axis.legend(fontsize=8, frameon=False, loc="upper left")
+            axis.legend(fontsize=10, frameon=False, loc="upper left")
             axis.grid(alpha=0.3)
             axis.minorticks_off()
-            low, high = np.log10(axis.get_ylim())       # whole decades, so that what is nearly constant looks constant
-            axis.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
-        below.set_xticks(series.x, [f"{x:,}" for x in series.x], fontsize=7)
-    axes[0, 0].set_ylabel("time")
-    axes[1, 0].set_ylabel("memory, MB")
+            axis.tick_params(labelsize=10)
+        below.set_xticks(series.x, [f"{x:,}" for x in series.x])
+        below.set_xlim(series.x[0] / 1.4, series.x[-1] * 1.4)
+    trainings = [column for name, column in zip(chosen, axes.T, strict=True) if name != "data"]
+    for rows in (axes[:, len(trainings):].T, trainings):
+        for drawn in zip(*rows, strict=True):
+            same_decades(drawn)
+    axes[0, 0].set_ylabel("seconds", fontsize=11)
+    axes[1, 0].set_ylabel("memory, MB", fontsize=11)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
     pyplot.close(figure)
+
+
+def same_decades(axes):
+    """Whole decades for all of the axes, so that what is nearly constant looks constant; above, room for the legend."""
+    limits = np.log10([axis.get_ylim() for axis in axes])
+    low, high = np.floor(limits[:, 0].min()), np.ceil(limits[:, 1].max())
+    lines = max(len(axis.get_legend().get_texts()) for axis in axes)
+    for axis in axes:
+        axis.set_ylim(10 ** low, 10 ** (low + (high - low) / (1 - 0.1 * lines)))
 
 
 def curve(axis, x, y, label):

@@ -24,7 +24,7 @@ from biogans.latent import toy
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"README.md": "index.md", "docs/README.md": "contents.md", "CONTRIBUTING.md": "CONTRIBUTING.md",
          "CHANGELOG.md": "CHANGELOG.md", "RELEASING.md": "RELEASING.md", "course/README.md": "course/index.md",
-         "course/INSTRUCTOR.md": "course/INSTRUCTOR.md"}
+         "course/INSTRUCTOR.md": "course/INSTRUCTOR.md", "course/RUBRIC.md": "course/RUBRIC.md"}
 EDITIONS = ("student", "instructor")
 EDITION = os.environ.get("EDITION") or EDITIONS[0]
 SOLUTIONS = "course/solutions"

@@ -23,14 +23,14 @@ A GAN in 60 lines: two networks, one saddle, and what goes wrong
 *Deep Learning by Example* · notebook 1
 """
 
+# %% install
+
 # %%
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"        # hide TensorFlow's start-up messages
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -38,11 +38,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from tqdm import tqdm
 
 import biogans
 from biogans.core import figures
 from biogans.core.trained import load_generator
 from biogans.system.hints import USE_OPS, checked
+from biogans.system.notebook import run_command
 
 HOME = Path(biogans.__file__).resolve().parents[2]
 STAR = HOME / "data_48-80/checkpoints/weights.generator.DCGAN-starshaped.WGAN-GP.48_80.1.6.h5"
@@ -72,9 +74,9 @@ plt.show()
 
 # %% [markdown]
 r"""
-**Predict first.** It learnt from 24,219 images, and *each of them shows only one of the six proteins*. How can a network
-that has never seen two of them together draw six in one cell? And how could anybody find out whether it is right? Write
-down your guesses; notebook 4 answers.
+**Predict first.** It learnt from 24,219 images, and *each of them shows only one of the six proteins*. How can a
+network that has never seen two of them together draw six in one cell? And how could anybody find out whether it is
+right? Write down your guesses; notebook 4 answers.
 
 A yeast cell grows longer until it divides. So two hundred generated cells in the order of their length are a walk through
 the cell cycle; here are seven of them. Watch the marker: growth at one end, then at both, then at the wall in the middle.
@@ -97,8 +99,7 @@ The numbers of $z$ can be sliders. The next cell writes a page that contains the
 """
 
 # %%
-done = subprocess.run([sys.executable, "-m", "biogans", "explore", "-i", STAR], cwd=WORK, capture_output=True, text=True)
-print((done.stdout + done.stderr).splitlines()[-1])
+print(run_command("explore", "-i", STAR, folder=WORK).splitlines()[-1])
 
 
 def link_to_the_sliders():
@@ -344,12 +345,13 @@ That is a complete GAN: about 60 lines, including the losses above.
 
 # %%
 def train(generator, discriminator, real_samples, iterations, rate=1e-3, momentum=0.5, noise=0.0, batch=128, seed=0,
-          watch=None, every=500):
+          generator_updates=1, watch=None, every=500):
     """Play the game for some iterations.
 
     real_samples      function (count, rng) -> real samples (count, …)
     rate, momentum    of Adam: the step size, and how much of the previous steps' direction is kept
     noise             standard deviation of the noise added to every sample before the discriminator sees it
+    generator_updates steps of the generator for each step of the discriminator
     watch, every      `watch(iteration)` is called at the start, after each `every` iterations, and at the end
     """
     latent_size = generator.input_shape[1]
@@ -369,14 +371,15 @@ def train(generator, discriminator, real_samples, iterations, rate=1e-3, momentu
         weights = discriminator.trainable_variables
         d_optimizer.apply(tape.gradient(loss, weights), weights)
 
-        with tf.GradientTape() as tape:
-            fake = generator(tf.random.normal((batch, latent_size)))
-            loss = generator_loss(score(fake))
         weights = generator.trainable_variables
-        g_optimizer.apply(tape.gradient(loss, weights), weights)
+        for _ in range(generator_updates):
+            with tf.GradientTape() as tape:
+                fake = generator(tf.random.normal((batch, latent_size)))
+                loss = generator_loss(score(fake))
+            g_optimizer.apply(tape.gradient(loss, weights), weights)
 
     rng = np.random.default_rng(seed)
-    for iteration in range(iterations):
+    for iteration in tqdm(range(iterations), mininterval=1, leave=False):
         if watch and iteration % every == 0:
             watch(iteration)
         iterate(tf.constant(real_samples(batch, rng)))
@@ -494,7 +497,9 @@ increase. The solution is a **saddle**, lowest in one direction and highest in t
 
 $$ V(x, y) = x\,y, \qquad x \text{ wants a small } V, \quad y \text{ wants a large } V. $$
 
-At $(0, 0)$ neither player gains by moving alone: this is the equilibrium. Do small steps lead there?
+At $(0, 0)$ neither player gains by moving alone: this is the equilibrium.
+
+**Predict first.** Do small steps lead there? Draw the path that you expect from $(1, 0)$, before you solve exercise 4.
 
 ## Exercise 4: two ways to step
 
@@ -622,39 +627,48 @@ assert _modes_covered(np.repeat(CENTRES[:2] + [0.4, 0], 50, axis=0)) == 0, \
     "samples at a distance of 0.4 are too far away: the limit is 0.3"
 print("✓ exercise 5")
 
+# %% [markdown]
+r"""
+**Predict first.** The next cell plays the game on the ring, and the generator takes ten steps for each step of the
+discriminator. Will it find all eight modes, one after the other or at the same time? And will it keep those that it has
+found?
+"""
+
 # %% figure collapse
 def scatter(axes, iteration):
     """Plot real and generated points into a matplotlib panel."""
     fake = generate(generator, 1000)
     axes.scatter(*ring(400, np.random.default_rng(2)).T, s=8, color=REAL, label="real")
     axes.scatter(*fake.T, s=8, color=FAKE, alpha=0.4, marker="x", linewidths=0.8, label="generated")
-    axes.set(title=f"iteration {iteration}: {modes_covered(fake)} of 8 modes", xlim=(-3, 3), ylim=(-3, 3),
+    axes.set(title=f"iteration {iteration}:\n{modes_covered(fake)} of 8 modes", xlim=(-3, 3), ylim=(-3, 3),
              aspect="equal")
 
 
 keras.utils.set_random_seed(0)
 generator, discriminator = network(inputs=2, outputs=2), network(inputs=2, outputs=1)
-figure, panels = plt.subplots(1, 5, figsize=(15, 3.3), layout="constrained")
+figure, panels = plt.subplots(1, 7, figsize=(15.5, 2.9), layout="constrained")
 shown = iter(panels)
-train(generator, discriminator, ring, 2000, momentum=0.9, watch=lambda iteration: scatter(next(shown), iteration))
+train(generator, discriminator, ring, 1500, generator_updates=10, every=250,
+      watch=lambda iteration: scatter(next(shown), iteration))
 panels[0].legend(loc="lower left", fontsize=8)
 plt.show()
 
 # %% [markdown]
 r"""
-The samples stay together, in one place or on one line, and wander about. The generator has found where the
-discriminator's score is highest, and produces nothing else. The discriminator learns that this place is full of fakes
-and lowers its score there, so the generator moves on to the next place: these are the orbits of exercise 4 again. We
-call this **mode collapse**. Nothing in $L_G$ asks for variety: a generator that produces one perfect cell over and over
-has a perfect score.
+The samples lie together, and at the next look elsewhere. The generator has found where the discriminator's score is
+highest, and produces nothing else. The discriminator learns that this place is full of fakes and lowers its score
+there, so the generator moves on to the next place: these are the orbits of exercise 4 again. We call this **mode
+collapse**. Nothing in $L_G$ asks for variety: a generator that produces one perfect cell over and over has a perfect
+score.
 
 ## Exercise 6: prevent it
 
-Choose settings with which the generator covers at least seven modes. You may change the arguments of `train` (`rate`,
-`momentum`, `noise`, `batch`) and the size of the latent vector, but keep the 1,500 iterations. Think before you try
-values at random: what did the saddle teach us about momentum? And how does noise on everything that the discriminator
-sees affect a discriminator that is too confident (Arjovsky & Bottou 2017, section 3)? Notebook 3 presents a more
-fundamental cure.
+With one step each, the generator can still fail. In the settings below, momentum drives its samples about, in one place
+or on one line. Choose settings with which it covers at least seven modes. You may change the arguments of `train`
+(`rate`, `momentum`, `noise`, `batch`) and the size of the latent vector, but keep the 1,500 iterations. Think before
+you try values at random: what did the saddle teach us about momentum? And how does noise on everything that the
+discriminator sees affect a discriminator that is too confident (Arjovsky & Bottou 2017, section 3)? Notebook 3 presents
+a more fundamental cure.
 """
 
 # %% slide [markdown]
@@ -663,8 +677,8 @@ r"""
 
 ![](collapse.png)
 
-Nothing in $L_G$ asks for variety: one perfect sample has a perfect score. Then the discriminator notices, and the
-generator hops to the next mode.
+Ten steps of the generator for each step of the discriminator. Nothing in $L_G$ asks for variety: one perfect sample has
+a perfect score. Then the discriminator notices, and the generator hops to the next mode.
 """
 
 # %% exercise
@@ -693,7 +707,7 @@ print(f"✓ exercise 6: the generator covers {_covered} of 8 modes")
 
 # %% slide [markdown]
 r"""
-## The same game with less momentum
+## One step each, and less momentum
 
 ![](cured.png)
 
@@ -714,6 +728,55 @@ from biogans.core import gan
 scores = tf.random.normal((8, 1))
 same = np.isclose(float(gan.GAN(settings=None).generator_loss(scores)), float(generator_loss(scores)))
 print("your generator loss equals the one in BioGANs:", same)
+
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** At the end of *Watch the game*, $D(x)$ is near ½ wherever there are data. What does this show?
+
+- **a)** The generator has learnt the distribution.
+  ✗ Compare the histograms: the generated bumps still have another shape. Only the best discriminator could show that
+    there is no difference left.
+- **b)** This discriminator sees no difference.
+  ✓ A discriminator that was trained longer, or has more layers, might see one. So judge a generator by a new
+    discriminator, or by a measurement that does not depend on one.
+- **c)** The discriminator has failed.
+  ✗ It may have, but ½ is also the right answer if there is no difference. The value alone does not tell the two apart.
+
+**Question 2.** The generator never sees a real sample. From what does it learn?
+
+- **a)** From the scores of real samples.
+  ✗ They occur in the discriminator's loss only. The generator's loss contains the scores of generated samples.
+- **b)** From the distance between its samples and the nearest real ones.
+  ✗ Nobody computes such a distance in the loop: the generator has no access to real samples.
+- **c)** From the gradient of the scores of its own samples.
+  ✓ The gradient says in which direction each generated sample would score higher, and the weights follow it. All that
+    it knows of real samples reaches it through the discriminator.
+
+**Question 3.** In the game $V = x\,y$ with alternating steps, you halve the step size. What happens?
+
+- **a)** The players still orbit.
+  ✓ Each step leads around the equilibrium and not towards it, whatever its size. Smaller steps only trace a smoother
+    orbit.
+- **b)** The players arrive at the equilibrium, but later.
+  ✗ That is what happens in a valley, where each step leads downhill to the lowest point. Here the steps lead around it.
+- **c)** The players spiral outwards.
+  ✗ Simultaneous steps do that, because both players use old values. Alternating steps keep to their orbit.
+
+**Question 4.** A generator produces one perfect cell over and over. What does its loss say at this moment?
+
+- **a)** It is large, because variety is missing.
+  ✗ No term compares generated samples with each other, so a lack of variety costs nothing.
+- **b)** It can be small.
+  ✓ The loss is a mean over single samples, and each of them passes as real. Only when the discriminator has learnt to
+    recognise this cell does the loss rise, and the generator moves on.
+- **c)** It is $2 \log 2$.
+  ✗ That is the loss of a discriminator which answers ½ for every sample. It says nothing about this generator.
+"""
 
 # %% [markdown]
 r"""

@@ -19,6 +19,8 @@ DCGAN on digits: transposed convolutions, batch normalisation, what the discrimi
 *Deep Learning by Example* · notebook 2
 """
 
+# %% install
+
 # %%
 import os
 
@@ -31,6 +33,7 @@ import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 from biogans.core import gan
 from biogans.system.hints import checked
@@ -58,14 +61,14 @@ def show(images, title, rows=4):
     columns = len(images) // rows
     sheet = np.pad(images[:rows * columns, :, :, 0], ((0, 0), (1, 1), (1, 1)), constant_values=1)
     sheet = sheet.reshape(rows, columns, 10, 10).transpose(0, 2, 1, 3).reshape(rows * 10, columns * 10)
-    plt.figure(figsize=(columns * 0.55, rows * 0.55 + 0.3))
+    plt.figure(figsize=(columns * 0.9, rows * 0.9 + 0.4))
     plt.imshow(sheet, cmap="gray", vmin=-1, vmax=1)
     plt.axis("off")
     plt.title(title)
     plt.show()
 
 
-show(images[:64], "real digits")
+show(images[:32], "real digits")
 
 # %% [markdown]
 r"""
@@ -320,6 +323,8 @@ r"""
 ## Training
 
 The loop is the one of notebook 1. You have written the losses once, so we now take them from `biogans.core.gan.GAN`.
+
+**Predict first.** While the images improve, what will the two losses do? Sketch both curves.
 """
 
 # %% figure drawn
@@ -350,10 +355,10 @@ def iterate(real):
 rng = np.random.default_rng(1)
 fixed = rng.standard_normal((32, LATENT)).astype("float32")
 history = []
-for iteration in range(1, 2001):
+for iteration in tqdm(range(1, 2001), mininterval=1, leave=False):
     history.append(iterate(tf.constant(images[rng.integers(0, len(images), 64)])))
     if iteration in (100, 500, 2000):
-        show(generator(fixed).numpy(), f"iteration {iteration}, always from the same latent vectors", rows=2)
+        show(generator(fixed).numpy(), f"iteration {iteration}, always from the same latent vectors")
 
 # %% figure losses
 history = np.array(history, "float32")
@@ -374,25 +379,31 @@ opponent learns too.
 
 To distinguish real from generated digits, the discriminator had to learn what digits are made of, without ever seeing a
 label. First question: which pixels does its score depend on? The gradient of the score with respect to the *image*
-answers it.
+answers it. A single gradient is mostly noise, so we average it over copies of the image with some noise (Smilkov et al.
+2017).
 """
 
 # %% figure saliency
-chosen = tf.constant(np.concatenate([images[:8], generator(fixed[:8]).numpy()]))
-with tf.GradientTape() as tape:
-    tape.watch(chosen)
-    scores = discriminator(chosen)
-slopes = tape.gradient(scores, chosen).numpy()[..., 0]
-figure, panels = plt.subplots(2, 16, figsize=(14, 2.3), layout="constrained")
-for k in range(16):
-    panels[0, k].imshow(chosen[k, :, :, 0], cmap="gray", vmin=-1, vmax=1)
-    panels[0, k].set_title(f"{'real' if k < 8 else 'generated'}\n{float(scores[k, 0]):.1f}", fontsize=8)
-    limit = np.abs(slopes[k]).max()
-    panels[1, k].imshow(slopes[k], cmap="PuOr", vmin=-limit, vmax=limit)
+def slopes(image, copies=256, noise=0.3):
+    """Mean gradient (8, 8) of the score of an image (8, 8, 1) with respect to its pixels, over noisy copies."""
+    several = tf.constant(image + noise * rng.standard_normal((copies, *image.shape)).astype("float32"))
+    with tf.GradientTape() as tape:
+        tape.watch(several)
+        scores = discriminator(several)
+    return tape.gradient(scores, several).numpy().mean(axis=0)[..., 0]
+
+
+chosen = np.concatenate([images[:4], generator(fixed[:4]).numpy()])
+figure, panels = plt.subplots(2, 8, figsize=(11, 3.4), layout="constrained")
+for k, (image, score) in enumerate(zip(chosen, discriminator(chosen).numpy()[:, 0])):
+    panels[0, k].imshow(image[..., 0], cmap="gray", vmin=-1, vmax=1)
+    panels[0, k].set_title(f"{'real' if k < 4 else 'generated'}: {score:.1f}", fontsize=10)
+    shown = slopes(image)
+    panels[1, k].imshow(shown, cmap="PuOr", vmin=-np.abs(shown).max(), vmax=np.abs(shown).max())
 for axes in panels.flat:
-    axes.axis("off")
-title = "image, score, and where brighter (violet) or darker (orange) pixels would raise the score"
-figure.suptitle(title, fontsize=10)
+    axes.set(xticks=[], yticks=[])
+panels[0, 0].set_ylabel("image, score")
+panels[1, 0].set_ylabel("raises the score:\nbrighter (violet),\ndarker (orange)", fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -404,6 +415,9 @@ image. (A Keras model keeps a list of its layers: `keras.Model(model.inputs, mod
 earlier.) The check gives a linear classifier 10 labelled examples of each digit and tests it on all other images: once
 with these features, once with the features of an untrained discriminator, and once with the pixels. Radford et al.
 (2016), section 5.1, did this with photographs.
+
+**Predict first.** Rank the three descriptions: pixels, features of an untrained discriminator, and those of the trained
+one. By how many percent will they differ?
 """
 
 # %% exercise
@@ -519,6 +533,58 @@ for layer in models.build_generator(cells).layers:
     if "convolution" in layer.name or "projection" in layer.name:
         print(f"{layer.name:24}{str(layer.output.shape[1:]):16}{layer.count_params():>9,} weights")
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** You replace the 4×4 kernels of the generator by 5×5 kernels and keep stride 2. What happens to an evenly
+grey input?
+
+- **a)** The output has a checkerboard.
+  ✓ Five is no multiple of the stride, so neighbouring pixels receive different numbers of stamps. Training can hide the
+    pattern, but must first unlearn it.
+- **b)** It stays even, because larger kernels overlap more.
+  ✗ Overlap alone does not help: neighbouring pixels must receive *equally many* stamps. Five is no multiple of two, so
+    they receive two and three in turn.
+- **c)** It gets brighter, and stays even.
+  ✗ It does get brighter, since there are more stamps in total. But they are not spread evenly, because five is no
+    multiple of two.
+
+**Question 2.** During training, you replace one image of a batch. With batch normalisation, what changes?
+
+- **a)** Only the result of that image.
+  ✗ That would be true of a convolution. Batch normalisation computes mean and variance over the whole batch, and the new
+    image changes both.
+- **b)** Nothing, because the layer uses running averages.
+  ✗ It uses running averages after the training, for single images. During training it uses those of the batch.
+- **c)** The results of all images in the batch.
+  ✓ All of them share one mean and one variance for each feature map. This is why a critic whose slope is penalised does
+    without batch normalisation.
+
+**Question 3.** A linear classifier does better with the features of the trained discriminator than with those of the
+untrained one. Why?
+
+- **a)** To tell real from generated digits, the discriminator had to learn what strokes look like.
+  ✓ The same features help to tell the digits apart, although the discriminator was trained for another task and without
+    labels.
+- **b)** The trained discriminator has seen the labels.
+  ✗ It saw images only, and whether they were real. The labels entered with the linear classifier, ten for each digit.
+- **c)** It has more features.
+  ✗ Both have the same layers, and so equally many features. Only the weights differ.
+
+**Question 4.** After the start, the generator's loss rises. So the images get worse. True?
+
+- **a)** True.
+  ✗ Look at the images: they improve in the same time. The loss measures the generator against an opponent that learns
+    too.
+- **b)** False.
+  ✓ The loss rises because the discriminator gets better. A loss of one player means little without knowing how strong
+    the other one is.
+"""
+
 # %% [markdown]
 r"""
 ## To discuss
@@ -537,6 +603,7 @@ r"""
 - Ioffe & Szegedy (2015), *Batch normalization*, [arXiv:1502.03167](https://arxiv.org/abs/1502.03167)
 - Odena, Dumoulin & Olah (2016), *Deconvolution and checkerboard artifacts*,
   [distill.pub](https://distill.pub/2016/deconv-checkerboard/)
+- Smilkov et al. (2017), *SmoothGrad: removing noise by adding noise*, [arXiv:1706.03825](https://arxiv.org/abs/1706.03825)
 - White (2016), *Sampling generative networks*, [arXiv:1609.04468](https://arxiv.org/abs/1609.04468)
 """
 

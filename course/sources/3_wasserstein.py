@@ -18,6 +18,8 @@ Distances between distributions that don't overlap, clipping, gradient penalty, 
 *Deep Learning by Example* · notebook 3
 """
 
+# %% install
+
 # %%
 import os
 
@@ -30,6 +32,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import wasserstein_distance
+from tqdm import tqdm
 
 from biogans.system.hints import USE_OPS, checked
 
@@ -362,6 +365,9 @@ uniform in the same square shifted by $\theta$, so the distance is $\theta$. For
 each $\theta$ we train a critic with 300 updates, and divide its measurement by $\theta$. (Why a square, not an
 interval? The penalty accepts a slope of $-1$ as readily as $+1$. In one dimension a critic that starts with the wrong
 sign can't get from one to the other; in two dimensions it can turn around.)
+
+**Predict first.** A critic that is clipped to 0.1 has weights ten times as large as one that is clipped to 0.01. By
+which factor will their measurements differ? (Exercise 3 has the formula.)
 """
 
 # %% figure slopes
@@ -383,7 +389,7 @@ def trained_gain(shift, c=None, lam=10.0, updates=300):
         return -loss
 
     gains = []
-    for _ in range(updates):
+    for _ in tqdm(range(updates), f"distance {shift}", mininterval=1, leave=False):
         gains.append(update())
         if c is not None:
             critic.set_weights(clip(critic.get_weights(), c))
@@ -490,7 +496,7 @@ def train(generator, critic, iterations, lam=3.0, batch=128, critic_updates=5, c
         return -loss
 
     rng, gains, history, snapshots = np.random.default_rng(0), [], [], {0: generate(generator, 1000)}
-    for iteration in range(1, iterations + 1):
+    for iteration in tqdm(range(1, iterations + 1), mininterval=1, leave=False):
         real = ring(critic_updates * batch, rng).reshape(critic_updates, batch, 2)
         gains.append(float(iterate(tf.constant(real))))
         if iteration % every == 0:
@@ -499,6 +505,12 @@ def train(generator, critic, iterations, lam=3.0, batch=128, critic_updates=5, c
         if iteration % (iterations // 3) == 0:
             snapshots[iteration] = generate(generator, 1000)
     return np.array(history), snapshots
+
+# %% [markdown]
+r"""
+**Predict first.** The cell below plots the critic's gain beside the distance that SciPy measures. Where will both stop
+falling: at 0, or above it?
+"""
 
 # %% figure wgan
 keras.utils.set_random_seed(0)
@@ -563,6 +575,58 @@ flat_real, flat_fake = (tf.reshape(images, (16, 64)) for images in (real, fake))
 penalty = gradient_penalty(lambda x: critic(tf.reshape(x, (-1, 8, 8, 1))), flat_real, flat_fake, alpha[:, :, 0, 0])
 yours = critic_loss(critic(real), critic(fake), penalty, 10.0)
 print(f"BioGANs: {float(product):.5f}, yours: {float(yours):.5f}")
+
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** Generated and real samples do not overlap, and you move the generated ones still further away. What does
+the Jensen-Shannon divergence do?
+
+- **a)** It grows.
+  ✗ The Wasserstein distance grows. Jensen-Shannon only measures how well the two can be told apart, and without overlap
+    that is perfect already.
+- **b)** It stays the same.
+  ✓ Without overlap it is log 2, however far apart the two are. So it has no slope that would show the generator where to
+    go.
+- **c)** It becomes infinite.
+  ✗ The Kullback-Leibler divergence does. Jensen-Shannon compares both with their mean, and never exceeds log 2.
+
+**Question 2.** Critics clipped to 0.01 and to 0.1 measure the same distance and get very different numbers. Why?
+
+- **a)** One of them was trained longer.
+  ✗ All had the same number of updates. What differs is the largest slope that their weights allow.
+- **b)** One of them saw other samples.
+  ✗ All saw samples of the same two squares. What differs is the largest slope that their weights allow.
+- **c)** The limit of the weights sets the unit.
+  ✓ The steepest critic has the slope c · (width · c)², which differs by a factor of a thousand. So the numbers of
+    clipped critics can only be compared for the same limit and the same network.
+
+**Question 3.** Must the slope of the best critic be 1 everywhere between a real and a generated sample?
+
+- **a)** Yes, otherwise its gain is no distance.
+  ✗ The condition is a slope of *at most* 1. The real samples 0 and 10 with the generated samples 1 and 9 are an example:
+    between 1 and 9 the best critic may be flat.
+- **b)** Only on lines between samples that the best plan couples.
+  ✓ There its difference has to make up the whole distance. The penalty takes random pairs, so it asks for more than the
+    theorem does.
+- **c)** No, the smaller the slope, the better.
+  ✗ A flat critic gains nothing. On the way from a sample to the one that the best plan couples with it, only slope 1
+    gains the whole distance.
+
+**Question 4.** The measured distance between generated and real samples stops falling above 0. So the generator is not
+perfect. True?
+
+- **a)** True.
+  ✗ Look at the dotted line: even two sets of real samples are a distance apart, because they are finite. A perfect
+    generator would reach that line and not 0.
+- **b)** False.
+  ✓ Two finite sets differ by chance, even if both are real. Compare a result with the distance between two real sets of
+    the same size.
+"""
 
 # %% [markdown]
 r"""

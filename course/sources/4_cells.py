@@ -19,6 +19,8 @@ Six proteins at once: joint, separable, star-shaped
 *Deep Learning by Example* · notebook 4
 """
 
+# %% install
+
 # %%
 import os
 
@@ -26,8 +28,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -40,6 +40,7 @@ from biogans.core.engine import generate
 from biogans.core.trained import load_generator
 from biogans.evaluation import joint
 from biogans.system.hints import checked
+from biogans.system.notebook import run_command
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 DATA = Path(biogans.__file__).resolve().parents[2] / "data_48-80" / "data"
@@ -142,12 +143,9 @@ A **joint** generator, DCGAN, generates both channels as one image with two colo
 # %%
 def train(network, iterations, *options):
     """Train with the fast preset in the folder `cells`; returns the generator and its number of iterations."""
-    command = ["-d", DATA, "-m", network, "-e", iterations, "-M", 1000, "--preset", "fast", "--resume", *options]
-    done = subprocess.run([sys.executable, "-m", "biogans", "train", *map(str, command)], cwd=WORK,
-                          capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    weights = re.search(r"^(?:weights: |resuming from )([^\s,]+)", done.stdout, re.MULTILINE)[1]
+    printed = run_command("train", "-d", DATA, "-m", network, "-e", iterations, "-M", 1000, "--preset", "fast",
+                          "--resume", *options, folder=WORK)
+    weights = re.search(r"^(?:weights: |resuming from )([^\s,]+)", printed, re.MULTILINE)[1]
     generator = load_generator(WORK / weights)
     print(f"{network}: {generator.network.count_params():,} weights, {generator.metadata.iteration} iterations")
     return generator.network, generator.metadata.iteration
@@ -237,6 +235,12 @@ assert np.ptp(_cells[..., 1], axis=0).max() > 1e-4, "the green channel should di
 _many = _same_red(np.zeros(50), 2000, np.random.default_rng(2))[:, 50:]
 assert abs(_many.mean()) < 0.05 and abs(_many.std() - 1) < 0.05, "the green halves should be standard normal"
 print("✓ exercise 2: one red, many greens")
+
+# %% [markdown]
+r"""
+**Predict first.** Three rows of latent vectors, which share their first half within a row, go through both networks.
+What will the cells of a row have in common in the separable network, and what in the joint one?
+"""
 
 # %% figure same_red
 rows = np.concatenate([same_red(z[k, :50], 8, rng) for k in range(3)])
@@ -454,6 +458,9 @@ a ground truth exists, we can test this.
 `joint.measure_cells` finds the cell in each image and measures, among other things, the correlations between channels over
 the pixels of the cell. Compare the correlations of the greens (mean over cells) in true cells with those of four
 candidates: our sketch, the included star, borrowed greens, and greens of random cells. Use the root mean square of the differences over the 15 pairs of greens.
+
+**Predict first.** Rank the four candidates. Can a network that never saw two factors together be better than borrowed
+greens, which are real?
 """
 
 # %% exercise
@@ -522,7 +529,59 @@ them. Neither reaches true cells, and for the same reason: red explains part of 
 part both have right. The rest, which true cells share *beyond* red, no image of these data shows, so no network can learn it
 from them (`docs/atlas.md` measures both parts, pair by pair). What the star can do and borrowing can't: as many cells as
 you like, of any red, without a copy in them.
+"""
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** You give the joint network latent vectors whose first halves are equal. Why does red vary?
+
+- **a)** Every layer reads all of the latent vector.
+  ✓ In the joint network both colours come from the same features, so no part of the latent vector belongs to red. Only
+    the separable network has a red tower that never reads the second half.
+- **b)** The training was too short.
+  ✗ The separable network was trained equally long and keeps red fixed. The difference lies in how the layers are
+    connected.
+- **c)** Red depends on green, because growth follows the factors.
+  ✗ A network says nothing about cause and effect. It was built so that both colours come from the same features.
+
+**Question 2.** What does one critic of the star-shaped network see?
+
+- **a)** All seven channels of a generated cell.
+  ✗ It would need real images with seven channels to compare with, and there are none.
+- **b)** Pairs of two greens.
+  ✗ No real image shows two factors, so there would be nothing to compare such pairs with.
+- **c)** Pairs of red and the green of its factor.
+  ✓ This is exactly what the microscope shows, so each critic has real images to compare with. The six greens meet only
+    in the generator.
+
+**Question 3.** Red has correlation 0.5 with each of two greens. Can these two have the correlation -0.5?
+
+- **a)** Yes.
+  ✓ Exercise 5 gives the range from -0.5 to 1. The less red determines, the less is known about how the greens vary
+    together.
+- **b)** No, since both grow with red.
+  ✗ Each green also varies for other reasons, and these can pull the two apart. Only a correlation of ±1 with red leaves
+    no room.
+
+**Question 4.** A cell of the star shows Arp3 and Tea1 together. Where does their dependence, beyond what red explains,
+come from?
+
+- **a)** From the images.
+  ✗ No image shows two factors, so none contains this dependence. More images of the same kind would not help either.
+- **b)** From the model.
+  ✓ The towers read the same features of red and the same noise, and no critic judges how the greens vary together. So it
+    is an assumption, which only a ground truth or a new experiment can test.
+- **c)** From exercise 6, which fits the correlations.
+  ✗ Exercise 6 only measures correlations, after the training. Nothing in the training depends on it.
+"""
+
+# %% [markdown]
+r"""
 ## To discuss
 
 1. What would you expect the star to get wrong about two proteins that bind each other? About two that take turns at the

@@ -18,6 +18,8 @@ Two-sample tests, precision and recall, copies, reconstruction
 *Deep Learning by Example* · notebook 5
 """
 
+# %% install
+
 # %%
 import os
 
@@ -25,8 +27,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -35,6 +35,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.spatial.distance import cdist
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 import biogans
 from biogans.core import c2st, dataloader, figures
@@ -42,6 +43,7 @@ from biogans.core.engine import generate
 from biogans.core.trained import load_generator
 from biogans.evaluation import metrics
 from biogans.system.hints import checked
+from biogans.system.notebook import run_command
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
 REAL, FAKE = "#0072B2", "#D55E00"
@@ -62,12 +64,9 @@ The obvious first test is to look at samples, and it is a bad one: we see what w
 # %% figure samples
 def train(iterations):
     """Train a DCGAN on Tea1 up to so many iterations; returns its generator."""
-    command = ["-d", DATA, "-p", "Tea1", "-m", "DCGAN", "-e", iterations, "-M", 1000, "--preset", "fast", "--resume"]
-    done = subprocess.run([sys.executable, "-m", "biogans", "train", *map(str, command)], cwd=WORK,
-                          capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    weights = re.findall(r"^(?:weights: |resuming from )([^\s,]+)", done.stdout, re.MULTILINE)[-1]
+    printed = run_command("train", "-d", DATA, "-p", "Tea1", "-m", "DCGAN", "-e", iterations, "-M", 1000,
+                          "--preset", "fast", "--resume", folder=WORK)
+    weights = re.findall(r"^(?:weights: |resuming from )([^\s,]+)", printed, re.MULTILINE)[-1]
     return load_generator(WORK / weights).network
 
 
@@ -186,6 +185,8 @@ scratch for a fixed number of updates. Its score is its gain on the unseen half 
 difference that carries over to unseen images, less if it memorised some, and larger the further the images are apart.
 `biogans.core.c2st.score` computes one split; `biogans evaluate` runs the full test. We have four candidates: the
 two generators, real images of the training set, and **copies**: training images with a little noise.
+
+**Predict first.** Which of the four will score best? Where will the copies lie?
 """
 
 # %% figure scores
@@ -193,6 +194,7 @@ noisy = training.astype(int) + np.random.default_rng(1).integers(-3, 4, training
 copies = np.clip(noisy, 0, 255).astype("uint8")
 candidates = {"early": sample(generators["early"], 256), "later": sample(generators["later"], 256),
               "copies": copies, "real": training}
+bar = tqdm(total=2 * len(candidates), desc="splits", leave=False)
 
 
 def score_of(samples):
@@ -202,11 +204,13 @@ def score_of(samples):
         (real, unseen_real), (seen, unseen) = (
             [c2st.mirrored(half) for half in np.array_split(rng.permutation(images), 2)]
             for images in (held_out, samples))
+        bar.update()
         return c2st.score(seen, real, unseen, unseen_real, c2st.fast(), split)
     return score
 
 
 scores = {name: over_splits(score_of(samples), 2) for name, samples in candidates.items()}
+bar.close()
 plt.figure(figsize=(6.5, 2.8))
 for k, (name, (mean, deviation)) in enumerate(scores.items()):
     plt.errorbar(mean, k, xerr=deviation, fmt="o", markersize=8, capsize=4, color=REAL if name == "real" else FAKE)
@@ -356,7 +360,7 @@ def reconstruct(generator, target, steps=150, rate=0.1):
         ### END SOLUTION
         return error
 
-    errors = [float(step()) for _ in range(steps)]
+    errors = [float(step()) for _ in tqdm(range(steps), mininterval=1, leave=False)]
     return z.numpy(), np.array(errors)
 
 # %% check
@@ -368,9 +372,15 @@ assert _errors[-1] < _errors[0] / 4, \
 assert np.array_equal(_before, generators["later"].get_weights()[0]), "the generator's weights should not change"
 print(f"✓ exercise 5: the error fell from {_errors[0]:.3f} to {_errors[-1]:.4f}")
 
+# %% [markdown]
+r"""
+**Predict first.** What will come closest to an unseen cell: the nearest training image, or what the search finds in the
+later or in the early generator?
+"""
+
 # %% figure reconstruction
 targets = held_out[:5]
-rows = {"real, unseen": targets, "nearest training image": training[
+rows = {"unseen cell": targets, "training image": training[
     cdist(targets.reshape(5, -1), training.reshape(len(training), -1)).argmin(axis=1)]}
 for name, generator in list(generators.items())[::-1]:
     found = np.concatenate([reconstruct(generator, target / 127.5 - 1)[0] for target in targets.astype("float32")])
@@ -379,8 +389,8 @@ errors = {name: np.sqrt(((images / 255 - targets / 255) ** 2).mean()) for name, 
 plt.figure(figsize=(9, 4.6))
 plt.imshow(figures.real_picture(rows, palette="magenta-green"))
 plt.axis("off")
-del errors["real, unseen"]
-plt.title("root mean squared error: " + ", ".join(f"{name} {error:.3f}" for name, error in errors.items()), fontsize=9)
+del errors["unseen cell"]
+plt.title("root mean squared error: nearest " + ", ".join(f"{name} {error:.3f}" for name, error in errors.items()), fontsize=9)
 plt.show()
 
 # %% slide [markdown]
@@ -398,7 +408,62 @@ Metz et al. 2017; Osokin et al. 2017, table 3
 r"""
 A generator that has learnt comes close to cells that it never saw. One that has memorised would find only its training
 images.
+"""
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** Copies of training images pass the two-sample test as well as real images do. Why?
+
+- **a)** The critic is too weak to see the noise.
+  ✗ A stronger critic would find copies without any noise just as good. The test compares distributions, and copies of
+    real images have the right one.
+- **b)** Copies come from the same distribution as real images.
+  ✓ The test asks only whether the two sets look alike. Whether the samples are new is another question, which the
+    distance to the nearest training image answers.
+- **c)** There are too few splits.
+  ✗ More splits make the error bars smaller, but the copies still look like real images, because they are.
+
+**Question 2.** A generator produces perfect cells, but only one kind of eight. What do precision and recall say?
+
+- **a)** Precision is high, recall is low.
+  ✓ All its samples lie among real ones, but most real samples do not lie among its own. The three modes of exercise 4
+    show this.
+- **b)** Precision is low, recall is high.
+  ✗ That is the blurred ring of exercise 4: its samples lie everywhere, so they reach all real ones, but few of them look
+    real.
+- **c)** Both are high.
+  ✗ Then all kinds would have to be there. Recall counts the real samples that lie among generated ones.
+
+**Question 3.** With what do you compare the two-sample score of a generator?
+
+- **a)** With 0.
+  ✗ Real images themselves do not score exactly 0: with few images the critic memorises some, and pays for that on the
+    unseen half.
+- **b)** With the score that another paper reports.
+  ✗ The score depends on the critic, its updates and the number of images. It can only be compared under the same
+    settings.
+- **c)** With the score of real images under the same settings.
+  ✓ It shows what a perfect generator would get here, with its scatter. A generator is as good as the test can tell if
+    its score falls into that range.
+
+**Question 4.** A search through the latent vectors comes closer to unseen cells than the nearest training images do.
+Then the generator has not merely memorised its training images. True?
+
+- **a)** True.
+  ✓ A generator that could only produce its training images would find the nearest of them at best. It has to combine
+    what it has learnt to come closer.
+- **b)** False.
+  ✗ It could have memorised *some*, but then it would find these, and they are not closer than the nearest training
+    image. What comes closer must be something new.
+"""
+
+# %% [markdown]
+r"""
 ## To discuss
 
 1. The row of real images does not score exactly 0, and its score may be negative. Why?

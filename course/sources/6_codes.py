@@ -6,7 +6,7 @@ r"""
 (InfoGAN); find kinds of images without labels, and report honestly how well that works; find the directions in which
 any generator changes most; make a page of sliders that anyone can open.
 
-**You need** notebooks 1 and 2: the loop, both losses, DCGAN. The notebook takes about two minutes to compute. Start it
+**You need** notebooks 1 and 2: the loop, both losses, DCGAN. The notebook takes about three minutes to compute. Start it
 in a folder that you may write to: it creates a folder `work_6` there.
 """
 
@@ -19,6 +19,8 @@ InfoGAN, and a page of sliders
 *Deep Learning by Example* · notebook 6
 """
 
+# %% install
+
 # %%
 import os
 
@@ -26,8 +28,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -37,6 +37,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 from scipy.optimize import linear_sum_assignment
+from tqdm import tqdm
 
 from biogans.core import codes, dataloader, figures, gan, models
 from biogans.core.engine import generate
@@ -44,6 +45,7 @@ from biogans.core.trained import load_generator, load_recognizer
 from biogans.evaluation import clusters
 from biogans.latent import explore
 from biogans.system.hints import USE_OPS, checked
+from biogans.system.notebook import run_command
 from biogans.system.pixels import to_signed
 
 tf.get_logger().setLevel("ERROR")               # hide TensorFlow's hints for developers
@@ -325,10 +327,16 @@ def train_ring(weight, iterations=1500, batch=128):
         g_optimizer.apply(tape.gradient(g_loss, g_weights), g_weights)
 
     rng = np.random.default_rng(0)
-    for _ in range(iterations):
+    for _ in tqdm(range(iterations), f"weight {weight:.0f}", mininterval=1, leave=False):
         z = latent_vectors(rng.standard_normal((batch, NOISE)), rng.integers(0, KINDS, batch), KINDS)
         iterate(tf.constant(ring(batch, rng)), tf.constant(z))
     return generator, recognizer
+
+# %% [markdown]
+r"""
+**Predict first.** How many of the three bits of the code will the position of a point reveal, with weight 0 and with
+weight 1?
+"""
 
 # %% figure ring
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
@@ -385,11 +393,7 @@ $L_I$, which in eq. 6 does not contain $D$, trains these layers too, here as in 
 # %%
 def command(name, *words):
     """Run a command of BioGANs in the folder WORK, as in a terminal; returns its output."""
-    done = subprocess.run([sys.executable, "-m", "biogans", name, *map(str, words)], cwd=WORK, capture_output=True,
-                          text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return done.stdout
+    return run_command(name, *words, folder=WORK)
 
 
 if not (WORK / "digits").exists():
@@ -414,16 +418,21 @@ is its counterpart for a continuous code (1: the image reveals it exactly, 0: no
 below.
 
 To see what a code means, change it and keep everything else: a **traversal**.
+
+**Predict first.** We also change the noise and keep the code. What will the noise change: the digit, its style, or
+nothing?
 """
 
 # %% figure traversal
-noise = np.random.default_rng(0).standard_normal((5, spec.codes[0].start))
-start = latent_vectors(noise, np.zeros(5, int), 10, np.zeros((5, 2)))
-cells = generate(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 5, 16, 16, 1)
-plt.figure(figsize=(8, 4.2))
-plt.imshow(figures.table(np.moveaxis(cells + 1, 1, 0) / 2, [f"c0={k}" for k in range(10)]))
+noise = np.random.default_rng(0).standard_normal((2, spec.codes[0].start))
+start = latent_vectors(noise, np.zeros(2, int), 10, np.zeros((2, 2)))
+cells = generate(generator, codes.traversal(start, spec.codes[0], range(10))).reshape(10, 2, 16, 16, 1)
+first, second = np.moveaxis(cells + 1, 1, 0) / 2
+plt.figure(figsize=(11, 4.2))
+plt.imshow(figures.table([first, second, np.abs(first - second)], [f"c0={k}" for k in range(10)],
+                         ["noise 1", "noise 2", "difference"]))
 plt.axis("off")
-plt.title("one kind per column; all images of a row have the same noise")
+plt.title("one kind per column, one noise vector per row, and the difference between the two")
 plt.show()
 
 # %% figure continuous
@@ -441,7 +450,7 @@ plt.show()
 r"""
 Name them: what do `u0` and `u1` do? Does each do *one* thing? (Values beyond ±1, the two outermost on each side, never
 occurred in training: there the generator extrapolates. `biogans traverse -i FILE` writes such images, and movies, for
-any InfoGAN.) Now look at the first figure from row to row: little is left for the noise to do. The codes have taken
+any InfoGAN.) Now look at the last row of the first figure: little is left for the noise to do. The codes have taken
 over what varies most, and nothing in the losses asks the noise to be visible.
 
 ## Exercise 5: how well do the kinds agree with the digits?
@@ -600,9 +609,9 @@ Try it on a generator without codes: a plain DCGAN for the same digits, with 16 
 """
 
 # %% figure directions
-command("train", "-d", "digits", "-m", "DCGAN", "-a", "WGAN-GP", "--preset", "fast", "--ngf", 32, "--ndf", 32, "-b", 32,
-        "-z", 16, "--no_flips", "-s", 1, "-e", 1200, "--resume")
-plain = load_generator(WORK / "checkpoints" / "weights.generator.DCGAN.WGAN-GP.0.h5").network
+command("train", "-d", "digits", "-m", "DCGAN", "-a", "GAN", "--preset", "infogan", "-z", 16, "--no_flips", "-s", 1,
+        "-e", 2000, "--resume")
+plain = load_generator(WORK / "checkpoints" / "weights.generator.DCGAN.GAN.0.h5").network
 
 
 def plain_images(z):
@@ -613,13 +622,14 @@ def plain_images(z):
 noise = np.random.default_rng(2).standard_normal((16, 16))
 rows, strengths = directions(plain_images, noise)
 chosen = (0, 1, 2, len(rows) - 1)
-moved = np.stack([plain_images(noise[0] + np.linspace(-3, 3, 9)[:, None] * rows[k]) for k in chosen]) / 255
+steps = np.linspace(-2, 2, 9)
+moved = np.stack([plain_images(noise[0] + steps[:, None] * rows[k]) for k in chosen]) / 255
 figure, panels = plt.subplots(1, 2, figsize=(12, 3.6), layout="constrained", width_ratios=[2.4, 1])
 names = [f"direction {k + 1}" for k in chosen]
-panels[0].imshow(figures.table(moved, [f"{step:+.1f}" for step in np.linspace(-3, 3, 9)], names))
+panels[0].imshow(figures.table(moved, [f"{step:+.1f}" for step in steps], names))
 panels[0].axis("off")
 panels[1].plot(range(1, len(rows) + 1), strengths, "o-", markersize=3, color="#009E73")
-panels[1].set(xlabel="direction", ylabel="grey levels per unit step", ylim=(0, None))
+panels[1].set(xlabel="direction", ylabel="grey levels per unit step", ylim=(0, None), xticks=(1, 4, 8, 12, 16))
 plt.show()
 
 # %% slide [markdown]
@@ -690,12 +700,61 @@ print(f"✓ exercise 7: mean grey level {_ink[0]:.1f}, {_ink[1]:.1f}, {_ink[2]:.
 # %% figure ink
 many = np.random.default_rng(4).standard_normal((1000, len(rows)))
 ink_direction = direction_of(plain_images(many).mean(axis=(1, 2, 3)), many)
-moved = np.stack([plain_images(noise[k] + np.linspace(-3, 3, 9)[:, None] * ink_direction) for k in range(3)]) / 255
-plt.figure(figsize=(9, 3.2))
-plt.imshow(figures.table(moved, [f"{step:+.1f}" for step in np.linspace(-3, 3, 9)]))
+moved = np.stack([plain_images(noise[k] + steps[:, None] * ink_direction) for k in (3, 8, 13)]) / 255
+plt.figure(figsize=(10, 4))
+plt.imshow(figures.table(moved, [f"{step:+.1f}" for step in steps]))
 plt.axis("off")
 plt.title("along the direction of ink, for three noise vectors")
 plt.show()
+
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** The bound for a code of ten kinds is close to $\log_2 10$ bits. What do you know?
+
+- **a)** Each image reveals its code almost certainly.
+  ✓ The information is at least as large as the bound, and at most as large as the entropy of the code. What the kinds
+    *are* is another question.
+- **b)** The ten kinds are the ten digits.
+  ✗ Ten widths of a stroke would give the same bound. Whether the kinds agree with the digits can only be found out with
+    labels, as in exercise 5.
+- **c)** The recognizer has learnt the labels.
+  ✗ It never saw any. It was trained with codes that we drew ourselves, for generated images.
+
+**Question 2.** With some recognizer the bound is -0.1 bits. What do you know about the information?
+
+- **a)** It is negative.
+  ✗ Information is never negative: seeing an image can't make us more uncertain on average.
+- **b)** It is 0, so images do not depend on the code.
+  ✗ The bound is low because the recognizer guesses badly. A better recognizer may find much more for the same images.
+- **c)** Nothing: this recognizer guesses worse than one that ignores the image.
+  ✓ The bound is the information minus a penalty for wrong guesses. A bad guess pays more than there is to gain, as the
+    random guesses of exercise 3 do.
+
+**Question 3.** For the directions we average $J J^\top$ over several latent vectors. Why not $J$ itself?
+
+- **a)** $J$ is not square, so it has no mean.
+  ✗ Matrices of any shape can be averaged. But in the average of J, changes with opposite signs cancel.
+- **b)** Changes with opposite signs would cancel.
+  ✓ A number that brightens one cell and darkens another has a mean derivative of 0, but it does change cells. The squares
+    in the product do not cancel.
+- **c)** It takes less time.
+  ✗ Both need the same derivatives, which take most of the time. What matters is that opposite changes do not cancel.
+
+**Question 4.** A direction of a plain GAN changes the image more than any other. So it has one meaning, as a code has.
+True?
+
+- **a)** True.
+  ✗ Look at the first row of the directions: one digit becomes another on the way. Strength measures how much changes,
+    and not what.
+- **b)** False.
+  ✓ Strong means that many pixels change. A code gets its meaning from a loss which requires that images reveal it, and a
+    plain GAN has no such loss.
+"""
 
 # %% [markdown]
 r"""
@@ -734,7 +793,7 @@ then, ranks say nothing about duration. 3: labels were used to choose: choose by
 can, and sometimes does. But among all properties that come in ten distinguishable steps, the shapes of digits differ
 most.
 
-**Numbers.** The agreement varies with the seed and the machine (0.93 in the run shown in `docs/course`, k-means 0.83).
+**Numbers.** The agreement varies with the seed and the machine (0.92 in the run shown in `docs/course`, k-means 0.83).
 The lesson is to make the comparison at all. On the ring, the plain GAN's code shares about 0.1 of 3 bits with the
 cluster.
 """

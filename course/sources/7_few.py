@@ -19,6 +19,8 @@ From twenty videos of mitochondria to what the critic looks at
 *Deep Learning by Example* · notebook 7
 """
 
+# %% install
+
 # %%
 import os
 
@@ -26,8 +28,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -44,6 +44,7 @@ from biogans.core.engine import input_gradient
 from biogans.core.trained import load_critics, load_generator
 from biogans.evaluation import attribution, neighbours
 from biogans.system.hints import USE_OPS, checked
+from biogans.system.notebook import run_command
 from biogans.system.pixels import to_signed
 from biogans.video import frame_filters
 
@@ -56,12 +57,8 @@ plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.ri
 
 def command(name, *words, folder="."):
     """Run a command of BioGANs in a folder of WORK, as in a terminal; returns its output."""
-    (WORK / folder).mkdir(exist_ok=True)
-    done = subprocess.run([sys.executable, "-m", "biogans", name, *map(str, words)], cwd=WORK / folder,
-                          capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(("biogans ", "Output", "then:")))
+    lines = run_command(name, *words, folder=WORK / folder).splitlines()
+    return "\n".join(line for line in lines if not line.startswith(("biogans ", "Output", "then:")))
 
 # %% [markdown]
 r"""
@@ -130,6 +127,12 @@ for _shift in ((3, 5), (-4, 0), (2, -7)):
 _noisy = np.roll(_image, (1, 2), axis=(0, 1)) + 2 * np.random.default_rng(1).standard_normal((32, 40)) + 100
 assert tuple(_displacement(_image, _noisy)) == (1, 2), "with noise and a brighter background: subtract the means"
 print("✓ exercise 1")
+
+# %% [markdown]
+r"""
+**Predict first.** Your shifts are whole pixels, and there are eleven of them in a video of twelve frames. How far off
+will their sum be at the end: less than a pixel, or several?
+"""
 
 # %% figure drift
 name = max(videos, key=lambda name: np.abs(truth[name]["drift"][()]).max())
@@ -343,6 +346,12 @@ assert np.allclose(_gradient[:, :-1], 1) and np.allclose(_gradient[:, -1], 0), \
     "a shift down pushes the last row out of the image, so the gradient should be 0 there, and 1 elsewhere"
 print("✓ exercise 4")
 
+# %% [markdown]
+r"""
+**Predict first.** Two training runs, plain and augmented. Which critic will recognise its training crops sooner? Which
+generator will be closer to the held-out crops after 1,500 iterations?
+"""
+
 # %% figure overfitting
 logs = {}
 for label, augmentation in (("plain", []), ("augmented", ["--augment", "translation,cutout"])):
@@ -440,7 +449,7 @@ nearest training image. It also tests whether generated images are closer to tra
 
 # %% figure pairs
 print(command("diversity", "-i", GENERATOR, "-d", "../data", "-n", 1000, folder="augmented"))
-plt.figure(figsize=(8, 8))
+plt.figure(figsize=(12, 12))
 plt.imshow(plt.imread(WORK / "augmented" / "diversity" / "nearest_pairs.png"))
 plt.axis("off")
 plt.title("the nearest pairs; left of each row: their distances, in units of the near-duplicate radius", fontsize=9)
@@ -574,7 +583,60 @@ print(command("saliency", "-i", COMBINED, "-d", "../data", "-n", 150, folder="au
 r"""
 That is the complete path from videos to maps. `make demo-mitogan` takes it with larger images and generates 30,000 of
 them; `docs/mitogan.md` describes the results.
+"""
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** You hold out frames at random and not whole videos. What is wrong with that?
+
+- **a)** Held-out frames have near twins among the training frames.
+  ✓ Neighbouring frames are nearly one image, so a network that memorised its training frames does well on the held-out
+    ones. The figure of exercise 3 shows how close they are.
+- **b)** Too few frames are held out.
+  ✗ You can hold out as many as you like either way. What matters is whether frames of one video lie on both sides.
+- **c)** Some videos are not used for training.
+  ✗ With frames at random every video is used. This is the trouble: frames of one video lie on both sides.
+
+**Question 2.** You shift and cover the real images at random, but leave the generated ones as they are. What does the
+generator learn?
+
+- **a)** Nothing new: the critic ignores the changes.
+  ✗ The critic learns what separates the two sets, and the changes now separate them.
+- **b)** To generate shifted and covered images.
+  ✓ To the critic, the changes are a sign of real images. So both kinds have to be changed in the same way, by operations
+    through which gradients pass.
+- **c)** To generate sharper images.
+  ✗ The critic rewards what real images have and generated ones lack, and here this is shifts and covered areas.
+
+**Question 3.** The effective number of generated images is far above that of the training crops. So the generator shows
+more structures than the videos do. True?
+
+- **a)** True.
+  ✗ The distance between pixels counts ragged edges as differences, and these differ from image to image. Look at the bins
+    of the table, and at the images.
+- **b)** False.
+  ✓ Any difference counts, also an error. A large effective number excludes that the same image returns, but does not
+    show that the images are right.
+
+**Question 4.** A black image scores 5, and the map of integrated gradients of some crop adds up to -2. What is the score
+of the crop?
+
+- **a)** -2
+  ✗ The map accounts for the difference from the black image, and not for the whole score.
+- **b)** 7
+  ✗ The sum of the map is the score of the crop minus that of the black image, so it is added, with its sign.
+- **c)** 3
+  ✓ Completeness: the sum of the map is the score of the crop minus that of the black image, and 5 - 2 = 3. It can be
+    checked for every image.
+"""
+
+# %% [markdown]
+r"""
 ## To discuss
 
 1. A colleague normalises each *frame* to the same maximum brightness before training. What can the network no longer

@@ -20,6 +20,8 @@ Modules, jobs, swarms, many GPUs
 *Deep Learning by Example* · notebook 8
 """
 
+# %% install
+
 # %%
 import os
 
@@ -40,10 +42,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 import biogans
 from biogans.core.trained import load_generator
 from biogans.system.hints import checked
+from biogans.system.notebook import run_process
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
 HOME = Path(biogans.__file__).resolve().parents[2]              # the installation
@@ -152,9 +156,7 @@ ENVIRONMENT = {**os.environ, "BG_HOME": str(HOME), "BG_BIN": f"{HOME}/bin", "PAT
 def shell(text, folder=WORK, **more):
     """Run lines of bash in a folder, with the module loaded; returns (exit status, output)."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["bash", "-c", text], cwd=folder, env=ENVIRONMENT | more, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return done.returncode, done.stdout
+    return run_process(["bash", "-c", text], folder, ENVIRONMENT | more)
 
 
 status, printed = shell("train.py -h | head -n 3; echo; ls $BG_BIN")
@@ -274,7 +276,9 @@ r"""
 How much time should you ask for? If it is too short, Slurm ends the job; if it is too long, the job waits longer. This
 is because the scheduler fills gaps: a job may start before earlier ones if it does not delay them (*backfill*), and
 only a job with a short *limit* fits into a gap. Here is a scheduler in six lines, for a machine with 16 cores. We give
-it the same job, which really takes an hour, once with a limit of two hours and once with a limit of ten:
+it the same job, which really takes an hour, once with a limit of two hours and once with a limit of ten.
+
+**Predict first.** Five jobs wait before yours. How much earlier will it start with the shorter limit?
 """
 
 # %% figure queue
@@ -400,7 +404,9 @@ def until_done(start, most=20):
 # %% [markdown]
 r"""
 Now for real. The cell below starts a training run, interrupts it twice by sending `USR1` after some iterations, and
-lets the third start finish. Above, we trained with the same seed without interruption. Are the final weights the same?
+lets the third start finish. Above, we trained with the same seed without interruption.
+
+**Predict first.** Are the final weights identical, nearly the same, or different?
 """
 
 # %% figure interrupted
@@ -409,11 +415,15 @@ def start_and_stop(number, iterations=150, stops=(40, 90)):
     process = subprocess.Popen(["bash", "-c", f"exec {TRAIN} -e {iterations} --resume"], cwd=WORK / "interrupted",
                                env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = WORK / "interrupted" / LOG
-    while number < len(stops) and process.poll() is None:
+    clock = tqdm(bar_format=f"start {number}: {{elapsed}}", miniters=1, mininterval=1, leave=False)
+    is_due = number < len(stops)
+    while process.poll() is None:
         time.sleep(0.02)
-        if log.exists() and len(log.read_text().splitlines()) > stops[number]:
+        clock.update()
+        if is_due and log.exists() and len(log.read_text().splitlines()) > stops[number]:
             process.send_signal(signal.SIGUSR1)
-            break
+            is_due = False
+    clock.close()
     printed = process.communicate(timeout=300)[0]
     messages = re.findall(r"resuming from .*?(?=,)|stopped by .*?(?=,)", printed)
     print(f"start {number}: status {process.returncode};", "; ".join(messages))
@@ -661,10 +671,14 @@ def tasks(number, iterations):
     folder.mkdir()
     variables = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": "0", "SLURM_STEP_NODELIST": "localhost",
                "SLURM_STEP_NUM_TASKS": str(number), "SLURM_CPUS_PER_TASK": "1"}
-    started = [subprocess.Popen(["bash", "-c", f"exec {TRAIN} -e {iterations}"], cwd=folder, text=True,
-                                env=ENVIRONMENT | variables | {"SLURM_PROCID": str(rank)}, stdout=subprocess.PIPE)
-               for rank in range(number)]
-    return [process.communicate(timeout=300)[0] for process in started][0]
+    command = ["timeout", "300", "bash", "-c", f"{TRAIN} -e {iterations}"]
+    others = [subprocess.Popen(command, cwd=folder, env=ENVIRONMENT | variables | {"SLURM_PROCID": str(rank)},
+                               stdout=subprocess.DEVNULL)
+              for rank in range(1, number)]
+    _, printed = run_process(command, folder, ENVIRONMENT | variables | {"SLURM_PROCID": "0"})
+    for process in others:
+        process.wait()
+    return printed
 
 
 tasks(1, 8)
@@ -756,7 +770,60 @@ BioGANs itself adds up in a simpler way: the first task receives all gradients a
 few nodes. `docs/scaling.md` measures it. Note what the speed-up counts: 512 GPUs show the networks 512 times as many images
 per iteration. This does *not* mean that a 512th of the iterations suffices; for GANs that is usually wrong. For ten
 seeds, a swarm wins, without any communication.
+"""
 
+# %% quiz [markdown]
+r"""
+## Quiz
+
+Four questions about what you have seen, each with one right answer. Enter the letters in the cell below: it explains
+every answer, right or wrong.
+
+**Question 1.** A job script asks for memory with `#SBATCH --mem=16g` below the line `module load biogans`. How much does
+the job get?
+
+- **a)** The cluster's default.
+  ✓ For Slurm the script's requests end at the first command, so this line is an ordinary comment. Nothing reports the
+    mistake until the job runs out of memory.
+- **b)** 16 GB.
+  ✗ Slurm reads requests only up to the first command, and `module load` is a command. Move the request above it.
+- **c)** None: `sbatch` refuses the script.
+  ✗ The line is a valid comment of the shell, so nobody complains. The job simply does not get what the line asks for.
+
+**Question 2.** `train.py` ends with the exit status 2. What should the job script do?
+
+- **a)** Start it again with `--resume`.
+  ✗ That is right for the status 75, which means that it was interrupted. 2 means a mistake in the options, which stays
+    the same in every start.
+- **b)** Start it again, but at most 20 times.
+  ✗ A limit is a good idea for the status 75. A mistake in the options does not go away, so even one more start is
+    wasted.
+- **c)** End, and keep the message.
+  ✓ 2 means a mistake in the options, and the message names it. Only a person can correct that.
+
+**Question 3.** Your job really takes an hour. You ask for two hours in place of ten. What do you gain?
+
+- **a)** It may start earlier.
+  ✓ The scheduler fills gaps with jobs whose limit fits into them. The limit counts, because the scheduler can't know how
+    long the job really takes.
+- **b)** It computes faster.
+  ✗ The limit changes nothing about the computation. It only decides where in the queue's plan the job fits.
+- **c)** Nothing, if it takes an hour either way.
+  ✗ The figure of the queue shows the same job with both limits: with the shorter one it fits into a gap.
+
+**Question 4.** With 512 GPUs an iteration shows the networks 512 times as many images as with one. So a 512th of the
+iterations suffices. True?
+
+- **a)** True.
+  ✗ More images make each step more exact, but not longer. How many steps are needed is another question, and for GANs
+    usually nearly as many as before.
+- **b)** False.
+  ✓ The speed-up counts images and not progress. To learn whether fewer iterations suffice, one has to measure the
+    quality, and for several seeds a swarm needs no communication at all.
+"""
+
+# %% [markdown]
+r"""
 ## To discuss
 
 1. Your training run takes 30 hours, and the cluster's short queue allows 4. Which is better: 48 hours in the long

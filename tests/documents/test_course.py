@@ -6,15 +6,20 @@ import contextlib
 import html
 import importlib.util
 import json
+import os
 import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
 
+from biogans.system import quiz
 from conftest import ROOT
 
 COURSE = ROOT / "course"
@@ -112,10 +117,10 @@ def test_figures_keep_rare_colours(tmp_path):
     assert np.abs(small[50, 20:40] - red).max() < 32 and np.abs(small[120, 200:220] - red).max() < 32
 
 
-@each_source
+@pytest.mark.parametrize("source", [*build.SOURCES, build.FORM], ids=lambda source: source.stem)
 def test_notebooks_match_their_source(source):
-    """`python course/build.py` writes them."""
-    for path, text in build.notebooks(source).items():
+    """`python course/build.py` writes them, and the answers to their quizzes."""
+    for path, text in (build.notebooks(source) | build.quizzes(source)).items():
         assert path.read_text() == text, f"{path} does not match {source}: run python course/build.py"
 
 
@@ -147,7 +152,7 @@ def test_every_exercise_has_a_handout_and_a_check_with_hints(source):
 def test_the_document_matches_its_source(source, folder, cells_of):
     """`make course` writes it."""
     text = without_links((folder / f"{source.stem}.md").read_text())
-    for cell in cells_of(build.read(source)):
+    for cell in (cell for cell in cells_of(build.read(source)) if cell.kind != "install"):
         content = build.linked(cell.content, folder).rstrip()
         assert content in text, f"missing from the document, run make course: {content}"
 
@@ -165,6 +170,7 @@ def lines_of_solutions(source):
     others = "\n".join(build.handed_out(cell) for cell in cells if cell.kind != "answer")
     hidden = [match["solution"] for cell in cells for match in build.SOLUTION.finditer(cell.content)]
     hidden += [cell.content for cell in cells if cell.kind == "answer"]
+    hidden += [match[0] for cell in cells for match in build.EXPLANATION.finditer(cell.content) if cell.kind == "quiz"]
     lines = {line.strip() for text in hidden for line in text.splitlines()}
     return {line for line in lines if len(line) > 14 and line not in others}
 
@@ -240,6 +246,12 @@ def test_links_on_the_pages_of_the_course_lead_to_files():
         for target in re.findall(r'\]\(([^)#]+)|(?:src|href)="([^"]+)"', text):
             target = "".join(target)
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_points_of_a_project_add_up():
+    text = (COURSE / "RUBRIC.md").read_text()
+    points = [int(number) for number in re.findall(r"^\| \*\*.+?\*\* \| (\d+) \|", text, re.M)]
+    assert len(points) >= 6 and f"{sum(points)} points." in text
 
 
 def definitions(code):
@@ -357,6 +369,156 @@ def test_every_function_may_return_nothing_or_fail(source, tmp_path, monkeypatch
     assert tried >= 4
 
 
+@each_source
+def test_students_predict_before_they_see(source):
+    """Before two results at least, a text asks what they will be."""
+    cells = [cell for cell in build.read(source) if cell.kind not in ("slide", "answer", "quiz")]
+    asked = [number for number, cell in enumerate(cells) if cell.is_text and "**Predict first.**" in cell.content]
+    assert len(asked) >= 2
+    for number in asked:
+        after = [cell.kind for cell in cells[number + 1:number + 6]]
+        assert {"figure", "check"} & {*after}, cells[number].content
+
+
+INSTALL = (COURSE / "install.py").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(COURSE.rglob("*.ipynb")), ids=lambda path: str(path.relative_to(COURSE)))
+def test_the_first_cell_installs(path):
+    first = next(cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
+    lines = "".join(first["source"]).splitlines()
+    assert [line for line, other in zip(lines, INSTALL.splitlines(), strict=True) if line != other] == (
+        [f'REPOSITORY = "{build.repository()}"'] if build.repository() else [])
+
+
+def first_cell(python, folder, code=INSTALL, **environment):
+    """What the first cell prints if an interpreter runs it in a folder, and what is left of it on the screen."""
+    done = subprocess.run([*python, "-c", code], cwd=folder, capture_output=True, timeout=120,
+                          env=os.environ | environment)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    printed = done.stdout.decode()
+    return printed, printed.rpartition("\r")[2]
+
+
+def test_the_first_cell_does_nothing_where_biogans_is_installed(tmp_path):
+    assert first_cell([sys.executable], tmp_path) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_cell_names_a_remedy_without_a_network(tmp_path):
+    """In a new environment beside the repository: pip asks a closed port for packages."""
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "new"], check=True)
+    _, left = first_cell([str(tmp_path / "new/bin/python")], COURSE, PIP_RETRIES="0",
+                         PIP_CONFIG_FILE=os.devnull, https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9")
+    assert re.fullmatch(r"BioGANs can't be installed here \(.+\): start Jupyter by `make lab` .*\n", left)
+
+
+@pytest.mark.parametrize("address", ["", "/no/such/repository"])
+def test_the_first_cell_names_a_remedy_where_there_is_no_repository(address, tmp_path):
+    alone = [sys.executable, "-I", "-S"]                    # without the packages of the environment
+    code = INSTALL.replace('REPOSITORY = ""', f'REPOSITORY = "{address}"')
+    printed, left = first_cell(alone, tmp_path, code)
+    assert re.fullmatch(r"BioGANs can't be installed here \(.+\): start Jupyter by .*\n", left)
+    assert printed.count("\n") == 1
+
+
+def test_the_first_cell_names_no_registry():
+    assert not re.search("pypi|pythonhosted|anaconda|conda|://", INSTALL)
+
+
+@pytest.mark.parametrize("address, links", [("", 0), ("https://example.org/biogans", 0),
+                                            ("https://github.com/example/biogans", 2),
+                                            ("https://github.com/example/biogans.git", 2)])
+def test_badges_stand_where_the_repository_has_an_address(address, links, monkeypatch):
+    monkeypatch.setattr(build, "repository", lambda: address)
+    text = build.notebooks(build.SOURCES[0])[COURSE / "1_game.ipynb"]
+    assert text.count("/example/biogans/") == links
+    assert f'REPOSITORY = \\"{address}\\"' in text
+
+
+QUIZ = '''# %% quiz [markdown]
+r"""
+**Question 1.** What is 1 + 1?
+
+- **a)** One.
+  ✗ That is 1
+    *plus* 0.
+- **b)** Two.
+  ✓ Count them.
+
+**Question 2.** Is it even? True?
+
+- **a)** True.
+  ✓ Half of it is whole.
+- **b)** False.
+  ✗ Halve it.
+"""
+'''
+
+
+@pytest.fixture
+def quiz_source(tmp_path, monkeypatch):
+    """A source with a quiz, whose answers biogans.system.quiz finds."""
+    monkeypatch.setattr(build, "QUIZZES", tmp_path)
+    monkeypatch.setattr(quiz, "QUIZZES", tmp_path)
+    path = tmp_path / "9_quiz.py"
+    path.write_text(QUIZ)
+    for file, text in build.quizzes(path).items():
+        file.write_text(text)
+    return path
+
+
+def test_a_quiz_for_students_has_no_explanations(quiz_source):
+    students, solved = ("".join(cell.content for cell in cells_of(build.read(quiz_source)))
+                        for cells_of in (build.for_students, build.with_solutions))
+    assert 'answers = {1: "", 2: ""}' in students and "**b)** Two.\n\n**Question 2.**" in students
+    assert not re.search("[✓✗]|Count|Half|Halve", students)
+    assert 'answers = {1: "b", 2: "a"}' in solved and "✓ Count them." in solved
+    assert {line.strip() for line in ("✓ Half of it is whole.", 'answers = {1: "b", 2: "a"}')} <= lines_of_solutions(
+        quiz_source)
+
+
+@pytest.mark.parametrize("solved", [True, False])
+def test_the_cell_below_a_quiz_checks_it(solved, quiz_source, capsys):
+    cells = build.read(quiz_source)
+    assert run((build.with_solutions if solved else build.for_students)(cells)) == []
+    assert ("✓ quiz: all 2" in capsys.readouterr().out) == solved
+
+
+@pytest.mark.parametrize("answers, expected", [
+    ({1: "b", 2: "a"}, ["Question 1, b) ✓ right. Count them.", "Question 2, a) ✓ right. Half of it is whole.",
+                        "✓ quiz: all 2 answers are right"]),
+    ({1: " B", 2: "b"}, ["Question 1, b) ✓ right. Count them.", "Question 2, b) ✗ not right. Halve it.",
+                         "1 of 2 answers are right"]),
+    ({1: "a"}, ["Question 1, a) ✗ not right. That is 1 plus 0.", "Question 2: write one of the letters a, b",
+                "0 of 2 answers are right"])])
+def test_every_answer_is_explained(answers, expected, quiz_source, capsys):
+    quiz.check_quiz("9_quiz", answers)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(expected) and all(line.startswith(start) for line, start in zip(lines, expected)), lines
+
+
+@pytest.mark.parametrize("answers", [None, [], "ba", ["b", "a"], {"b", "a"}, 2, {}, {1: "", 2: None}, {1: "ba", 2: 1},
+                                     {1: ["b"], 2: {"a": "a"}}, {"1": "b", "2": "a"}, {1: "c", 2: True}])
+def test_other_things_than_letters_get_a_hint(answers, quiz_source, capsys):
+    quiz.check_quiz("9_quiz", answers)
+    text = capsys.readouterr().out
+    assert re.search(r"dictionary of letters, such as \{1: \"a\"|write one of the letters a, b in quotes", text), text
+    assert "✓" not in text and "✗" not in text
+
+
+@each_source
+def test_every_answer_of_a_quiz_has_an_explanation(source):
+    cells = [cell for cell in build.read(source) if cell.kind == "quiz" and cell.is_text]
+    assert len(cells) == 1
+    questions = build.questions_of(cells[0].content)
+    assert 3 <= len(questions) == cells[0].content.count("**Question ") <= 4
+    assert cells[0].content.count("\n- **") == sum(map(len, questions))
+    for question in questions:
+        assert [option["right"] for option in question.values()].count(True) == 1 and len(question) >= 2
+        assert all(len(option["why"]) > 40 and option["why"].endswith(".") for option in question.values())
+
+
 def executed(path, folder, allow_errors):
     """Execute a notebook file in `folder` within SECONDS of CPU time; returns the executed notebook."""
     before = cpu_time()
@@ -378,11 +540,15 @@ def cpu_time():
 def test_solutions_pass_their_checks(source, tmp_path):
     """A failing check would raise CellExecutionError in nbclient."""
     notebook = executed(COURSE / "solutions" / f"{source.stem}.ipynb", tmp_path, allow_errors=False)
+    slow = [silent for silent in build.silent_cells(notebook) if silent[0] > 3 * build.LONGEST_SILENCE]
+    assert not slow, slow                       # thrice as long, because others may use the machine
     build.write_figures(notebook, tmp_path / source.stem)
     assert len(build.documents(source, notebook)) == 2
     for cell in notebook.cells:
         if "check" in cell.metadata.get("tags", ()):
-            assert "✓ exercise" in "".join(output.get("text", "") for output in cell.outputs), cell.source
+            assert "✓ exercise" in printed(cell), cell.source
+        if "check_quiz(" in cell.source:
+            assert "✓ quiz" in printed(cell), cell.source
     assert figures_of(tmp_path / source.stem) == {cell.name for cell in build.read(source) if cell.kind == "figure"}
 
 
@@ -396,6 +562,47 @@ def test_unsolved_exercises_fail_their_checks_but_no_other_cell(source, tmp_path
             assert errors[0].evalue, cell.source
         else:
             assert not errors, (cell.source, errors)
+        if "check_quiz(" in cell.source:
+            assert "Question 1: write one of the letters" in printed(cell) and "✓" not in printed(cell)
+
+
+def printed(cell):
+    """What an executed code cell has printed."""
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def chosen(notebook, **values):
+    """The text of a notebook with other values of its form."""
+    cells = json.loads(notebook)
+    for cell in cells["cells"]:
+        for name, value in values.items():
+            cell["source"] = [re.sub(rf"^{name} = \S+", f"{name} = {value!r}", line) for line in cell["source"]]
+    return json.dumps(cells)
+
+
+@pytest.mark.course
+def test_the_notebook_without_code_trains_and_generates(tmp_path):
+    """With a few seconds on the sample data: pictures on the way, and a stack of as many cells as chosen."""
+    text = chosen((COURSE / "no_code.ipynb").read_text(), minutes=0.15, number_of_cells=7, file_format="h5")
+    notebook = build.execute(text, tmp_path)
+    train, generate = (next(cell for cell in notebook.cells if cell.source.startswith(f"# @title Step {number}"))
+                       for number in (2, 3))
+    assert "trained for 0.15 minutes, and saved" in printed(train)
+    assert any("image/png" in output.get("data", {}) for output in train.outputs)
+    (stack,) = (tmp_path / "my_cells/images").glob("stack2.*.h5")
+    with h5py.File(stack) as file:
+        assert len(file["stack"]) == 7
+    assert f"my_cells/images/{stack.name}" in generate.outputs[-1]["data"]["text/html"]
+    assert max(cell.metadata.get("silent", 0) for cell in notebook.cells) < 3 * build.LONGEST_SILENCE
+
+
+@pytest.mark.course
+@pytest.mark.parametrize("values, message", [({"folder": "nowhere"}, "nowhere: no such folder"),
+                                             ({"classes": "Tea2"}, "no polarity factor Tea2")])
+def test_the_notebook_without_code_explains_mistakes(values, message, tmp_path):
+    notebook = build.execute(chosen((COURSE / "no_code.ipynb").read_text(), **values), tmp_path)
+    shown = "".join(printed(cell) for cell in notebook.cells if cell.cell_type == "code")
+    assert message in shown and "no trained network yet: run step 2 first" in shown
 
 
 @pytest.mark.course

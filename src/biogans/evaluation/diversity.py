@@ -205,7 +205,7 @@ class Comparison:
             header += [name, f"{'next' if name == other else 'nearest'} {other}"]
             distances.append([found.distance[k] / self.radius for k in chosen])
         rows = [[to_unit(image) for image in row] for row in zip(*columns)]
-        names = ["  ".join(f"{each:.2f}" for each in row) for row in zip(*distances)]
+        names = [" / ".join(f"{each:.2f}" for each in row) for row in zip(*distances)]
         figures.write_picture(path, figures.table(rows, header, names))
 
 
