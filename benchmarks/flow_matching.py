@@ -145,11 +145,25 @@ def train(images, minutes, seed):
 
 # ---------------------------------------------------------------------------------------------- scores
 
+def trained_flow(images, options):
+    """(Flow, updates, minutes of the processor), trained or, if its files are there, read."""
+    path = options.output / f"flow.{options.minutes:g}min.{options.seed}.weights.h5"
+    facts = path.with_suffix(".txt")
+    if facts.exists():
+        updates, minutes = map(float, facts.read_text().split())
+        network = build_velocity(*images.pixels.shape[1:3], len(images.factors))
+        network.load_weights(path)
+        return Flow(network, images.factors, images.pixels.shape[1:]), int(updates), minutes
+    flow, updates, minutes = train(images, options.minutes, options.seed)
+    flow.network.save_weights(path)
+    facts.write_text(f"{updates} {minutes}")
+    return flow, updates, minutes
+
+
 def measure_flow(options):
     """Train and score; returns the content of the result file."""
     held_out = HeldOut(options.data, options.output)
-    flow, updates, minutes = train(held_out.training, options.minutes, options.seed)
-    flow.network.save_weights(options.output / f"flow.{options.minutes:g}min.{options.seed}.weights.h5")
+    flow, updates, minutes = trained_flow(held_out.training, options)
     samples = np.concatenate([flow.draw(np.full(SHOWN, k), np.random.default_rng(0))
                               for k in range(len(flow.factors))])
     figures.write_picture(options.output / f"flow.{options.minutes:g}min.{options.seed}.png",

@@ -97,16 +97,22 @@ def test_drawing_follows_the_velocity_and_keeps_a_given_red(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_flow_learns_the_brightness_of_each_factor(monkeypatch):
-    """Images of a constant brightness for each factor, after a few seconds of training."""
+def test_a_flow_learns_the_brightness_of_each_factor(tmp_path, monkeypatch):
+    """Images of a constant brightness for each factor, after a few seconds of training; its files are read again."""
     monkeypatch.setattr(flow_matching, "FILTERS", (8, 16))
     monkeypatch.setattr(flow_matching, "AVERAGE", 0.9)
     labels = np.arange(40) % 2
     pixels = np.where(labels == 0, 40, 200)[:, None, None, None] * np.ones((1, 16, 24, 2))
-    flow, updates, minutes = flow_matching.train(Images(pixels.astype("uint8"), labels, FACTORS), 0.15, 0)
+    images = Images(pixels.astype("uint8"), labels, FACTORS)
+    options = SimpleNamespace(output=tmp_path, minutes=0.15, seed=0)
+    flow, updates, minutes = flow_matching.trained_flow(images, options)
     assert updates > 20 and 0.15 <= minutes < 0.3
     dark, bright = (flow.draw(np.full(8, k), np.random.default_rng(0)).mean() for k in (0, 1))
     assert dark < 90 < 150 < bright
+    again = flow_matching.trained_flow(images, options)
+    assert again[1:] == (updates, minutes)
+    drawn = [each.draw(np.arange(2), np.random.default_rng(1)) for each in (flow, again[0])]
+    assert np.array_equal(*drawn)
 
 
 @pytest.mark.slow

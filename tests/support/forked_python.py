@@ -72,7 +72,7 @@ class ForkedPython:
                 theirs = os.dup(streams[-1] if target == subprocess.STDOUT else target.fileno())
             streams.append(theirs)
         self._status, status = socket.socketpair()
-        request = {"words": [*map(str, words[1:])], "cwd": str(cwd),
+        request = {"words": [*map(str, words[1:])], "cwd": os.path.abspath(cwd),
                    "environment": dict(os.environ if env is None else env)}
         with status:
             socket.send_fds(_server()[0], [json.dumps(request).encode()], [status.fileno(), *streams])

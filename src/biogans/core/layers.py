@@ -111,11 +111,6 @@ def normalized(features: Tensor, name: str) -> Tensor:
                                            gamma_initializer=keras.initializers.RandomNormal(1.0, 0.02))(features)
 
 
-def leaky(features: Tensor, name: str) -> Tensor:
-    """The critics' leaky ReLU."""
-    return keras.layers.LeakyReLU(negative_slope=0.2, name=name)(features)
-
-
 def full_precision() -> str:
     """Precision of the weights. Scores and pixels keep it even where other layers compute in bfloat16."""
     return keras.config.dtype_policy().variable_dtype

@@ -355,8 +355,12 @@ def _critic_features(spec):
         features = layers.downsampling(spec, f"{level}", spec.ndf << level)(features)
         if spec.critic_batch_norm and level:
             features = layers.normalized(features, f"{level}")
-        features = layers.leaky(features, f"{level}_rectified")
+        features = _leaky(features, f"{level}_rectified")
     return image, features
+
+
+def _leaky(features, name):
+    return keras.layers.LeakyReLU(negative_slope=0.2, name=name)(features)
 
 
 def _score(features):
@@ -367,7 +371,7 @@ def _score(features):
 def _dense(features, width, spec, name, normalize):
     """A dense layer; `name` is the name of its rectified output."""
     features = layers.dense(spec, name, width)(features)
-    return layers.leaky(layers.normalized(features, name) if normalize else features, name)
+    return _leaky(layers.normalized(features, name) if normalize else features, name)
 
 
 # ---------------------------------------------------------------------------------------------- towers
