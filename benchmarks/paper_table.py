@@ -47,8 +47,7 @@ ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP
 # Core seconds per iteration, and per critic of the evaluation. QUICK was measured by this command; FULL, the paper's
 # settings, follows from the FLOP (counting.py) at 135 GFLOP/s, the rate of one core for such networks in docs/speed.md.
 QUICK = {"DCGAN": 0.033, "DCGAN-separable": 0.041, "DCGAN-multichannel": 0.28, "DCGAN-separable-multichannel": 0.31,
-         "DCGAN-independent": 0.22, "DCGAN-starshaped": 0.26, "DCGAN-conditional": 0.26,
-         "critic": 8}
+         "DCGAN-independent": 0.22, "DCGAN-starshaped": 0.26, "DCGAN-conditional": 0.26, "critic": 8}
 # Mean two-sample score over the six factors in the slides of Osokin et al. (ICCV 2017).
 PAPER = {"real images": "-0.1 ± 0.2", "one-class": "0.8 ± 0.2", "one-class separable": "1.1 ± 0.2",
          "star-shaped": "1.4 ± 0.1", "multi-channel": "3.7 ± 0.1", "multi-channel separable": "3.8 ± 0.2"}

@@ -88,6 +88,31 @@ def test_a_right_seal_does_not_replace_the_trial(stack):
     assert seal.find_corruption(stack) == "HDF5 can't read it safely"
 
 
+def test_the_depth_of_a_trial_hides_nothing(stack):
+    """A group that is first met where the trial goes no deeper is visited again where it is not so deep."""
+    with h5py.File(stack, "r+") as file:
+        hidden, group = file.create_group("z"), file
+        file.move("stack", "z/stack")
+        for _ in range(seal.DEEPEST - 1):
+            group = group.create_group("a")
+        group["a"] = hidden
+    assert seal.find_corruption(stack) is None
+    make_endless(stack)
+    assert seal.find_corruption(stack) == "HDF5 can't read it safely"
+
+
+def test_a_file_of_too_many_groups_is_refused(stack):
+    """Whether the trial counts them or runs out of time: one that it does not reach may be what a reader opens."""
+    with h5py.File(stack, "r+") as file:
+        for k in range(300):
+            file.create_group(f"a/{k}")
+    assert seal.find_corruption(stack) is None
+    with h5py.File(stack, "r+") as file:
+        for k in range(seal.MOST_OBJECTS):
+            file.create_group(f"a/b/{k}")
+    assert seal.find_corruption(stack) is not None
+
+
 def test_loops_and_depths_take_little_memory(stack):
     """The name of a group grows with its depth: all names of a chain of 3,000 would take gigabytes."""
     with h5py.File(stack, "r+") as file:

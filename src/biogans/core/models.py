@@ -316,8 +316,9 @@ def critic(spec: NetworkSpec, name: str) -> Network:
 def projection_critics(spec: NetworkSpec) -> list[Network]:
     """A critic for each factor. They share all layers but the last, which is the sum of a shared one and of their own.
 
-    Miyato & Koyama (2018), eq. 3: one critic that is told the class y of an image x, f(x, y) = v_y . phi(x) + psi(phi
-    (x)), where phi is the smallest map here.
+    Each scores images (batch, height, width, critic_channels) as `critic` does. Miyato & Koyama (2018), eq. 3: one
+    critic that is told the class y of an image. Its score is v_y . phi + psi . phi, where phi is the image's smallest
+    map, v_y belongs to the class, and psi to all.
     """
     image, features = _critic_features(spec)
     shared = layers.to_score(spec, "score")(features)

@@ -15,7 +15,8 @@ from pathlib import Path
 MARK = b"\nbiogans sha256 of all before: "
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SECONDS, MOST_SECONDS = 2, 20   # computing time of a trial: one more for each 8 MB of the file, up to the second
-MOST_OBJECTS = 1 << 16          # groups and arrays that a trial visits
+MOST_OBJECTS = 1 << 16          # groups and arrays that a trial visits; a file with more could hide one from it
+TOO_MANY = 3                    # exit status of a trial of such a file
 DEEPEST = 17                    # levels of groups that it visits, one more than readers do: names grow with the depth
 MOST_BYTES = 1 << 26            # bytes of arrays that a trial reads
 NO_PLUGINS = {"HDF5_PLUGIN_PRELOAD": "::"}      # a file can name filters, which HDF5 would load from a folder
@@ -54,6 +55,8 @@ def find_corruption(path: str | Path, most_digested: float = math.inf) -> str | 
                            stderr=subprocess.DEVNULL, env=os.environ | NO_PLUGINS)
     if trial.returncode < 0:
         return "HDF5 can't read it safely"
+    if trial.returncode == TOO_MANY:
+        return "it has more groups than can be tried"
     trust(path)
     return None
 
@@ -88,14 +91,15 @@ def _try(path):
     resource.setrlimit(resource.RLIMIT_AS, (1 << 32, 1 << 32))
     import h5py
 
-    budget = MOST_BYTES
-    known = set()
+    known, budget = set(), MOST_BYTES
 
     def visit(thing, depth):
         nonlocal budget
-        place = _quietly(hash, thing)               # that of the object in the file: two links to it have the same
-        if place in known or len(known) >= MOST_OBJECTS:
+        place = _quietly(hash, thing), depth        # two links to one object have the same hash
+        if place in known:
             return
+        if len(known) == MOST_OBJECTS:
+            os._exit(TOO_MANY)
         known.add(place)
         for name in _quietly(list, thing.attrs):
             _quietly(thing.attrs.__getitem__, name)
