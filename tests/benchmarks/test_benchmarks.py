@@ -83,14 +83,14 @@ def test_flop_of_an_iteration(algorithm, updates, generators, critics, firsts, l
 @pytest.fixture
 def compiled(monkeypatch):
     """The iterations that engines have compiled, as TensorFlow functions, with a graph of its own for each critic."""
-    functions, compile_iteration = [], backend_tensorflow.Devices.compile_iteration
+    functions, compiled = [], backend_tensorflow.Devices.compile_graph
 
     def noted(*arguments):
-        functions.append(compile_iteration(*arguments))
+        functions.append(compiled(*arguments))
         return functions[-1]
     monkeypatch.setattr(backend_tensorflow.Devices, "for_each", lambda self, function, networks: [
         functools.partial(function, network) for network in networks])
-    monkeypatch.setattr(backend_tensorflow.Devices, "compile_iteration", noted)
+    monkeypatch.setattr(backend_tensorflow.Devices, "compile_graph", noted)
     return functions
 
 

@@ -137,6 +137,22 @@ def test_critic_updates_of_an_iteration():
     assert max(abs(variable.numpy()).max() for variable in run.critic_weights) <= np.float32(0.01)
 
 
+def test_the_number_of_critic_updates_may_change_at_any_iteration(monkeypatch):
+    """As in a student's own algorithm. The graph of a single update gives the same bits as that of several."""
+    def trained():
+        run = engine(algorithm="GAN")
+        monkeypatch.setattr(run.algorithm, "critic_updates", lambda iteration: (1, 3, 1)[iteration])
+        data = batches("DCGAN", run.settings)
+        losses = [run.iterate(iteration, data) for iteration in range(3)]
+        assert run.position == 5
+        return [*losses, *copies(run.state)]
+
+    changing, compile_one = trained(), backend_tensorflow.Devices.compile_graph
+    monkeypatch.setattr(backend_tensorflow.Devices, "compile_graph",
+                        lambda self, *arguments: compile_one(self, *arguments[:-1], True))
+    assert all(map(np.array_equal, changing, trained()))
+
+
 def test_several_updates_of_the_generator():
     """With --num_G_iters 2 Adam has taken two steps after one iteration, the critic's two as well."""
     run = engine(num_G_iters=2)
