@@ -32,7 +32,7 @@ def write_samples(path, row, seed):
     """Write a picture of some samples of a row (rows.py), side by side, unless it exists or the row has none."""
     images = [] if path.exists() else row.examples(COLUMNS, seed)
     if images:
-        palette = fitted("red-green", to_unit(row.held_out.pixels))    # images of an early stage may not show it
+        palette = fitted("magenta-green", to_unit(row.held_out.pixels))    # images of an early stage may not show it
         tiles = [np.pad(unit_to_bytes(tile(image, palette)), ((0, 0), (0, SEPARATOR), (0, 0)), constant_values=255)
                  for image in images]
         write_picture(path, np.concatenate(tiles, axis=1)[:, :-SEPARATOR])
