@@ -29,6 +29,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 from biogans.core import figures, models
+from biogans.core.gan import ALGORITHMS
 from biogans.core.settings import stored_network
 from biogans.evaluation import charts, results, tables
 from biogans.system import arguments, launch
@@ -59,13 +60,15 @@ FULL = {"DCGAN": 5.4, "DCGAN-separable": 5.2, "DCGAN-multichannel": 66, "DCGAN-s
 class Model(NamedTuple):
     """A row of the table, or one factor's part of a row; a model with several stages has a row for each.
 
-    stages    fractions of the iterations after which the model is evaluated, ascending, the last of them 1
+    stages      fractions of the iterations after which the model is evaluated, ascending, the last of them 1
+    algorithm   of gan.ALGORITHMS
     """
 
     row: str
     architecture: str
     factor: str = ""
     stages: tuple = (1,)
+    algorithm: str = "WGAN-GP"
 
     @property
     def folder(self):
@@ -75,6 +78,8 @@ class Model(NamedTuple):
 MODELS = [
     Model("star-shaped", "DCGAN-starshaped", stages=(0.05, 0.25, 1)),
     Model("conditional", "DCGAN-conditional"),
+    *(Model(f"conditional {algorithm}", "DCGAN-conditional", algorithm=algorithm)
+      for algorithm in ALGORITHMS if algorithm != "WGAN-GP"),
     Model("multi-channel", "DCGAN-multichannel"),
     Model("independent", "DCGAN-independent"),
     *(Model("one-class", "DCGAN", factor) for factor in FACTORS),
@@ -145,8 +150,9 @@ class Work:
         """The arguments of train.py."""
         preset = [] if self.options.full else ["--preset", "fast"]
         factor = ["-p", model.factor] if model.factor else []
-        return ["-d", self.data, "-m", model.architecture, *factor, *preset, "-e", iterations, "-M", iterations,
-                "--resume"]
+        algorithm = ["-a", model.algorithm] if model.algorithm != "WGAN-GP" else []
+        return ["-d", self.data, "-m", model.architecture, *algorithm, *factor, *preset, "-e", iterations,
+                "-M", iterations, "--resume"]
 
     def minutes(self, *labels):
         """Core minutes of these steps, as text."""

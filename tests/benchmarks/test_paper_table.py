@@ -16,7 +16,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import paper_table
 
 MODELS = [paper_table.Model("star-shaped", "DCGAN-starshaped", stages=(0.25, 1)),
-          paper_table.Model("one-class", "DCGAN", "Alp14"), paper_table.Model("one-class", "DCGAN", "Tea1")]
+          paper_table.Model("one-class", "DCGAN", "Alp14"), paper_table.Model("one-class", "DCGAN", "Tea1"),
+          paper_table.Model("conditional GAN", "DCGAN-conditional", algorithm="GAN")]
 
 
 @pytest.fixture
@@ -68,13 +69,15 @@ def test_every_model_is_trained_evaluated_and_in_the_tables(commands, capsys):
     assert [(label, dict(itertools.pairwise(words)).get("-e", "")) for label, command, words in commands] == [
         ("simulation", ""), ("real images: evaluation", ""), ("star-shaped: training", "10"),
         ("star-shaped: evaluation", ""), ("star-shaped: training", "40"), ("star-shaped: evaluation", ""),
-        *[("one-class: training", "40"), ("one-class: evaluation", "")] * 2]
+        *[("one-class: training", "40"), ("one-class: evaluation", "")] * 2,
+        ("conditional GAN: training", "40"), ("conditional GAN: evaluation", "")]
     text = Path("table.md").read_text()
     for row in ("| real images |", "| star-shaped 10 |", "| star-shaped 40 |", "| one-class | 2.5 ± 0.0 | 2.5 ± 0.0 |",
                 "| one-class | 0.8 ± 0.2 | 2.5 ± 0.0 |", "| star-shaped | 1.4 ± 0.1 | 2.5 ± 0.0 |",
                 "| real images | -0.1 ± 0.2 | 2.5 ± 0.0 |",
                 "| one-class | DCGAN | 2 | 40 |", "| star-shaped | DCGAN-starshaped | 1 | 40 |"):
         assert row in text
+    assert "train.py -d data -m DCGAN-conditional -a GAN --preset fast -e 40" in text
     assert "for FACTOR in" in text and "train.py -d data -m DCGAN -p $FACTOR --preset fast -e 40" in text
     assert Path("table_c2st.png").exists() and Path("table_pairs.png").exists()
 
