@@ -15,6 +15,8 @@ NUMBERS = np.array([1.0, 2.0, 3.0])
     (lambda x: print(), {"kind": str}, "returns nothing.*return"),
     (lambda x: [math.exp(-x)], {}, "TypeError.*`math`.*np.exp"),
     (lambda x: x[7], {}, "stops with IndexError"),
+    (lambda x: x ^ 2, {}, r"TypeError.*powers are written \*\*$"),
+    (lambda x: 1 if x > 0 else 0, {"hint": "one number each"}, r"[^.]\. `if` takes one.*np.where\. One number each$"),
     (lambda x: 1 / 0, {"hint": "divide by the number of samples"}, "ZeroDivisionError.*Divide by the number"),
     (lambda x: [][0], {}, "stops with IndexError"),
     (lambda x: "0.5", {}, "numbers, not str"),

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 USE_OPS = "use the functions of `ops` or TensorFlow, through which gradients pass"
-ONE_NUMBER = re.compile(r"only (size|length|0-dim)\S* .*(convert|scalar)|must be real number")     # by `math`, or float
+# What beginners meet: a type of error, a pattern of its text, and a hint.
+COMMON = [
+    (TypeError, re.compile(r"only (size|length|0-dim)\S* .*(convert|scalar)|must be real number"),     # float(array)
+     "The functions of `math` take one number; those of NumPy, such as np.exp, take arrays"),
+    (TypeError, re.compile(r"bitwise_xor|for \^"), "In Python, powers are written **"),
+    (ValueError, re.compile("truth value"), "`if` takes one value; for arrays there is np.where"),
+]
 
 
 def checked(function: Callable[..., Any], shape: tuple[int, ...] | Callable[..., tuple[int, ...]] | None = None,
@@ -43,9 +49,8 @@ def checked(function: Callable[..., Any], shape: tuple[int, ...] | Callable[...,
 def _described(error: Exception) -> str:
     """Type and text of an error, and a hint for those that beginners meet."""
     text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no further text'}"
-    if isinstance(error, TypeError) and ONE_NUMBER.search(str(error)):
-        return f"{text}. The functions of `math` take one number; those of NumPy, such as np.exp, take arrays"
-    return text
+    return _sentences(text, *(hint for kind, pattern, hint in COMMON
+                              if isinstance(error, kind) and pattern.search(str(error))))
 
 
 def _check_kind(name: str, result: Any, kind: type | tuple[type, ...] | None, hint: str) -> None:
@@ -68,4 +73,6 @@ def _of_shape(shape: tuple[int, ...]) -> str:
 
 
 def _sentences(*parts: str) -> str:
-    return ". ".join(part[0].upper() + part[1:] if n else part for n, part in enumerate(parts) if part)
+    """The parts, as sentences without the last full stop."""
+    return ". ".join((part[0].upper() + part[1:] if n else part).removesuffix(".")
+                     for n, part in enumerate(parts) if part)

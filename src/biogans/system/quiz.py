@@ -20,7 +20,8 @@ def check_quiz(notebook: str, answers: Any) -> None:
         print('answers should be a dictionary of letters, such as {1: "a", 2: "b"}, '
               f"not {'empty' if answers is None else 'of type ' + type(answers).__name__}")
         return
-    right = [_is_right(number, options, answers.get(number)) for number, options in enumerate(questions, 1)]
+    right = [_is_right(number, options, answers.get(number, answers.get(str(number))))
+             for number, options in enumerate(questions, 1)]
     if all(right):
         print(f"✓ quiz: all {len(right)} answers are right")
     else:
@@ -29,7 +30,7 @@ def check_quiz(notebook: str, answers: Any) -> None:
 
 def _is_right(number: int, options: dict[str, dict[str, Any]], answer: Any) -> bool:
     """Whether an answer is right; prints why."""
-    letter = answer.strip().lower() if isinstance(answer, str) else None
+    letter = answer.strip(" ().").lower() if isinstance(answer, str) else None
     if letter not in options:
         print(f'Question {number}: write one of the letters {", ".join(options)} in quotes, such as {number}: "a"')
         return False
