@@ -7,9 +7,10 @@ both losses; read a picture of a training run; explain why the solution is a sad
 
 **You need** Python functions and NumPy arrays. You need no knowledge of neural networks: each idea is explained when it
 first appears. Run the cells from top to bottom (Shift+Enter). A cell that begins with `# Exercise` is yours to
-complete. The cell after it checks your code: it prints a tick, or explains what is wrong. Before you have solved an
-exercise, the cells after it also run, but their results make no sense. The whole notebook takes about three minutes to
-compute. Start it in a folder that you may write to: it creates a folder `cells` there.
+complete. The cell after it checks your code: it prints a tick, or explains in the last of its red lines what is wrong.
+Before you have solved an exercise, the cells after it also run, but their results make no sense. The whole notebook takes
+about a minute to compute. Start it in a folder that you may write to: it creates a folder `cells` there. TensorFlow may
+print red lines when it starts: ignore them.
 
 It begins with the end: what a trained network can do. Then you build a small one yourself.
 """
@@ -29,7 +30,7 @@ A GAN in 60 lines: two networks, one saddle, and what goes wrong
 import os
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"        # hide TensorFlow's start-up messages
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"        # hide most of TensorFlow's start-up messages
 
 from pathlib import Path
 
@@ -59,7 +60,8 @@ r"""
 
 BioGANs comes with a trained generator of yeast cells. It turns a vector $z$ of 100 random numbers into a cell with seven
 proteins, each in a channel of its own: a marker of growth (magenta) and six *polarity factors* (green), which take part
-in the control of where the cell grows. Each row below is one cell; nobody photographed it.
+in the control of where the cell grows; where both are bright, the picture is white. Each row below is one cell; nobody
+photographed it.
 """
 
 # %% figure cells
@@ -78,7 +80,7 @@ r"""
 network that has never seen two of them together draw six in one cell? And how could anybody find out whether it is
 right? Write down your guesses; notebook 4 answers.
 
-A yeast cell grows longer until it divides. So two hundred generated cells in the order of their length are a walk through
+A yeast cell grows longer until it divides. So two hundred generated cells in the order of their size are a walk through
 the cell cycle; here are seven of them. Watch the marker: growth at one end, then at both, then at the wall in the middle.
 """
 
@@ -89,7 +91,7 @@ steps = np.argsort(area)[np.linspace(0, 199, 7).round().astype(int)]
 plt.figure(figsize=(11, 6))
 plt.imshow(figures.sample_picture(trained.generate(many[steps]), names, palette="magenta-green"))
 plt.axis("off")
-plt.title("from the shortest of 200 generated cells (top) to the longest, which divides")
+plt.title("from the smallest of 200 generated cells (top) to the largest, which divides")
 plt.show()
 
 # %% [markdown]
@@ -168,13 +170,14 @@ $\max$; the layers before it are called *hidden*.
 - The **generator** $G$ turns a vector $z$ of random numbers, the *latent vector*, into a sample $G(z)$. We draw $z$
   from the standard normal distribution, which is easy to sample; its numbers have no meaning of their own. $G$ must
   learn to bend this distribution into the shape of the data.
-- The **discriminator** $D$ receives a sample and returns a **score** $s$: high if it considers the sample real, low if
-  it considers the sample generated.
+- The **discriminator** receives a sample and returns a **score** $s$: high if it considers the sample real, low if
+  it considers the sample generated. From the score follows $D(x)$, its probability that the sample $x$ is real
+  (exercise 1).
 
 Both start with random weights. (`set_random_seed` below makes them the same in every run.)
 
 Neither network knows the distribution. The discriminator sees real samples; the generator sees *nothing but the
-discriminator's opinion of its own samples*.
+discriminator's opinion of its own samples*. (The diagram's other word for it, *critic*, belongs to notebook 3.)
 
 ![Noise becomes a generated cell; the discriminator scores it and real cells; both networks learn from the score](diagram_game.png)
 """
@@ -262,8 +265,8 @@ See section 3 of the paper.)
 ## Exercise 2: both losses
 
 Write both losses as functions of the scores. Use `ops.softplus`, where $\text{softplus}(s) = \log(1 + e^{s})$: for a
-score such as -200 a computer rounds $\sigma(s)$ to 0, and $\log 0$ is not a number it can use. You need two identities
-(check them on paper):
+score such as -200, $\sigma(s)$ is rounded to 0 in the 32-bit numbers that networks use, and $\log 0$ is not a number
+that they can use. You need two identities (check them on paper):
 
 $$ -\log \sigma(s) = \text{softplus}(-s), \qquad -\log\bigl(1 - \sigma(s)\bigr) = \text{softplus}(s). $$
 
@@ -314,17 +317,25 @@ def _value(loss, *scores):
     return float(loss(*(ops.convert_to_tensor(np.array(s, "float32")[:, None]) for s in scores)))
 
 
-assert np.isclose(_value(_discriminator_loss, [0, 0], [0, 0]), 2 * np.log(2)), \
-    "a discriminator that returns 0.5 for every sample has L_D = 2 log 2 = 1.386"
+_undecided = _value(_discriminator_loss, [0, 0], [0, 0])
+assert np.isclose(_undecided, 2 * np.log(2)), \
+    f"a discriminator that returns 0.5 for every sample has L_D = 2 log 2 = 1.386; yours: {_undecided:.3f}"
 assert _value(_discriminator_loss, [9, 9], [-9, -9]) < 0.01 < 9 < _value(_discriminator_loss, [-9, -9], [9, 9]), \
     "L_D should be small for correct scores (real high, generated low) and large for wrong ones"
 assert np.isclose(_value(_discriminator_loss, [0, 0], [2, -1]), 0.6931 + (2.1269 + 0.3133) / 2, atol=1e-3), \
     "average each term over the batch, then add the two means"
+assert np.isclose(_value(_generator_loss, [0]), np.log(2)) and -0.01 < _value(_generator_loss, [5]) < 0.01, \
+    "L_G should be log 2 for a score of 0, and near 0 for samples that pass as real"
 assert np.isclose(_value(_generator_loss, [2, -1]), (0.1269 + 1.3133) / 2, atol=1e-3), \
     "L_G is a mean over the batch, not a sum: scores 2 and -1 give (0.127 + 1.313) / 2 = 0.720"
-assert np.isclose(_value(_generator_loss, [0]), np.log(2)) and _value(_generator_loss, [5]) < 0.01, \
-    "L_G should be log 2 for a score of 0, and near 0 for samples that pass as real"
 assert np.isclose(_value(_generator_loss, [-200]), 200), "L_G for a score of -200 should be 200: use softplus, not log"
+_scores = tf.ones((2, 1))
+for _name, _loss, _arguments in (("discriminator_loss", _discriminator_loss, (_scores, _scores)),
+                                 ("generator_loss", _generator_loss, (_scores,))):
+    with tf.GradientTape() as _tape:
+        _tape.watch(_scores)
+        _result = _loss(*_arguments)
+    assert _tape.gradient(_result, _scores) is not None, f"no gradient passes through {_name}: {USE_OPS}"
 print("✓ exercise 2: the rules of the game are complete")
 
 # %% [markdown]
@@ -423,8 +434,9 @@ plt.show()
 
 # %% [markdown]
 r"""
-Follow the green line from left to right. At first all generated samples lie in one place, and the discriminator has
-learnt to recognise it. Wherever the generator produces too many samples, $D$ falls and pushes them away; wherever it
+Follow the green line from left to right. At first all generated samples lie in one place, and the discriminator knows
+nothing yet: $D$ is near ½ everywhere. At iteration 500 it has learnt that the samples between the bumps are generated.
+Wherever the generator produces too many samples, $D$ falls and pushes them away; wherever it
 produces too few, $D$ rises and attracts them. At the end $D$ is near ½ wherever there are data. Does that mean that
 nobody can tell real from generated any more? Compare the histograms: the orange bumps still have another shape than the
 blue ones. *This* discriminator, after so few updates, does not see it. Exercise 3 is about the best one.
@@ -460,13 +472,6 @@ def best_discriminator(x):
 
 # %% check
 _best_discriminator = checked(best_discriminator, shape=np.shape)
-_random = np.random.default_rng(4)
-_edges = np.linspace(-3, 3, 61)
-_counts = [np.histogram(_many, _edges)[0] for _many in (real_numbers(400000, _random), _random.standard_normal(400000))]
-_difference = np.abs(_counts[0] / sum(_counts) - _best_discriminator((_edges[1:] + _edges[:-1]) / 2)).mean()
-assert _difference < 0.008, \
-    f"of many samples in one place, another fraction is real: it differs by {_difference:.3f} on average, instead of " \
-    f"0.002. Look at `real_numbers`: 40 % lie near -2 and 60 % near 2, with a standard deviation of 0.4"
 keras.utils.set_random_seed(3)
 _discriminator, _rng = network(1, 1), np.random.default_rng(3)
 _discriminator.compile(keras.optimizers.Adam(2e-3), keras.losses.BinaryCrossentropy(from_logits=True))
@@ -474,6 +479,13 @@ _samples = np.concatenate([real_numbers(20000, _rng), _rng.standard_normal((2000
 _discriminator.fit(_samples, np.repeat([1.0, 0.0], 20000)[:, None], batch_size=256, epochs=6, verbose=0)
 _x = np.linspace(-3, 3, 121, dtype="float32")
 _trained = 1 / (1 + np.exp(-_discriminator(_x[:, None]).numpy()[:, 0]))
+_random = np.random.default_rng(4)
+_edges = np.linspace(-3, 3, 61)
+_counts = [np.histogram(_many, _edges)[0] for _many in (real_numbers(400000, _random), _random.standard_normal(400000))]
+_difference = np.abs(_counts[0] / sum(_counts) - _best_discriminator((_edges[1:] + _edges[:-1]) / 2)).mean()
+assert _difference < 0.008, \
+    f"the fraction of real samples at a place differs from your D*(x) by {_difference:.3f} on average, instead of 0.002. " \
+    f"Check the numerator, p_r (40 % near -2, 60 % near 2, with a standard deviation of 0.4) and p_g (standard normal)"
 _error = np.abs(_trained - _best_discriminator(_x))
 assert _error.mean() < 0.08 and _error.max() < 0.4, \
     f"your formula differs from the trained discriminator by {_error.mean():.2f} on average; it should be below 0.08"
@@ -617,7 +629,8 @@ def modes_covered(samples):
 
 # %% check
 _modes_covered = checked(modes_covered, shape=())
-assert _modes_covered(ring(2000, np.random.default_rng(5))) == 8, "real samples cover all eight"
+_found = _modes_covered(ring(2000, np.random.default_rng(5)))
+assert _found == 8, f"real samples cover all eight modes, not {_found}"
 assert _modes_covered(np.tile(CENTRES[:1], (500, 1))) == 1, "the same point 500 times covers one mode"
 assert _modes_covered(np.zeros((500, 2))) == 0, "the middle of the ring is not a mode"
 assert _modes_covered(np.concatenate([np.tile(CENTRES[:1], (495, 1)), CENTRES[1:6]])) == 1, \
@@ -625,6 +638,8 @@ assert _modes_covered(np.concatenate([np.tile(CENTRES[:1], (495, 1)), CENTRES[1:
 assert _modes_covered(np.repeat(CENTRES[:2], (97, 3), axis=0)) == 2, "3 % of the samples are enough: the limit is 2 %"
 assert _modes_covered(np.repeat(CENTRES[:2] + [0.4, 0], 50, axis=0)) == 0, \
     "samples at a distance of 0.4 are too far away: the limit is 0.3"
+assert _modes_covered(np.concatenate([np.zeros((495, 2)), CENTRES[:5]])) == 0, \
+    "count the fraction of all samples, not of those near a centre"
 print("✓ exercise 5")
 
 # %% [markdown]
@@ -655,7 +670,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-The samples lie together, and at the next look elsewhere. The generator has found where the discriminator's score is
+The samples lie together, and at the next look elsewhere (at iteration 500, outside the picture). The generator has found where the discriminator's score is
 highest, and produces nothing else. The discriminator learns that this place is full of fakes and lowers its score
 there, so the generator moves on to the next place: these are the orbits of exercise 4 again. We call this **mode
 collapse**. Nothing in $L_G$ asks for variety: a generator that produces one perfect cell over and over has a perfect
@@ -663,10 +678,10 @@ score.
 
 ## Exercise 6: prevent it
 
-With one step each, the generator can still fail. In the settings below, momentum drives its samples about, in one place
-or on one line. Choose settings with which it covers at least seven modes. You may change the arguments of `train`
+With one step each, the generator can still fail. In the settings below, momentum drives its samples about, in one cloud
+or along one line. Choose settings with which it covers at least seven modes. You may change the arguments of `train`
 (`rate`, `momentum`, `noise`, `batch`) and the size of the latent vector, but keep the 1,500 iterations. Think before
-you try values at random: what did the saddle teach us about momentum? And how does noise on everything that the
+you try values at random: what did we say below the saddle about momentum? And how does noise on everything that the
 discriminator sees affect a discriminator that is too confident (Arjovsky & Bottou 2017, section 3)? Notebook 3 presents
 a more fundamental cure.
 """

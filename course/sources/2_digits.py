@@ -47,7 +47,8 @@ r"""
 
 We use 1,797 handwritten digits of 8×8 pixels, which come with scikit-learn (Alpaydin & Kaynak 1998). An image is an
 array (height, width, channels); here it has one channel. A batch of images is an array (batch, height, width,
-channels). Everywhere in BioGANs, and here too, pixels are scaled to $[-1, 1]$, because the generator ends with $\tanh$.
+channels). Everywhere in BioGANs, and here too, pixels are scaled to $[-1, 1]$, because the generator ends with $\tanh$, a curve
+from -1 to 1.
 """
 
 # %% figure digits
@@ -78,7 +79,8 @@ A dense layer has a separate weight for every pixel, so it would have to learn t
 A **convolution** slides one small array of weights, the **kernel**, over the image; at each position it multiplies the
 pixels by the weights and adds them up. This applies the same stroke detector everywhere. A layer has many kernels, and
 each produces one *feature map*. With **stride** 2 the kernel moves two pixels at a time, and the maps have half the
-height and width. The discriminator is a sequence of such layers: 8×8 → 4×4 → 2×2 → one score.
+height and width. The discriminator is a sequence of such layers: 8×8 → 4×4 → 2×2 → one score. Between them *LeakyReLU*
+bends the values: like ReLU, but it lets a fifth of a negative value through, and a gradient with it.
 
 The generator has to go the other way: from a few numbers to an image. A **transposed convolution** does that. Think of
 the kernel as a *stamp*: each input pixel prints the kernel, multiplied by the pixel's value, at its position in the
@@ -125,6 +127,12 @@ def transposed_convolution(x, kernel, stride):
 
 # %% check
 _transposed_convolution = checked(transposed_convolution)
+_printed = np.asarray(_transposed_convolution(np.ones((1, 1)), np.arange(9.0).reshape(3, 3), 1))
+assert np.array_equal(_printed, np.arange(9.0).reshape(3, 3)), \
+    f"one pixel of value 1 should print the kernel once; yours: {_printed.tolist()}"
+_printed = np.asarray(_transposed_convolution(np.array([[0.0, 1], [0, 0]]), np.ones((1, 1)), 2))
+assert np.array_equal(_printed, [[0, 0, 1], [0, 0, 0], [0, 0, 0]]), \
+    f"with stride 2, the pixel x[0, 1] should print at row 0, column 2; yours: {_printed.tolist()}"
 _x, _kernel = np.random.default_rng(0).standard_normal((4, 4)), np.random.default_rng(1).standard_normal((3, 3))
 for _stride in (1, 2, 3):
     _layer = keras.layers.Conv2DTranspose(1, 3, strides=_stride, use_bias=False)
@@ -166,12 +174,13 @@ GOOD_SIZE = 4
 ### END SOLUTION
 
 # %% check
-_stamps = checked(stamps)
+_stamps = checked(stamps, shape=lambda size, stride, count: (stride * (count - 1) + size,))
 assert list(_stamps(3, 2, 3)) == [1, 1, 2, 1, 2, 1, 1], \
     f"3 pixels, kernel 3, stride 2: the stamps cover pixels 0 to 2, 2 to 4, 4 to 6; yours: {_stamps(3, 2, 3)}"
 assert list(_stamps(4, 2, 3)) == [1, 1, 2, 2, 2, 2, 1, 1] and list(_stamps(2, 3, 2)) == [1, 1, 0, 1, 1], \
     "work out kernel 4 with stride 2, and kernel 2 with stride 3 (where some pixels receive no stamp), by hand"
-assert GOOD_SIZE in (3, 4, 5) and len(set(_stamps(GOOD_SIZE, 2, 20)[4:-4])) == 1, \
+assert GOOD_SIZE in (3, 4, 5), f"GOOD_SIZE should be one of the numbers 3, 4 and 5, not {GOOD_SIZE!r}"
+assert len(set(_stamps(GOOD_SIZE, 2, 20)[4:-4])) == 1, \
     f"with a kernel of size {GOOD_SIZE} and stride 2, interior pixels receive different numbers of stamps"
 print(f"✓ exercise 2: kernels of size {GOOD_SIZE} cover evenly: the size must be a multiple of the stride")
 
@@ -229,7 +238,8 @@ _layer = keras.layers.BatchNormalization(epsilon=1e-5)
 _layer.build(_h.shape)
 _layer.gamma.assign(_gamma)
 _layer.beta.assign(_beta)
-assert np.allclose(_yours, _layer(_h, training=True).numpy(), atol=1e-3), "Keras's layer gives another result"
+assert np.allclose(_yours, _layer(_h, training=True).numpy(), atol=1e-3), \
+    "Keras's layer gives another result: take mean and variance over batch, height and width, axis=(0, 1, 2)"
 print("✓ exercise 3: this is what BatchNormalization computes during training")
 
 # %% slide [markdown]
@@ -309,6 +319,7 @@ def build_generator():
 # %% check
 _build_generator = checked(build_generator, kind=keras.Model)
 _generator, _z = _build_generator(), np.random.default_rng(4).standard_normal((8, LATENT)).astype("float32")
+assert _generator.built, "begin with keras.Input((LATENT,))"
 assert _generator.output_shape == (None, 8, 8, 1), f"images should be 8×8×1, not {_generator.output_shape[1:]}"
 assert np.abs(_generator(30 * _z)).max() <= 1, "pixels should stay in [-1, 1]: end with tanh"
 _shapes = [layer.output.shape[1:] for layer in _generator.layers]
@@ -316,6 +327,13 @@ assert (4, 4, 32) in _shapes and (2, 2, 64) in _shapes, f"some layers should giv
 _alone, _together = _generator(_z[:2], training=True)[0], _generator(_z, training=True)[0]
 assert not np.allclose(_alone, _together, atol=1e-4), "in training, an image should depend on its batch: normalise"
 assert np.allclose(_generator(_z[:2])[0], _generator(_z)[0], atol=1e-5), "after training, it should not depend on it"
+assert np.min(_generator(30 * _z)) < -0.9, "black pixels should reach -1: end with tanh, not with another function"
+_last = {tuple(layer.output.shape[1:]): layer.output for layer in _generator.layers}
+_values = keras.Model(_generator.inputs[0], [_last[2, 2, 64], _last[4, 4, 32]])(_z)
+assert all(np.min(value) >= 0 for value in _values), "after each batch normalisation, ReLU should leave no negative number"
+assert _generator.count_params() == 37_761, \
+    f"your layers have {_generator.count_params():,} weights, those of the table 37,761: look at kernels, bias and " \
+    f"normalisation"
 print(f"✓ exercise 4: the generator of a DCGAN, with {_generator.count_params():,} weights")
 
 # %% [markdown]
@@ -372,7 +390,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-The images improve, but the losses do not show it: after the start the generator's loss even *rises*, because its
+The images improve, but the losses do not show it: the generator's loss falls at first, and then *rises*, because its
 opponent learns too.
 
 ## What the discriminator learns
@@ -411,13 +429,13 @@ r"""
 ## Exercise 5: use its features
 
 Take the values that the discriminator computes just before its score, 2·2·64 = 256 numbers, as a description of an
-image. (A Keras model keeps a list of its layers: `keras.Model(model.inputs, model.layers[-2].output)` ends one layer
+image. (A Keras model keeps a list of its layers: `keras.Model(model.inputs[0], model.layers[-2].output)` ends one layer
 earlier.) The check gives a linear classifier 10 labelled examples of each digit and tests it on all other images: once
 with these features, once with the features of an untrained discriminator, and once with the pixels. Radford et al.
 (2016), section 5.1, did this with photographs.
 
 **Predict first.** Rank the three descriptions: pixels, features of an untrained discriminator, and those of the trained
-one. By how many percent will they differ?
+one. By how many percentage points will they differ?
 """
 
 # %% exercise
@@ -425,7 +443,7 @@ one. By how many percent will they differ?
 def features(discriminator, images):
     """The discriminator's values just before its score: images (count, 8, 8, 1) -> array (count, 256)."""
     ### BEGIN SOLUTION
-    return keras.Model(discriminator.inputs, discriminator.layers[-2].output)(images).numpy()
+    return keras.Model(discriminator.inputs[0], discriminator.layers[-2].output)(images).numpy()
     ### HANDOUT
     # return np.zeros((len(images), 256))         # your code instead of this line
     ### END SOLUTION
@@ -461,9 +479,9 @@ r"""
 ## Exercise 6: a walk between two digits
 
 Each latent vector gives a digit, so a path between two latent vectors turns one digit into another. A straight line is
-not the best path. A latent vector consists of 16 standard normal numbers, so its length is nearly always close to
-$\sqrt{16} = 4$; the middle of a straight line is shorter than the latent vectors that the generator was trained with.
-Walk along a sphere instead: with the angle $\omega$ between $a$ and $b$,
+not the best path. A latent vector consists of 16 standard normal numbers, so its length is about $\sqrt{16} = 4$, give or
+take 0.7; the middle of a straight line is shorter than most latent vectors that the generator was trained with. Walk along
+a sphere instead: with the angle $\omega$ between $a$ and $b$, whose cosine is $a \cdot b / (|a|\,|b|)$,
 
 $$ z(t) = \frac{\sin((1 - t)\,\omega)}{\sin\omega}\, a + \frac{\sin(t\,\omega)}{\sin\omega}\, b, \qquad 0 \le t \le 1 $$
 
@@ -484,17 +502,19 @@ def walk(a, b, steps):
 
 # %% check
 _walk = checked(walk)
-_a, _b = np.eye(LATENT)[0] * 4, np.eye(LATENT)[1] * 4
+_a, _b = np.eye(LATENT)[0] * 4, (np.eye(LATENT)[0] + np.sqrt(3) * np.eye(LATENT)[1]) * 2      # at an angle of 60°
 _path = np.asarray(_walk(_a, _b, 9))
-assert _path.shape == (9, LATENT) and np.allclose(_path[0], _a) and np.allclose(_path[-1], _b), "walk from a to b"
+assert _path.shape == (9, LATENT) and np.allclose(_path[0], _a) and np.allclose(_path[-1], _b), \
+    "walk from a to b in 9 vectors: the first should be a, the last b"
 assert np.allclose(np.linalg.norm(_path, axis=1), 4), "between vectors of length 4, all vectors should have length 4"
 _lengths = np.linalg.norm(np.diff(_path, axis=0), axis=1)
 assert np.allclose(_lengths, _lengths[0], atol=1e-6), "all steps should have the same length"
 print("✓ exercise 6")
 
 # %% figure walk
-paths = np.concatenate([walk(fixed[k], fixed[k + 1], 12) for k in (0, 4, 8)]).astype("float32")
-show(generator(paths).numpy(), "three walks, from left to right", rows=3)
+stops = fixed[[0, 2, 28, 6]]
+paths = np.concatenate([walk(a, b, 12) for a, b in zip(stops, stops[1:])]).astype("float32")
+show(generator(paths).numpy(), "three walks, from left to right; each begins where the last one ended", rows=3)
 
 # %% slide [markdown]
 r"""

@@ -6,7 +6,7 @@ r"""
 questions each of them can and can't answer; borrow channels from similar cells, the alternative without a network; say
 exactly what "seeing six proteins at once" means, and what it does not mean.
 
-**You need** notebooks 1 and 3 (2 helps). The notebook takes about four minutes to compute, mostly for three small
+**You need** notebooks 1 and 3 (2 helps). The notebook takes about two minutes to compute, mostly for three small
 training runs. Start it in a folder that you may write to: it creates a folder `cells` there.
 """
 

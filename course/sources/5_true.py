@@ -6,7 +6,7 @@ r"""
 generator lacks quality or variety; find out whether it copies; search everything that it can generate for a given real
 cell.
 
-**You need** notebooks 3 and 4. The notebook takes about four minutes to compute.
+**You need** notebooks 3 and 4. The notebook takes about two minutes to compute.
 """
 
 # %% slide [markdown]

@@ -224,6 +224,25 @@ def test_documents_show_outputs_and_hide_solutions(source):
         assert text.startswith("# Title with $x_1$\n\n[Notebook")
 
 
+@pytest.mark.course
+def test_times_of_cells_are_those_of_the_clock_under_their_headings(tmp_path):
+    text = build.notebook([build.Cell("", "", True, "# Title\n\n## Wait\n"),
+                           build.Cell("", "", False, "import time\ntime.sleep(1)")])
+    (seconds, heading), = build.times_of_cells(build.execute(text, tmp_path))
+    assert 1 <= seconds < 5 and heading == "Wait"
+    row = build.row_of_times(COURSE / "sources/4_cells.py", [(4.2, "A"), (61.4, "B"), (12, "C")])
+    assert row == "| [4](course/4_cells.md) | 1.3 minutes | B: 61 s; C: 12 s |\n"
+
+
+def test_the_table_of_times_has_all_notebooks_and_is_replaced():
+    page = build.TIMES.read_text()
+    rows = page.partition(build.BEGIN)[2].partition(build.END)[0].splitlines()[2:]
+    assert [row.split("](course/")[1].split(".md")[0] for row in rows] == [source.stem for source in build.SOURCES]
+    changed = build.with_rows(page, ["| a |\n"])
+    assert "| a |" in changed and rows[0] not in changed
+    assert build.with_rows(changed, [f"{row}\n" for row in rows]) == page
+
+
 @each_source
 def test_slides_show_figures_of_the_notebook(source):
     cells = build.read(source)
@@ -297,6 +316,31 @@ DISCRIMINATOR = "real = {} * normal(x, -2, {}) + {} * normal(x, 2, {}); return r
 MODES = "def modes_covered(samples): d = np.linalg.norm(samples[:, None] - CENTRES, axis=2); "
 PURITY = """def agreement(labels, kinds):
     return sum(np.bincount(labels[kinds == k]).max() for k in np.unique(kinds)) / len(labels)"""
+STAMP = """def transposed_convolution(x, kernel, stride):
+    n, m = len(x), len(kernel)
+    y = np.zeros((stride * (n - 1) + m,) * 2)
+    for i in range(n):
+        for j in range(n):
+            y[stride * i:stride * i + m, stride * j:stride * j + m] += {}
+    return y"""
+GENERATOR = """def build_generator():
+    size, biased = {2}, {3}
+    return keras.Sequential([
+        keras.Input((LATENT,)), keras.layers.Dense(2 * 2 * 64, use_bias=biased), keras.layers.Reshape((2, 2, 64)),
+        keras.layers.BatchNormalization(), keras.layers.Activation("{1}"),
+        keras.layers.Conv2DTranspose(32, size, strides=2, padding="same", use_bias=biased),
+        keras.layers.BatchNormalization(), keras.layers.Activation("{1}"),
+        keras.layers.Conv2DTranspose(1, size, strides=2, padding="same"), keras.layers.Activation("{0}")])"""
+WALK = """def walk(a, b, steps):
+    t, angle = np.linspace(0, 1, steps)[:, None], {}
+    return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / ({})"""
+PENALTY = """def gradient_penalty(critic, real, fake, alpha):
+    points = alpha * real + (1 - alpha) * fake
+    with tf.GradientTape() as tape:
+        {}
+        scores = critic(points)
+    slope = tf.norm(tape.gradient(scores, points), axis=1)
+    return tf.reduce_mean((slope - 1) ** 2)"""
 GRID = """def possible_range(a, b):
     c = np.linspace(-1, 1, 20001)
     c = c[1 + 2 * a * b * c - a ** 2 - b ** 2 - c ** 2 >= 0]
@@ -315,6 +359,33 @@ GRID = """def possible_range(a, b):
     (1, 3, BEST + DISCRIMINATOR.format(0.4, 0.5, 0.6, 0.5), "deviation of 0.4"),
     (1, 5, MODES + "return int(((d < 0.5).mean(axis=0) >= 0.02).sum())", "limit is 0.3"),
     (1, 5, MODES + "return int(((d < 0.3).mean(axis=0) >= 0.05).sum())", "limit is 2 %"),
+    (1, 2, GENERATOR_LOSS + "return ops.mean(ops.softplus(fake_scores))", "log 2 for a score of 0, and near 0"),
+    (1, 2, GENERATOR_LOSS + "return -ops.mean(ops.softplus(fake_scores))", "log 2 for a score of 0, and near 0"),
+    (1, 2, GENERATOR_LOSS + "return ops.mean(ops.softplus(-fake_scores.numpy()))", "no gradient.*generator_loss"),
+    (1, 3, BEST + "real = 0.4 * normal(x, -2, 0.4) + 0.6 * normal(x, 2, 0.4); return normal(x, 0, 1) / "
+     "(real + normal(x, 0, 1))", "numerator"),
+    (1, 5, MODES + "near = (d < 0.3).mean(axis=0); return int((near / max(near.sum(), 1e-9) >= 0.02).sum())",
+     "all samples"),
+    (2, 1, STAMP.format("x[i, j] * kernel[::-1]"), "print the kernel once"),
+    (2, 1, STAMP.format("x[j, i] * kernel"), "row 0, column 2"),
+    (2, 2, "GOOD_SIZE = 2", "3, 4 and 5, not 2"),
+    (2, 2, "GOOD_SIZE = '4'", "3, 4 and 5, not '4'"),
+    (2, 2, "def stamps(size, stride, count): return size // stride", "shape .*not one number"),
+    (2, 3, "def batch_normalisation(h, gamma, beta, epsilon=1e-5):\n    return gamma * (h - h.mean(axis=0)) / "
+     "(h.std(axis=0) + epsilon) + beta", r"axis=\(0, 1, 2\)|standard deviation"),
+    (2, 4, GENERATOR.format("sigmoid", "relu", 4, False), "tanh"),
+    (2, 4, GENERATOR.format("tanh", "linear", 4, False), "ReLU"),
+    (2, 4, GENERATOR.format("tanh", "relu", 3, False), "23,201.*37,761"),
+    (2, 4, GENERATOR.format("tanh", "relu", 4, True), "38,049.*37,761"),
+    (2, 6, WALK.format("np.arccos(a @ b)", "np.sin(angle)"), "first should be a|stops with"),
+    (2, 6, WALK.format("np.pi / 2", "np.sin(angle)"), "length 4|same length"),
+    (2, 6, WALK.format("np.arccos(a @ b / np.linalg.norm(a) / np.linalg.norm(b))", "1"), "first should be a"),
+    (3, 1, "def jensen_shannon(p, q): return 2 * np.log(2) * (p.argmax() != q.argmax())", "yours: 1.386"),
+    (3, 3, "def clip(weights, c): return [np.clip(weights[0], -c, c)]", r"\[-3\] become \[-0.1\]"),
+    (3, 4, PENALTY.format("pass"), "tape watch the points"),
+    (3, 6, "def critic_loss(real_scores, fake_scores, penalty, lam): return tf.reduce_mean(real_scores) - "
+     "tf.reduce_mean(fake_scores) + lam * penalty", "L_C should be 2"),
+    (3, 6, "def generator_loss(fake_scores): return np.mean(fake_scores)", "TensorFlow's functions"),
     (4, 1, "def to_rgb(cells): colours = (cells + 1) / 2", "return"),
     (4, 3, VARIETY + "return np.sqrt(green.var(axis=1).mean() / green.var())", "each pixel"),
     (4, 3, VARIETY + "return green.std(axis=1).mean() / green.reshape(-1, *green.shape[2:]).std(axis=0).mean()",
@@ -332,8 +403,8 @@ def test_wrong_answers_get_a_hint(notebook, exercise, answer, hint, tmp_path, mo
 
 
 # Exercises whose checks need neither a trained network nor the cluster's commands, and take seconds at most.
-QUICK = {1: (1, 2, 4, 5), 2: (1, 2, 3, 4, 6), 3: (1, 2, 3, 4, 5), 4: (1, 4, 5), 5: (1, 2, 3, 4), 6: (1, 2, 3, 4, 5, 6),
-         7: (1, 2, 3, 4, 5, 6), 8: (1, 3, 7, 8)}
+QUICK = {1: (1, 2, 4, 5), 2: (1, 2, 3, 4, 6), 3: range(1, 7), 4: (1, 4, 5), 5: (1, 2, 3, 4), 6: range(1, 7),
+         7: range(1, 7), 8: (1, 3, 7, 8)}
 
 
 @pytest.mark.parametrize("notebook, exercise", [(notebook, number) for notebook in QUICK for number in QUICK[notebook]])
@@ -341,6 +412,21 @@ def test_solutions_pass_quick_checks(notebook, exercise, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     assert hint_for(notebook, exercise) is None
     assert f"✓ exercise {exercise}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("notebook, exercise, answer", [
+    (1, 2, GENERATOR_LOSS + "return keras.losses.binary_crossentropy(ops.ones((1, len(fake_scores))), "
+     "ops.transpose(fake_scores), from_logits=True)[0]"),
+    (2, 4, GENERATOR.format("tanh", "relu", 4, False)),
+    (3, 2, "def earth_mover(a, b): a.sort(); b.sort(); return np.abs(a - b).mean()"),
+    (3, 4, PENALTY.format("tape.watch(points)")),
+    (3, 5, """def largest_gain(w, lam):
+    s = np.linspace(0, 10, 100001)
+    return (s * w - lam * (s - 1) ** 2).max()"""),
+])
+def test_right_answers_of_another_kind_pass(notebook, exercise, answer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert hint_for(notebook, exercise, answer) is None
 
 
 def test_32_bits_are_enough_for_squares(tmp_path, monkeypatch):
@@ -488,6 +574,8 @@ def test_the_cell_below_a_quiz_checks_it(solved, quiz_source, capsys):
 @pytest.mark.parametrize("answers, expected", [
     ({1: "b", 2: "a"}, ["Question 1, b) ✓ right. Count them.", "Question 2, a) ✓ right. Half of it is whole.",
                         "✓ quiz: all 2 answers are right"]),
+    ({"1": "b)", 2: "(A)."}, ["Question 1, b) ✓ right. Count them.", "Question 2, a) ✓ right. Half of it is whole.",
+                              "✓ quiz: all 2 answers are right"]),
     ({1: " B", 2: "b"}, ["Question 1, b) ✓ right. Count them.", "Question 2, b) ✗ not right. Halve it.",
                          "1 of 2 answers are right"]),
     ({1: "a"}, ["Question 1, a) ✗ not right. That is 1 plus 0.", "Question 2: write one of the letters a, b",
@@ -499,7 +587,7 @@ def test_every_answer_is_explained(answers, expected, quiz_source, capsys):
 
 
 @pytest.mark.parametrize("answers", [None, [], "ba", ["b", "a"], {"b", "a"}, 2, {}, {1: "", 2: None}, {1: "ba", 2: 1},
-                                     {1: ["b"], 2: {"a": "a"}}, {"1": "b", "2": "a"}, {1: "c", 2: True}])
+                                     {1: ["b"], 2: {"a": "a"}}, {"one": "b"}, {1: "c", 2: True}])
 def test_other_things_than_letters_get_a_hint(answers, quiz_source, capsys):
     quiz.check_quiz("9_quiz", answers)
     text = capsys.readouterr().out
