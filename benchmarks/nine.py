@@ -151,8 +151,8 @@ def parser():
     result.add_argument("-d", "--data", required=True, metavar="DATAROOT",
                         help="folder of images, as for train.py; required")
     result.add_argument("-o", "--output", required=True, metavar="FILE.png", help="the picture to write; required")
-    result.add_argument("-e", "--epochs", type=arguments.positive_int, default=200, metavar="N",
-                        help="iterations of each training; default=200")
+    result.add_argument("-e", "--epochs", type=arguments.positive_int, default=600, metavar="N",
+                        help="iterations of each training; default=600")
     result.add_argument("--preset", choices=PRESETS, default="fast",
                         help="preset of train.py; default=fast")
     return result
