@@ -661,11 +661,11 @@ def scatter(axes, iteration):
 
 keras.utils.set_random_seed(0)
 generator, discriminator = network(inputs=2, outputs=2), network(inputs=2, outputs=1)
-figure, panels = plt.subplots(1, 7, figsize=(15.5, 2.9), layout="constrained")
-shown = iter(panels)
-train(generator, discriminator, ring, 1500, generator_updates=10, every=250,
+figure, panels = plt.subplots(2, 4, figsize=(11, 6), layout="constrained")
+shown = iter(panels.flat)
+train(generator, discriminator, ring, 1750, generator_updates=10, every=250,
       watch=lambda iteration: scatter(next(shown), iteration))
-panels[0].legend(loc="lower left", fontsize=8)
+panels[0, 0].legend(loc="lower left", fontsize=8)
 plt.show()
 
 # %% [markdown]

@@ -542,18 +542,20 @@ falling: at 0, or above it?
 keras.utils.set_random_seed(0)
 generator, critic = network(inputs=2, outputs=2), network(inputs=2, outputs=1)
 history, snapshots = train(generator, critic, iterations=1200)
-figure, panels = plt.subplots(1, 5, figsize=(16, 3.2), layout="constrained", width_ratios=[1, 1, 1, 1, 1.5])
-for axes, (iteration, samples) in zip(panels, snapshots.items()):
+figure, panels = plt.subplot_mosaic([[0, 1, "curves"], [2, 3, "curves"]], figsize=(12, 5.6), layout="constrained",
+                                    width_ratios=[1, 1, 1.8])
+for k, (iteration, samples) in enumerate(snapshots.items()):
+    axes = panels[k]
     axes.scatter(*ring(400, np.random.default_rng(2)).T, s=8, color=REAL, label="real")
     axes.scatter(*samples.T, s=8, color=FAKE, alpha=0.4, marker="x", linewidths=0.8, label="generated")
     axes.set(title=f"iteration {iteration}: {modes_covered(samples)} of 8", xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
 panels[0].legend(loc="lower left", fontsize=8)
-panels[-1].plot(history[:, 0], history[:, 1], color=JUDGE, linewidth=2, label="critic's gain, -L_C")
-panels[-1].plot(history[:, 0], history[:, 2], "k--", label="measured distance W")
-panels[-1].axhline(distance(*(ring(500, np.random.default_rng(seed)) for seed in (9, 10))), color=REAL, linestyle=":",
-                   label="W between two real sets")
-panels[-1].set(title="a curve that goes down", xlabel="iteration", ylim=(0, None))
-panels[-1].legend()
+panels["curves"].plot(history[:, 0], history[:, 1], color=JUDGE, linewidth=2, label="critic's gain, -L_C")
+panels["curves"].plot(history[:, 0], history[:, 2], "k--", label="measured distance W")
+panels["curves"].axhline(distance(*(ring(500, np.random.default_rng(seed)) for seed in (9, 10))), color=REAL,
+                         linestyle=":", label="W between two real sets")
+panels["curves"].set(title="a curve that goes down", xlabel="iteration", ylim=(0, None))
+panels["curves"].legend()
 plt.show()
 print(f"{modes_covered(snapshots[1200])} of 8 modes; the distance went from {history[0, 2]:.2f} to {history[-1, 2]:.2f}, the "
       f"critic's gain from {history[0, 1]:.2f} to {history[-1, 1]:.2f}")
