@@ -357,6 +357,8 @@ def test_two_versions_take_turns(tmp_path):
                "--only", "DCGAN, WGAN-GP", "--before"]
     result = subprocess.run([*command, ROOT], capture_output=True, text=True)
     assert "DCGAN, WGAN-GP, fast" in result.stdout and "1 rounds of 1 iterations" in result.stdout, result.stderr
+    stages = result.stdout.split("first call\nDCGAN, WGAN-GP, fast")[1].split()[:4]
+    assert all(0 < float(stage) < 100 for stage in stages)
     (tmp_path / "src/biogans/core").mkdir(parents=True)
     (tmp_path / "src/biogans/__init__.py").write_text("")
     result = subprocess.run([*command, tmp_path], capture_output=True, text=True)

@@ -32,19 +32,22 @@ exec ./script.sh
 """
 
 
-def render(name, **values):
+def ruby(*words, text=None):
+    """What ruby prints; skips the test where there is none."""
     if not shutil.which("ruby"):
         pytest.skip("no ruby")
-    done = subprocess.run(["ruby", "-rerb", "-rjson", "-rostruct", "-e", RENDER, APP / name, json.dumps(values)],
-                          capture_output=True, text=True)
+    done = subprocess.run(["ruby", *words], input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+def render(name, **values):
+    return ruby("-rerb", "-rjson", "-rostruct", "-e", RENDER, APP / name, json.dumps(values))
+
+
 def in_yaml(text):
     """YAML as ruby reads it, which Open OnDemand is written in."""
-    return json.loads(subprocess.run(["ruby", "-ryaml", "-rjson", "-e", "puts YAML.load(STDIN.read).to_json"],
-                                     input=text, capture_output=True, text=True, check=True).stdout)
+    return json.loads(ruby("-ryaml", "-rjson", "-e", "puts YAML.load(STDIN.read).to_json", text=text))
 
 
 @pytest.fixture
