@@ -7,10 +7,12 @@
 Both versions take turns, each time in a new process, which times its first iteration (with all that comes before it,
 from the start of Python) and, after it, --iterations more. The table has medians over all rounds, the shortest and the
 longest iteration, and the median of the ratios within a round. FLOP are counted by the rule of counting.py; the peak is
-that of train_step.py, measured before the rows.
+that of train_step.py, measured before the rows. A second table divides the first iteration of this version into
+imports, building the networks, building the graph, and the call that runs it for the first time.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -38,10 +40,13 @@ RUNS = {
 }
 
 
+STAGES = "imports", "networks", "graph", "first call"
+
+
 class Times(NamedTuple):
     """What one process measured."""
 
-    first: float                # seconds from the start of Python to the end of the first iteration
+    first: list[float]          # seconds of each of STAGES, from the start of Python to the end of the first iteration
     iterations: list[float]     # seconds
     gflop: float                # of an iteration
 
@@ -50,9 +55,14 @@ def iterations(words, number, started):
     """Print the Times of this process, which started at this time of the clock, as JSON."""
     from counting import iteration_flop
     from train_step import USUAL_ITERATION, noise_run, seconds
+    clock = [started, time.time()]
     engine, batches = noise_run(words)
+    clock.append(time.time())
+    engine.compile()
+    clock.append(time.time())
     engine.iterate(USUAL_ITERATION, batches)
-    first = time.time() - started
+    clock.append(time.time())
+    first = [end - start for start, end in itertools.pairwise(clock)]
     times = [seconds(lambda: engine.iterate(USUAL_ITERATION, batches)) for _ in range(number)]
     flop = iteration_flop(engine.generator, engine.critics, engine.algorithm, engine.updates(USUAL_ITERATION),
                           engine.settings.batch_size)
@@ -79,7 +89,7 @@ def compare(options):
     """Print the table row by row; returns None, for an exit status of 0."""
     if options.worker:
         return iterations(options.worker.split(), options.iterations, options.started)
-    highest = measured(peak)["rate"]
+    highest, starts = measured(peak)["rate"], []
     print(f"{'':<38}{'ms an iteration':<48}{'first, s':>18}{'GFLOP/s':>9}{'of peak':>9}\n"
           f"{'':<38}{'before':<22}{'after':<21}{'ratio':>5}{'before':>11}{'after':>7}")
     for name, words in RUNS.items():
@@ -87,6 +97,9 @@ def compare(options):
             rounds = [[measure(checkout, words, options.iterations)
                        for checkout in (options.before, HERE.parent)] for _ in range(options.rounds)]
             print(line(name, rounds, highest), flush=True)
+            starts.append(line_of_stages(name, [after for _, after in rounds]))
+    header = "".join(f"{stage:>12}" for stage in STAGES)
+    print(f"\n{'first iteration, after, s':<38}{header}", *starts, sep="\n")
     print(f"\n{len(os.sched_getaffinity(0))} cores, {options.rounds} rounds of {options.iterations} iterations; peak "
           f"{highest:.0f} GFLOP/s; load average of 1 minute at the end: {os.getloadavg()[0]:.1f}")
 
@@ -95,13 +108,19 @@ def line(name, rounds, highest):
     """A row of the table, from [[Times before, Times after], …]."""
     before, after = (sorted(1000 * time for times in version for time in times.iterations)
                      for version in zip(*rounds, strict=True))
-    firsts = [statistics.median(times.first for times in version) for version in zip(*rounds, strict=True)]
+    firsts = [statistics.median(sum(times.first) for times in version) for version in zip(*rounds, strict=True)]
     ratio = statistics.median(statistics.median(one.iterations) / statistics.median(other.iterations)
                               for one, other in rounds)
     rate = 1000 * rounds[0][1].gflop / statistics.median(after)
     cells = [f"{statistics.median(times):.0f} ({times[0]:.0f} - {times[-1]:.0f})" for times in (before, after)]
     return (f"{name:<38}{cells[0]:<22}{cells[1]:<21}{ratio:>5.2f}{firsts[0]:>11.1f}{firsts[1]:>7.1f}{rate:>9.0f}"
             f"{rate / highest:>9.0%}")
+
+
+def line_of_stages(name, versions):
+    """A row of the second table, from the Times of all rounds."""
+    return f"{name:<38}" + "".join(f"{statistics.median(stage):>12.1f}"
+                                   for stage in zip(*(times.first for times in versions), strict=True))
 
 
 def parser():
