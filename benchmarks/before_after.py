@@ -53,8 +53,10 @@ class Times(NamedTuple):
 
 def iterations(words, number, started):
     """Print the Times of this process, which started at this time of the clock, as JSON."""
+    from biogans.system.lazy import keras
     from counting import iteration_flop
     from train_step import USUAL_ITERATION, noise_run, seconds
+    keras.config.floatx()       # imports Keras and TensorFlow
     clock = [started, time.time()]
     engine, batches = noise_run(words)
     clock.append(time.time())
