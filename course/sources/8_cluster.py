@@ -600,7 +600,7 @@ shutil.rmtree(WORK / "swarm", ignore_errors=True)
 for line in (WORK / "swarm" / "seeds.swarm").read_text().splitlines():          # on a cluster they run at the same time
     shell(line, WORK / "swarm")
 on_cluster("sbatch --test-only --array=0-3 --cpus-per-task=1 --mem=2g --time=10:00 $BG_HOME/hpc/train.sbatch")
-status, printed = shell("biogans collect .", WORK / "swarm")
+status, printed = shell("biogans collect . --palette magenta-green", WORK / "swarm")
 print(printed)
 plt.figure(figsize=(12, 4))
 plt.imshow(plt.imread(WORK / "swarm" / "runs.png"))

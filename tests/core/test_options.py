@@ -331,7 +331,7 @@ LONG_OPTIONS = {
     "explore": "input_file output checkpoints_dir serve port help",
     "evaluate": "input_file data polarity_factors pairs codes usefulness joint name critic fast splits split seed "
                 "output combine report checkpoints_dir help",
-    "collect": "data output seed help",
+    "collect": "data output seed palette transmitted help",
     "traverse": "input_file code number steps reach training seed help",
     "pseudotime": "input_file data along channel code seed help",
     "get_data": "from url cache polarity_factors output test number seed help",

@@ -49,6 +49,9 @@ def test_table_and_sheet(runs, tmp_path, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == list(rows[0]) and printed[3].split() == list(rows[2].values())
     assert Image.open("sweep.png").height > 3 * 16
+    assert collect.main(["runs", "--palette", "magenta-green"]) == 0
+    coloured = [np.asarray(Image.open(f"{name}.png").convert("RGB")).astype(int) for name in ("sweep", "runs")]
+    assert (coloured[0][..., 0] != coloured[0][..., 2]).any() and (coloured[1][..., 0] == coloured[1][..., 2]).all()
 
 
 def test_the_cells_come_from_the_network(runs):

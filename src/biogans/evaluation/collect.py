@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import c2st, figures, trained
+from ..core import c2st, figures, options as command_line, trained
 from ..system import arguments, launch
 from ..system.errors import InputError
 from ..system.files import replacing
@@ -34,6 +34,7 @@ def parser():
                    help="name of the files NAME.csv and NAME.png; default=runs")
     p.add_argument("-s", "--seed", type=arguments.seed, default=42, metavar="N",
                    help="random seed of the cells; default=42")
+    command_line.add_palette(p)
     return p
 
 
@@ -51,7 +52,7 @@ def collect(options):
     if len({images.shape[1:] for images in sheet.values()}) > 1:
         raise InputError(f"{' '.join(options.folder)}: the cells of these runs differ in size: collect them separately")
     write_table(f"{options.output}.csv", table)
-    figures.real_grid(f"{options.output}.png", sheet)
+    figures.real_grid(f"{options.output}.png", sheet, command_line.palette_of(options))
     print(f"table: {options.output}.csv\nsheet: {options.output}.png")
 
 
