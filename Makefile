@@ -203,7 +203,7 @@ bench: .venv/installed
 	.venv/bin/python benchmarks/small_networks.py
 	.venv/bin/python benchmarks/compare.py --rounds 3 $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
-# Train and evaluate the models of the paper's comparison: an hour of one core; it prints an estimate first.
+# Train and evaluate the models of the paper's comparison: two hours of one core; it prints an estimate first.
 paper-table: .venv/installed
 	.venv/bin/python benchmarks/paper_table.py
 

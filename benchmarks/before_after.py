@@ -38,8 +38,6 @@ RUNS = {
     "DCGAN, WGAN, paper": "-m DCGAN -a WGAN",
     "star, GAN, paper": "-m DCGAN-starshaped -a GAN",
 }
-
-
 STAGES = "imports", "networks", "graph", "first call"
 
 

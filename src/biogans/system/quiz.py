@@ -13,7 +13,8 @@ QUIZZES = Path(__file__).with_name("quizzes")
 def check_quiz(notebook: str, answers: Any) -> None:
     """Print for each answer, {number of the question: letter}, whether it is right, and why.
 
-    Questions without an answer get a hint. The right letter is not given away.
+    Questions without an answer get a hint. The right letter is not given away. "B", "b)" and the number in quotes are
+    understood, too.
     """
     questions = json.loads((QUIZZES / f"{notebook}.json").read_text(encoding="utf-8"))
     if not isinstance(answers, dict):
