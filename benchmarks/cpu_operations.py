@@ -17,6 +17,7 @@ from biogans.system.lazy import keras, tensorflow as tf
 from machine import seconds
 
 BATCH, CALLS = 8, 20                # images; calls of an operation in a compiled function
+EPSILON = 1e-5
 STAR = models.NetworkSpec("DCGAN-starshaped", 48, 80, 2, tuple("ABCDEF"), ngf=16, ndf=16, critic_batch_norm=False)
 
 
@@ -29,12 +30,31 @@ def pairs():
                [tf.random.normal((BATCH, 24, 40, filters)), tf.random.normal((4, 4, channels, filters))])
     yield ("joining red and six greens", lambda *images: keras.ops.concatenate(images, axis=-1),
            lambda *images: cpu_operations.side_by_side(images), [tf.random.normal((BATCH, 48, 80, 1))] * 7)
+    yield ("batch normalisation with gradients, 16 features of 24x40", gradients(stock_normalization),
+           gradients(lambda *inputs: cpu_operations.batch_normalization(*inputs, EPSILON)[0]),
+           [*[tf.random.normal((BATCH, 24, 40, 16))] * 2, tf.ones(16), tf.zeros(16)])
     critics = [weight for critic in models.build_critics(STAR) for weight in critic.trainable_variables]
     stock, ours = keras.optimizers.Adam(1e-3, 0.0, 0.9), cpu_operations.adam(1e-3, 0.0, 0.9)
     for optimizer in (stock, ours):
         optimizer.build(critics)
     yield ("Adam, an update of six critics", steps(stock, critics), steps(ours, critics),
            [tf.random.normal(weight.shape) for weight in critics])
+
+
+def stock_normalization(features, scale, offset):
+    return keras.ops.batch_normalization(features, *keras.ops.moments(features, (0, 1, 2)), -1, offset, scale, EPSILON)
+
+
+def gradients(function):
+    """A function of (change, *tensors) that computes the derivatives of `function` and returns one number of them."""
+    def differentiate(change, *tensors):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        found = tape.gradient(value, tensors, change)
+        with tf.control_dependencies(found):
+            return tf.identity(found[0][0, 0, 0, 0])
+    return differentiate
 
 
 def steps(optimizer, weights):

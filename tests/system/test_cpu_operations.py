@@ -67,6 +67,23 @@ def test_side_by_side():
     np.testing.assert_array_equal(cpu_operations.side_by_side(images), tf.concat(images, -1))
 
 
+def test_batch_normalization():
+    """It normalises each channel over the batch, with the derivatives of the formula, to the second."""
+    features, scale, offset = 2 * numbers(3, 4, 6, 5) + 1, numbers(5) + 2, numbers(5)
+
+    def formula(features, scale, offset):
+        moments = tf.nn.moments(features, (0, 1, 2))
+        return tf.nn.batch_normalization(features, *moments, offset, scale, 1e-3)
+
+    def ours(features, scale, offset):
+        return cpu_operations.batch_normalization(features, scale, offset, 1e-3)[0]
+
+    assert_alike(with_derivatives(ours, features, scale, offset), with_derivatives(formula, features, scale, offset))
+    _, mean, variance = cpu_operations.batch_normalization(features, scale, offset, 1e-3)
+    np.testing.assert_allclose(mean, np.mean(features, (0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(variance, np.var(features, (0, 1, 2)), rtol=1e-5)
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_networks(policy):
     """Networks compute the same with the faster operations, which are in place."""
@@ -87,8 +104,10 @@ def test_networks(policy):
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * np.abs(other).max())
     replaced = [layer.name for network in (generator, critic) for layer in network.layers
                 if {"call", "convolution_op"} & vars(layer).keys()]
-    assert replaced == ["red_image_convolution", *(f"green{k}_image_convolution" for k in range(3)), "image",
-                        "0_convolution"]
+    assert [name for name in replaced if "normalization" not in name] == [
+        "red_image_convolution", *(f"green{k}_image_convolution" for k in range(3)), "image", "0_convolution"]
+    assert [name for name in replaced if "normalization" in name] == [
+        layer.name for layer in generator.layers if "normalization" in layer.name and policy == "float32"]
 
 
 @pytest.mark.parametrize(("layer", "changes"), [*itertools.product(("Conv2D", "Conv2DTranspose"), (
@@ -108,6 +127,25 @@ def test_layers_of_edited_networks(layer, changes, sides):
     expected = with_derivatives(value, pixels)[:2]
     cpu_operations.use_in(network)
     assert_alike(with_derivatives(value, pixels)[:2], expected)
+
+
+@pytest.mark.parametrize("sides", [(6, 8), ()])
+@pytest.mark.parametrize("changes", [{}, {"axis": 1}, {"scale": False}, {"center": False}, {"dtype": "bfloat16"},
+                                     {"synchronized": True}])
+def test_batch_normalization_of_edited_networks(changes, sides):
+    """In training and afterwards: values, gradients and moving averages stay the same, whatever the layer's options."""
+    image = keras.Input((*sides, 4))
+    network = keras.Model(image, keras.layers.BatchNormalization(momentum=0.8, **changes)(image))
+    pixels, start = 3 * numbers(5, *sides, 4) + 1, network.get_weights()
+
+    def after_training():
+        network.set_weights(start)
+        results = with_derivatives(lambda pixels: network(pixels, training=True), pixels)
+        return [*results, network(pixels, training=False), *map(tf.constant, network.get_weights())]
+
+    expected = after_training()
+    cpu_operations.use_in(network)
+    assert_alike(after_training(), expected)
 
 
 def test_adam():

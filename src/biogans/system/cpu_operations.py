@@ -15,7 +15,7 @@ STEPS = {"strides": (1, 2, 2, 1), "padding": "SAME"}
 
 
 def use_in(network: Network) -> None:
-    """Let the layers of a network that read or write images of few channels use the functions below."""
+    """Let the layers of a network use the functions below where these are faster."""
     for layer in network.layers:
         if type(layer) is keras.layers.Concatenate and layer.axis == -1 and all(
                 len(image.shape) == 4 and image.shape[-1] == 1 for image in layer.input):
@@ -24,6 +24,24 @@ def use_in(network: Network) -> None:
             layer.convolution_op = convolution
         elif type(layer) is keras.layers.Conv2DTranspose and _of_few_channels(layer) and not layer.output_padding:
             layer.call = functools.partial(_call, layer)
+        elif type(layer) is keras.layers.BatchNormalization and _of_whole_batch(layer):
+            layer.call = functools.partial(_normalize, layer)
+
+
+def _of_whole_batch(layer):
+    """Whether `batch_normalization` computes what a layer does."""
+    return (len(layer.input.shape) == 4 and layer.axis in (-1, 3) and layer.compute_dtype == "float32" and layer.scale
+            and layer.center and not layer.synchronized and not getattr(layer, "renorm", False))
+
+
+def _normalize(layer, features, training=None, mask=None):
+    if not training or not layer.trainable or mask is not None:
+        return type(layer).call(layer, features, training=training, mask=mask)
+    normalized, *moments = batch_normalization(features, *map(tf.convert_to_tensor, (layer.gamma, layer.beta)),
+                                               layer.epsilon)
+    for average, moment in zip((layer.moving_mean, layer.moving_variance), moments, strict=True):
+        average.assign(average * layer.momentum + moment * (1 - layer.momentum))
+    return normalized
 
 
 def _of_few_channels(layer):
@@ -91,6 +109,46 @@ def side_by_side(images: Sequence[Tensor]) -> Tensor:
     TensorFlow's concatenation would copy pixel by pixel.
     """
     return tf.transpose(tf.stack([image[..., 0] for image in images]), (1, 2, 3, 0))
+
+
+def batch_normalization(features: Tensor, scale: Tensor, offset: Tensor,
+                        epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """(normalised features, mean, variance) of features (batch, height, width, channels).
+
+    Ioffe and Szegedy (2015), algorithm 1, in one operation forward and one backward. No gradient passes through mean
+    and variance (channels,), which are for the moving averages.
+
+    scale, offset   (channels,)
+    """
+    @tf.custom_gradient
+    def normalize(features, scale, offset):
+        normalized, mean, unbiased, *kept = tf.raw_ops.FusedBatchNormV3(
+            x=features, scale=scale, offset=offset, mean=[], variance=[], epsilon=epsilon, is_training=True)
+        number = tf.cast(tf.size(features) // features.shape[-1], tf.float32)
+
+        @tf.custom_gradient
+        def derivatives(change, features, scale):
+            found = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=change, x=features, scale=scale, reserve_space_1=kept[0], reserve_space_2=kept[1],
+                reserve_space_3=kept[2], epsilon=epsilon, is_training=True)[:3]
+            return found, lambda *second: _second_derivatives((features, scale, offset), epsilon, change, second)
+        return ((normalized, mean, unbiased * (number - 1) / number),
+                lambda change, *of_moments: derivatives(change, features, scale))
+    normalized, *moments = normalize(features, scale, offset)
+    return normalized, *map(tf.stop_gradient, moments)
+
+
+def _second_derivatives(inputs, epsilon, change, second):
+    """Of batch normalisation with respect to `change`, features and scale: TensorFlow has none of the fused kind."""
+    with tf.GradientTape() as outer:
+        outer.watch((change, *inputs))
+        with tf.GradientTape() as inner:
+            inner.watch(inputs)
+            features, scale, offset = inputs
+            moments = tf.nn.moments(features, (0, 1, 2))
+            normalized = tf.nn.batch_normalization(features, *moments, offset, scale, epsilon)
+        first = inner.gradient(normalized, inputs, change)
+    return outer.gradient(first, (change, *inputs[:2]), second)
 
 
 def leaky_relu(features: Tensor, slope: float) -> Tensor:
