@@ -29,6 +29,7 @@ from networks import EVERY_PAIR, NINE, settings, spec
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import compare
 import counting
+import guide
 import machine
 import nine
 import original
@@ -363,6 +364,21 @@ def test_two_versions_take_turns(tmp_path):
     (tmp_path / "src/biogans/__init__.py").write_text("")
     result = subprocess.run([*command, tmp_path], capture_output=True, text=True)
     assert result.returncode == 2 and f"{tmp_path}: an iteration failed" in result.stderr
+
+
+def test_the_commands_of_a_guide_are_timed_in_a_folder_with_the_sample_data(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("```sh\nls data/*_train \\\n  > list\n# then\ngrep Tea1 list\n```\n```\nno command\n```\n")
+    guide.main([str(page)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["| command | time |", "|---|---|", "| `ls data/*_train > list` | 0 s |",
+                     "| `grep Tea1 list` | 0 s |", "| all | 0.0 minutes |"]
+    page.write_text("```sh\nls nowhere\nls\n```\n")
+    with pytest.raises(InputError, match="ls nowhere: failed: .*No such file"):
+        guide.measure(argparse.Namespace(guide=page))
+    page.write_text("no commands")
+    with pytest.raises(InputError, match="no block"):
+        guide.measure(argparse.Namespace(guide=page))
 
 
 @pytest.mark.slow
