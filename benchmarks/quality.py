@@ -44,6 +44,7 @@ RECIPES = {
     "1 update": ONE,
     "1 update, variety": ONE + VARIETY,
     "1 update, variety, cosine": ONE + VARIETY + COSINE,
+    "1 update, variety, cosine, wide red": ONE + VARIETY + COSINE + ["--red_ngf", "16"],
     "1 update, noise, variety, cosine": ALL,
     "the same, half the rates": [*ALL, "--lrD", "1e-3", "--lrG", "5e-4"],
     "the same, 32 filters": [*ALL, "--ngf", "32", "--ndf", "32"],

@@ -249,7 +249,8 @@ def test_absurd_networks_are_refused_before_they_are_built(star, tmp_path):
     """Even if the checksum is right: a file of a few bytes must not make Keras allocate terabytes."""
     _, paths, _ = star
     for change in ({"ngf": 10**9}, {"height": "48"}, {"architecture": "Lambda"}, {"factors": 3}, {"surprise": 1},
-                   {"noise": "yes"}, {"noise": True}, {"noise": True, "height": 1 << 16, "width": 1 << 16}):
+                   {"red_ngf": 10**9}, {"red_ngf": 9.5}, {"red_ngf": -1}, {"noise": "yes"}, {"noise": True},
+                   {"noise": True, "height": 1 << 16, "width": 1 << 16}):
         bomb = tmp_path / "bomb.h5"
         bomb.write_bytes(paths.generator.read_bytes())
         with h5py.File(bomb, "r+") as file:

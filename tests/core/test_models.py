@@ -217,6 +217,29 @@ def test_noise_that_does_not_fit():
         spec("DCGAN-starshaped", noise=True, nz=100).check()
 
 
+@pytest.mark.parametrize("architecture", ["DCGAN-separable", "DCGAN-starshaped", "DCGAN-conditional",
+                                          "DCGAN-separable-multichannel", "DCGAN-separable-independent"])
+def test_a_red_tower_with_filters_of_its_own_number(architecture):
+    """Its filters double from the last hidden layer to the first; those of green towers stay as they are."""
+    plain, wide = (float32_generator(spec(architecture, ngf=8, red_ngf=width)) for width in (0, 10))
+
+    def widths(network, tower):
+        return [layer.output.shape[-1] for layer in network.layers
+                if layer.name.startswith(tower) and layer.name.endswith("_normalization")]
+
+    red = set(widths(wide, "red"))
+    assert red == {10 << level for level in range(len(red))} and max(widths(plain, "red")) < max(red)
+    assert widths(wide, "green") == widths(plain, "green")
+    z = np.random.default_rng(0).standard_normal((2, 6)).astype("float32")
+    assert wide(z, training=False).shape == plain(z, training=False).shape
+
+
+def test_networks_without_a_red_tower_refuse_a_number_of_its_filters():
+    for architecture in ("DCGAN", "DCGAN-multichannel", "DCGAN-independent"):
+        with pytest.raises(InputError, match=f"{architecture} has no red tower: leave out --red_ngf"):
+            spec(architecture, red_ngf=8).check()
+
+
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
 def test_a_generator_restricted_to_some_of_its_channels(architecture):
     shape = spec(architecture)

@@ -91,9 +91,9 @@ def test_a_conditional_run_is_resumed_and_generates(here):
 
 
 @pytest.mark.slow
-def test_a_star_with_noise_and_variety_is_resumed_and_generates(here, capsys):
+def test_a_star_with_options_of_its_own_is_resumed_and_generates(here, capsys):
     """Without its options, which are stored: 2 iterations and 2 more equal 4. z has numbers for the noise."""
-    options = ("--noise", "--variety", 1)
+    options = ("--noise", "--variety", 1, "--red_ngf", 10)
     run_train(*options, "-e", 4, "-c", "whole")
     run_train(*options, "-e", 2, "-c", "halves")
     assert train.main(["-d", "data", "-w", "-e", "4", "-c", "halves"]) == 0
@@ -103,6 +103,7 @@ def test_a_star_with_noise_and_variety_is_resumed_and_generates(here, capsys):
     assert predict.main(["-i", "whole/weights.generator.DCGAN-starshaped.WGAN-GP.2.h5", "-n", "2"]) == 0
     with h5py.File(here / "images/stack3.DCGAN-starshaped.WGAN-GP.h5") as file:
         assert file["z"].shape == (2, metadata.network.nz) and metadata.network.nz > metadata.network.noise_size > 0
+    assert metadata.network.red_ngf == 10
 
 
 def test_a_run_with_a_schedule_is_resumed_within_its_horizon(here, run):

@@ -38,6 +38,7 @@ class NetworkSpec:
     categorical         InfoGAN: number of categories of each categorical code
     continuous          InfoGAN: number of continuous codes
     noise               whether the generator, or its green towers, read noise at every level; z then ends with it
+    red_ngf             features of the last hidden layer of a red tower; 0: half of ngf, as in the paper
     """
 
     architecture: str
@@ -53,6 +54,7 @@ class NetworkSpec:
     categorical: tuple[int, ...] = ()
     continuous: int = 0
     noise: bool = False
+    red_ngf: int = 0
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -171,6 +173,8 @@ class NetworkSpec:
         if self.separates_red and min(self.nz - self.noise_size, self.ngf) < least:
             raise InputError(f"{self.architecture} gives red a part of z and of the filters: --nz and --ngf must be at "
                              f"least {least}")
+        if self.red_ngf and not self.separates_red:
+            raise InputError(f"{self.architecture} has no red tower: leave out --red_ngf")
         if self.codes and not known.has_codes:
             raise InputError(f"{self.architecture} has no codes: leave out --categorical and --continuous, or use "
                              f"-m InfoGAN")
@@ -416,15 +420,15 @@ def separate_towers(z: Tensor, spec: NetworkSpec, red_tower: str, towers: Mappin
         features = layer(kind, f"{name}_{level}", size)(features)
         return layers.activated(features if level else layers.to_map(features, spec, f"{tower}_0"), f"{tower}_{level}")
 
-    red_width, pixels = spec.red_part(_widest(spec)), height * width
-    red = activated(layers.dense, layers.cut(z, 0, spec.red_nz), red_tower, 0, pixels * red_width)
-    greens = [activated(layers.dense, z, tower, 0, pixels * (_widest(spec) - red_width)) for tower in towers]
+    own = [spec.red_part(_widest(spec) >> level) for level in range(n)]
+    red_widths = [spec.red_ngf << n - 1 - level or own[level] for level in range(n)]
+    green_widths = [(_widest(spec) >> level) - own[level] for level in range(n)]
+    red = activated(layers.dense, layers.cut(z, 0, spec.red_nz), red_tower, 0, height * width * red_widths[0])
+    greens = [activated(layers.dense, z, tower, 0, height * width * green_widths[0]) for tower in towers]
     for level in range(1, n):
-        size = _widest(spec) >> level
-        red_width = spec.red_part(size)
         both = _joined(red, greens, noise, level - 1)
-        red = activated(layers.upsampling, red, red_tower, level, red_width)
-        greens = [activated(layers.upsampling, pair, tower, level, size - red_width)
+        red = activated(layers.upsampling, red, red_tower, level, red_widths[level])
+        greens = [activated(layers.upsampling, pair, tower, level, green_widths[level])
                   for tower, pair in zip(towers, both, strict=True)]
     both = _joined(red, greens, noise, -1)
     return [layers.tanh(layers.to_image(spec, red_tower, 1)(red), red_tower),

@@ -86,6 +86,9 @@ def _add_networks(group):
     rare(group.add_argument("--noise", action="store_true", default=None,
                             help="let the generator, or its green towers, read noise at every level: z ends with maps "
                                  "of independent numbers, from which it can make texture"))
+    rare(group.add_argument("--red_ngf", type=arguments.positive_int, default=None, metavar="N",
+                            help="filters of the red tower of separable and star-shaped generators: with more of them "
+                                 "outlines have fewer faults; default: half of --ngf, as in the paper"))
     rare(group.add_argument("--start_from", metavar="FILE", default=None,
                             help="begin a new run with the generator in this file, and with new critics; options "
                                  "of the model that are not given are the file's"))

@@ -41,7 +41,7 @@ SAMPLE, CANDIDATES = 256, 4096  # images whose neighbours in red are sought, and
 OWN_PART = 0.8                  # of the variance among neighbours; their reds differ a little, which adds the rest
 FORMAT = 1                      # version of the metadata in weights files
 SHAPING = ("network_model", "ngf", "ndf", "nz", "init", "categorical", "continuous",
-           "noise")              # options that shape networks
+           "noise", "red_ngf")   # options that shape networks
 LARGEST_NUMBER = 1 << 16        # filters or latent variables that a file may ask for
 
 
@@ -266,7 +266,7 @@ def stored_network(path: str | Path, stored: dict[str, Any]) -> models.NetworkSp
                  and max(spec.height, spec.width) <= LARGEST_SIDE and spec.noise_size <= models.LARGEST_NOISE
                  and spec.channels <= 4 and 0 < len(spec.factors) <= 1000
                  and all(1 < size <= LARGEST_NUMBER for size in spec.categorical)
-                 and 0 <= spec.continuous <= LARGEST_NUMBER
+                 and 0 <= spec.continuous <= LARGEST_NUMBER and 0 <= spec.red_ngf <= LARGEST_NUMBER
                  and spec.architecture in models.ARCHITECTURES and spec.init in layers.INITIALIZERS)
     except (KeyError, TypeError):
         valid = False
@@ -330,7 +330,7 @@ def resolve_network(options: argparse.Namespace, images: "Images") -> models.Net
         categorical=(10,) * has_codes if options.categorical is None else options.categorical,
         continuous=2 * has_codes if options.continuous is None else options.continuous,
         critic_batch_norm=algorithm.defaults.critic_batch_norm, init=preset_value(options, "init", "paper"),
-        noise=bool(options.noise))
+        noise=bool(options.noise), red_ngf=options.red_ngf or 0)
     sizes = resolve_sizes(options, spec.critic_channels / channels)
     sizes["nz"] += spec.noise_size
     spec = dataclasses.replace(spec, **sizes)
@@ -391,7 +391,7 @@ def stored_read_options(stored: ReadSettings) -> dict[str, Any]:
 def stored_options(metadata: Metadata) -> dict[str, Any]:
     """{option of train.py: its value} of the run that a weights file describes."""
     spec, training = metadata.network, dataclasses.asdict(metadata.training)
-    network = {name: getattr(spec, name) for name in ("ngf", "ndf", "init", "categorical", "continuous", "noise")}
+    network = {name: getattr(spec, name) for name in SHAPING if name not in ("network_model", "nz")}
     network["nz"] = spec.nz - spec.noise_size
     options = {"network_model": spec.architecture, "gan_algorithm": training.pop("algorithm"),
                "no_flips": not training.pop("flips"), "polarity_factors": tuple(sorted(spec.factors)),
