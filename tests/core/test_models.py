@@ -221,7 +221,7 @@ def test_noise_that_does_not_fit():
                                           "DCGAN-separable-multichannel", "DCGAN-separable-independent"])
 def test_a_red_tower_with_filters_of_its_own_number(architecture):
     """Its filters double from the last hidden layer to the first; those of green towers stay as they are."""
-    plain, wide = (float32_generator(spec(architecture, ngf=8, red_ngf=width)) for width in (0, 10))
+    plain, wide = (float32_generator(spec(architecture, ngf=8, red_ngf=width)) for width in (None, 10))
 
     def widths(network, tower):
         return [layer.output.shape[-1] for layer in network.layers

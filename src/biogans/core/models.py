@@ -38,7 +38,7 @@ class NetworkSpec:
     categorical         InfoGAN: number of categories of each categorical code
     continuous          InfoGAN: number of continuous codes
     noise               whether the generator, or its green towers, read noise at every level; z then ends with it
-    red_ngf             features of the last hidden layer of a red tower; 0: half of ngf, as in the paper
+    red_ngf             features of the last hidden layer of a red tower; None: half of ngf, as in the paper
     """
 
     architecture: str
@@ -54,7 +54,7 @@ class NetworkSpec:
     categorical: tuple[int, ...] = ()
     continuous: int = 0
     noise: bool = False
-    red_ngf: int = 0
+    red_ngf: int | None = None
 
     @property
     def codes(self) -> tuple[Code, ...]:
@@ -421,7 +421,7 @@ def separate_towers(z: Tensor, spec: NetworkSpec, red_tower: str, towers: Mappin
         return layers.activated(features if level else layers.to_map(features, spec, f"{tower}_0"), f"{tower}_{level}")
 
     own = [spec.red_part(_widest(spec) >> level) for level in range(n)]
-    red_widths = [spec.red_ngf << n - 1 - level or own[level] for level in range(n)]
+    red_widths = [spec.red_ngf << n - 1 - level for level in range(n)] if spec.red_ngf else own
     green_widths = [(_widest(spec) >> level) - own[level] for level in range(n)]
     red = activated(layers.dense, layers.cut(z, 0, spec.red_nz), red_tower, 0, height * width * red_widths[0])
     greens = [activated(layers.dense, z, tower, 0, height * width * green_widths[0]) for tower in towers]

@@ -261,12 +261,13 @@ def stored_network(path: str | Path, stored: dict[str, Any]) -> models.NetworkSp
     try:
         lists = {name: tuple(stored.get(name, ())) for name in ("factors", "categorical")}
         spec = models.NetworkSpec(**stored | lists)
-        numbers = (spec.height, spec.width, spec.channels, spec.nz - spec.noise_size, spec.ngf, spec.ndf)
+        numbers = (spec.height, spec.width, spec.channels, spec.nz - spec.noise_size, spec.ngf, spec.ndf,
+                   spec.red_ngf or 1)
         valid = (_fits(spec) and all(0 < number <= LARGEST_NUMBER for number in numbers)
                  and max(spec.height, spec.width) <= LARGEST_SIDE and spec.noise_size <= models.LARGEST_NOISE
                  and spec.channels <= 4 and 0 < len(spec.factors) <= 1000
                  and all(1 < size <= LARGEST_NUMBER for size in spec.categorical)
-                 and 0 <= spec.continuous <= LARGEST_NUMBER and 0 <= spec.red_ngf <= LARGEST_NUMBER
+                 and 0 <= spec.continuous <= LARGEST_NUMBER
                  and spec.architecture in models.ARCHITECTURES and spec.init in layers.INITIALIZERS)
     except (KeyError, TypeError):
         valid = False
@@ -330,7 +331,7 @@ def resolve_network(options: argparse.Namespace, images: "Images") -> models.Net
         categorical=(10,) * has_codes if options.categorical is None else options.categorical,
         continuous=2 * has_codes if options.continuous is None else options.continuous,
         critic_batch_norm=algorithm.defaults.critic_batch_norm, init=preset_value(options, "init", "paper"),
-        noise=bool(options.noise), red_ngf=options.red_ngf or 0)
+        noise=bool(options.noise), red_ngf=options.red_ngf)
     sizes = resolve_sizes(options, spec.critic_channels / channels)
     sizes["nz"] += spec.noise_size
     spec = dataclasses.replace(spec, **sizes)
