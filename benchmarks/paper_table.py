@@ -91,7 +91,7 @@ MODELS = [
 class Work:
     """Runs commands in the working folder, skips those whose results exist, and records their times.
 
-    folder   holds all results, and times.json: {label: {"wall": seconds, "core": seconds}}
+    folder   holds all results, and times.json: {label: {"core": seconds}}
     """
 
     def __init__(self, options):
@@ -116,8 +116,7 @@ class Work:
         if status:
             raise InputError(f"{label}: {shlex.join(words)} in {place} failed: {output}")
         with self.lock:
-            spent = self.times.setdefault(label, {"wall": 0, "core": 0})
-            spent["wall"] += time.monotonic() - start
+            spent = self.times.setdefault(label, {"core": 0})
             spent["core"] += used.ru_utime + used.ru_stime
             with replacing(self.times_file) as temporary:
                 temporary.write_text(json.dumps(self.times, indent=1))
@@ -265,11 +264,10 @@ def provenance(work, options, combined):
                                                      spec.nz, spec.ngf, *counts, *times])) + " |")
     first = combined.results[0]
     real, total = work.minutes("real images: evaluation"), work.minutes(*work.times)
-    clock = sum(spent["wall"] for spent in work.times.values()) / 60
     lines += ["", "Generators and critics: number of weights of all networks in a row. Training and evaluation: core "
               f"minutes. The evaluation of real images and of the pairs of factors took {real} core minutes, all steps "
-              f"together {total}; one after another they would have taken {clock:.0f} minutes of wall-clock time. The "
-              f"classifier recognises the factor of {first['classifier_accuracy'] or 0:.1%} of the held-out images. "
+              f"together {total}. The classifier recognises the factor of {first['classifier_accuracy'] or 0:.1%} of "
+              "the held-out images. "
               + ", ".join(f"{name} {version}" for name, version in first["versions"].items()) + ".", "",
               "```", *commands(work, options), "```", ""]
     return "\n".join(lines)
