@@ -10,6 +10,8 @@ from .tables import pairs_grid, plus_minus, scored_factors
 
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#8c4513",
            "#9acd32", "#4b0082")
+# Rows beyond the last colour begin again with the first and have other marks, lines and bars.
+MARKS, LINES, HATCHES = ("o", "^", "s", "D"), ("-", "--", ":", "-."), ("", "////", "....", "xxxx")
 
 
 def make_charts(combined):
@@ -35,14 +37,14 @@ def _score_chart(combined):
     """Two-sample scores: a column for each factor, a mark with its error for each row of the table."""
     factors = scored_factors(combined)
     places = {factor: k for k, factor in enumerate([*factors, OVERALL])}
-    figure = new_figure(max(6, 0.9 * len(places) + 2), 4)
+    figure = new_figure(max(6, 0.9 * len(places) + 2), 3 + 0.12 * len(combined.rows))
     axes = figure.subplots()
     for k, (name, row) in enumerate(combined.rows.items()):
         offset = 0.6 * ((k + 0.5) / len(combined.rows) - 0.5)
         there = [factor for factor in places if factor in row]
         means, errors = np.transpose([row[factor]["c2st"] for factor in there])
-        axes.errorbar([places[factor] + offset for factor in there], means, np.nan_to_num(errors), fmt="o", ms=5,
-                      capsize=3, color=COLOURS[k % len(COLOURS)], label=name)
+        axes.errorbar([places[factor] + offset for factor in there], means, np.nan_to_num(errors), ms=5, capsize=3,
+                      fmt=_at_turn(k, MARKS), color=COLOURS[k % len(COLOURS)], label=name)
     axes.margins(y=0.1)
     axes.axhline(0, color="0.5", linewidth=0.8)
     scale_scores(axes)
@@ -52,6 +54,11 @@ def _score_chart(combined):
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def _at_turn(k, looks):
+    """How row k looks: the first of the `looks` until the colours are used up, then the second, …"""
+    return looks[k // len(COLOURS) % len(looks)]
 
 
 def _pairs_chart(combined):
@@ -142,5 +149,6 @@ def _draw_channel(panels, channel, lines):
     for k, (name, (profiles, spots)) in enumerate(lines.items()):
         look = {"color": COLOURS[k % len(COLOURS)], "label": name}
         for axes, profile in zip(panels, profiles[:, channel]):
-            axes.plot(position, profile, linewidth=2.2 if k == 0 else 1.2, zorder=1 if k == 0 else 2, **look)
-        panels[-1].bar(k, spots[channel], **look)
+            axes.plot(position, profile, _at_turn(k, LINES), linewidth=2.2 if k == 0 else 1.2,
+                      zorder=1 if k == 0 else 2, **look)
+        panels[-1].bar(k, spots[channel], hatch=_at_turn(k, HATCHES), edgecolor="white", linewidth=0, **look)
