@@ -44,8 +44,9 @@ def measure(options):
                                     capture_output=True, text=True)
             if result.returncode:
                 raise InputError(f"{line}: failed: {result.stderr[-1000:].strip()}")
-            total += time.monotonic() - start
-            print(f"| `{line}` | {time.monotonic() - start:.0f} s |", flush=True)
+            seconds = time.monotonic() - start
+            total += seconds
+            print(f"| `{line}` | {seconds:.0f} s |", flush=True)
         print(f"| all | {total / 60:.1f} minutes |")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train and evaluate the models of the paper's comparison on simulated cells, and write the tables.
 
-    python benchmarks/paper_table.py                     about 100 minutes on one core, half of that on two
+    python benchmarks/paper_table.py                     about two hours on one core, half of that on two
     python benchmarks/paper_table.py --full -d data      the paper's settings; prints the expected hours first
 
 All models are trained for the same number of iterations with the same batch size, learning rates and number of critic

@@ -369,10 +369,11 @@ def test_two_versions_take_turns(tmp_path):
 def test_the_commands_of_a_guide_are_timed_in_a_folder_with_the_sample_data(tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("```sh\nls data/*_train \\\n  > list\n# then\ngrep Tea1 list\n```\n```\nno command\n```\n")
-    guide.main([str(page)])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == ["| command | time |", "|---|---|", "| `ls data/*_train > list` | 0 s |",
-                     "| `grep Tea1 list` | 0 s |", "| all | 0.0 minutes |"]
+    assert guide.main([str(page)]) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["| command", "|---|---|", "| `ls data/*_train > list`", "| `grep Tea1 list`",
+                                        "| all"]
+    assert [float(row[1].split()[0]) >= 0 for row in rows[2:]] == [True] * 3
     page.write_text("```sh\nls nowhere\nls\n```\n")
     with pytest.raises(InputError, match="ls nowhere: failed: .*No such file"):
         guide.measure(argparse.Namespace(guide=page))
